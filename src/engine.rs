@@ -1,0 +1,3 @@
+//! Routes events to rules and queues effects.
+
+pub mod port;

@@ -1,0 +1,171 @@
+//! The engine's two doors: events in, effects out.
+//!
+//! The daemon and the simulation both drive the engine through these nouns and nothing else. Every effect that
+//! asks a question is answered by exactly one event; effects without an answer say so.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::checkpoint::Save;
+use crate::model::identity::Identity;
+use crate::model::offset::Offset;
+use crate::model::record::Record;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::verdict::Outcome;
+
+/// One file that the engine holds open.
+///
+/// Given by the engine in [`Open`], never given twice in one process, over with [`Effect::Close`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TailId(pub u64);
+
+/// One request under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What the engine wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Look which files the sources match. Answered by [`Event::Observed`]; one is under way at a time.
+    Survey(Survey),
+    /// Open a file and look at its beginning. Answered by [`Event::Opened`].
+    Open(Open),
+    /// Read from an open file. Answered by [`Event::Bytes`]; one is under way for each tail.
+    Read(Read),
+    /// Let go of an open file. No answer. Never sent while a read of it is under way.
+    Close(TailId),
+    /// Send one request. Answered by [`Event::PutDone`].
+    Put(Put),
+    /// Make progress durable. Answered by [`Event::Saved`]; one is under way at a time.
+    Save(Save),
+}
+
+/// Every file that matches a source, and every file in some directories.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Directories whose other names are looked at too, because a file that was known is missing: it may have
+    /// been renamed to a name that no source matches.
+    pub also: Vec<Arc<Path>>,
+}
+
+/// Which file to open, and as what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    pub tail: TailId,
+    /// Its settings say whether links are followed.
+    pub source: SourceId,
+    pub path: Arc<Path>,
+}
+
+/// Up to `len` bytes from `at`; fewer only at the end of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    pub tail: TailId,
+    pub at: Offset,
+    pub len: usize,
+}
+
+/// One record by `PutRecord`, or many by `PutRecordBatch`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    pub request: RequestId,
+    pub stream: StreamId,
+    pub operation: Operation,
+    /// At least one; exactly one for [`Operation::PutRecord`].
+    pub records: Vec<Record>,
+}
+
+/// The service's two operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    PutRecord,
+    PutRecordBatch,
+}
+
+/// What the engine is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Hint(Hint),
+    Observed(Observation),
+    Opened {
+        tail: TailId,
+        result: Result<Opened, FileFault>,
+    },
+    Bytes {
+        tail: TailId,
+        result: Result<Bytes, FileFault>,
+    },
+    PutDone {
+        request: RequestId,
+        outcome: Outcome,
+    },
+    /// The answer to [`Effect::Save`]: durable, or not (with the reason).
+    Saved(Result<(), String>),
+    /// How far hints can be relied on has changed.
+    Watching(Watching),
+    /// Nothing but time has passed.
+    Tick,
+    /// Read what is there, deliver it, save, and be done.
+    Drain,
+}
+
+/// Where to look. Only ever a hint: one that is lost costs time, never data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// This file has more bytes.
+    Grown(Arc<Path>),
+    /// Names have come, gone or changed somewhere.
+    Names,
+    /// Hints were lost: look at everything.
+    Everything,
+}
+
+/// How far hints can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watching {
+    /// Every directory that matters is watched.
+    Full,
+    /// Some directory cannot be watched: surveys must do.
+    Partial,
+}
+
+/// The answer to a [`Survey`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    pub files: Vec<Observed>,
+}
+
+/// One regular file as it was seen under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub path: Arc<Path>,
+    /// The name that hints come under, when it is not `path`: the target of a link that is followed.
+    pub target: Option<Arc<Path>>,
+    pub identity: Identity,
+    /// Size in bytes.
+    pub size: u64,
+    /// The sources that match it; empty for one that only lies beside them.
+    pub sources: Vec<SourceId>,
+}
+
+/// A file that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Of the open file itself: what the name showed a moment ago may have been another.
+    pub identity: Identity,
+    /// Size in bytes.
+    pub size: u64,
+    /// Its first bytes, up to [`HEAD_BYTES`](crate::model::identity::HEAD_BYTES).
+    pub head: Bytes,
+}
+
+/// Why a file could not be opened or read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileFault {
+    /// No file has that name any more.
+    Gone,
+    /// It is there but refused: no permission, not a regular file, a link, an I/O error.
+    Refused(String),
+}

@@ -1,0 +1,57 @@
+//! What is kept on disk: positions, and records that the service will never take.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::identity::{Fingerprint, Identity, Incarnation, Window};
+use super::offset::Offset;
+
+/// How far one incarnation of a file has been settled, and how to know that incarnation again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub incarnation: Incarnation,
+    /// The stream as the configuration names it; with the file it makes the key: a file goes into a stream once.
+    pub stream: Arc<str>,
+    /// Where the file was last seen: for people, and for looking beside it. Never an identity.
+    pub path: Arc<Path>,
+    pub identity: Identity,
+    pub fingerprint: Fingerprint,
+    /// Every byte before it is settled.
+    pub offset: Offset,
+    /// The bytes just before `offset`.
+    pub window: Window,
+}
+
+/// A record that the service refuses for what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub stream: Arc<str>,
+    pub source: Arc<str>,
+    pub path: Arc<Path>,
+    /// Where the record's line begins in its file.
+    pub offset: Offset,
+    /// The service's error code.
+    pub code: Arc<str>,
+    /// The service's message.
+    pub message: Arc<str>,
+    /// The record as it was sent.
+    pub data: Bytes,
+}
+
+/// What one transaction makes durable, all or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Save {
+    /// Inserted, or replaced by incarnation.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Incarnations that are over: read to the end, settled and gone.
+    pub forgotten: Vec<Incarnation>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Save {
+    pub fn is_empty(&self) -> bool {
+        self.checkpoints.is_empty() && self.forgotten.is_empty() && self.dead_letters.is_empty()
+    }
+}

@@ -1,0 +1,116 @@
+//! Which file, and which life of it.
+//!
+//! A name says nothing: rotation renames files, and file systems hand the inode of a deleted file to the next
+//! one (ext4 did so 19 times of 19). What is compared instead: device, inode and birth time, a fingerprint of
+//! the beginning, and the window of bytes just before a known offset.
+
+use xxhash_rust::xxh3::xxh3_128;
+
+/// How much of a file's beginning a fingerprint covers at most, in bytes.
+pub const HEAD_BYTES: usize = 1024;
+
+/// How much before an offset a window covers at most, in bytes: a few lines, so that their time stamps differ.
+pub const WINDOW_BYTES: usize = 256;
+
+/// What the kernel says a file is (`statx`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    pub device: u64,
+    pub inode: u64,
+    /// Birth time in nanoseconds since 1970; `None` where the file system keeps none (NFS, some FUSE).
+    pub birth_nanos: Option<i64>,
+}
+
+/// One life of one file's content in one stream: it ends when the file is truncated or another takes its place.
+///
+/// Numbered upwards in the state database and never given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+/// A hash of the first bytes of a file, up to [`HEAD_BYTES`], with how many they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint {
+    len: u16,
+    hash: u128,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a file that begins with `head`; what lies beyond [`HEAD_BYTES`] is ignored.
+    pub fn of(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(HEAD_BYTES)];
+        Self {
+            len: u16::try_from(head.len()).expect("HEAD_BYTES fits in 16 bits"),
+            hash: xxh3_128(head),
+        }
+    }
+
+    /// A fingerprint as it was stored.
+    pub const fn from_parts(len: u16, hash: u128) -> Self {
+        Self { len, hash }
+    }
+
+    /// Bytes covered.
+    pub const fn len(self) -> u16 {
+        self.len
+    }
+
+    /// Whether it covers no byte, and so says nothing.
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    pub const fn hash(self) -> u128 {
+        self.hash
+    }
+
+    /// Whether a file that begins with `head` may be this one, grown or not: compared as a prefix.
+    pub fn matches(self, head: &[u8]) -> bool {
+        head.get(..usize::from(self.len))
+            .is_some_and(|prefix| xxh3_128(prefix) == self.hash)
+    }
+}
+
+/// A hash of the bytes just before an offset, up to [`WINDOW_BYTES`], with how many they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    len: u16,
+    hash: u128,
+}
+
+impl Window {
+    /// The window at the end of `before`.
+    pub fn at_end_of(before: &[u8]) -> Self {
+        let bytes = &before[before.len().saturating_sub(WINDOW_BYTES)..];
+        Self {
+            len: u16::try_from(bytes.len()).expect("WINDOW_BYTES fits in 16 bits"),
+            hash: xxh3_128(bytes),
+        }
+    }
+
+    /// A window as it was stored.
+    pub const fn from_parts(len: u16, hash: u128) -> Self {
+        Self { len, hash }
+    }
+
+    /// Bytes covered.
+    pub const fn len(self) -> u16 {
+        self.len
+    }
+
+    /// Whether it covers no byte: only at the beginning of a file.
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    pub const fn hash(self) -> u128 {
+        self.hash
+    }
+
+    /// Whether `before`, the bytes in front of the offset, end in this window.
+    pub fn matches(self, before: &[u8]) -> bool {
+        before
+            .len()
+            .checked_sub(usize::from(self.len))
+            .is_some_and(|from| xxh3_128(&before[from..]) == self.hash)
+    }
+}

@@ -1,0 +1,26 @@
+//! What the service fixes for every delivery stream.
+//!
+//! From the API reference of `PutRecord` and `PutRecordBatch`. These are constants of the service; the quotas
+//! per second differ by account and region and are settings.
+
+/// Largest data of one record before base64, in bytes (1,000 KiB).
+pub const RECORD_BYTES: usize = 1000 * 1024;
+
+/// Most records in one `PutRecordBatch`.
+pub const BATCH_RECORDS: usize = 500;
+
+/// Largest `PutRecordBatch` in bytes (4 MiB), counted on the wire: the data after base64.
+pub const BATCH_WIRE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The step that billing rounds each record up to, in bytes (5 KiB).
+pub const BILLING_STEP_BYTES: u64 = 5 * 1024;
+
+/// Length of `len` bytes in padded base64.
+pub const fn base64_len(len: usize) -> usize {
+    len.div_ceil(3) * 4
+}
+
+/// What a record of `len` bytes is billed as, in bytes.
+pub const fn billed_bytes(len: usize) -> u64 {
+    (len as u64).div_ceil(BILLING_STEP_BYTES) * BILLING_STEP_BYTES
+}

@@ -1,0 +1,15 @@
+//! Floor 0: nouns only.
+//!
+//! What the other floors talk about: places in a file, lives of a file, records, verdicts, checkpoints,
+//! and the numbers that the service fixes. No policy, no clock, no I/O.
+//!
+//! *Invariant:* nothing here imports another floor.
+
+pub mod checkpoint;
+pub mod identity;
+pub mod limits;
+pub mod offset;
+pub mod record;
+pub mod settings;
+pub mod time;
+pub mod verdict;

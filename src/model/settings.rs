@@ -1,0 +1,140 @@
+//! What the engine is told to do: the part of the configuration that it needs, valid by construction.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Index of a source in [`Settings::sources`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub usize);
+
+/// Index of a stream in [`Settings::streams`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub usize);
+
+/// Everything the engine is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub sources: Vec<SourceSettings>,
+    pub streams: Vec<StreamSettings>,
+    pub checkpoint: CheckpointSettings,
+    pub memory: MemorySettings,
+    pub until: Until,
+    pub on_drain: OnDrain,
+}
+
+/// How the lines of one source become records.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSettings {
+    pub name: Arc<str>,
+    pub stream: StreamId,
+    pub start_at: StartAt,
+    pub newline: Newline,
+    /// How long a file without a name is kept open after its last byte was read and settled.
+    pub close_removed_after: Duration,
+}
+
+/// Where reading begins in a file that was already there at the first start without checkpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    Beginning,
+    End,
+}
+
+/// Whether a record keeps the newline that ended its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newline {
+    /// Every record ends in one, also when the file's last line did not.
+    Append,
+    /// No record has one; an empty line has no byte left to send and is skipped.
+    Strip,
+}
+
+/// How records reach one delivery stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSettings {
+    /// The stream as the configuration names it.
+    pub name: Arc<str>,
+    pub api: Api,
+    /// The most requests under way at once.
+    pub max_in_flight: NonZeroU32,
+    pub order: Order,
+    pub quota: QuotaSettings,
+    pub retry: RetrySettings,
+}
+
+/// Which operations carry the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// Each record by `PutRecord`.
+    PutRecord,
+    /// `PutRecordBatch` while more than one record waits, `PutRecord` otherwise.
+    Auto,
+    /// Always `PutRecordBatch`.
+    PutRecordBatch,
+}
+
+/// Whether the records of one file may overtake one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Many requests under way for one file: fast, and a later line may arrive first.
+    Free,
+    /// One request under way for each file: its records arrive in order.
+    PerFile,
+}
+
+/// The delivery stream's quotas, and our part of them. Both operations count together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QuotaSettings {
+    pub requests_per_second: NonZeroU32,
+    pub records_per_second: NonZeroU32,
+    pub bytes_per_second: u64,
+    /// The part of each quota that may be used: above 0, at most 1.
+    pub share: f64,
+    pub adaptive: Adaptive,
+}
+
+/// Whether throttling lowers the rate, so that many daemons on one delivery stream share it fairly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adaptive {
+    On,
+    Off,
+}
+
+/// How long to wait before what failed is sent again: full jitter below an exponential bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetrySettings {
+    pub initial: Duration,
+    pub max: Duration,
+}
+
+/// When acknowledged progress is made durable: as soon as either is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointSettings {
+    pub interval: Duration,
+    pub max_bytes: u64,
+}
+
+/// What may be read but not yet settled, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// All files together.
+    pub buffer: u64,
+    pub buffer_per_file: u64,
+}
+
+/// When the engine is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When it is told to drain.
+    Drained,
+    /// When every matching file was read to its end, a last line without newline included, and settled.
+    EndOfFiles,
+}
+
+/// What a drain does with a last line that has no newline yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDrain {
+    KeepPartialLines,
+    ShipPartialLines,
+}

@@ -1,0 +1,70 @@
+//! What became of a record that was sent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the service's answer means for one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Accepted: the service returned a RecordId.
+    Delivered { encrypted: Encrypted },
+    /// Not accepted, or not known to be: to be sent again.
+    Retry(Retry),
+    /// Never to be accepted as it is: for the dead letters.
+    Refused { code: Arc<str>, message: Arc<str> },
+}
+
+/// Whether the service says that it keeps the record under server-side encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encrypted {
+    Yes,
+    /// It said no, or nothing.
+    No,
+}
+
+/// Why a record is sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    pub reason: RetryReason,
+    /// The service's error code, or ours for a failure before it.
+    pub code: Arc<str>,
+    /// What happened, for a person. Never the record's content.
+    pub message: Arc<str>,
+}
+
+/// The kinds of failure that are told apart when waiting and when reporting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RetryReason {
+    /// The delivery stream's throughput was exceeded (`ServiceUnavailableException`: "Slow down.").
+    Throttled,
+    /// The service failed (500, 503).
+    Server,
+    /// No answer in time, or no connection.
+    Network,
+    /// An answer that does not fit the request: never taken for an acknowledgement.
+    Ambiguous,
+    /// Configuration, permission, key or credentials: it passes when somebody mends it.
+    Setup,
+}
+
+impl RetryReason {
+    /// As it appears in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Server => "server",
+            Self::Network => "network",
+            Self::Ambiguous => "ambiguous",
+            Self::Setup => "setup",
+        }
+    }
+}
+
+/// One request's end, as the engine learns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// One verdict a record, in the request's order.
+    pub verdicts: Vec<Verdict>,
+    /// From sending to the answer.
+    pub took: Duration,
+}
