@@ -1,3 +1,257 @@
-//! Routes events to rules and queues effects.
+//! Floor 2: routes events to rules and queues effects; holds no rule itself.
+//!
+//! One owner of all state: no lock, no acknowledgement channel, no argument about order. Concurrency lives in the
+//! shells; here one event is handled after the other. Without clock, I/O or chance of its own, the same events
+//! give the same effects: the daemon is one driver, the simulation is the other.
+//!
+//! - `engine/port.rs`: what comes in and goes out
+//! - `engine/follow.rs`: surveys and files: who is read
+//! - `engine/intake.rs`: what was read becomes records
+//! - `engine/deliver.rs`: records leave, outcomes come back, progress is saved
+//! - `engine/tail.rs`, `life.rs`, `stream.rs`: an open file, an incarnation, a way out
+//! - `engine/report.rs`, `status.rs`: what is told
+//!
+//! *Invariant (L6):* bytes read and not settled never exceed the memory budget; (L9): a lost hint costs time only.
 
+mod deliver;
+mod follow;
+mod intake;
+mod life;
 pub mod port;
+pub mod report;
+mod status;
+mod stream;
+mod tail;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::checkpoint::{Checkpoint, DeadLetter};
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::record::Record;
+use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
+use crate::model::time::Instant;
+use crate::model::verdict::Retry;
+use crate::rules::checkpoint::Pace;
+use crate::rules::retry::InvalidBackoff;
+
+pub use self::status::{FileState, FileStatus, Status, StreamStatus};
+
+use self::deliver::Saving;
+use self::follow::Surveys;
+use self::life::Life;
+use self::port::{Effect, Event, RequestId, TailId, Watching};
+use self::report::{Counts, Report, SourceCounts, StreamCounts};
+use self::stream::Stream;
+use self::tail::Tail;
+
+/// What the state database held when the process began.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub checkpoints: Vec<Checkpoint>,
+    /// A number that no incarnation has had.
+    pub next_incarnation: u64,
+    /// Whether nothing was ever saved: only then may a source start at the end of its files.
+    pub first_start: bool,
+}
+
+/// Everything that is known and under way.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    rng: fastrand::Rng,
+    effects: VecDeque<Effect>,
+    surveys: Surveys,
+    tails: BTreeMap<TailId, Tail>,
+    /// The tail of each file in each source, once it is being opened.
+    by_file: HashMap<(SourceId, Identity), TailId>,
+    /// The tails that hints under a name concern.
+    by_path: HashMap<Arc<Path>, Vec<TailId>>,
+    /// Files that cannot be opened, and why: told once.
+    refused: BTreeMap<(SourceId, Arc<Path>), String>,
+    /// Checkpoints that no file has claimed.
+    stored: Vec<Checkpoint>,
+    lives: BTreeMap<Incarnation, Life>,
+    /// Tails that wait to be read, each once.
+    read_turns: VecDeque<TailId>,
+    reads_under_way: usize,
+    /// What the reads under way may bring, in bytes.
+    reserved: u64,
+    /// What the memory budget is charged for all incarnations, in bytes.
+    buffered: u64,
+    streams: Vec<Stream>,
+    requests: HashMap<RequestId, Sent>,
+    pace: Pace,
+    /// Incarnations whose checkpoint is older than their frontier.
+    changed: BTreeSet<Incarnation>,
+    /// Incarnations that are over and still in the database.
+    forgotten: BTreeSet<Incarnation>,
+    /// Refused records that are not durable yet; every save carries all of them.
+    outbox: Vec<DeadLetter>,
+    outbox_bytes: u64,
+    saving: Option<Saving>,
+    last_commit: Instant,
+    /// What the outcome in hand moved frontiers by, in bytes.
+    settled_bytes: u64,
+    not_saved: Option<String>,
+    /// Set once the engine is to read everything to its end and be done.
+    finishing: Option<Finishing>,
+    counts: Counts,
+    last_errors: Vec<Option<(Instant, Retry)>>,
+    next_tail: u64,
+    next_request: u64,
+    next_incarnation: u64,
+}
+
+/// What is left to do before the engine is done.
+#[derive(Clone, Copy, Debug)]
+struct Finishing {
+    partial_lines: OnDrain,
+    /// Whether every name has been looked at since.
+    surveyed: bool,
+}
+
+/// One request under way.
+#[derive(Debug)]
+struct Sent {
+    stream: StreamId,
+    operation: port::Operation,
+    records: Vec<Record>,
+    at: Instant,
+}
+
+impl Engine {
+    /// An engine that knows what was saved, and whose backoff draws from `seed`.
+    ///
+    /// # Errors
+    /// When a stream's retry delays make no backoff.
+    pub fn try_new(
+        settings: Settings,
+        memory: Memory,
+        seed: u64,
+        now: Instant,
+    ) -> Result<Self, InvalidBackoff> {
+        let streams: Result<Vec<_>, _> = settings
+            .streams
+            .iter()
+            .map(|stream| Stream::try_new(stream.clone(), now))
+            .collect();
+        let finishing = match settings.until {
+            Until::Drained => None,
+            Until::EndOfFiles => Some(Finishing {
+                partial_lines: OnDrain::ShipPartialLines,
+                surveyed: false,
+            }),
+        };
+        Ok(Self {
+            rng: fastrand::Rng::with_seed(seed),
+            effects: VecDeque::new(),
+            surveys: Surveys::new(memory.first_start, &memory.checkpoints),
+            tails: BTreeMap::new(),
+            by_file: HashMap::new(),
+            by_path: HashMap::new(),
+            refused: BTreeMap::new(),
+            stored: memory.checkpoints,
+            lives: BTreeMap::new(),
+            read_turns: VecDeque::new(),
+            reads_under_way: 0,
+            reserved: 0,
+            buffered: 0,
+            streams: streams?,
+            requests: HashMap::new(),
+            pace: Pace::new(settings.checkpoint),
+            changed: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            outbox: Vec::new(),
+            outbox_bytes: 0,
+            saving: None,
+            last_commit: now,
+            settled_bytes: 0,
+            not_saved: None,
+            finishing,
+            counts: Counts {
+                sources: vec![SourceCounts::default(); settings.sources.len()],
+                streams: vec![StreamCounts::default(); settings.streams.len()],
+                ..Counts::default()
+            },
+            last_errors: vec![None; settings.streams.len()],
+            next_tail: 0,
+            next_request: 0,
+            next_incarnation: memory.next_incarnation,
+            settings,
+        })
+    }
+
+    /// Takes in one event; what it leads to waits in [`poll_effect`](Self::poll_effect).
+    pub fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Hint(hint) => self.on_hint(hint),
+            Event::Observed(observation) => self.on_observed(&observation, now),
+            Event::Opened { tail, result } => self.on_opened(tail, result, now),
+            Event::Bytes { tail, result } => self.on_bytes(tail, result, now),
+            Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
+            Event::Saved(result) => self.on_saved(result, now),
+            Event::Watching(watching) => self.on_watching(watching),
+            Event::Tick => {}
+            Event::Drain => self.on_drain(),
+        }
+        self.follow(now);
+        self.read();
+        self.send(now);
+        self.save(now);
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) again with a tick, should nothing happen before.
+    pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        self.follow_deadline(now)
+            .into_iter()
+            .chain(self.streams.iter().filter_map(|stream| stream.deadline))
+            .chain(self.save_deadline(now))
+            .min()
+    }
+
+    /// Whether everything that was there is delivered and that is durable.
+    pub fn is_done(&self) -> bool {
+        self.finishing.is_some_and(|finishing| finishing.surveyed)
+            && self.everything_is_read()
+            && self.everything_is_settled()
+            && !self.saves_wait()
+    }
+
+    fn report(&mut self, report: Report) {
+        self.effects.push_back(Effect::Report(report));
+    }
+
+    fn on_watching(&mut self, watching: Watching) {
+        self.surveys.watching = watching;
+    }
+
+    fn on_drain(&mut self) {
+        if self.finishing.is_some() {
+            return;
+        }
+        self.finishing = Some(Finishing {
+            partial_lines: self.settings.on_drain,
+            surveyed: false,
+        });
+        self.surveys.wanted = true;
+        let tails: Vec<_> = self.tails.keys().copied().collect();
+        for tail in tails {
+            self.wake(tail);
+        }
+    }
+
+    fn everything_is_read(&self) -> bool {
+        self.tails.values().all(|tail| tail.finished)
+    }
+
+    fn everything_is_settled(&self) -> bool {
+        self.requests.is_empty() && self.lives.values().all(Life::is_settled)
+    }
+}

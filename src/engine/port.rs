@@ -11,9 +11,10 @@ use bytes::Bytes;
 use crate::model::checkpoint::Save;
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
-use crate::model::record::Record;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::Outcome;
+
+use super::report::Report;
 
 /// One file that the engine holds open.
 ///
@@ -40,6 +41,8 @@ pub enum Effect {
     Put(Put),
     /// Make progress durable. Answered by [`Event::Saved`]; one is under way at a time.
     Save(Save),
+    /// Tell the operator. No answer.
+    Report(Report),
 }
 
 /// Every file that matches a source, and every file in some directories.
@@ -73,8 +76,8 @@ pub struct Put {
     pub request: RequestId,
     pub stream: StreamId,
     pub operation: Operation,
-    /// At least one; exactly one for [`Operation::PutRecord`].
-    pub records: Vec<Record>,
+    /// The data of at least one record; exactly one for [`Operation::PutRecord`].
+    pub records: Vec<Bytes>,
 }
 
 /// The service's two operations.
@@ -101,7 +104,7 @@ pub enum Event {
         request: RequestId,
         outcome: Outcome,
     },
-    /// The answer to [`Effect::Save`]: durable, or not (with the reason).
+    /// The answer to [`Effect::Save`].
     Saved(Result<(), String>),
     /// How far hints can be relied on has changed.
     Watching(Watching),

@@ -28,7 +28,7 @@ pub struct Identity {
 pub struct Incarnation(pub u64);
 
 /// A hash of the first bytes of a file, up to [`HEAD_BYTES`], with how many they were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     len: u16,
     hash: u128,
@@ -71,7 +71,7 @@ impl Fingerprint {
 }
 
 /// A hash of the bytes just before an offset, up to [`WINDOW_BYTES`], with how many they were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     len: u16,
     hash: u128,
@@ -112,5 +112,19 @@ impl Window {
             .len()
             .checked_sub(usize::from(self.len))
             .is_some_and(|from| xxh3_128(&before[from..]) == self.hash)
+    }
+}
+
+/// Of a file of which nothing is known: it matches every file.
+impl Default for Fingerprint {
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+/// At the beginning of a file, where no byte comes before.
+impl Default for Window {
+    fn default() -> Self {
+        Self::at_end_of(&[])
     }
 }

@@ -1,1 +1,15 @@
-//! rules
+//! Floor 1: the rules. Each decides one thing, from values alone.
+//!
+//! No clock (`now` comes in, "ask again at" goes out), no I/O, no chance but what is handed in.
+//!
+//! *Invariant:* a rule knows nouns, never another rule and never the engine.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod history;
+pub mod ledger;
+pub mod quota;
+pub mod retry;
+pub mod rotation;
+pub mod split;
+pub mod standing;

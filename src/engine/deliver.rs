@@ -1,0 +1,323 @@
+//! From records to durable progress: requests leave, outcomes settle spans, frontiers are saved.
+//!
+//! Routes outcomes to `rules::standing`, `rules::quota` and the ledgers, and what is settled to `rules::checkpoint`.
+//!
+//! *Invariant:* what passes the frontier was acknowledged, or is in the outbox that every save carries until one
+//! succeeds: a dead letter and the checkpoint behind it are durable together or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::checkpoint::{DeadLetter, Save};
+use crate::model::identity::Incarnation;
+use crate::model::limits::billed_bytes;
+use crate::model::offset::Offset;
+use crate::model::record::Record;
+use crate::model::settings::StreamId;
+use crate::model::time::Instant;
+use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
+use crate::rules::checkpoint::Due;
+
+use super::port::{Effect, Put, RequestId};
+use super::report::{Report, RequestEnd};
+use super::{Engine, Sent};
+
+/// What a save under way holds.
+#[derive(Debug)]
+pub(super) struct Saving {
+    offsets: Vec<(Incarnation, Offset)>,
+    forgotten: Vec<Incarnation>,
+    /// From the front of the outbox.
+    dead_letters: usize,
+}
+
+impl Engine {
+    /// Sends every request that may leave now.
+    pub(super) fn send(&mut self, now: Instant) {
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            while let Some(request) = stream.next(&mut self.lives, now) {
+                let id = RequestId(self.next_request);
+                self.next_request += 1;
+                self.effects.push_back(Effect::Put(Put {
+                    request: id,
+                    stream: StreamId(index),
+                    operation: request.operation,
+                    records: request.records.iter().map(|record| record.data.clone()).collect(),
+                }));
+                let (stream, operation, records) = (StreamId(index), request.operation, request.records);
+                self.requests.insert(
+                    id,
+                    Sent {
+                        stream,
+                        operation,
+                        records,
+                        at: now,
+                    },
+                );
+            }
+        }
+    }
+
+    /// # Panics
+    /// When the outcome has not exactly one verdict for each record: the shell calls such an answer ambiguous.
+    pub(super) fn on_put_done(&mut self, request: RequestId, outcome: Outcome, now: Instant) {
+        let sent = self
+            .requests
+            .remove(&request)
+            .expect("an outcome comes once for each request");
+        assert_eq!(
+            outcome.verdicts.len(),
+            sent.records.len(),
+            "L7: one verdict for each record"
+        );
+        let stream = sent.stream;
+        self.streams[stream.0].in_flight -= 1;
+        self.judge_request(&sent, &outcome.verdicts, now);
+
+        if sent.records.len() > 1 && outcome.verdicts.iter().all(is_refused) {
+            return self.bisect(stream, sent.records, now);
+        }
+        let mut again = Vec::new();
+        let mut touched = BTreeSet::new();
+        for (record, verdict) in sent.records.into_iter().zip(outcome.verdicts) {
+            match verdict {
+                Verdict::Delivered { encrypted } => {
+                    let counts = &mut self.counts.streams[stream.0];
+                    counts.records_delivered += 1;
+                    counts.bytes_delivered += record.data.len() as u64;
+                    counts.billed_bytes += billed_bytes(record.data.len());
+                    counts.records_encrypted += u64::from(encrypted == Encrypted::Yes);
+                    touched.insert(record.incarnation);
+                    self.settle(&record);
+                }
+                Verdict::Refused { code, message } => {
+                    touched.insert(record.incarnation);
+                    self.put_aside(stream, &record, code, message);
+                    self.settle(&record);
+                }
+                Verdict::Retry(why) => {
+                    *self.counts.streams[stream.0]
+                        .retries
+                        .entry(why.reason)
+                        .or_default() += 1;
+                    again.push(Record {
+                        failures: record.failures.saturating_add(1),
+                        ..record
+                    });
+                }
+            }
+        }
+        let failures = again.iter().map(|record| record.failures).max().unwrap_or(1);
+        let delay = self.streams[stream.0].backoff.delay(failures, self.rng.f64());
+        self.streams[stream.0].send_again(again, now + delay, false);
+        for incarnation in touched {
+            self.after_settling(incarnation, now);
+        }
+    }
+
+    /// What the outcome says of the stream as a whole.
+    fn judge_request(&mut self, sent: &Sent, verdicts: &[Verdict], now: Instant) {
+        let retries: Vec<&Retry> = verdicts
+            .iter()
+            .filter_map(|verdict| match verdict {
+                Verdict::Retry(why) => Some(why),
+                Verdict::Delivered { .. } | Verdict::Refused { .. } => None,
+            })
+            .collect();
+        let end = match (
+            retries.len(),
+            verdicts.iter().filter(|verdict| is_refused(verdict)).count(),
+        ) {
+            (0, 0) => RequestEnd::Delivered,
+            (retries, _) if retries == verdicts.len() => RequestEnd::Failed,
+            (_, refused) if refused == verdicts.len() => RequestEnd::Refused,
+            _ => RequestEnd::Partial,
+        };
+        let counts = &mut self.counts.streams[sent.stream.0];
+        *counts.requests.entry((sent.operation, end)).or_default() += 1;
+        let stream = &mut self.streams[sent.stream.0];
+        if retries.iter().any(|why| why.reason == RetryReason::Throttled) {
+            counts.throttled += 1;
+            stream.quota.throttled(sent.at, now);
+        }
+        if let Some(why) = retries.first() {
+            self.last_errors[sent.stream.0] = Some((now, (*why).clone()));
+        }
+        let stream_id = sent.stream;
+        match (end, retries.first()) {
+            (RequestEnd::Failed, Some(why)) => {
+                if stream.standing.failed(why, sent.at, now, self.rng.f64()) {
+                    self.report(Report::Held {
+                        stream: stream_id,
+                        why: (*why).clone(),
+                    });
+                }
+            }
+            _ => {
+                if let Some(hold) = stream.standing.answered() {
+                    self.report(Report::Resumed {
+                        stream: stream_id,
+                        after: now.since(hold.since),
+                    });
+                }
+            }
+        }
+    }
+
+    /// One record spoils its batch: each half goes again by itself.
+    fn bisect(&mut self, stream: StreamId, mut records: Vec<Record>, now: Instant) {
+        let second = records.split_off(records.len() / 2);
+        self.streams[stream.0].send_again(records, now, true);
+        self.streams[stream.0].send_again(second, now, true);
+    }
+
+    fn put_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
+        *self.counts.streams[stream.0]
+            .dead_letters
+            .entry(Arc::clone(&code))
+            .or_default() += 1;
+        let life = &self.lives[&record.incarnation];
+        let path = Arc::clone(&life.path);
+        self.outbox_bytes += record.data.len() as u64;
+        self.outbox.push(DeadLetter {
+            stream: Arc::clone(&self.settings.streams[stream.0].name),
+            source: Arc::clone(&self.settings.sources[life.source.0].name),
+            path: Arc::clone(&path),
+            offset: record.span.start(),
+            code: Arc::clone(&code),
+            message: Arc::clone(&message),
+            data: record.data.clone(),
+        });
+        let offset = record.span.start();
+        self.report(Report::DeadLettered {
+            stream,
+            path,
+            offset,
+            code,
+            message,
+        });
+    }
+
+    fn settle(&mut self, record: &Record) {
+        let life = self
+            .lives
+            .get_mut(&record.incarnation)
+            .expect("a life is kept until it is settled");
+        let before = life.buffered();
+        let raised = life.settle(record.entry);
+        self.buffered -= before - life.buffered();
+        self.settled_bytes += raised.bytes;
+    }
+
+    /// What follows from settled spans, once for all that one outcome settled.
+    fn after_settling(&mut self, incarnation: Incarnation, now: Instant) {
+        let bytes = std::mem::take(&mut self.settled_bytes);
+        let life = self
+            .lives
+            .get_mut(&incarnation)
+            .expect("a life is kept until it is settled");
+        life.history.settle(life.ledger.frontier());
+        let stream = life.stream;
+        self.streams[stream.0].offer(life, 0);
+        if life.checkpointed != life.ledger.frontier() {
+            self.changed.insert(incarnation);
+            self.pace.changed(bytes, now);
+        }
+        self.forget_if_over(incarnation, now);
+    }
+
+    /// Starts the save that is due.
+    pub(super) fn save(&mut self, now: Instant) {
+        let cannot_wait = !self.outbox.is_empty()
+            || self.finishing.is_some_and(|finishing| finishing.surveyed)
+                && self.everything_is_read()
+                && self.everything_is_settled();
+        let due = match self.pace.due(now) {
+            Due::Now => true,
+            Due::NotBefore(_) | Due::Nothing => cannot_wait && self.pace.is_free(now),
+        };
+        if !due || !self.saves_wait() || self.saving.is_some() {
+            return;
+        }
+        let changed = std::mem::take(&mut self.changed);
+        let forgotten: Vec<_> = std::mem::take(&mut self.forgotten).into_iter().collect();
+        let mut checkpoints = Vec::with_capacity(changed.len());
+        for incarnation in &changed {
+            let life = self.lives.get_mut(incarnation).expect("a changed life is kept");
+            life.checkpointed = life.ledger.frontier();
+            let stream = Arc::clone(&self.settings.streams[life.stream.0].name);
+            checkpoints.push(life.checkpoint(stream));
+        }
+        self.saving = Some(Saving {
+            offsets: checkpoints
+                .iter()
+                .map(|saved| (saved.incarnation, saved.offset))
+                .collect(),
+            forgotten: forgotten.clone(),
+            dead_letters: self.outbox.len(),
+        });
+        self.pace.begun();
+        let dead_letters = self.outbox.clone();
+        self.effects.push_back(Effect::Save(Save {
+            checkpoints,
+            forgotten,
+            dead_letters,
+        }));
+    }
+
+    pub(super) fn on_saved(&mut self, result: Result<(), String>, now: Instant) {
+        let saving = self
+            .saving
+            .take()
+            .expect("an answer comes for the save under way");
+        match result {
+            Ok(()) => {
+                self.counts.commits += 1;
+                self.last_commit = now;
+                self.pace.saved();
+                for (incarnation, offset) in saving.offsets {
+                    if let Some(life) = self.lives.get_mut(&incarnation) {
+                        life.durable = Some(offset);
+                    }
+                }
+                self.outbox.drain(..saving.dead_letters);
+                self.outbox_bytes = self.outbox.iter().map(|letter| letter.data.len() as u64).sum();
+                if self.not_saved.take().is_some() {
+                    self.report(Report::SavedAgain);
+                }
+            }
+            Err(why) => {
+                self.counts.commit_failures += 1;
+                self.pace.failed(now);
+                let alive = saving.offsets.iter().map(|(life, _)| *life);
+                self.changed
+                    .extend(alive.filter(|life| self.lives.contains_key(life)));
+                self.forgotten.extend(saving.forgotten);
+                if self.not_saved.replace(why.clone()).is_none() {
+                    self.report(Report::NotSaved { why });
+                }
+            }
+        }
+    }
+
+    /// Whether something would be lost by a crash now, or is being saved.
+    pub(super) fn saves_wait(&self) -> bool {
+        self.saving.is_some()
+            || !self.changed.is_empty()
+            || !self.forgotten.is_empty()
+            || !self.outbox.is_empty()
+    }
+
+    pub(super) fn save_deadline(&self, now: Instant) -> Option<Instant> {
+        match self.pace.due(now) {
+            Due::Now => Some(now + Duration::from_millis(1)),
+            Due::NotBefore(at) => Some(at),
+            Due::Nothing => None,
+        }
+    }
+}
+
+fn is_refused(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Refused { .. })
+}

@@ -1,0 +1,614 @@
+//! Which files are followed: surveys, openings, names that come and go.
+//!
+//! Routes what was seen to `rules::rotation` and keeps the index of open files. Does not read lines.
+//!
+//! *Invariant (L9):* whatever hints said or failed to say, every survey compares all that is there with all that
+//! is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::offset::Offset;
+use crate::model::settings::{OnDrain, SourceId, StartAt};
+use crate::model::time::Instant;
+use crate::rules::history::{Head, History};
+use crate::rules::ledger::Ledger;
+use crate::rules::rotation::{Growth, growth, recognise, same_file};
+
+use super::Engine;
+use super::life::Life;
+use super::port::{Effect, FileFault, Hint, Observation, Observed, Open, Opened, Survey, TailId, Watching};
+use super::report::{Loss, Report, Rotation, Start};
+use super::tail::{LastLine, Name, Phase, Tail};
+
+/// How long until the next look at everything when hints can be relied on: it finds what mmap writers and lost
+/// hints leave.
+const SURVEY_EVERY: Duration = Duration::from_secs(20);
+
+/// The same when they cannot.
+const SURVEY_EVERY_UNWATCHED: Duration = Duration::from_secs(1);
+
+/// The least time between surveys that hints ask for, so that a directory with much coming and going costs a
+/// bounded part of a core; also that many times what the last survey took.
+const SURVEY_GAP: Duration = Duration::from_millis(50);
+const SURVEY_GAP_FACTOR: u32 = 10;
+
+/// How often files without a name are looked at: hints no longer find them.
+const UNNAMED_EVERY: Duration = Duration::from_secs(1);
+
+/// When to look at names, and what for.
+#[derive(Debug)]
+pub(super) struct Surveys {
+    pub(super) watching: Watching,
+    /// Something asks for a survey as soon as may be.
+    pub(super) wanted: bool,
+    under_way: bool,
+    began: Option<Instant>,
+    took: Duration,
+    /// Directories to look into once: they held files that no source showed at the first survey.
+    beside: Option<Vec<Arc<Path>>>,
+    /// Whether checkpoints may still be found beside the sources' names.
+    may_look_beside: bool,
+    first_start: bool,
+    unnamed_at: Instant,
+}
+
+impl Surveys {
+    pub(super) fn new(first_start: bool, stored: &[Checkpoint]) -> Self {
+        Self {
+            watching: Watching::Full,
+            wanted: true,
+            under_way: false,
+            began: None,
+            took: Duration::ZERO,
+            beside: None,
+            may_look_beside: !stored.is_empty(),
+            first_start,
+            unnamed_at: Instant::ZERO,
+        }
+    }
+
+    /// Whether every name has been looked at once.
+    pub(super) fn surveyed(&self) -> bool {
+        !self.first_start && self.began.is_some() && !(self.under_way && self.took.is_zero())
+    }
+
+    fn due(&self) -> Option<Instant> {
+        if self.under_way {
+            return None;
+        }
+        let Some(began) = self.began else {
+            return Some(Instant::ZERO);
+        };
+        let delay = match (self.wanted, self.watching) {
+            (true, _) => SURVEY_GAP.max(self.took * SURVEY_GAP_FACTOR),
+            (false, Watching::Full) => SURVEY_EVERY,
+            (false, Watching::Partial) => SURVEY_EVERY_UNWATCHED,
+        };
+        Some(began + delay)
+    }
+}
+
+impl Engine {
+    pub(super) fn on_hint(&mut self, hint: Hint) {
+        match hint {
+            Hint::Grown(path) => {
+                for tail in self.by_path.get(&path).cloned().unwrap_or_default() {
+                    self.wake(tail);
+                }
+            }
+            Hint::Names => self.surveys.wanted = true,
+            Hint::Everything => {
+                self.counts.watch_overflows += 1;
+                self.surveys.wanted = true;
+                let tails: Vec<_> = self.tails.keys().copied().collect();
+                for tail in tails {
+                    self.wake(tail);
+                }
+            }
+        }
+    }
+
+    /// Starts the survey that is due, and looks after files without a name.
+    pub(super) fn follow(&mut self, now: Instant) {
+        let idle = self.finishing.is_some_and(|finishing| finishing.surveyed) && !self.surveys.wanted;
+        if !idle && self.surveys.due().is_some_and(|at| at <= now) {
+            self.surveys.wanted = false;
+            self.surveys.under_way = true;
+            self.surveys.began = Some(now);
+            let also = self.surveys.beside.clone().unwrap_or_default();
+            self.effects.push_back(Effect::Survey(Survey { also }));
+        }
+        if self.surveys.unnamed_at <= now {
+            self.surveys.unnamed_at = now + UNNAMED_EVERY;
+            self.look_after_unnamed(now);
+        }
+    }
+
+    pub(super) fn follow_deadline(&self, now: Instant) -> Option<Instant> {
+        let finishing = self.finishing.is_some_and(|finishing| finishing.surveyed) && !self.surveys.wanted;
+        let survey = if finishing { None } else { self.surveys.due() };
+        let looked_after = self
+            .tails
+            .values()
+            .any(|tail| tail.name == Name::Lost || tail.retry_at.is_some())
+            .then_some(self.surveys.unnamed_at.max(now + Duration::from_millis(1)));
+        survey.into_iter().chain(looked_after).min()
+    }
+
+    pub(super) fn on_observed(&mut self, observation: &Observation, now: Instant) {
+        self.surveys.under_way = false;
+        self.surveys.took = now.since(self.surveys.began.unwrap_or(now));
+        let seen = self.one_name_each(&observation.files);
+        let beside: BTreeMap<Identity, &Observed> = observation
+            .files
+            .iter()
+            .filter(|file| file.sources.is_empty())
+            .map(|file| (file.identity, file))
+            .collect();
+
+        let known: Vec<_> = self
+            .tails
+            .iter()
+            .map(|(id, tail)| (*id, tail.source, tail.identity))
+            .collect();
+        for (id, source, identity) in known {
+            match seen.get(&(source, identity)) {
+                Some(file) => self.seen_again(id, file, now),
+                None => self.not_seen(id, beside.get(&identity).copied(), now),
+            }
+        }
+        let at_first_start = std::mem::take(&mut self.surveys.first_start);
+        for ((source, identity), file) in &seen {
+            if !self.by_file.contains_key(&(*source, *identity)) {
+                self.open(*source, file, Name::Matched, at_first_start, now);
+            }
+        }
+        self.look_beside(&seen, &beside, now);
+        let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
+        self.refused.retain(|(_, path), _| present.contains(path));
+        if let Some(finishing) = &mut self.finishing {
+            finishing.surveyed |= self.surveys.beside.is_none() && !self.surveys.wanted;
+        }
+    }
+
+    /// One name for each file of each source (a file may have several): the one it is known by, else the first.
+    fn one_name_each<'a>(&self, files: &'a [Observed]) -> BTreeMap<(SourceId, Identity), &'a Observed> {
+        let mut seen = BTreeMap::new();
+        for file in files {
+            for source in &file.sources {
+                let key = (*source, file.identity);
+                let known = self.by_file.get(&key).and_then(|tail| self.tails.get(tail));
+                if known.is_some_and(|tail| tail.path == file.path) {
+                    seen.insert(key, file);
+                } else {
+                    seen.entry(key).or_insert(file);
+                }
+            }
+        }
+        seen
+    }
+
+    fn seen_again(&mut self, id: TailId, file: &Observed, now: Instant) {
+        let tail = self.tails.get_mut(&id).expect("a known tail is kept");
+        tail.name = Name::Matched;
+        tail.last_line = LastLine::Waits;
+        tail.size = file.size;
+        if tail.path != file.path {
+            let (source, from) = (tail.source, Arc::clone(&tail.path));
+            self.rename(id, Arc::clone(&file.path), file.target.clone(), now);
+            self.count_rotation(source, Rotation::Renamed);
+            self.report(Report::Rotated {
+                source,
+                from,
+                to: Some(Arc::clone(&file.path)),
+            });
+        }
+        let tail = &self.tails[&id];
+        let position = tail.incarnation().map(|life| self.lives[&life].position());
+        match position.map(|position| growth(position, file.size)) {
+            Some(Growth::Grown) => self.wake(id),
+            Some(Growth::Truncated) if tail.reading.is_none() => self.begin_again(id, now),
+            Some(Growth::Truncated) => self.wake(id),
+            Some(Growth::Same) | None => {}
+        }
+    }
+
+    fn not_seen(&mut self, id: TailId, beside: Option<&Observed>, now: Instant) {
+        let tail = self.tails.get_mut(&id).expect("a known tail is kept");
+        if let Some(file) = beside
+            && tail.path != file.path
+        {
+            self.rename(id, Arc::clone(&file.path), None, now);
+        }
+        let tail = self.tails.get_mut(&id).expect("a known tail is kept");
+        if tail.name == Name::Matched && tail.incarnation().is_some() {
+            tail.name = Name::Lost;
+            tail.quiet_since = now;
+            let (source, from) = (tail.source, Arc::clone(&tail.path));
+            self.count_rotation(source, Rotation::Removed);
+            self.report(Report::Rotated {
+                source,
+                from,
+                to: None,
+            });
+            self.wake(id);
+        }
+    }
+
+    /// Looks once for files that were renamed, while nobody watched, to names that no source matches.
+    fn look_beside(
+        &mut self,
+        seen: &BTreeMap<(SourceId, Identity), &Observed>,
+        beside: &BTreeMap<Identity, &Observed>,
+        now: Instant,
+    ) {
+        if self.surveys.beside.take().is_some() {
+            self.surveys.may_look_beside = false;
+            let found: Vec<_> =
+                self.stored
+                    .iter()
+                    .filter_map(|stored| {
+                        let file = beside
+                            .values()
+                            .find(|file| same_file(stored.identity, file.identity))?;
+                        let source = self.settings.sources.iter().position(|source| {
+                            self.settings.streams[source.stream.0].name == stored.stream
+                        })?;
+                        Some((SourceId(source), *file))
+                    })
+                    .collect();
+            for (source, file) in found {
+                if !self.by_file.contains_key(&(source, file.identity)) {
+                    self.open(source, file, Name::Lost, false, now);
+                }
+            }
+        } else if self.surveys.may_look_beside {
+            let missing = self.stored.iter().filter(|stored| {
+                !seen
+                    .keys()
+                    .any(|(_, identity)| same_file(stored.identity, *identity))
+            });
+            let directories: BTreeSet<Arc<Path>> = missing
+                .filter_map(|stored| stored.path.parent().map(Arc::from))
+                .collect();
+            self.surveys.may_look_beside = false;
+            if !directories.is_empty() {
+                self.surveys.beside = Some(directories.into_iter().collect());
+                self.surveys.wanted = true;
+            }
+        }
+    }
+
+    fn open(&mut self, source: SourceId, file: &Observed, name: Name, at_first_start: bool, now: Instant) {
+        let id = TailId(self.next_tail);
+        self.next_tail += 1;
+        let path = Arc::clone(&file.path);
+        let mut tail = Tail::opening(
+            source,
+            Arc::clone(&path),
+            file.identity,
+            name,
+            at_first_start,
+            now,
+        );
+        tail.target.clone_from(&file.target);
+        self.tails.insert(id, tail);
+        self.by_file.insert((source, file.identity), id);
+        self.index(id);
+        self.effects.push_back(Effect::Open(Open {
+            tail: id,
+            source,
+            path,
+        }));
+    }
+
+    pub(super) fn on_opened(&mut self, id: TailId, result: Result<Opened, FileFault>, now: Instant) {
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(fault) => return self.on_refused(id, fault),
+        };
+        let tail = self
+            .tails
+            .get_mut(&id)
+            .expect("a tail is kept while it is opened");
+        let (source, expected) = (tail.source, tail.identity);
+        let Phase::Opening { at_first_start } = tail.phase else {
+            unreachable!("a tail is opened once")
+        };
+        tail.identity = opened.identity;
+        tail.size = opened.size;
+        let path = Arc::clone(&tail.path);
+        if self.refused.remove(&(source, Arc::clone(&path))).is_some() {
+            self.report(Report::Readable {
+                source,
+                path: Arc::clone(&path),
+            });
+        }
+        if expected != opened.identity {
+            // Another file took the name between the look and the opening.
+            self.by_file.remove(&(source, expected));
+            if self.by_file.contains_key(&(source, opened.identity)) {
+                self.drop_tail(id);
+                self.surveys.wanted = true;
+                return;
+            }
+            self.by_file.insert((source, opened.identity), id);
+            self.surveys.wanted = true;
+        }
+
+        let stream = self.settings.sources[source.0].stream;
+        let stream_name = &self.settings.streams[stream.0].name;
+        let mine = self.stored.iter().filter(|stored| stored.stream == *stream_name);
+        let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
+        let start_at = self.settings.sources[source.0].start_at;
+        match found {
+            Some(stored) => {
+                self.stored
+                    .retain(|other| other.incarnation != stored.incarnation);
+                let history = History::resumed(stored.offset, stored.window);
+                self.begin_life(
+                    id,
+                    stored.incarnation,
+                    history,
+                    Head::of(&opened.head),
+                    Some(stored.offset),
+                );
+                self.report(Report::Following {
+                    source,
+                    path,
+                    at: stored.offset,
+                    why: Start::Checkpoint,
+                });
+                self.wake(id);
+            }
+            None if at_first_start && start_at == StartAt::End && opened.size > 0 => {
+                self.tails.get_mut(&id).expect("just opened").phase = Phase::FindingEnd;
+                self.wake(id);
+            }
+            None => {
+                let incarnation = self.fresh_incarnation();
+                self.begin_life(
+                    id,
+                    incarnation,
+                    History::beginning(),
+                    Head::of(&opened.head),
+                    None,
+                );
+                self.report(Report::Following {
+                    source,
+                    path,
+                    at: Offset::ZERO,
+                    why: Start::New,
+                });
+                self.wake(id);
+            }
+        }
+        self.pace.changed(0, now);
+    }
+
+    fn on_refused(&mut self, id: TailId, fault: FileFault) {
+        let tail = &self.tails[&id];
+        let (source, path) = (tail.source, Arc::clone(&tail.path));
+        self.by_file.remove(&(source, tail.identity));
+        self.unindex(id);
+        self.tails.remove(&id);
+        match fault {
+            FileFault::Gone => self.surveys.wanted = true,
+            FileFault::Refused(why) => {
+                let before = self.refused.insert((source, Arc::clone(&path)), why.clone());
+                if before.as_ref() != Some(&why) {
+                    self.report(Report::Refused { source, path, why });
+                }
+            }
+        }
+    }
+
+    pub(super) fn fresh_incarnation(&mut self) -> Incarnation {
+        self.next_incarnation += 1;
+        Incarnation(self.next_incarnation - 1)
+    }
+
+    /// From now on `id` reads this incarnation. It is saved even before anything of it is settled: a file that is
+    /// renamed before that must be found again.
+    pub(super) fn begin_life(
+        &mut self,
+        id: TailId,
+        incarnation: Incarnation,
+        history: History,
+        head: Head,
+        durable: Option<Offset>,
+    ) {
+        let tail = self.tails.get_mut(&id).expect("a life begins in an open file");
+        tail.phase = Phase::Following(incarnation);
+        let life = Life {
+            incarnation,
+            source: tail.source,
+            stream: self.settings.sources[tail.source.0].stream,
+            path: Arc::clone(&tail.path),
+            identity: tail.identity,
+            head,
+            ledger: Ledger::starting_at(history.position()),
+            checkpointed: history.position(),
+            history,
+            ready: Default::default(),
+            outstanding: 0,
+            in_turn: false,
+            attached: true,
+            durable,
+            seen_bytes: tail.size,
+            skipping_nuls: false,
+        };
+        self.lives.insert(incarnation, life);
+        self.changed.insert(incarnation);
+    }
+
+    /// The content that was read is no longer in the file: it is read again, as another incarnation.
+    pub(super) fn begin_again(&mut self, id: TailId, now: Instant) {
+        let tail = self
+            .tails
+            .get_mut(&id)
+            .expect("a tail begins again while it is open");
+        let old = tail.incarnation().expect("a tail begins again after it began");
+        tail.quiet_since = now;
+        tail.last_line = LastLine::Waits;
+        let (source, path) = (tail.source, Arc::clone(&tail.path));
+        let read = self.lives[&old].position();
+        self.count_rotation(source, Rotation::Truncated);
+        self.report(Report::Truncated {
+            source,
+            path: Arc::clone(&path),
+            read,
+        });
+        let lost = self.lives[&old].seen_bytes.saturating_sub(read.bytes());
+        if lost > 0 {
+            *self.counts.sources[source.0]
+                .abandoned_bytes
+                .entry(Loss::Truncated)
+                .or_default() += lost;
+            self.report(Report::Abandoned {
+                source,
+                path,
+                from: read,
+                bytes: lost,
+                why: Loss::Truncated,
+            });
+        }
+        self.detach(old, now);
+        let incarnation = self.fresh_incarnation();
+        self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
+        self.lives
+            .get_mut(&incarnation)
+            .expect("just begun")
+            .skipping_nuls = true;
+        self.pace.changed(0, now);
+        self.wake(id);
+    }
+
+    /// Nothing more is read of this incarnation; once it is settled it is forgotten.
+    fn detach(&mut self, incarnation: Incarnation, now: Instant) {
+        let life = self
+            .lives
+            .get_mut(&incarnation)
+            .expect("a life is kept until it is settled");
+        life.attached = false;
+        self.forget_if_over(incarnation, now);
+    }
+
+    pub(super) fn forget_if_over(&mut self, incarnation: Incarnation, now: Instant) {
+        let over = self
+            .lives
+            .get(&incarnation)
+            .is_some_and(|life| !life.attached && life.is_settled());
+        if over {
+            self.lives.remove(&incarnation);
+            self.changed.remove(&incarnation);
+            self.forgotten.insert(incarnation);
+            self.pace.changed(0, now);
+        }
+    }
+
+    /// Reads on in files without a name, ships their last line when they have been quiet, and lets them go when
+    /// all is settled.
+    fn look_after_unnamed(&mut self, now: Instant) {
+        let ids: Vec<_> = self
+            .tails
+            .iter()
+            .filter(|(_, tail)| tail.name == Name::Lost || tail.retry_at.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            let tail = &self.tails[&id];
+            let Some(incarnation) = tail.incarnation() else {
+                self.wake(id);
+                continue;
+            };
+            let patience = self.settings.sources[tail.source.0].close_removed_after;
+            let life = &self.lives[&incarnation];
+            let is_quiet = tail.name == Name::Lost
+                && tail.reading.is_none()
+                && !tail.dirty
+                && tail.retry_at.is_none()
+                && now.since(tail.quiet_since) >= patience;
+            let has_rest = life.seen_bytes > life.position().bytes();
+            if !is_quiet {
+                self.wake(id);
+            } else if has_rest {
+                self.tails.get_mut(&id).expect("listed above").last_line = LastLine::Ships;
+                self.wake(id);
+            } else if life.is_settled() {
+                let (source, path) = (tail.source, Arc::clone(&tail.path));
+                self.drop_tail(id);
+                self.detach(incarnation, now);
+                self.report(Report::Closed { source, path });
+            }
+        }
+    }
+
+    /// Whether a last line without newline in this file is shipped at its end.
+    pub(super) fn ships_last_line(&self, tail: &Tail) -> bool {
+        let finishing = self
+            .finishing
+            .is_some_and(|finishing| finishing.partial_lines == OnDrain::ShipPartialLines);
+        finishing || tail.last_line == LastLine::Ships
+    }
+
+    fn drop_tail(&mut self, id: TailId) {
+        self.unindex(id);
+        let tail = self.tails.remove(&id).expect("a tail is dropped once");
+        let key = (tail.source, tail.identity);
+        if self.by_file.get(&key) == Some(&id) {
+            self.by_file.remove(&key);
+        }
+        self.effects.push_back(Effect::Close(id));
+    }
+
+    fn rename(&mut self, id: TailId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
+        self.unindex(id);
+        let tail = self
+            .tails
+            .get_mut(&id)
+            .expect("a tail is renamed while it is open");
+        tail.path = Arc::clone(&path);
+        tail.target = target;
+        if let Some(incarnation) = tail.incarnation() {
+            self.lives
+                .get_mut(&incarnation)
+                .expect("a followed life is kept")
+                .path = path;
+            self.changed.insert(incarnation);
+            self.pace.changed(0, now);
+        }
+        self.index(id);
+    }
+
+    fn index(&mut self, id: TailId) {
+        let tail = &self.tails[&id];
+        for name in std::iter::once(&tail.path).chain(&tail.target) {
+            self.by_path.entry(Arc::clone(name)).or_default().push(id);
+        }
+    }
+
+    fn unindex(&mut self, id: TailId) {
+        let tail = &self.tails[&id];
+        for name in std::iter::once(&tail.path).chain(&tail.target) {
+            if let Some(ids) = self.by_path.get_mut(name) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.by_path.remove(name);
+                }
+            }
+        }
+    }
+
+    fn count_rotation(&mut self, source: SourceId, rotation: Rotation) {
+        *self.counts.sources[source.0]
+            .rotations
+            .entry(rotation)
+            .or_default() += 1;
+    }
+}

@@ -1,0 +1,205 @@
+//! From reads to records: whose turn it is to be read, and what was read.
+//!
+//! The one backpressure is here: a read is asked for only while the bytes that are read and not settled are under
+//! the memory budget; what waits, waits in the files.
+//!
+//! *Invariant (L6):* buffered + reserved ≤ budget when a read is asked for.
+
+use bytes::Bytes;
+
+use crate::model::identity::Incarnation;
+use crate::model::offset::Offset;
+use crate::model::settings::Newline;
+use crate::model::time::Instant;
+use crate::rules::history::{Head, History};
+use crate::rules::split::{MOST_INCOMPLETE_BYTES, Tail as ChunkTail};
+
+use super::Engine;
+use super::port::{Effect, FileFault, Read, TailId};
+use super::report::{Report, Start};
+use super::tail::{Phase, READ_BYTES};
+
+/// Reads under way at once: enough to hide one slow file behind others.
+const READS_AT_ONCE: usize = 4;
+
+/// How far back from the end of a file its last line end is looked for.
+const FIND_END_BYTES: u64 = 1024 * 1024;
+
+impl Engine {
+    /// There may be bytes that were not read: the tail waits for its turn.
+    pub(super) fn wake(&mut self, id: TailId) {
+        let Some(tail) = self.tails.get_mut(&id) else {
+            return;
+        };
+        tail.dirty = true;
+        let opening = matches!(tail.phase, Phase::Opening { .. });
+        if !opening && tail.reading.is_none() && !tail.queued {
+            tail.queued = true;
+            self.read_turns.push_back(id);
+        }
+    }
+
+    /// Asks for the reads whose turn it is, as far as memory allows.
+    pub(super) fn read(&mut self) {
+        let mut passed_over = Vec::new();
+        while self.reads_under_way < READS_AT_ONCE
+            && let Some(id) = self.read_turns.pop_front()
+        {
+            let Some(read) = self.next_read(id) else { continue };
+            let len = read.len as u64;
+            let life = self.tails[&id]
+                .incarnation()
+                .map(|life| self.lives[&life].buffered());
+            if self.buffered + self.outbox_bytes + self.reserved + len > self.settings.memory.buffer {
+                self.read_turns.push_front(id);
+                break;
+            }
+            if life.unwrap_or(0) + len > self.settings.memory.buffer_per_file {
+                passed_over.push(id);
+                continue;
+            }
+            let tail = self.tails.get_mut(&id).expect("a tail in turn is open");
+            tail.queued = false;
+            tail.dirty = false;
+            tail.reading = Some(read);
+            self.reads_under_way += 1;
+            self.reserved += len;
+            self.effects.push_back(Effect::Read(read));
+        }
+        self.read_turns.extend(passed_over);
+    }
+
+    fn next_read(&self, id: TailId) -> Option<Read> {
+        let tail = self.tails.get(&id)?;
+        Some(match tail.phase {
+            Phase::Opening { .. } => return None,
+            Phase::FindingEnd => {
+                let at = Offset::new(tail.size).minus(FIND_END_BYTES);
+                let len = usize::try_from(Offset::new(tail.size).since(at)).expect("a mebibyte at most");
+                Read { tail: id, at, len }
+            }
+            Phase::Following(incarnation) => {
+                let history = &self.lives[&incarnation].history;
+                let overlap = history.overlap();
+                Read {
+                    tail: id,
+                    at: history.position().minus(overlap as u64),
+                    len: overlap + tail.read_bytes,
+                }
+            }
+        })
+    }
+
+    pub(super) fn on_bytes(&mut self, id: TailId, result: Result<Bytes, FileFault>, now: Instant) {
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
+        let read = tail.reading.take().expect("bytes come for a read");
+        self.reads_under_way -= 1;
+        self.reserved -= read.len as u64;
+        let bytes = match result {
+            Ok(bytes) => bytes,
+            Err(fault) => return self.on_read_failed(id, fault, now),
+        };
+        if tail.succeeded() {
+            let (source, path) = (tail.source, tail.path.clone());
+            self.report(Report::Readable { source, path });
+        }
+        match self.tails[&id].phase {
+            Phase::Opening { .. } => unreachable!("a file is read after it was opened"),
+            Phase::FindingEnd => self.on_end_found(id, read, &bytes, now),
+            Phase::Following(incarnation) => self.on_more(id, incarnation, read, &bytes, now),
+        }
+    }
+
+    fn on_read_failed(&mut self, id: TailId, fault: FileFault, now: Instant) {
+        let finishing = self.finishing.is_some();
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
+        // The next try comes from looking after tails with a retry, not from the turn.
+        tail.dirty = false;
+        tail.finished |= finishing;
+        if tail.failed(now) {
+            let why = match fault {
+                FileFault::Gone => "the file is gone".to_owned(),
+                FileFault::Refused(why) => why,
+            };
+            let (source, path) = (tail.source, tail.path.clone());
+            self.report(Report::Refused { source, path, why });
+        }
+    }
+
+    /// The first start of a source that starts at the end: right after the last newline.
+    fn on_end_found(&mut self, id: TailId, read: Read, bytes: &Bytes, now: Instant) {
+        let keep = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1);
+        let position = read.at.plus(keep as u64);
+        let before = bytes.slice(..keep);
+        let mut history = History::resumed(position, crate::model::identity::Window::at_end_of(&before));
+        history.recall(before);
+        history.settle(position);
+        let head = if read.at == Offset::ZERO {
+            Head::of(bytes)
+        } else {
+            Head::default()
+        };
+        let incarnation = self.fresh_incarnation();
+        self.begin_life(id, incarnation, history, head, None);
+        let tail = &self.tails[&id];
+        let (source, path) = (tail.source, tail.path.clone());
+        self.report(Report::Following {
+            source,
+            path,
+            at: position,
+            why: Start::End,
+        });
+        self.pace.changed(0, now);
+        self.wake(id);
+    }
+
+    fn on_more(&mut self, id: TailId, incarnation: Incarnation, read: Read, bytes: &Bytes, now: Instant) {
+        let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
+        let overlap = life.history.overlap();
+        if bytes.len() < overlap || !life.history.continues(&bytes[..overlap]) {
+            return self.begin_again(id, now);
+        }
+        life.history.recall(bytes.slice(..overlap));
+        let fresh = bytes.slice(overlap..);
+        let at_end = bytes.len() < read.len;
+
+        let tail = &self.tails[&id];
+        let source = &self.settings.sources[tail.source.0];
+        let newline: Newline = source.newline;
+        let chunk_tail = if at_end && self.ships_last_line(tail) {
+            ChunkTail::Final
+        } else {
+            ChunkTail::Grows
+        };
+        let counts = &mut self.counts.sources[tail.source.0];
+        let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
+        let (buffered, ready, frontier) = (life.buffered(), life.ready.len(), life.ledger.frontier());
+        let start = life.position();
+        let consumed = life.take_in(&fresh, newline, chunk_tail, counts);
+        let end = start.plus(fresh.len() as u64).bytes();
+        life.seen_bytes = if at_end { end } else { life.seen_bytes.max(end) };
+        self.buffered = self.buffered + life.buffered() - buffered;
+        self.streams[life.stream.0].offer(life, life.ready.len() - ready);
+        let settled = life.ledger.frontier().since(frontier);
+        if settled > 0 {
+            self.changed.insert(incarnation);
+            self.pace.changed(settled, now);
+        }
+
+        let finishing = self.finishing.is_some();
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
+        if consumed > 0 {
+            tail.quiet_since = now;
+        }
+        tail.read_bytes = match consumed {
+            // A line that is longer than what was read: the next read asks for more, up to what must yield a piece.
+            0 if !at_end => (tail.read_bytes * 4).min(MOST_INCOMPLETE_BYTES + 1),
+            _ => READ_BYTES,
+        };
+        if !at_end || tail.dirty {
+            self.wake(id);
+        } else {
+            tail.finished |= finishing;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! One incarnation while it is read and delivered: its ledger, its recent bytes and the records that wait.
+//!
+//! Knows one file's content. Does not know where the file is open, nor the other files.
+//!
+//! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::offset::{Offset, Span};
+use crate::model::record::{Entry, Record};
+use crate::model::settings::{Newline, SourceId, StreamId};
+use crate::rules::history::{Head, History};
+use crate::rules::ledger::{Ledger, Raised};
+use crate::rules::split::{Ending, Split, Tail, leading_nuls};
+
+use super::report::SourceCounts;
+
+/// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
+/// against the memory budget, which a file of very short lines would otherwise exceed many times over.
+pub(super) const RECORD_OVERHEAD_BYTES: u64 = 96;
+
+/// One incarnation on its way.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) incarnation: Incarnation,
+    pub(super) source: SourceId,
+    pub(super) stream: StreamId,
+    pub(super) path: Arc<Path>,
+    pub(super) identity: Identity,
+    pub(super) head: Head,
+    pub(super) ledger: Ledger,
+    pub(super) history: History,
+    /// Records that have not been taken by a request, in the order of the file.
+    pub(super) ready: VecDeque<Record>,
+    /// Records that were taken by a request and are not settled.
+    pub(super) outstanding: usize,
+    /// Whether it waits for its turn in its stream.
+    pub(super) in_turn: bool,
+    /// Whether more may be read of it.
+    pub(super) attached: bool,
+    /// Where the last save that was begun stands, whether it came through or not.
+    pub(super) checkpointed: Offset,
+    /// What the state database is known to hold.
+    pub(super) durable: Option<Offset>,
+    /// How far the file was known to reach, in bytes: what lies beyond the position has no newline yet, or was
+    /// not read.
+    pub(super) seen_bytes: u64,
+    /// Whether everything so far was the NUL run of a truncated file.
+    pub(super) skipping_nuls: bool,
+}
+
+impl Life {
+    /// What the memory budget is charged for this incarnation, in bytes.
+    pub(super) fn buffered(&self) -> u64 {
+        let unsettled = self.ledger.admitted().since(self.ledger.frontier());
+        unsettled + self.ledger.open() as u64 * RECORD_OVERHEAD_BYTES
+    }
+
+    /// Where the next line begins.
+    pub(super) fn position(&self) -> Offset {
+        self.history.position()
+    }
+
+    /// Cuts what was read at the position into records. Returns how many bytes belong to complete lines.
+    pub(super) fn take_in(
+        &mut self,
+        chunk: &Bytes,
+        newline: Newline,
+        tail: Tail,
+        counts: &mut SourceCounts,
+    ) -> usize {
+        let nuls = self.skip_nuls(chunk, counts);
+        let chunk = chunk.slice(nuls..);
+        let mut split = Split::new(&chunk, self.position(), newline, tail);
+        for line in split.by_ref() {
+            let entry = self.ledger.admit(line.span);
+            match line.ending {
+                Ending::Newline => {}
+                Ending::Cut => counts.oversize_pieces += 1,
+                Ending::EndOfFile => counts.partial_lines_shipped += 1,
+            }
+            match line.data {
+                Some(data) => {
+                    counts.lines_read += 1;
+                    self.ready.push_back(Record {
+                        incarnation: self.incarnation,
+                        entry,
+                        span: line.span,
+                        data,
+                        failures: 0,
+                    });
+                }
+                None => {
+                    counts.empty_lines += 1;
+                    self.ledger.settle(entry);
+                }
+            }
+        }
+        let consumed = split.consumed();
+        self.keep(chunk.slice(..consumed), counts);
+        nuls + consumed
+    }
+
+    fn skip_nuls(&mut self, chunk: &Bytes, counts: &mut SourceCounts) -> usize {
+        if !self.skipping_nuls || chunk.is_empty() {
+            return 0;
+        }
+        let nuls = leading_nuls(chunk);
+        self.skipping_nuls = nuls == chunk.len();
+        if nuls > 0 {
+            let start = self.position();
+            let entry = self.ledger.admit(Span::new(start, start.plus(nuls as u64)));
+            self.ledger.settle(entry);
+            counts.nul_bytes += nuls as u64;
+            self.keep(chunk.slice(..nuls), counts);
+        }
+        nuls
+    }
+
+    fn keep(&mut self, bytes: Bytes, counts: &mut SourceCounts) {
+        counts.bytes_read += bytes.len() as u64;
+        self.head.push(self.position(), &bytes);
+        self.history.push(bytes);
+        self.history.settle(self.ledger.frontier());
+    }
+
+    /// One record is settled.
+    pub(super) fn settle(&mut self, entry: Entry) -> Raised {
+        self.outstanding -= 1;
+        self.ledger.settle(entry)
+    }
+
+    /// Whether everything that was read is settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.ledger.is_settled()
+    }
+
+    /// What a checkpoint taken now holds.
+    pub(super) fn checkpoint(&self, stream: Arc<str>) -> Checkpoint {
+        let offset = self.ledger.frontier();
+        Checkpoint {
+            incarnation: self.incarnation,
+            stream,
+            path: Arc::clone(&self.path),
+            identity: self.identity,
+            fingerprint: self.head.fingerprint(),
+            offset,
+            window: self.history.window(offset),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What the operator is told: events worth a log line, and counts of everything.
+//!
+//! Knows the words. Does not know how they are written out: the daemon logs reports, the health endpoint shows
+//! counts.
+//!
+//! *Invariant:* every byte that was read and not delivered is in a count, with a reason.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::offset::Offset;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::verdict::{Retry, RetryReason};
+
+use super::port::Operation;
+
+/// One event for the log, reported when it happens and not while it lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// A file is followed from here on.
+    Following {
+        source: SourceId,
+        path: Arc<Path>,
+        at: Offset,
+        why: Start,
+    },
+    /// A file could not be opened or read; it is tried again.
+    Refused {
+        source: SourceId,
+        path: Arc<Path>,
+        why: String,
+    },
+    /// A file that was refused can be read again.
+    Readable { source: SourceId, path: Arc<Path> },
+    /// The same file now has another name, or none that a source matches.
+    Rotated {
+        source: SourceId,
+        from: Arc<Path>,
+        to: Option<Arc<Path>>,
+    },
+    /// The content that was read is no longer there: the file is read again from its beginning.
+    Truncated {
+        source: SourceId,
+        path: Arc<Path>,
+        read: Offset,
+    },
+    /// Bytes vanished before they could be read: a declared loss.
+    Abandoned {
+        source: SourceId,
+        path: Arc<Path>,
+        from: Offset,
+        bytes: u64,
+        why: Loss,
+    },
+    /// A file without a name was read to its end, delivered and let go.
+    Closed { source: SourceId, path: Arc<Path> },
+    /// A stream's records wait: its service fails.
+    Held { stream: StreamId, why: Retry },
+    /// The service answers again.
+    Resumed { stream: StreamId, after: Duration },
+    /// A record that can never be accepted was put aside.
+    DeadLettered {
+        stream: StreamId,
+        path: Arc<Path>,
+        offset: Offset,
+        code: Arc<str>,
+        message: Arc<str>,
+    },
+    /// Progress could not be made durable; it is tried again.
+    NotSaved { why: String },
+    /// Progress is durable again.
+    SavedAgain,
+}
+
+/// Why reading starts where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing was known of the file.
+    New,
+    /// A checkpoint was.
+    Checkpoint,
+    /// It was there at the first start, and its source starts at the end.
+    End,
+}
+
+/// Why bytes were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// The file was truncated before they were read.
+    Truncated,
+}
+
+impl Loss {
+    /// As it appears in metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// What happened to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rotation {
+    Renamed,
+    Removed,
+    Truncated,
+}
+
+impl Rotation {
+    /// As it appears in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Renamed => "renamed",
+            Self::Removed => "removed",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestEnd {
+    /// Every record was accepted.
+    Delivered,
+    /// Some were.
+    Partial,
+    /// None was, and all are sent again.
+    Failed,
+    /// None was, and none ever will be.
+    Refused,
+}
+
+impl RequestEnd {
+    /// As it appears in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Everything counted of one source since the process began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// Lines, and pieces of lines too long for one record, that became records.
+    pub lines_read: u64,
+    /// Bytes of the files that became settled or became records.
+    pub bytes_read: u64,
+    /// Empty lines that had no byte to send.
+    pub empty_lines: u64,
+    /// NUL bytes skipped at the start of a truncated file.
+    pub nul_bytes: u64,
+    pub partial_lines_shipped: u64,
+    /// Pieces that ended at the largest record instead of a newline.
+    pub oversize_pieces: u64,
+    pub abandoned_bytes: BTreeMap<Loss, u64>,
+    pub rotations: BTreeMap<Rotation, u64>,
+}
+
+/// Everything counted of one stream since the process began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamCounts {
+    pub records_delivered: u64,
+    pub bytes_delivered: u64,
+    /// Each record rounded up to 5 KiB.
+    pub billed_bytes: u64,
+    /// Accepted records of which the service said that it keeps them encrypted.
+    pub records_encrypted: u64,
+    pub requests: BTreeMap<(Operation, RequestEnd), u64>,
+    /// Records sent again.
+    pub retries: BTreeMap<RetryReason, u64>,
+    /// Requests of which at least one record was throttled.
+    pub throttled: u64,
+    pub dead_letters: BTreeMap<Arc<str>, u64>,
+}
+
+/// Counts of the whole daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub commits: u64,
+    pub commit_failures: u64,
+    /// Times that hints were lost and everything was looked at.
+    pub watch_overflows: u64,
+    pub sources: Vec<SourceCounts>,
+    pub streams: Vec<StreamCounts>,
+}

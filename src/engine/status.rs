@@ -1,0 +1,141 @@
+//! How things stand, as one value: for `/status`, readiness and the summary of `run --once`.
+//!
+//! Knows how to read the engine's state. Does not change it, and does not format.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::identity::Identity;
+use crate::model::offset::Offset;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::model::verdict::Retry;
+use crate::rules::quota::Use;
+
+use super::Engine;
+use super::port::Watching;
+use super::report::Counts;
+use super::tail::{Name, Phase};
+
+/// Everything an operator may ask about.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub at: Instant,
+    pub files: Vec<FileStatus>,
+    /// Files that cannot be opened, and why.
+    pub refused: Vec<(SourceId, Arc<Path>, String)>,
+    pub streams: Vec<StreamStatus>,
+    /// What the memory budget is charged, in bytes.
+    pub buffered_bytes: u64,
+    pub watching: Watching,
+    /// Whether every source has been looked at once.
+    pub surveyed: bool,
+    /// Why progress is not durable, when it is not.
+    pub not_saved: Option<String>,
+    pub counts: Counts,
+}
+
+/// One file that is followed.
+#[derive(Clone, Debug)]
+pub struct FileStatus {
+    pub source: SourceId,
+    pub path: Arc<Path>,
+    pub identity: Identity,
+    pub state: FileState,
+    /// Size in bytes when last looked at.
+    pub size: u64,
+    /// Where the next line begins.
+    pub read: Offset,
+    /// Everything before it is acknowledged.
+    pub acknowledged: Offset,
+    /// Everything before it is acknowledged, and that is durable.
+    pub durable: Option<Offset>,
+}
+
+/// What a file is to its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// Some source matches its name.
+    Followed,
+    /// It was renamed or removed, and is read to its end.
+    Draining,
+    /// Its content is gone; what was read of it is still under way.
+    Truncated,
+}
+
+/// One stream.
+#[derive(Clone, Debug)]
+pub struct StreamStatus {
+    pub stream: StreamId,
+    pub in_flight: usize,
+    /// Records read and not yet sent.
+    pub waiting: usize,
+    /// What the last second used of the full quotas.
+    pub used: Use,
+    /// What throttling left of the rate.
+    pub factor: f64,
+    /// Why the stream is held back, when it is, and since when.
+    pub held: Option<(Retry, Instant)>,
+    pub last_error: Option<(Instant, Retry)>,
+}
+
+impl Engine {
+    /// Everything as it stands now.
+    pub fn status(&mut self, now: Instant) -> Status {
+        let followed = self.tails.values().filter_map(|tail| {
+            let Phase::Following(incarnation) = tail.phase else {
+                return None;
+            };
+            let state = match tail.name {
+                Name::Matched => FileState::Followed,
+                Name::Lost => FileState::Draining,
+            };
+            Some((incarnation, state))
+        });
+        let mut states: std::collections::BTreeMap<_, _> = followed.collect();
+        let files = self
+            .lives
+            .values()
+            .map(|life| FileStatus {
+                source: life.source,
+                path: Arc::clone(&life.path),
+                identity: life.identity,
+                state: states.remove(&life.incarnation).unwrap_or(FileState::Truncated),
+                size: life.seen_bytes,
+                read: life.position(),
+                acknowledged: life.ledger.frontier(),
+                durable: life.durable,
+            })
+            .collect();
+        let streams = self
+            .streams
+            .iter_mut()
+            .enumerate()
+            .map(|(index, stream)| StreamStatus {
+                stream: StreamId(index),
+                in_flight: stream.in_flight,
+                waiting: stream.waiting(),
+                used: stream.quota.used(now),
+                factor: stream.quota.factor(),
+                held: stream.standing.hold().map(|hold| (hold.why.clone(), hold.since)),
+                last_error: self.last_errors[index].clone(),
+            })
+            .collect();
+        let refused = self
+            .refused
+            .iter()
+            .map(|((source, path), why)| (*source, Arc::clone(path), why.clone()))
+            .collect();
+        Status {
+            at: now,
+            files,
+            refused,
+            streams,
+            buffered_bytes: self.buffered,
+            watching: self.surveys.watching,
+            surveyed: self.surveys.surveyed(),
+            not_saved: self.not_saved.clone(),
+            counts: self.counts.clone(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! One delivery stream's way out: whose turn it is, what goes into the next request, and when it may leave.
+//!
+//! Knows the queues of one stream. Does not know files beyond the records that they left here.
+//!
+//! *Invariant:* every file with records waiting gets its turn, a few records at a time; what is sent again goes
+//! ahead of what was never sent.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::identity::Incarnation;
+use crate::model::record::Record;
+use crate::model::settings::{Api, Order, StreamSettings};
+use crate::model::time::Instant;
+use crate::rules::batch::{Limits, Size};
+use crate::rules::quota::{Admission, Cost, Quota};
+use crate::rules::retry::{Backoff, InvalidBackoff};
+use crate::rules::standing::{May, Standing};
+
+use super::life::Life;
+use super::port::Operation;
+
+/// How many records one file may put into a request before the next file's turn.
+const RECORDS_A_TURN: usize = 64;
+
+/// One delivery stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) settings: StreamSettings,
+    pub(super) backoff: Backoff,
+    pub(super) quota: Quota,
+    pub(super) standing: Standing,
+    /// Incarnations with records ready, each once.
+    turns: VecDeque<Incarnation>,
+    /// Records ready in all incarnations of this stream.
+    waiting: usize,
+    /// What failed, by when it is sent again; the number keeps groups of one moment apart.
+    again: BTreeMap<(Instant, u64), Group>,
+    groups: u64,
+    /// Put together, but not yet admitted by the quota.
+    formed: Option<Request>,
+    pub(super) in_flight: usize,
+    /// When it is worth asking again though nothing happened.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// Records that are sent again together.
+#[derive(Debug)]
+struct Group {
+    records: Vec<Record>,
+    /// Sent by itself, because one of them is suspected of spoiling its batch.
+    alone: bool,
+}
+
+/// A request with its price.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) operation: Operation,
+    pub(super) records: Vec<Record>,
+    cost: Cost,
+}
+
+impl Stream {
+    /// # Errors
+    /// When the retry delays make no backoff.
+    pub(super) fn try_new(settings: StreamSettings, now: Instant) -> Result<Self, InvalidBackoff> {
+        let backoff = Backoff::try_new(settings.retry)?;
+        Ok(Self {
+            quota: Quota::new(settings.quota, now),
+            standing: Standing::new(backoff),
+            backoff,
+            settings,
+            turns: VecDeque::new(),
+            waiting: 0,
+            again: BTreeMap::new(),
+            groups: 0,
+            formed: None,
+            in_flight: 0,
+            deadline: None,
+        })
+    }
+
+    /// `life` has records ready, `fresh` of them new: it waits for its turn, unless order forbids.
+    pub(super) fn offer(&mut self, life: &mut Life, fresh: usize) {
+        self.waiting += fresh;
+        let may = match self.settings.order {
+            Order::Free => true,
+            Order::PerFile => life.outstanding == 0,
+        };
+        if may && !life.in_turn && !life.ready.is_empty() {
+            life.in_turn = true;
+            self.turns.push_back(life.incarnation);
+        }
+    }
+
+    /// `records` failed together and go again at `due`.
+    pub(super) fn send_again(&mut self, records: Vec<Record>, due: Instant, alone: bool) {
+        if !records.is_empty() {
+            self.groups += 1;
+            self.again.insert((due, self.groups), Group { records, alone });
+        }
+    }
+
+    /// Whether no record waits or is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting == 0 && self.again.is_empty() && self.formed.is_none() && self.in_flight == 0
+    }
+
+    /// Records that were read and not yet taken by a request.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The next request that may leave now, if any; else sets the deadline.
+    pub(super) fn next(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
+        self.deadline = None;
+        if self.in_flight >= self.settings.max_in_flight.get() as usize {
+            return None;
+        }
+        match self.standing.may_send(self.in_flight, now) {
+            May::Send => {}
+            May::NotBefore(at) => {
+                self.deadline = (!self.is_empty()).then_some(at);
+                return None;
+            }
+            May::AfterProbe => return None,
+        }
+        if self.formed.is_none() {
+            self.formed = self.form(lives, now);
+        }
+        let Some(request) = &self.formed else {
+            self.deadline = self.again.first_key_value().map(|((due, _), _)| *due);
+            return None;
+        };
+        match self.quota.admit(request.cost, now) {
+            Admission::Now => {
+                self.in_flight += 1;
+                self.formed.take()
+            }
+            Admission::NotBefore(at) => {
+                self.deadline = Some(at);
+                None
+            }
+        }
+    }
+
+    fn form(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
+        let due = self
+            .again
+            .range(..=(now, u64::MAX))
+            .map(|(_, group)| group.records.len())
+            .sum::<usize>();
+        let operation = match self.settings.api {
+            Api::PutRecord => Operation::PutRecord,
+            Api::PutRecordBatch => Operation::PutRecordBatch,
+            Api::Auto if due + self.waiting > 1 => Operation::PutRecordBatch,
+            Api::Auto => Operation::PutRecord,
+        };
+        let mut size = Size::empty(match operation {
+            Operation::PutRecord => Limits::single(),
+            Operation::PutRecordBatch => {
+                let (records, bytes) = self.quota.largest_request();
+                Limits::batch(records, bytes)
+            }
+        });
+        let mut records = Vec::new();
+        if self.take_due(&mut records, &mut size, now) {
+            self.take_turns(&mut records, &mut size, lives);
+        }
+        let cost = Cost::of_request(size.records(), size.bytes());
+        (!records.is_empty()).then_some(Request {
+            operation,
+            records,
+            cost,
+        })
+    }
+
+    /// Takes what is due to be sent again. Returns whether others may join.
+    fn take_due(&mut self, records: &mut Vec<Record>, size: &mut Size, now: Instant) -> bool {
+        while let Some(first) = self.again.first_entry()
+            && first.key().0 <= now
+        {
+            let alone = first.get().alone;
+            if alone && !records.is_empty() {
+                return false;
+            }
+            let ((due, number), group) = first.remove_entry();
+            let mut left = group.records.into_iter();
+            for record in left.by_ref() {
+                if !size.add(record.data.len()) {
+                    let mut rest = vec![record];
+                    rest.extend(left);
+                    self.again.insert((due, number), Group { records: rest, alone });
+                    return false;
+                }
+                records.push(record);
+            }
+            if alone {
+                return false;
+            }
+        }
+        !size.is_full()
+    }
+
+    fn take_turns(
+        &mut self,
+        records: &mut Vec<Record>,
+        size: &mut Size,
+        lives: &mut BTreeMap<Incarnation, Life>,
+    ) {
+        // In order, a file's next record waits for the answer to this one: a batch can fail in part.
+        let a_turn = match self.settings.order {
+            Order::Free => RECORDS_A_TURN,
+            Order::PerFile => 1,
+        };
+        let mut full = size.is_full();
+        while !full && let Some(incarnation) = self.turns.pop_front() {
+            let life = lives
+                .get_mut(&incarnation)
+                .expect("a life with records ready is kept");
+            life.in_turn = false;
+            let mut taken = 0;
+            while taken < a_turn
+                && let Some(record) = life.ready.front()
+            {
+                if !size.add(record.data.len()) {
+                    full = true;
+                    break;
+                }
+                records.extend(life.ready.pop_front());
+                taken += 1;
+            }
+            full |= size.is_full();
+            self.waiting -= taken;
+            life.outstanding += taken;
+            self.offer(life, 0);
+        }
+    }
+}

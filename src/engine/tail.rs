@@ -1,0 +1,135 @@
+//! One open file, as the engine follows it.
+//!
+//! Knows how far reading has come in the file that is open now, and whether more may be there. Does not know what
+//! becomes of the lines: that is the incarnation's.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::settings::SourceId;
+use crate::model::time::Instant;
+
+use super::port::Read;
+
+/// How much one read asks for unless a line is longer, in bytes.
+pub(super) const READ_BYTES: usize = 256 * 1024;
+
+/// The delays between tries of a file that cannot be read.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// One file that is open, or being opened.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) source: SourceId,
+    pub(super) path: Arc<Path>,
+    /// The other name that hints come under.
+    pub(super) target: Option<Arc<Path>>,
+    pub(super) identity: Identity,
+    pub(super) phase: Phase,
+    /// Whether some source matches a name of it.
+    pub(super) name: Name,
+    /// Size in bytes when last looked at.
+    pub(super) size: u64,
+    /// Whether there may be bytes that were not read.
+    pub(super) dirty: bool,
+    /// Whether it waits for its turn to be read.
+    pub(super) queued: bool,
+    /// The read that is under way.
+    pub(super) reading: Option<Read>,
+    /// How much to ask for beyond the overlap, in bytes: grows while a line does not fit.
+    pub(super) read_bytes: usize,
+    /// When its last complete line was read, or it lost its name.
+    pub(super) quiet_since: Instant,
+    /// What is left at the end, without newline, is a line.
+    pub(super) last_line: LastLine,
+    /// Whether it was read to its end since the engine was told to finish.
+    pub(super) finished: bool,
+    /// Failed tries in a row, and when the next is.
+    failures: u32,
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// What a tail is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Opening {
+        /// Whether it was there at the first start.
+        at_first_start: bool,
+    },
+    /// Looking for the last line end, to start there.
+    FindingEnd,
+    Following(Incarnation),
+}
+
+/// Whether a file still has a name that a source matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Matched,
+    Lost,
+}
+
+/// What becomes of a last line without newline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastLine {
+    /// Its newline may still come.
+    Waits,
+    /// Nothing more comes: it is shipped.
+    Ships,
+}
+
+impl Tail {
+    pub(super) fn opening(
+        source: SourceId,
+        path: Arc<Path>,
+        identity: Identity,
+        name: Name,
+        at_first_start: bool,
+        now: Instant,
+    ) -> Self {
+        Self {
+            source,
+            path,
+            target: None,
+            identity,
+            phase: Phase::Opening { at_first_start },
+            name,
+            size: 0,
+            dirty: false,
+            queued: false,
+            reading: None,
+            read_bytes: READ_BYTES,
+            quiet_since: now,
+            last_line: LastLine::Waits,
+            finished: false,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    /// The incarnation that is read, once the file is open.
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        match self.phase {
+            Phase::Following(incarnation) => Some(incarnation),
+            Phase::Opening { .. } | Phase::FindingEnd => None,
+        }
+    }
+
+    /// A read failed; returns whether that is news.
+    pub(super) fn failed(&mut self, now: Instant) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let delay = FIRST_RETRY
+            .saturating_mul(1 << (self.failures - 1).min(10))
+            .min(LONGEST_RETRY);
+        self.retry_at = Some(now + delay);
+        self.failures == 1
+    }
+
+    /// A read succeeded; returns whether that is news.
+    pub(super) fn succeeded(&mut self) -> bool {
+        self.retry_at = None;
+        std::mem::take(&mut self.failures) > 0
+    }
+}

@@ -1,0 +1,161 @@
+//! When acknowledged progress is made durable.
+//!
+//! Knows how much has been settled since the last save, and when that was. Does not know what is saved or where.
+//!
+//! *Invariant:* one save is under way at a time, and nothing settled waits longer than the interval for one,
+//! unless saving itself fails.
+
+use std::time::Duration;
+
+use crate::model::settings::CheckpointSettings;
+use crate::model::time::Instant;
+
+/// How long after a failed save the next is tried.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Decides when the next save is due.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    settings: CheckpointSettings,
+    state: State,
+    /// Since when something waits to be saved.
+    waiting_since: Option<Instant>,
+    settled_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Saving,
+    Failed(Instant),
+}
+
+/// What to do about saving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Now,
+    NotBefore(Instant),
+    /// Nothing waits, or a save is under way.
+    Nothing,
+}
+
+impl Pace {
+    pub fn new(settings: CheckpointSettings) -> Self {
+        Self {
+            settings,
+            state: State::Idle,
+            waiting_since: None,
+            settled_bytes: 0,
+        }
+    }
+
+    /// Something changed that a save would hold; `bytes` of it were settled.
+    pub fn changed(&mut self, bytes: u64, now: Instant) {
+        self.waiting_since.get_or_insert(now);
+        self.settled_bytes += bytes;
+    }
+
+    pub fn due(&self, now: Instant) -> Due {
+        let Some(since) = self.waiting_since else {
+            return Due::Nothing;
+        };
+        let at = match self.state {
+            State::Saving => return Due::Nothing,
+            State::Failed(at) => at + RETRY_AFTER,
+            State::Idle if self.settled_bytes >= self.settings.max_bytes => return Due::Now,
+            State::Idle => since + self.settings.interval,
+        };
+        if at <= now { Due::Now } else { Due::NotBefore(at) }
+    }
+
+    /// Whether a save that cannot wait (dead letters, the last one before leaving) may start.
+    pub fn is_free(&self, now: Instant) -> bool {
+        match self.state {
+            State::Idle => true,
+            State::Saving => false,
+            State::Failed(at) => at + RETRY_AFTER <= now,
+        }
+    }
+
+    /// A save of everything that waited has begun.
+    pub fn begun(&mut self) {
+        self.state = State::Saving;
+        self.waiting_since = None;
+        self.settled_bytes = 0;
+    }
+
+    pub fn saved(&mut self) {
+        self.state = State::Idle;
+    }
+
+    /// The save failed: all that it held waits again.
+    pub fn failed(&mut self, now: Instant) {
+        self.state = State::Failed(now);
+        self.waiting_since.get_or_insert(now);
+    }
+
+    pub fn is_saving(&self) -> bool {
+        self.state == State::Saving
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace() -> Pace {
+        Pace::new(CheckpointSettings {
+            interval: Duration::from_secs(1),
+            max_bytes: 1000,
+        })
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::at(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn nothing_is_due_while_nothing_changed() {
+        assert_eq!(pace().due(at(99_999)), Due::Nothing);
+    }
+
+    #[test]
+    fn progress_is_due_one_interval_after_the_first_change() {
+        let mut pace = pace();
+        pace.changed(1, at(100));
+        pace.changed(1, at(900));
+        assert_eq!(pace.due(at(900)), Due::NotBefore(at(1100)));
+        assert_eq!(pace.due(at(1100)), Due::Now);
+    }
+
+    #[test]
+    fn much_progress_is_due_at_once() {
+        let mut pace = pace();
+        pace.changed(999, at(0));
+        assert_eq!(pace.due(at(0)), Due::NotBefore(at(1000)));
+        pace.changed(1, at(0));
+        assert_eq!(pace.due(at(0)), Due::Now);
+    }
+
+    #[test]
+    fn one_save_is_under_way_at_a_time() {
+        let mut pace = pace();
+        pace.changed(5000, at(0));
+        pace.begun();
+        pace.changed(5000, at(1));
+        assert_eq!(pace.due(at(9999)), Due::Nothing);
+        pace.saved();
+        assert_eq!(pace.due(at(9999)), Due::Now);
+    }
+
+    #[test]
+    fn a_failed_save_is_tried_again_after_a_second() {
+        let mut pace = pace();
+        pace.changed(5000, at(0));
+        pace.begun();
+        pace.failed(at(10));
+        assert_eq!(pace.due(at(10)), Due::NotBefore(at(1010)));
+        assert!(!pace.is_free(at(10)));
+        assert_eq!(pace.due(at(1010)), Due::Now);
+    }
+}

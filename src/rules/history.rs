@@ -1,0 +1,253 @@
+//! The bytes that lead up to an offset: how a file is known to be the one that was read before.
+//!
+//! A file can be truncated and grow past the old offset between two looks; its size and inode then say nothing.
+//! So every read begins a little before the offset, and those bytes must be the ones that were read last time.
+//! The same bytes, hashed, go into the checkpoint, so that the question can be asked after a restart.
+//!
+//! Knows what was read and not yet settled, as shared slices. Does not read.
+//!
+//! *Invariant:* holds at most what lies between the frontier and the position, and [`WINDOW_BYTES`] before it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::model::identity::{Fingerprint, HEAD_BYTES, WINDOW_BYTES, Window};
+use crate::model::offset::Offset;
+
+/// What was read of one incarnation, as far as it is still needed.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Contiguous up to `position`.
+    chunks: VecDeque<Bytes>,
+    /// Bytes in `chunks`.
+    held: usize,
+    /// The end of what was read as complete lines.
+    position: Offset,
+    /// What must come just before `position` when no byte of it is in memory: after a restart.
+    expected: Window,
+}
+
+impl History {
+    /// A history that ends at `position` and knows only the window before it.
+    pub fn resumed(position: Offset, expected: Window) -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            held: 0,
+            position,
+            expected,
+        }
+    }
+
+    /// The beginning of a file.
+    pub fn beginning() -> Self {
+        Self::resumed(Offset::ZERO, Window::default())
+    }
+
+    /// Where the next line begins.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// How many bytes before the position the next read must begin.
+    pub fn overlap(&self) -> usize {
+        if self.held > 0 {
+            self.held.min(WINDOW_BYTES)
+        } else {
+            usize::from(self.expected.len())
+        }
+    }
+
+    /// Whether `before`, [`overlap`](Self::overlap) bytes just read from before the position, are the ones that
+    /// were there last time.
+    pub fn continues(&self, before: &[u8]) -> bool {
+        if self.held == 0 {
+            return before.len() == self.overlap() && self.expected.matches(before);
+        }
+        let mut left = before;
+        for chunk in self.chunks.iter().rev() {
+            let part = left.len().min(chunk.len());
+            let (rest, end) = left.split_at(left.len() - part);
+            if end != &chunk[chunk.len() - part..] {
+                return false;
+            }
+            left = rest;
+        }
+        left.is_empty()
+    }
+
+    /// Seeds the history with the bytes before the position, once they have been checked.
+    pub fn recall(&mut self, before: Bytes) {
+        if self.held == 0 && !before.is_empty() {
+            self.held = before.len();
+            self.chunks.push_back(before);
+        }
+    }
+
+    /// Takes in complete lines that were read at the position.
+    pub fn push(&mut self, lines: Bytes) {
+        self.position = self.position.plus(lines.len() as u64);
+        self.held += lines.len();
+        if !lines.is_empty() {
+            self.chunks.push_back(lines);
+        }
+    }
+
+    /// Lets go of what lies more than a window before the frontier.
+    pub fn settle(&mut self, frontier: Offset) {
+        let unsettled = usize::try_from(self.position.since(frontier)).unwrap_or(usize::MAX);
+        let needed = unsettled.saturating_add(WINDOW_BYTES);
+        while let Some(front) = self.chunks.front()
+            && self.held - front.len() >= needed
+        {
+            self.held -= front.len();
+            self.chunks.pop_front();
+        }
+        // An idle file keeps a window, not the chunk that it was cut from.
+        if unsettled == 0 && self.held > WINDOW_BYTES {
+            let mut last = Vec::with_capacity(WINDOW_BYTES);
+            self.copy_before(0, &mut last);
+            self.held = last.len();
+            self.chunks.clear();
+            self.chunks.push_back(Bytes::from(last));
+        }
+    }
+
+    /// The window just before `frontier`, which must not lie behind the last [`settle`](Self::settle).
+    pub fn window(&self, frontier: Offset) -> Window {
+        if self.held == 0 {
+            return self.expected;
+        }
+        let after = usize::try_from(self.position.since(frontier)).unwrap_or(usize::MAX);
+        let mut before = Vec::with_capacity(WINDOW_BYTES);
+        self.copy_before(after, &mut before);
+        Window::at_end_of(&before)
+    }
+
+    /// Appends to `to` the up to [`WINDOW_BYTES`] bytes that end `after` bytes before the position.
+    fn copy_before(&self, after: usize, to: &mut Vec<u8>) {
+        let end = self.held.saturating_sub(after);
+        let start = end.saturating_sub(WINDOW_BYTES);
+        let mut at = 0;
+        for chunk in &self.chunks {
+            let from = start.clamp(at, at + chunk.len()) - at;
+            let until = end.clamp(at, at + chunk.len()) - at;
+            to.extend_from_slice(&chunk[from..until]);
+            at += chunk.len();
+        }
+    }
+}
+
+/// The beginning of one incarnation, collected until a fingerprint covers all it may.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// Dropped once complete.
+    bytes: Vec<u8>,
+    fingerprint: Fingerprint,
+}
+
+impl Head {
+    /// A file that begins with `head`.
+    pub fn of(head: &[u8]) -> Self {
+        let mut new = Self::default();
+        new.push(Offset::ZERO, head);
+        new
+    }
+
+    /// Takes in `bytes` read at `at`; anything that does not continue the head is ignored.
+    pub fn push(&mut self, at: Offset, bytes: &[u8]) {
+        let len = usize::from(self.fingerprint.len());
+        if len == HEAD_BYTES {
+            return;
+        }
+        let known = usize::try_from(Offset::new(len as u64).since(at)).unwrap_or(usize::MAX);
+        if at.bytes() > len as u64 || known >= bytes.len() {
+            return;
+        }
+        let fresh = &bytes[known..];
+        self.bytes
+            .extend_from_slice(&fresh[..fresh.len().min(HEAD_BYTES - len)]);
+        self.fingerprint = Fingerprint::of(&self.bytes);
+        if self.bytes.len() == HEAD_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_resumed_history_asks_for_its_window_and_knows_it_again() {
+        let history = History::resumed(Offset::new(500), Window::at_end_of(b"the last line\n"));
+        assert_eq!(history.overlap(), 14);
+        assert!(history.continues(b"the last line\n"));
+        assert!(!history.continues(b"another line!\n"));
+        assert!(!history.continues(b""), "a file that is too short is another one");
+    }
+
+    #[test]
+    fn the_beginning_of_a_file_expects_nothing_before_it() {
+        let history = History::beginning();
+        assert_eq!(history.overlap(), 0);
+        assert!(history.continues(b""));
+    }
+
+    #[test]
+    fn an_idle_history_holds_one_window() {
+        let mut history = History::beginning();
+        history.push(Bytes::from(vec![b'x'; 100_000]));
+        history.settle(Offset::new(100_000));
+        assert_eq!(history.held, WINDOW_BYTES);
+        assert_eq!(history.overlap(), WINDOW_BYTES);
+    }
+
+    #[test]
+    fn a_head_grows_with_the_file_and_then_stays() {
+        let text: Vec<u8> = (0..=255).cycle().take(3000).collect();
+        let mut head = Head::of(&text[..10]);
+        head.push(Offset::new(5), &text[5..700]);
+        head.push(Offset::new(900), &text[900..]);
+        assert_eq!(
+            head.fingerprint(),
+            Fingerprint::of(&text[..700]),
+            "a gap is not part of the head"
+        );
+        head.push(Offset::new(700), &text[700..]);
+        assert_eq!(head.fingerprint(), Fingerprint::of(&text));
+        assert!(head.bytes.is_empty());
+    }
+
+    proptest! {
+        /// Whatever was pushed and settled, the window at the frontier is that of the file itself.
+        #[test]
+        fn the_window_at_the_frontier_is_that_of_the_file(
+            lens in proptest::collection::vec(1usize..700, 1..12),
+            settles in proptest::collection::vec(0.0f64..=1.0, 12),
+        ) {
+            let mut file = Vec::new();
+            let mut history = History::beginning();
+            let mut frontier = 0usize;
+            for (len, settle) in lens.iter().zip(settles) {
+                let chunk: Vec<u8> = (0..*len).map(|i| u8::try_from((i * 7 + file.len()) % 251).expect("small")).collect();
+                file.extend_from_slice(&chunk);
+                history.push(Bytes::from(chunk));
+                frontier += ((file.len() - frontier) as f64 * settle) as usize;
+                history.settle(Offset::new(frontier as u64));
+                prop_assert_eq!(history.window(Offset::new(frontier as u64)), Window::at_end_of(&file[..frontier]));
+                let before = &file[file.len() - history.overlap()..];
+                prop_assert!(history.continues(before));
+                let mut other = before.to_vec();
+                other[0] ^= 1;
+                prop_assert!(!history.continues(&other));
+            }
+        }
+    }
+}

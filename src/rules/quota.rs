@@ -1,0 +1,516 @@
+//! One question before each request: may it go now, or when?
+//!
+//! Two guards answer. governor's cell-rate limiters pace: they admit `rate × T + burst` in a window T, so both
+//! are chosen with `rate × 1 s + burst = share × quota`; a cost above the burst is paid in instalments. Paid
+//! that way, a large request would still leave in one piece at the end, with a full second's worth right behind
+//! it; so what left in the last second is remembered too, and the law is checked as it stands.
+//!
+//! Bytes are counted in KiB, rounded up: in single bytes governor's nanosecond intervals run 0.4 % fast at
+//! 5 MiB/s, in KiB 0.0003 %.
+//!
+//! *Invariant (L5):* in any one-second window, admitted ≤ share × quota on each of the three axes; only a single
+//! request that is larger than that goes alone.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota as Rate, RateLimiter};
+
+use crate::model::settings::{Adaptive, QuotaSettings};
+use crate::model::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The burst's part of what one second allows: large enough that coarse timers do not cost throughput, small
+/// enough that a backlog uses 95 % of it.
+const BURST_PART: u32 = 20;
+
+/// What throttling leaves of the rate, and how much of the full rate comes back each second.
+const BACK_OFF: f64 = 0.5;
+const CLIMB_PER_SECOND: f64 = 0.05;
+/// Below it a daemon would look dead rather than patient.
+const LEAST_FACTOR: f64 = 1.0 / 64.0;
+
+/// What one request uses up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    pub requests: u32,
+    pub records: u32,
+    /// Data before base64.
+    pub kib: u32,
+}
+
+impl Cost {
+    /// One request with `records` records of `bytes` bytes in all.
+    pub fn of_request(records: usize, bytes: usize) -> Self {
+        let count = |n: usize| u32::try_from(n).expect("a request is at most 500 records of 4 MiB");
+        Self {
+            requests: 1,
+            records: count(records),
+            kib: count(bytes.div_ceil(1024)),
+        }
+    }
+
+    fn axes(self) -> [u32; 3] {
+        [self.requests, self.records, self.kib]
+    }
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is paid for: send it.
+    Now,
+    /// Ask again with the same request, not before this.
+    NotBefore(Instant),
+}
+
+/// How much of each quota one second allows and used.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Use {
+    pub requests: f64,
+    pub records: f64,
+    pub bytes: f64,
+}
+
+/// The quotas of one delivery stream, as far as they are ours.
+#[derive(Debug)]
+pub struct Quota {
+    clock: GivenClock,
+    axes: [Axis; 3],
+    /// What left in the last second, oldest first.
+    sent: VecDeque<(Instant, Cost)>,
+    /// Its sum, an axis each.
+    sent_sum: [u64; 3],
+    /// The full quotas, an axis each, for [`Quota::used`].
+    full: [f64; 3],
+    /// The request that is being paid for.
+    paying: Option<Payment>,
+    adaptive: Adaptive,
+    /// The part of the rate that throttling left: above 0, at most 1.
+    factor: f64,
+    factor_at: Instant,
+    lowered_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Axis {
+    limiter: RateLimiter<NotKeyed, InMemoryState, GivenClock, NoOpMiddleware<Duration>>,
+    burst: u32,
+    /// What may leave in one second.
+    allowed: u64,
+    /// What rounding to whole cells left unpaid, below one cell.
+    fraction: f64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Payment {
+    cost: Cost,
+    owed: [u32; 3],
+}
+
+impl Quota {
+    pub fn new(settings: QuotaSettings, now: Instant) -> Self {
+        let clock = GivenClock::at(now);
+        let quotas = [
+            u64::from(settings.requests_per_second.get()),
+            u64::from(settings.records_per_second.get()),
+            settings.bytes_per_second / 1024,
+        ];
+        Self {
+            axes: quotas.map(|quota| Axis::new(quota, settings.share, &clock)),
+            full: quotas.map(|quota| quota as f64),
+            clock,
+            sent: VecDeque::new(),
+            sent_sum: [0; 3],
+            paying: None,
+            adaptive: settings.adaptive,
+            factor: 1.0,
+            factor_at: now,
+            lowered_at: None,
+        }
+    }
+
+    /// Whether a request of this cost may leave now. The same cost is asked for again until it may.
+    pub fn admit(&mut self, cost: Cost, now: Instant) -> Admission {
+        self.clock.set(now);
+        self.climb(now);
+        self.forget_sent(now);
+        let owed = match self.paying {
+            Some(payment) if payment.cost == cost => payment.owed,
+            _ => self.price(cost),
+        };
+        let (owed, paid_not_before) = self.pay(owed, now);
+        self.paying = Some(Payment { cost, owed });
+        if let Some(at) = paid_not_before {
+            return Admission::NotBefore(at);
+        }
+        if let Some(at) = self.window_not_before(cost) {
+            return Admission::NotBefore(at);
+        }
+        self.paying = None;
+        self.sent.push_back((now, cost));
+        for (sum, part) in self.sent_sum.iter_mut().zip(cost.axes()) {
+            *sum += u64::from(part);
+        }
+        Admission::Now
+    }
+
+    /// A request that was sent at `sent_at` was throttled: lowers the rate, once per round trip.
+    pub fn throttled(&mut self, sent_at: Instant, now: Instant) {
+        self.climb(now);
+        let seen = self.lowered_at.is_some_and(|lowered| sent_at <= lowered);
+        if self.adaptive == Adaptive::On && !seen {
+            self.factor = (self.factor * BACK_OFF).max(LEAST_FACTOR);
+            self.lowered_at = Some(now);
+        }
+    }
+
+    /// The part of the rate that throttling left: above 0, at most 1.
+    pub fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// What the last second used of the full quotas, 0 to 1 each.
+    pub fn used(&mut self, now: Instant) -> Use {
+        self.forget_sent(now);
+        let part = |axis: usize| self.sent_sum[axis] as f64 / self.full[axis].max(1.0);
+        Use {
+            requests: part(0),
+            records: part(1),
+            bytes: part(2),
+        }
+    }
+
+    /// The most that one request may hold and still fit into a second: records, and bytes before base64.
+    pub fn largest_request(&self) -> (usize, usize) {
+        let axis = |index: usize| usize::try_from(self.axes[index].allowed).unwrap_or(usize::MAX);
+        (axis(1), axis(2).saturating_mul(1024))
+    }
+
+    fn climb(&mut self, now: Instant) {
+        let climbed = now.since(self.factor_at).as_secs_f64() * CLIMB_PER_SECOND;
+        self.factor = (self.factor + climbed).min(1.0);
+        self.factor_at = now;
+    }
+
+    /// A lowered rate makes each request dearer, so that pacing stays with the limiters.
+    fn price(&mut self, cost: Cost) -> [u32; 3] {
+        let mut owed = cost.axes();
+        for (part, axis) in owed.iter_mut().zip(&mut self.axes) {
+            let price = f64::from(*part) / self.factor + axis.fraction;
+            axis.fraction = price.fract();
+            *part = price.trunc() as u32;
+        }
+        owed
+    }
+
+    /// Pays what can be paid now; returns what is left, and when to go on.
+    fn pay(&self, mut owed: [u32; 3], now: Instant) -> ([u32; 3], Option<Instant>) {
+        let mut next: Option<Instant> = None;
+        for (part, axis) in owed.iter_mut().zip(&self.axes) {
+            while let Some(cells) = NonZeroU32::new((*part).min(axis.burst)) {
+                match axis
+                    .limiter
+                    .check_n(cells)
+                    .expect("an instalment is at most the burst")
+                {
+                    Ok(()) => *part -= cells.get(),
+                    Err(not_until) => {
+                        let at = now + not_until.wait_time_from(Duration::from_nanos(now.nanos()));
+                        next = Some(next.map_or(at, |earlier| earlier.min(at)));
+                        break;
+                    }
+                }
+            }
+        }
+        (owed, next)
+    }
+
+    /// When enough of the last second has gone by for `cost` to fit, if it does not now.
+    fn window_not_before(&self, cost: Cost) -> Option<Instant> {
+        let allowed = |axis: usize| self.axes[axis].allowed;
+        let cost = cost.axes();
+        let fits = |sum: &[u64; 3]| (0..3).all(|axis| sum[axis] + u64::from(cost[axis]) <= allowed(axis));
+        let mut sum = self.sent_sum;
+        let mut last = None;
+        for (at, part) in &self.sent {
+            if fits(&sum) {
+                break;
+            }
+            for (axis, part) in sum.iter_mut().zip(part.axes()) {
+                *axis -= u64::from(part);
+            }
+            last = Some(*at + SECOND);
+        }
+        last
+    }
+
+    fn forget_sent(&mut self, now: Instant) {
+        while let Some((at, cost)) = self.sent.front()
+            && now.since(*at) >= SECOND
+        {
+            for (sum, part) in self.sent_sum.iter_mut().zip(cost.axes()) {
+                *sum -= u64::from(part);
+            }
+            self.sent.pop_front();
+        }
+    }
+}
+
+impl Axis {
+    fn new(quota: u64, share: f64, clock: &GivenClock) -> Self {
+        let allowed = ((quota as f64 * share) as u64).max(1);
+        let cells = u32::try_from(allowed).unwrap_or(u32::MAX);
+        let burst = (cells / BURST_PART).max(1);
+        let rate = cells.saturating_sub(burst).max(1);
+        let cells = |n: u32| NonZeroU32::new(n).expect("a rate and a burst are at least one");
+        let rate = Rate::per_second(cells(rate)).allow_burst(cells(burst));
+        Self {
+            limiter: RateLimiter::direct_with_clock(rate, clock.clone()),
+            burst,
+            allowed,
+            fraction: 0.0,
+        }
+    }
+}
+
+/// governor's clock, set by hand before each question.
+#[derive(Clone, Debug)]
+struct GivenClock(Arc<AtomicU64>);
+
+impl GivenClock {
+    fn at(now: Instant) -> Self {
+        Self(Arc::new(AtomicU64::new(now.nanos())))
+    }
+
+    fn set(&self, now: Instant) {
+        self.0.store(now.nanos(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for GivenClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn settings(requests: u32, records: u32, bytes: u64, share: f64) -> QuotaSettings {
+        QuotaSettings {
+            requests_per_second: NonZeroU32::new(requests).expect("above zero"),
+            records_per_second: NonZeroU32::new(records).expect("above zero"),
+            bytes_per_second: bytes,
+            share,
+            adaptive: Adaptive::On,
+        }
+    }
+
+    fn defaults() -> Quota {
+        Quota::new(settings(2000, 5000, 5_000_000, 0.9), Instant::ZERO)
+    }
+
+    /// Sends `costs` one after the other, as soon as each may leave, until `until`; timers are `late` by up to that.
+    fn drain(
+        quota: &mut Quota,
+        costs: impl Iterator<Item = Cost>,
+        until: Duration,
+        late: Duration,
+    ) -> Vec<(Instant, Cost)> {
+        let mut now = Instant::ZERO;
+        let mut sent = Vec::new();
+        for cost in costs {
+            loop {
+                if now >= Instant::at(until) {
+                    return sent;
+                }
+                match quota.admit(cost, now) {
+                    Admission::Now => break sent.push((now, cost)),
+                    Admission::NotBefore(at) => {
+                        assert!(at > now, "the answer lies in the future");
+                        now = at + late;
+                    }
+                }
+            }
+        }
+        sent
+    }
+
+    fn busiest_second(sent: &[(Instant, Cost)]) -> [u64; 3] {
+        let mut most = [0; 3];
+        for (index, (from, _)) in sent.iter().enumerate() {
+            let mut sum = [0u64; 3];
+            for (_, cost) in sent[index..]
+                .iter()
+                .take_while(|(at, _)| at.since(*from) < SECOND)
+            {
+                for (sum, part) in sum.iter_mut().zip(cost.axes()) {
+                    *sum += u64::from(part);
+                }
+            }
+            for (most, sum) in most.iter_mut().zip(sum) {
+                *most = (*most).max(sum);
+            }
+        }
+        most
+    }
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_backlog_of_single_records_uses_over_ninety_percent_of_what_is_allowed() {
+        let sent = drain(
+            &mut defaults(),
+            std::iter::repeat(Cost::of_request(1, 200)),
+            Duration::from_secs(20),
+            MILLI,
+        );
+        assert!(
+            sent.len() >= 20 * 1800 * 93 / 100,
+            "{} requests in 20 s",
+            sent.len()
+        );
+        assert!(busiest_second(&sent)[0] <= 1800);
+    }
+
+    #[test]
+    fn a_backlog_of_full_batches_uses_over_ninety_percent_of_the_records() {
+        let batch = Cost::of_request(500, 500 * 200);
+        let sent = drain(
+            &mut defaults(),
+            std::iter::repeat(batch),
+            Duration::from_secs(20),
+            MILLI,
+        );
+        let records = sent.len() * 500;
+        assert!(records >= 20 * 4500 * 90 / 100, "{records} records in 20 s");
+        assert!(busiest_second(&sent)[1] <= 4500);
+    }
+
+    #[test]
+    fn a_large_record_is_paid_in_instalments_and_leaves_whole() {
+        let large = Cost::of_request(1, 1_024_000);
+        let sent = drain(
+            &mut defaults(),
+            std::iter::repeat(large),
+            Duration::from_secs(20),
+            MILLI,
+        );
+        let kib = sent.len() * 1000;
+        assert!(kib >= 20 * 4394 * 80 / 100, "{kib} KiB in 20 s");
+        assert!(busiest_second(&sent)[2] <= 4394);
+    }
+
+    #[test]
+    fn a_request_above_what_a_second_allows_goes_alone() {
+        let mut quota = Quota::new(settings(10, 10, 500 * 1024, 1.0), Instant::ZERO);
+        let large = Cost::of_request(1, 1_024_000);
+        let sent = drain(
+            &mut quota,
+            std::iter::repeat(large),
+            Duration::from_secs(60),
+            MILLI,
+        );
+        assert!(sent.len() >= 25, "{}", sent.len());
+        assert_eq!(busiest_second(&sent)[0], 1);
+    }
+
+    #[test]
+    fn waking_late_is_not_made_up_for_with_a_burst_over_the_quota() {
+        let late = Duration::from_millis(700);
+        let sent = drain(
+            &mut defaults(),
+            std::iter::repeat(Cost::of_request(1, 200)),
+            Duration::from_secs(20),
+            late,
+        );
+        assert!(busiest_second(&sent)[0] <= 1800);
+    }
+
+    #[test]
+    fn throttling_lowers_the_rate_once_per_round_trip_and_time_brings_it_back() {
+        let mut quota = defaults();
+        let at = |millis| Instant::at(Duration::from_millis(millis));
+        quota.throttled(at(100), at(150));
+        quota.throttled(at(120), at(160));
+        assert!((quota.factor() - 0.5).abs() < 0.01, "{}", quota.factor());
+        quota.throttled(at(155), at(200));
+        assert!((quota.factor() - 0.25).abs() < 0.01, "{}", quota.factor());
+        quota.admit(Cost::of_request(1, 1), at(200 + 15_000));
+        assert!((quota.factor() - 1.0).abs() < 0.01, "{}", quota.factor());
+    }
+
+    #[test]
+    fn a_lowered_factor_lowers_the_rate() {
+        let mut quota = defaults();
+        quota.throttled(Instant::ZERO, Instant::ZERO);
+        quota.throttled(Instant::ZERO + MILLI, Instant::ZERO + MILLI);
+        let sent = drain(
+            &mut quota,
+            std::iter::repeat(Cost::of_request(1, 200)),
+            SECOND,
+            MILLI,
+        );
+        assert!(
+            (400..600).contains(&sent.len()),
+            "{} requests in the first second",
+            sent.len()
+        );
+    }
+
+    #[test]
+    fn without_adaptive_throttling_changes_nothing() {
+        let mut quota = Quota::new(
+            QuotaSettings {
+                adaptive: Adaptive::Off,
+                ..settings(10, 10, 10_000, 1.0)
+            },
+            Instant::ZERO,
+        );
+        quota.throttled(Instant::ZERO, Instant::ZERO);
+        assert_eq!(quota.factor(), 1.0);
+    }
+
+    proptest! {
+        #[test]
+        fn l5_no_one_second_window_exceeds_the_share_on_any_axis(
+            requests in 1u32..3000,
+            records in 1u32..6000,
+            kib in 1u64..6000,
+            share in 0.05f64..=1.0,
+            late in 0u64..40,
+            costs in proptest::collection::vec((1usize..=500, 1usize..4_000_000), 1..200),
+            throttled in proptest::collection::vec(any::<bool>(), 4),
+        ) {
+            let mut quota = Quota::new(settings(requests, records, kib * 1024, share), Instant::ZERO);
+            for (index, hit) in throttled.iter().enumerate() {
+                if *hit {
+                    quota.throttled(Instant::at(MILLI * u32::try_from(index).expect("small")), Instant::ZERO);
+                }
+            }
+            let (most_records, most_bytes) = quota.largest_request();
+            let costs = costs.into_iter().map(|(records, bytes)| {
+                Cost::of_request(records.min(most_records), bytes.min(most_bytes))
+            });
+            let sent = drain(&mut quota, costs, Duration::from_secs(600), MILLI * u32::try_from(late).expect("small"));
+            let allowed = |quota: f64| ((quota * share) as u64).max(1);
+            let most = busiest_second(&sent);
+            prop_assert!(most[0] <= allowed(f64::from(requests)), "L5: {} requests", most[0]);
+            prop_assert!(most[1] <= allowed(f64::from(records)), "L5: {} records", most[1]);
+            prop_assert!(most[2] <= allowed(kib as f64), "L5: {} KiB", most[2]);
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Which file is which: known files against what is seen.
+//!
+//! - *observed*: a name and what the kernel says of the file behind it
+//! - *known*: a file that is held open, or a checkpoint of one
+//! - *moved*: the same file under another name; *gone*: under no name that was looked at
+//! - *truncated*: the same file, shorter than what was read of it: another incarnation
+//!
+//! A name is never an identity, and likeness of content alone never lets a live file skip bytes: in doubt a file
+//! is read from its beginning, for duplicates beat loss.
+//!
+//! Known limits: without birth times (NFS) a recycled inode whose new file begins with the same kilobyte and has
+//! the same bytes before the old offset is taken for the old one.
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::Identity;
+use crate::model::offset::Offset;
+
+/// How a file that was read up to `position` compares with its size now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    Grown,
+    Same,
+    Truncated,
+}
+
+/// Compares a size with what was read.
+pub fn growth(position: Offset, size: u64) -> Growth {
+    match size.cmp(&position.bytes()) {
+        std::cmp::Ordering::Greater => Growth::Grown,
+        std::cmp::Ordering::Equal => Growth::Same,
+        std::cmp::Ordering::Less => Growth::Truncated,
+    }
+}
+
+/// Whether two looks are at the same file, as far as the kernel's word goes.
+///
+/// Device numbers change when a volume is mounted again, so another device alone is no other file where there is
+/// a birth time to tell; without one, it is.
+pub fn same_file(stored: Identity, seen: Identity) -> bool {
+    let born = stored
+        .birth_nanos
+        .zip(seen.birth_nanos)
+        .map(|(stored, seen)| stored == seen);
+    stored.inode == seen.inode
+        && match born {
+            Some(same) => same,
+            None => stored.device == seen.device,
+        }
+}
+
+/// The checkpoint that a freshly opened file goes on from, if any.
+///
+/// `stored` are the checkpoints of the file's stream that no file has claimed. The window before the offset is
+/// checked by the first read. Of several that fit, the one that got furthest is it: a file that was truncated
+/// and written again leaves an earlier life behind, and that one's fingerprint or window no longer fits.
+pub fn recognise<'a>(
+    seen: Identity,
+    size: u64,
+    head: &[u8],
+    stored: impl Iterator<Item = &'a Checkpoint>,
+) -> Option<&'a Checkpoint> {
+    stored
+        .filter(|checkpoint| same_file(checkpoint.identity, seen))
+        .filter(|checkpoint| checkpoint.offset.bytes() <= size)
+        .filter(|checkpoint| checkpoint.fingerprint.matches(head))
+        .max_by_key(|checkpoint| (checkpoint.offset, checkpoint.incarnation))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::identity::{Fingerprint, Incarnation, Window};
+
+    const HEAD: &[u8] = b"first line\nsecond line\n";
+
+    fn identity(device: u64, inode: u64, birth: Option<i64>) -> Identity {
+        Identity {
+            device,
+            inode,
+            birth_nanos: birth,
+        }
+    }
+
+    fn checkpoint(identity: Identity, head: &[u8], offset: u64) -> Checkpoint {
+        Checkpoint {
+            incarnation: Incarnation(7),
+            stream: "stream".into(),
+            path: Path::new("/log/app.log").into(),
+            identity,
+            fingerprint: Fingerprint::of(head),
+            offset: Offset::new(offset),
+            window: Window::default(),
+        }
+    }
+
+    /// Each row: what is stored, what is seen, whether reading goes on. The table is the specification.
+    #[test]
+    fn identity_table() {
+        let stored = identity(1, 10, Some(100));
+        let unborn = identity(1, 10, None);
+        type Row<'a> = (&'a str, Identity, &'a [u8], u64, Identity, &'a [u8], u64, bool);
+        let rows: &[Row] = &[
+            ("the same file, grown", stored, HEAD, 11, stored, HEAD, 99, true),
+            (
+                "the same file, same size",
+                stored,
+                HEAD,
+                23,
+                stored,
+                HEAD,
+                23,
+                true,
+            ),
+            (
+                "shorter than the offset",
+                stored,
+                HEAD,
+                23,
+                stored,
+                &HEAD[..11],
+                11,
+                false,
+            ),
+            (
+                "another beginning",
+                stored,
+                HEAD,
+                11,
+                stored,
+                b"other line\nsecond line\n",
+                99,
+                false,
+            ),
+            (
+                "a short fingerprint is a prefix",
+                stored,
+                &HEAD[..11],
+                11,
+                stored,
+                HEAD,
+                23,
+                true,
+            ),
+            (
+                "a short fingerprint of another file",
+                stored,
+                b"other line\n",
+                11,
+                stored,
+                HEAD,
+                23,
+                false,
+            ),
+            (
+                "recycled inode, same beginning",
+                stored,
+                HEAD,
+                11,
+                identity(1, 10, Some(101)),
+                HEAD,
+                99,
+                false,
+            ),
+            (
+                "another inode, same content",
+                stored,
+                HEAD,
+                11,
+                identity(1, 11, Some(100)),
+                HEAD,
+                99,
+                false,
+            ),
+            (
+                "mounted again under another device",
+                stored,
+                HEAD,
+                11,
+                identity(2, 10, Some(100)),
+                HEAD,
+                99,
+                true,
+            ),
+            (
+                "no birth time, same device",
+                unborn,
+                HEAD,
+                11,
+                unborn,
+                HEAD,
+                99,
+                true,
+            ),
+            (
+                "no birth time, another device",
+                unborn,
+                HEAD,
+                11,
+                identity(2, 10, None),
+                HEAD,
+                99,
+                false,
+            ),
+            (
+                "birth time known only now",
+                unborn,
+                HEAD,
+                11,
+                stored,
+                HEAD,
+                99,
+                true,
+            ),
+            (
+                "nothing read yet, empty fingerprint",
+                stored,
+                b"",
+                0,
+                stored,
+                HEAD,
+                23,
+                true,
+            ),
+        ];
+        for (name, identity, head, offset, seen, seen_head, size, expected) in rows {
+            let stored = checkpoint(*identity, head, *offset);
+            let found = recognise(*seen, *size, seen_head, std::iter::once(&stored));
+            assert_eq!(found.is_some(), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_two_lives_that_fit_the_one_that_got_furthest_goes_on() {
+        let file = identity(1, 10, Some(100));
+        let stored = [checkpoint(file, &HEAD[..5], 5), checkpoint(file, HEAD, 23)];
+        let found = recognise(file, 99, HEAD, stored.iter()).expect("both fit");
+        assert_eq!(found.offset, Offset::new(23));
+    }
+}

@@ -1,0 +1,240 @@
+//! Bytes at an offset become lines; what has no newline yet is a value, not an error.
+//!
+//! Knows newlines and the service's largest record. Does not know files, streams or what comes next: the
+//! engine hands it one chunk that starts where the last complete line ended, and reads the rest again when
+//! more has come.
+//!
+//! *Invariant (L2):* the spans are contiguous from the chunk's start and end at line ends; a line that is too
+//! long for one record ends where each of its pieces ends.
+
+use bytes::Bytes;
+use memchr::memchr;
+
+use crate::model::limits::RECORD_BYTES;
+use crate::model::offset::{Offset, Span};
+use crate::model::settings::Newline;
+
+/// The longest chunk that may hold no complete line, in bytes: one more and a piece can always be cut.
+pub const MOST_INCOMPLETE_BYTES: usize = RECORD_BYTES;
+
+/// One line, or one piece of a line that is too long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The bytes of the file that it stands for, newline included.
+    pub span: Span,
+    /// What is sent; `None` when no byte is left to send.
+    pub data: Option<Bytes>,
+    pub ending: Ending,
+}
+
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// By its newline.
+    Newline,
+    /// By the largest record: its next piece follows.
+    Cut,
+    /// By the end of a file that will not grow any more.
+    EndOfFile,
+}
+
+/// What the end of the chunk means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// The rest of the line is still to come.
+    Grows,
+    /// Nothing comes any more: what is left is a line.
+    Final,
+}
+
+/// Cuts one chunk, line by line.
+#[derive(Debug)]
+pub struct Split<'a> {
+    chunk: &'a Bytes,
+    /// Where the chunk begins in the file.
+    at: Offset,
+    /// How much of the chunk has been cut.
+    cut: usize,
+    newline: Newline,
+    tail: Tail,
+}
+
+impl<'a> Split<'a> {
+    pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, tail: Tail) -> Self {
+        Self {
+            chunk,
+            at,
+            cut: 0,
+            newline,
+            tail,
+        }
+    }
+
+    /// Bytes of the chunk that belong to the lines handed out so far.
+    pub fn consumed(&self) -> usize {
+        self.cut
+    }
+
+    fn line(&mut self, content: usize, newline: usize, ending: Ending) -> Line {
+        let from = self.cut;
+        let to = from + content + newline;
+        self.cut = to;
+        let data = match (self.newline, ending) {
+            (Newline::Append, Ending::EndOfFile) => {
+                let mut data = Vec::with_capacity(content + 1);
+                data.extend_from_slice(&self.chunk[from..to]);
+                data.push(b'\n');
+                Bytes::from(data)
+            }
+            (Newline::Append, Ending::Newline | Ending::Cut) => self.chunk.slice(from..to),
+            (Newline::Strip, _) => self.chunk.slice(from..from + content),
+        };
+        let len = u64::try_from(from).expect("a chunk fits in memory");
+        let end = u64::try_from(to).expect("a chunk fits in memory");
+        Line {
+            span: Span::new(self.at.plus(len), self.at.plus(end)),
+            data: (!data.is_empty()).then_some(data),
+            ending,
+        }
+    }
+}
+
+impl Iterator for Split<'_> {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        let left = &self.chunk[self.cut..];
+        // The newline counts against the record only where it is sent.
+        let longest_content = match self.newline {
+            Newline::Append => RECORD_BYTES - 1,
+            Newline::Strip => RECORD_BYTES,
+        };
+        let within = &left[..left.len().min(longest_content + 1)];
+        match memchr(b'\n', within) {
+            Some(content) => Some(self.line(content, 1, Ending::Newline)),
+            None if within.len() > longest_content => Some(self.line(RECORD_BYTES, 0, Ending::Cut)),
+            None if left.is_empty() || self.tail == Tail::Grows => None,
+            None => Some(self.line(left.len(), 0, Ending::EndOfFile)),
+        }
+    }
+}
+
+/// How many bytes at the start of `chunk` are NUL: the hole that a writer without `O_APPEND` leaves when it goes
+/// on at its old offset in a truncated file.
+pub fn leading_nuls(chunk: &[u8]) -> usize {
+    chunk.iter().position(|byte| *byte != 0).unwrap_or(chunk.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cut(chunk: &[u8], newline: Newline, tail: Tail) -> (Vec<Line>, usize) {
+        let chunk = Bytes::copy_from_slice(chunk);
+        let mut split = Split::new(&chunk, Offset::new(100), newline, tail);
+        let lines: Vec<_> = split.by_ref().collect();
+        (lines, split.consumed())
+    }
+
+    fn data(lines: &[Line]) -> Vec<&[u8]> {
+        lines
+            .iter()
+            .map(|line| line.data.as_deref().unwrap_or_default())
+            .collect()
+    }
+
+    #[test]
+    fn each_line_keeps_its_bytes_and_its_newline() {
+        let (lines, consumed) = cut(b"a\r\n\0\xff\n\nrest", Newline::Append, Tail::Grows);
+        assert_eq!(data(&lines), [&b"a\r\n"[..], b"\0\xff\n", b"\n"]);
+        assert_eq!(consumed, 7);
+        assert_eq!(lines[2].span, Span::new(Offset::new(106), Offset::new(107)));
+    }
+
+    #[test]
+    fn a_last_line_without_newline_gets_one_when_nothing_more_comes() {
+        let (lines, consumed) = cut(b"a\nrest", Newline::Append, Tail::Final);
+        assert_eq!(data(&lines), [&b"a\n"[..], b"rest\n"]);
+        assert_eq!(consumed, 6);
+        assert_eq!(lines[1].ending, Ending::EndOfFile);
+        assert_eq!(
+            lines[1].span.end(),
+            Offset::new(106),
+            "the added newline is not in the file"
+        );
+    }
+
+    #[test]
+    fn without_newlines_an_empty_line_has_nothing_to_send() {
+        let (lines, _) = cut(b"a\n\nb\n", Newline::Strip, Tail::Grows);
+        assert_eq!(lines[1].data, None);
+        assert_eq!(data(&lines), [&b"a"[..], b"", b"b"]);
+    }
+
+    #[test]
+    fn a_line_at_the_limit_is_whole_and_one_byte_more_is_cut() {
+        for (newline, longest) in [
+            (Newline::Append, RECORD_BYTES - 1),
+            (Newline::Strip, RECORD_BYTES),
+        ] {
+            let mut text = vec![b'x'; longest];
+            text.push(b'\n');
+            let (lines, _) = cut(&text, newline, Tail::Grows);
+            assert_eq!(lines.len(), 1, "{newline:?}");
+            assert_eq!(lines[0].data.as_ref().map(Bytes::len), Some(RECORD_BYTES));
+
+            text.insert(0, b'y');
+            let (lines, consumed) = cut(&text, newline, Tail::Grows);
+            assert_eq!(lines[0].ending, Ending::Cut);
+            assert_eq!(lines[0].data.as_ref().map(Bytes::len), Some(RECORD_BYTES));
+            assert_eq!(consumed, text.len());
+        }
+    }
+
+    #[test]
+    fn a_chunk_longer_than_the_longest_incomplete_one_always_yields_a_piece() {
+        let text = vec![b'x'; MOST_INCOMPLETE_BYTES + 1];
+        for newline in [Newline::Append, Newline::Strip] {
+            assert!(!cut(&text, newline, Tail::Grows).0.is_empty(), "{newline:?}");
+        }
+    }
+
+    #[test]
+    fn a_leading_run_of_nuls_is_measured() {
+        assert_eq!(leading_nuls(b"\0\0\0a\0"), 3);
+        assert_eq!(leading_nuls(b"\0\0"), 2);
+        assert_eq!(leading_nuls(b"a"), 0);
+    }
+
+    proptest! {
+        /// L2, and the promise that raw data is the file's bytes, unchanged.
+        #[test]
+        fn l2_any_chunking_splits_like_the_whole(
+            text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0u8), any::<u8>()], 0..400),
+            steps in proptest::collection::vec(1usize..60, 1..20),
+        ) {
+            let whole = cut(&text, Newline::Append, Tail::Final).0;
+            let mut pieces = Vec::new();
+            let (mut from, mut len, mut step) = (0, 1, 0);
+            while from < text.len() {
+                let to = (from + len).min(text.len());
+                let chunk = Bytes::copy_from_slice(&text[from..to]);
+                let tail = if to == text.len() { Tail::Final } else { Tail::Grows };
+                let at = Offset::new(100 + u64::try_from(from).expect("small"));
+                let mut split = Split::new(&chunk, at, Newline::Append, tail);
+                pieces.extend(split.by_ref());
+                if split.consumed() == 0 { len *= 2 } else { len = steps[step % steps.len()] }
+                from += split.consumed();
+                step += 1;
+            }
+            let mut next = Offset::new(100);
+            for line in &pieces {
+                prop_assert_eq!(line.span.start(), next);
+                next = line.span.end();
+            }
+            prop_assert_eq!(pieces, whole);
+        }
+    }
+}

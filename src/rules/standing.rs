@@ -1,0 +1,212 @@
+//! How a delivery stream stands with its service: sending, or held back as a whole.
+//!
+//! One request that fails says little, and only its records wait. Many in a row, with no success between them,
+//! say that the service is down: then the whole stream waits, and one probe at a time asks whether it is back.
+//! What only a person can mend (permission, key, credentials, a missing delivery stream) holds the stream at once.
+//!
+//! Knows outcomes in the order they came. Does not know records, and draws no lots.
+//!
+//! *Invariant:* while held, at most one request is under way, and the time between probes only grows.
+
+use crate::model::time::Instant;
+use crate::model::verdict::{Retry, RetryReason};
+
+use super::retry::Backoff;
+
+/// This many failures in a row, without a success, hold the stream. At a failure rate of one half that happens
+/// by chance to one request in 256, and then costs one initial delay.
+const STREAK: u32 = 8;
+
+/// Whether a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    Send,
+    /// Held: ask again then.
+    NotBefore(Instant),
+    /// A probe is under way; its outcome decides.
+    AfterProbe,
+}
+
+/// What a stream's failures have come to.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    backoff: Backoff,
+    /// Failures since the last success.
+    streak: u32,
+    hold: Option<Hold>,
+}
+
+/// A stream held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    pub why: Retry,
+    /// When the stream was first held.
+    pub since: Instant,
+    /// When the next probe may go.
+    pub until: Instant,
+    /// Rounds that failed, the first included.
+    rounds: u32,
+    /// When this round's delay began: what was sent before says nothing new.
+    round_began: Instant,
+}
+
+impl Standing {
+    pub fn new(backoff: Backoff) -> Self {
+        Self {
+            backoff,
+            streak: 0,
+            hold: None,
+        }
+    }
+
+    /// Whether one more request may be sent while `in_flight` are under way.
+    pub fn may_send(&self, in_flight: usize, now: Instant) -> May {
+        match &self.hold {
+            None => May::Send,
+            Some(hold) if now < hold.until => May::NotBefore(hold.until),
+            Some(_) if in_flight > 0 => May::AfterProbe,
+            Some(_) => May::Send,
+        }
+    }
+
+    /// Some record of a request was accepted or judged: the service is there. Returns the hold that this ends.
+    pub fn answered(&mut self) -> Option<Hold> {
+        self.streak = 0;
+        self.hold.take()
+    }
+
+    /// A request that was sent at `sent_at` failed as a whole. Returns whether the stream is now held and was not.
+    pub fn failed(&mut self, why: &Retry, sent_at: Instant, now: Instant, chance: f64) -> bool {
+        self.streak += 1;
+        let setup = why.reason == RetryReason::Setup;
+        match &mut self.hold {
+            None if setup || self.streak >= STREAK => {
+                let delay = match setup {
+                    true => self.backoff.patient_delay(chance),
+                    false => self.backoff.delay(1, chance),
+                };
+                let until = now + delay;
+                self.hold = Some(Hold {
+                    why: why.clone(),
+                    since: now,
+                    until,
+                    rounds: 1,
+                    round_began: now,
+                });
+                true
+            }
+            None => false,
+            Some(hold) => {
+                if sent_at >= hold.round_began && now >= hold.until {
+                    hold.rounds = hold.rounds.saturating_add(1);
+                    hold.round_began = now;
+                    let delay = match setup {
+                        true => self.backoff.patient_delay(chance),
+                        false => self.backoff.delay(hold.rounds, chance),
+                    };
+                    hold.until = now + delay;
+                    hold.why = why.clone();
+                }
+                false
+            }
+        }
+    }
+
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::settings::RetrySettings;
+
+    fn standing() -> Standing {
+        let settings = RetrySettings {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+        };
+        Standing::new(Backoff::try_new(settings).expect("the delays are in order"))
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::at(Duration::from_millis(millis))
+    }
+
+    fn why(reason: RetryReason) -> Retry {
+        Retry {
+            reason,
+            code: "Code".into(),
+            message: "message".into(),
+        }
+    }
+
+    #[test]
+    fn failures_between_successes_hold_nothing() {
+        let mut standing = standing();
+        for _ in 0..100 {
+            for _ in 0..STREAK - 1 {
+                assert!(!standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0));
+            }
+            assert_eq!(standing.answered(), None);
+        }
+        assert_eq!(standing.may_send(64, at(1)), May::Send);
+    }
+
+    #[test]
+    fn a_row_of_failures_holds_the_stream_and_one_probe_at_a_time_ends_it() {
+        let mut standing = standing();
+        let held: Vec<_> = (0..STREAK)
+            .map(|_| standing.failed(&why(RetryReason::Network), at(0), at(10), 1.0))
+            .collect();
+        assert_eq!(held.iter().filter(|held| **held).count(), 1);
+        assert_eq!(standing.may_send(5, at(20)), May::NotBefore(at(110)));
+        assert_eq!(standing.may_send(5, at(110)), May::AfterProbe);
+        assert_eq!(standing.may_send(0, at(110)), May::Send);
+        assert!(!standing.failed(&why(RetryReason::Network), at(110), at(120), 1.0));
+        assert_eq!(
+            standing.may_send(0, at(130)),
+            May::NotBefore(at(320)),
+            "the next delay is twice as long"
+        );
+        assert!(standing.answered().is_some());
+        assert_eq!(standing.may_send(5, at(130)), May::Send);
+    }
+
+    #[test]
+    fn requests_from_before_the_hold_do_not_prolong_it() {
+        let mut standing = standing();
+        for _ in 0..STREAK + 50 {
+            standing.failed(&why(RetryReason::Server), at(0), at(10), 1.0);
+        }
+        assert_eq!(standing.may_send(0, at(11)), May::NotBefore(at(110)));
+    }
+
+    #[test]
+    fn a_fault_that_a_person_must_mend_holds_at_once_and_patiently() {
+        let mut standing = standing();
+        assert!(standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0));
+        assert_eq!(standing.may_send(0, at(1)), May::NotBefore(at(15_000)));
+    }
+
+    #[test]
+    fn attempts_while_the_service_refuses_are_few() {
+        let mut standing = standing();
+        let (mut now, mut attempts) = (at(0), 0);
+        while now < at(600_000) {
+            match standing.may_send(0, now) {
+                May::Send => {
+                    attempts += 1;
+                    standing.failed(&why(RetryReason::Server), now, now, 1.0);
+                    now = now + Duration::from_millis(1);
+                }
+                May::NotBefore(until) => now = until,
+                May::AfterProbe => unreachable!("nothing is under way"),
+            }
+        }
+        assert!(attempts < 40, "{attempts} attempts in ten minutes");
+    }
+}
