@@ -1,0 +1,169 @@
+//! What a configuration amounts to, in lines for people.
+//!
+//! Knows how to say it; looks nothing up: which files match is the subcommand's to add.
+//!
+//! Called by `standpipe check`. No value comes out that could hold a credential: URLs are shown without what
+//! stands before an `@`.
+
+use std::fmt::{self, Write};
+
+use super::units::{show_duration, show_size};
+use super::{Config, LogFormat, Source, Stream};
+use crate::model::settings::{
+    Adaptive, Api, Newline, OnDrain, Order, SourceSettings, StartAt, StreamSettings, Until,
+};
+
+pub(super) fn describe(config: &Config) -> String {
+    let mut lines = String::new();
+    write(&mut lines, config).expect("writing to a string cannot fail");
+    lines
+}
+
+fn write(out: &mut String, config: &Config) -> fmt::Result {
+    let settings = &config.settings;
+    writeln!(out, "state directory {}", config.state_dir.display())?;
+    for (source, source_settings) in config.sources.iter().zip(&settings.sources) {
+        let stream = &config.streams[source_settings.stream.0];
+        write_source(out, source, source_settings, stream)?;
+    }
+    for (stream, stream_settings) in config.streams.iter().zip(&settings.streams) {
+        write_stream(out, stream, stream_settings)?;
+    }
+    match config.health {
+        Some(address) => writeln!(out, "health on http://{address}")?,
+        None => writeln!(out, "health off")?,
+    }
+    let format = match config.log.format {
+        LogFormat::Auto => "text on a terminal, json otherwise",
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    writeln!(out, "log {format}, from level {}", config.log.level)?;
+    writeln!(
+        out,
+        "checkpoint every {} or {}",
+        show_duration(settings.checkpoint.interval),
+        show_size(settings.checkpoint.max_bytes)
+    )?;
+    writeln!(
+        out,
+        "memory {} for all files, {} for each",
+        show_size(settings.memory.buffer),
+        show_size(settings.memory.buffer_per_file)
+    )?;
+    let until = match settings.until {
+        Until::Drained => "",
+        Until::EndOfFiles => ", at the end of the files",
+    };
+    let partial = match settings.on_drain {
+        OnDrain::KeepPartialLines => "stay in their files",
+        OnDrain::ShipPartialLines => "are shipped",
+    };
+    let timeout = show_duration(config.shutdown_timeout);
+    writeln!(
+        out,
+        "shutdown within {timeout}{until}; lines without their newline {partial}"
+    )
+}
+
+fn write_source(
+    out: &mut String,
+    source: &Source,
+    settings: &SourceSettings,
+    stream: &Stream,
+) -> fmt::Result {
+    writeln!(out, "source {} to stream {}", source.name, stream.name)?;
+    for pattern in &source.patterns {
+        let kind = match (pattern.file(), pattern.recurses()) {
+            (Some(_), _) => "file",
+            (None, true) => "glob, at any depth",
+            (None, false) => "glob",
+        };
+        writeln!(out, "  path {} ({kind})", pattern.text())?;
+    }
+    for glob in source.exclude.texts() {
+        writeln!(out, "  without {glob}")?;
+    }
+    let start = match settings.start_at {
+        StartAt::Beginning => "beginning",
+        StartAt::End => "end",
+    };
+    let newline = match settings.newline {
+        Newline::Append => "with",
+        Newline::Strip => "without",
+    };
+    let links = if source.follow_symlinks {
+        "followed"
+    } else {
+        "skipped"
+    };
+    writeln!(
+        out,
+        "  from the {start}, records {newline} newline, symbolic links {links}"
+    )?;
+    writeln!(
+        out,
+        "  removed files are closed after {}",
+        show_duration(settings.close_removed_after)
+    )
+}
+
+fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
+    writeln!(
+        out,
+        "stream {} to delivery stream {}",
+        stream.name, stream.delivery_stream
+    )?;
+    let endpoint = stream.endpoint_url.as_deref().map(without_user);
+    let reached = [
+        ("region", stream.region.as_deref()),
+        ("profile", stream.profile.as_deref()),
+        ("role", stream.role_arn.as_deref()),
+        ("endpoint", endpoint.as_deref()),
+    ];
+    for (what, value) in reached {
+        if let Some(value) = value {
+            writeln!(out, "  {what} {value}")?;
+        }
+    }
+    let api = match settings.api {
+        Api::PutRecord => "PutRecord",
+        Api::Auto => "PutRecord or PutRecordBatch",
+        Api::PutRecordBatch => "PutRecordBatch",
+    };
+    let order = match settings.order {
+        Order::Free => "",
+        Order::PerFile => ", in order for each file",
+    };
+    let timeout = show_duration(stream.request_timeout);
+    writeln!(
+        out,
+        "  {api}, up to {} requests at once of {timeout} each{order}",
+        settings.max_in_flight
+    )?;
+    let quota = &settings.quota;
+    let adaptive = match quota.adaptive {
+        Adaptive::On => "adaptive",
+        Adaptive::Off => "not adaptive",
+    };
+    writeln!(
+        out,
+        "  quota {} requests, {} records, {} a second; share {}, {adaptive}",
+        quota.requests_per_second,
+        quota.records_per_second,
+        show_size(quota.bytes_per_second),
+        quota.share
+    )?;
+    let (initial, max) = (
+        show_duration(settings.retry.initial),
+        show_duration(settings.retry.max),
+    );
+    writeln!(out, "  retries after {initial} to {max}")
+}
+
+fn without_user(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(user)) if scheme < user => format!("{}{}", &url[..scheme + 3], &url[user + 1..]),
+        _ => url.to_owned(),
+    }
+}

@@ -1,0 +1,260 @@
+//! Streams as needed: the stream's own table, over `[stream.default]`, over `[aws]`, over the defaults, key by key.
+//!
+//! Knows defaults and what must hold between values; does not know whether the service has such a stream.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::Stream;
+use super::fault::Faults;
+use super::typed::{AwsTable, StreamTable};
+use super::units::show_duration;
+use super::walk::{Typed, nearest};
+use crate::model::settings::{Adaptive, Api, Order, QuotaSettings, RetrySettings, StreamSettings};
+
+/// The table for what a stream's own table does not say.
+const DEFAULT: &str = "default";
+
+const MAX_IN_FLIGHT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY: RetrySettings = RetrySettings {
+    initial: Duration::from_millis(100),
+    max: Duration::from_secs(30),
+};
+
+/// The quotas of a new delivery stream, from the API reference of `PutRecord`.
+const QUOTA: QuotaSettings = QuotaSettings {
+    requests_per_second: NonZeroU32::new(2000).expect("2000 is not zero"),
+    records_per_second: NonZeroU32::new(5000).expect("5000 is not zero"),
+    bytes_per_second: 5_000_000,
+    share: 0.9,
+    adaptive: Adaptive::On,
+};
+
+/// The same in every other region, from an older version of the service's quota page: the cautious reading.
+const SMALL_QUOTA: QuotaSettings = QuotaSettings {
+    requests_per_second: NonZeroU32::new(1000).expect("1000 is not zero"),
+    records_per_second: NonZeroU32::new(1000).expect("1000 is not zero"),
+    bytes_per_second: 1024 * 1024,
+    ..QUOTA
+};
+
+/// Least requests, or records, a second: a limiter needs a rate and a burst, of one each.
+const LEAST_CALLS: f64 = 2.0;
+
+/// Least bytes a second: the largest record is through within two minutes.
+const LEAST_BYTES: f64 = 10.0 * 1024.0;
+
+const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+
+/// What all streams share.
+#[derive(Debug)]
+pub(super) struct Streams<'a> {
+    pub(super) tables: &'a [StreamTable],
+    pub(super) aws: &'a AwsTable,
+    /// Of a stream that does not say.
+    pub(super) order: Order,
+}
+
+impl Streams<'_> {
+    /// The streams called `names`, in that order.
+    pub(super) fn resolve(
+        &self,
+        names: &[Typed<String>],
+        faults: &mut Faults,
+    ) -> (Vec<Stream>, Vec<StreamSettings>) {
+        if let Some(name) = self
+            .table(DEFAULT)
+            .and_then(|table| table.delivery_stream.as_ref())
+        {
+            let message = "would send every stream to one place; put it into that stream's own table";
+            faults.add(name.fault(message));
+        }
+        let resolved = names
+            .iter()
+            .map(|name| self.stream(&name.value, faults))
+            .collect();
+        let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) = resolved;
+        self.refuse_shared_destinations(names, &streams, faults);
+        (streams, settings)
+    }
+
+    /// Reports every table that none of `names` uses.
+    pub(super) fn refuse_unused<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Typed<String>> + Clone,
+        faults: &mut Faults,
+    ) {
+        for table in self.tables.iter().filter(|table| table.name.value != DEFAULT) {
+            let used = || names.clone().map(|name| name.value.as_str());
+            if used().any(|name| name == table.name.value) {
+                continue;
+            }
+            let advice = match nearest(&table.name.value, used()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name it in a source, or leave the table out".to_owned(),
+            };
+            faults.add(
+                table
+                    .name
+                    .fault(format!("no source goes to this stream; {advice}")),
+            );
+        }
+    }
+
+    fn table(&self, name: &str) -> Option<&StreamTable> {
+        self.tables.iter().find(|table| table.name.value == name)
+    }
+
+    fn stream(&self, name: &str, faults: &mut Faults) -> (Stream, StreamSettings) {
+        let levels = Levels {
+            own: self.table(name),
+            default: self.table(DEFAULT),
+        };
+        let text = |key: fn(&StreamTable) -> &Option<Typed<String>>, aws: &Option<Typed<String>>| {
+            levels
+                .typed(key)
+                .or(aws.as_ref())
+                .map(|typed| typed.value.clone())
+        };
+        let region = text(|table| &table.region, &self.aws.region);
+        let ordered = levels.value(|table| &table.ordered);
+        let in_flight = levels
+            .value(|table| &table.max_in_flight)
+            .and_then(NonZeroU32::new);
+        let settings = StreamSettings {
+            name: name.into(),
+            api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
+            max_in_flight: in_flight.unwrap_or(MAX_IN_FLIGHT),
+            order: match ordered {
+                Some(true) => Order::PerFile,
+                Some(false) => Order::Free,
+                None => self.order,
+            },
+            quota: levels.quota(region.as_deref(), faults),
+            retry: levels.retry(faults),
+        };
+        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
+        let stream = Stream {
+            name: name.into(),
+            delivery_stream: own_name.map_or(name, |typed| &typed.value).to_owned(),
+            region,
+            profile: self.aws.profile.as_ref().map(|typed| typed.value.clone()),
+            role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
+            endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
+            request_timeout: levels
+                .value(|table| &table.request_timeout)
+                .unwrap_or(REQUEST_TIMEOUT),
+        };
+        (stream, settings)
+    }
+
+    /// Two streams that are one at the service would each use the whole of its quotas.
+    fn refuse_shared_destinations(&self, names: &[Typed<String>], streams: &[Stream], faults: &mut Faults) {
+        let destination = |stream: &Stream| {
+            (
+                stream.delivery_stream.clone(),
+                stream.region.clone(),
+                stream.endpoint_url.clone(),
+            )
+        };
+        for (index, stream) in streams.iter().enumerate() {
+            let same = |other: &&Stream| {
+                destination(other) == destination(stream) && other.role_arn == stream.role_arn
+            };
+            let Some(first) = streams[..index].iter().find(same) else {
+                continue;
+            };
+            // Names differ, so at least one of the two says where it goes; the later one if it can be.
+            let typed = |stream: &Stream| self.table(&stream.name)?.delivery_stream.as_ref();
+            let place = typed(stream).or_else(|| typed(first)).unwrap_or(&names[index]);
+            faults.add(place.fault(format!(
+                "streams `{}` and `{}` are both `{}` at the service and would each use its whole quota; \
+                 use one of them for both",
+                first.name, stream.name, stream.delivery_stream
+            )));
+        }
+    }
+}
+
+/// The tables that speak about one stream, the nearer first.
+#[derive(Clone, Copy)]
+struct Levels<'a> {
+    own: Option<&'a StreamTable>,
+    default: Option<&'a StreamTable>,
+}
+
+impl<'a> Levels<'a> {
+    fn typed<T>(self, key: fn(&StreamTable) -> &Option<Typed<T>>) -> Option<&'a Typed<T>> {
+        let own = self.own.and_then(|table| key(table).as_ref());
+        own.or_else(|| self.default.and_then(|table| key(table).as_ref()))
+    }
+
+    fn value<T: Copy>(self, key: fn(&StreamTable) -> &Option<Typed<T>>) -> Option<T> {
+        self.typed(key).map(|typed| typed.value)
+    }
+
+    fn quota(self, region: Option<&str>, faults: &mut Faults) -> QuotaSettings {
+        let large = region.is_none_or(|region| LARGE_REGIONS.contains(&region));
+        let defaults = if large { QUOTA } else { SMALL_QUOTA };
+        let requests = self.typed(|table| &table.quota.requests_per_second);
+        let records = self.typed(|table| &table.quota.records_per_second);
+        let bytes = self.typed(|table| &table.quota.bytes_per_second);
+        let share = self.typed(|table| &table.quota.share);
+        let count = |typed: Option<&Typed<u32>>| typed.and_then(|typed| NonZeroU32::new(typed.value));
+        let quota = QuotaSettings {
+            requests_per_second: count(requests).unwrap_or(defaults.requests_per_second),
+            records_per_second: count(records).unwrap_or(defaults.records_per_second),
+            bytes_per_second: bytes.map_or(defaults.bytes_per_second, |typed| typed.value),
+            share: share.map_or(defaults.share, |typed| typed.value),
+            adaptive: match self.value(|table| &table.quota.adaptive) {
+                Some(true) => Adaptive::On,
+                Some(false) => Adaptive::Off,
+                None => defaults.adaptive,
+            },
+        };
+        let axes = [
+            (
+                f64::from(quota.requests_per_second.get()),
+                LEAST_CALLS,
+                requests.map(Typed::spot),
+            ),
+            (
+                f64::from(quota.records_per_second.get()),
+                LEAST_CALLS,
+                records.map(Typed::spot),
+            ),
+            (quota.bytes_per_second as f64, LEAST_BYTES, bytes.map(Typed::spot)),
+        ];
+        for (whole, least, spot) in axes {
+            // The defaults are useful, so where it is too little, one of the two was typed.
+            if whole * quota.share < least
+                && let Some(spot) = spot.or_else(|| share.map(Typed::spot))
+            {
+                faults.add(spot.fault(format!(
+                    "a share of {} of {whole} a second is too little to send anything; make it at least {least}",
+                    quota.share
+                )));
+            }
+        }
+        quota
+    }
+
+    fn retry(self, faults: &mut Faults) -> RetrySettings {
+        let initial = self.typed(|table| &table.retry_initial);
+        let max = self.typed(|table| &table.retry_max);
+        let retry = RetrySettings {
+            initial: initial.map_or(RETRY.initial, |typed| typed.value),
+            max: max.map_or(RETRY.max, |typed| typed.value),
+        };
+        if retry.initial > retry.max
+            && let Some(typed) = initial.or(max)
+        {
+            let (first, most) = (show_duration(retry.initial), show_duration(retry.max));
+            let message =
+                format!("the first wait, {first}, is above the longest, {most}; set initial <= max");
+            faults.add(typed.fault(message));
+        }
+        retry
+    }
+}
