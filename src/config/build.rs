@@ -163,8 +163,7 @@ fn memory(document: &Document, faults: &mut Faults) -> MemorySettings {
         && let Some(typed) = per_file.as_ref().or(buffer.as_ref())
     {
         faults.add(typed.fault(format!(
-            "memory.buffer_per_file, {}, is above memory.buffer, {}, which is for all files together; \
-             set buffer_per_file <= buffer",
+            "buffer_per_file, {}, is above buffer, {}, which all files share; set buffer_per_file <= buffer",
             show_size(memory.buffer_per_file),
             show_size(memory.buffer)
         )));

@@ -1,6 +1,6 @@
 //! What the operator wants, from a file and the command line.
 //!
-//! As typed, then as needed: [`typed`] reads a TOML document value by value and keeps the place of each, [`build`]
+//! As typed, then as needed: `typed` reads a TOML document value by value and keeps the place of each, `build`
 //! lays the flags over it, fills in defaults and judges. Both go on after a mistake, so that every fault is
 //! reported at once. What comes out is a [`Config`], valid by construction.
 //!
@@ -11,7 +11,11 @@
 mod build;
 mod describe;
 mod env;
+#[cfg(test)]
+mod example;
 pub mod fault;
+#[cfg(test)]
+mod mistakes;
 pub mod pattern;
 mod sources;
 mod streams;

@@ -76,7 +76,6 @@ pub(super) fn of_command_line(
         }
     }
     Some(SourceTable {
-        place: Place::CommandLine,
         name: None,
         paths: Some(paths),
         exclude: None,
@@ -94,21 +93,18 @@ impl Sources {
         refuse_shared_patterns(&tables, faults);
         let mut all = Self::default();
         for table in tables {
-            all.add(table, faults);
+            all.add(table);
         }
         all
     }
 
-    /// Adds what `table` says; what is missing in it has been reported when it was read.
-    fn add(&mut self, table: SourceTable, faults: &mut Faults) {
-        if table.paths.as_ref().is_some_and(Vec::is_empty) && table.place != Place::CommandLine {
-            let message = "is empty; name the files, paths = [\"/var/log/app/*.log\"]";
-            faults.push(table.place.clone(), "source.paths", message);
-        }
-        let name = name_of(&table).map(|name| name.value);
-        let (Some(name), Some(stream)) = (name, table.stream) else {
+    /// Adds what `table` says. What is missing in it was reported when it was read; its stream is added all the
+    /// same, so that it is judged too.
+    fn add(&mut self, table: SourceTable) {
+        let Some(stream) = table.stream.clone() else {
             return;
         };
+        let name = name_of(&table).map(|name| name.value).unwrap_or_default();
         let patterns: Vec<Pattern> = values(table.paths);
         let stream = self.stream_id(stream);
         self.settings.push(SourceSettings {

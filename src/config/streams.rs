@@ -232,7 +232,8 @@ impl<'a> Levels<'a> {
                 && let Some(spot) = spot.or_else(|| share.map(Typed::spot))
             {
                 faults.add(spot.fault(format!(
-                    "a share of {} of {whole} a second is too little to send anything; make it at least {least}",
+                    "share x quota is {} x {whole} a second, too little to send anything; \
+                     make the product at least {least}",
                     quota.share
                 )));
             }
@@ -241,8 +242,8 @@ impl<'a> Levels<'a> {
     }
 
     fn retry(self, faults: &mut Faults) -> RetrySettings {
-        let initial = self.typed(|table| &table.retry_initial);
-        let max = self.typed(|table| &table.retry_max);
+        let initial = self.typed(|table| &table.retry.initial);
+        let max = self.typed(|table| &table.retry.max);
         let retry = RetrySettings {
             initial: initial.map_or(RETRY.initial, |typed| typed.value),
             max: max.map_or(RETRY.max, |typed| typed.value),

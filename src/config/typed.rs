@@ -56,7 +56,6 @@ pub(super) struct AwsTable {
 
 #[derive(Debug)]
 pub(super) struct SourceTable {
-    pub(super) place: Place,
     pub(super) name: Option<Typed<String>>,
     pub(super) paths: Option<Vec<Typed<Pattern>>>,
     pub(super) exclude: Option<Vec<Typed<ExcludeGlob>>>,
@@ -78,8 +77,7 @@ pub(super) struct StreamTable {
     pub(super) max_in_flight: Option<Typed<u32>>,
     pub(super) ordered: Option<Typed<bool>>,
     pub(super) quota: QuotaTable,
-    pub(super) retry_initial: Option<Typed<Duration>>,
-    pub(super) retry_max: Option<Typed<Duration>>,
+    pub(super) retry: RetryTable,
     pub(super) request_timeout: Option<Typed<Duration>>,
 }
 
@@ -90,6 +88,12 @@ pub(super) struct QuotaTable {
     pub(super) bytes_per_second: Option<Typed<u64>>,
     pub(super) share: Option<Typed<f64>>,
     pub(super) adaptive: Option<Typed<bool>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RetryTable {
+    pub(super) initial: Option<Typed<Duration>>,
+    pub(super) max: Option<Typed<Duration>>,
 }
 
 /// Reads `text`; `None` when it is not TOML.
@@ -159,7 +163,6 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
     source.require("paths", "name the files, paths = [\"/var/log/app/*.log\"]");
     source.require("stream", "name the delivery stream that the lines go to");
     SourceTable {
-        place: source.place().clone(),
         name: source.parsed("name", not_empty),
         paths: source.list("paths", Pattern::parse),
         exclude: source.list("exclude", ExcludeGlob::parse),
@@ -175,13 +178,6 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
 }
 
 fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable {
-    let (retry_initial, retry_max) = stream.table("retry", |retry| {
-        let least = Duration::from_millis(1);
-        (
-            retry.duration("initial", least, HOUR),
-            retry.duration("max", least, HOUR),
-        )
-    });
     let apis = [
         ("put_record", Api::PutRecord),
         ("auto", Api::Auto),
@@ -197,8 +193,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         max_in_flight: stream.count("max_in_flight", 1, 10_000),
         ordered: stream.switch("ordered"),
         quota: stream.table("quota", quota),
-        retry_initial,
-        retry_max,
+        retry: stream.table("retry", retry),
         request_timeout: stream.duration("request_timeout", Duration::from_millis(10), HOUR),
     }
 }
@@ -210,6 +205,14 @@ fn quota(quota: &mut Section<'_, '_, '_>) -> QuotaTable {
         bytes_per_second: quota.size("bytes_per_second", 1, MOST_BYTES),
         share: quota.share("share"),
         adaptive: quota.switch("adaptive"),
+    }
+}
+
+fn retry(retry: &mut Section<'_, '_, '_>) -> RetryTable {
+    let least = Duration::from_millis(1);
+    RetryTable {
+        initial: retry.duration("initial", least, HOUR),
+        max: retry.duration("max", least, HOUR),
     }
 }
 
@@ -269,9 +272,8 @@ fn url(text: &str) -> Result<String, String> {
         .or_else(|| text.strip_prefix("https://"));
     match host {
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
-        Some(_) | None => Err(format!(
-            "`{text}` is not a URL; write it as \"https://HOST:PORT\""
-        )),
+        // Not shown: a URL may hold a password.
+        Some(_) | None => Err("is not a URL; write it as \"https://HOST:PORT\"".to_owned()),
     }
 }
 
