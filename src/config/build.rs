@@ -188,3 +188,217 @@ fn refuse_nothing_to_do(file: Option<&Place>, faults: &mut Faults) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Env<'a> = &'a [(&'a str, &'a str)];
+
+    const FILE: &str = r#"
+        state_dir = "/state/of/file"
+        [aws]
+        region = "us-east-1"
+        profile = "logs"
+        [[source]]
+        paths = ["/var/log/app/*.log"]
+        stream = "app"
+        [stream.app]
+        role_arn = "arn:aws:iam::123456789012:role/writer"
+        api = "auto"
+        [stream.default]
+        max_in_flight = 7
+    "#;
+
+    fn build(file: Option<&str>, overrides: &Overrides, env: Env<'_>) -> Result<Config, Faults> {
+        let env = |name: &str| {
+            let value = env.iter().find(|(known, _)| *known == name);
+            value.map(|(_, value)| (*value).to_owned())
+        };
+        let around = Surroundings {
+            env: &env,
+            current_dir: Path::new("/home/me"),
+            exists: &|path| path.ends_with("a[1]"),
+        };
+        Config::build(file.map(|text| (Path::new("c.toml"), text)), overrides, &around)
+    }
+
+    fn paths(paths: &[&str]) -> Overrides {
+        Overrides {
+            paths: paths.iter().map(PathBuf::from).collect(),
+            ..Overrides::default()
+        }
+    }
+
+    fn texts(config: &Config) -> Vec<&str> {
+        let patterns = config.sources.iter().flat_map(|source| &source.patterns);
+        patterns.map(|pattern| pattern.text()).collect()
+    }
+
+    #[test]
+    fn paths_and_a_stream_need_no_file() {
+        let overrides = Overrides {
+            stream: Some("app".to_owned()),
+            ..paths(&["logs/*.log", "a[1]", "/b"])
+        };
+        let config = build(None, &overrides, &[]).expect("valid");
+        assert_eq!(texts(&config), ["/home/me/logs/*.log", "/home/me/a[1]", "/b"]);
+        assert_eq!(&*config.sources[0].name, "/home/me/logs/*.log");
+        assert_eq!(config.streams[0].delivery_stream, "app");
+        assert_eq!(config.settings.streams[0].order, Order::Free);
+        assert_eq!(config.settings.until, Until::Drained);
+        assert_eq!(config.state_dir, Path::new(STATE_DIR));
+    }
+
+    #[test]
+    fn paths_replace_the_sources_of_a_file_and_keep_the_rest_of_it() {
+        let overrides = Overrides {
+            stream: Some("other".to_owned()),
+            once: true,
+            ..paths(&["/b"])
+        };
+        let config = build(Some(FILE), &overrides, &[]).expect("valid");
+        assert_eq!(texts(&config), ["/b"]);
+        assert_eq!(config.settings.sources.len(), 1);
+        assert_eq!(&*config.streams[0].name, "other");
+        assert_eq!(config.streams[0].region.as_deref(), Some("us-east-1"));
+        assert_eq!(config.settings.streams[0].max_in_flight.get(), 7);
+        assert_eq!(config.settings.until, Until::EndOfFiles);
+    }
+
+    #[test]
+    fn a_table_may_belong_to_the_stream_of_the_command_line() {
+        let overrides = Overrides {
+            stream: Some("app".to_owned()),
+            ..paths(&["/b"])
+        };
+        let config = build(Some("[stream.app]\nmax_in_flight = 3"), &overrides, &[]).expect("valid");
+        assert_eq!(config.settings.streams[0].max_in_flight.get(), 3);
+    }
+
+    #[test]
+    fn a_local_run_needs_no_stream_and_keeps_order() {
+        let overrides = Overrides {
+            local: Some(PathBuf::from("out")),
+            ..paths(&["/b"])
+        };
+        let config = build(None, &overrides, &[("STATE_DIRECTORY", "/x")]).expect("valid");
+        assert_eq!(config.state_dir, Path::new("/home/me/out/state"));
+        assert_eq!(&*config.streams[0].name, "local");
+        assert_eq!(config.settings.streams[0].order, Order::PerFile);
+        assert_eq!(config.health, Some(HEALTH));
+    }
+
+    #[test]
+    fn a_local_run_of_a_file_leaves_aws_and_the_daemons_state_alone() {
+        let overrides = Overrides {
+            local: Some(PathBuf::from("/out")),
+            ..Overrides::default()
+        };
+        let config = build(Some(FILE), &overrides, &[]).expect("valid");
+        assert_eq!(config.state_dir, Path::new("/out/state"));
+        let stream = &config.streams[0];
+        assert_eq!(&*stream.name, "app");
+        assert_eq!(
+            [
+                &stream.region,
+                &stream.profile,
+                &stream.role_arn,
+                &stream.endpoint_url
+            ],
+            [&None; 4]
+        );
+        let unordered = FILE.replace("max_in_flight = 7", "ordered = false");
+        let config = build(Some(&unordered), &overrides, &[]).expect("valid");
+        assert_eq!(config.settings.streams[0].order, Order::Free);
+    }
+
+    #[test]
+    fn the_state_directory_is_that_of_the_flag_the_file_systemd_or_the_default() {
+        let without = FILE.replace("state_dir = \"/state/of/file\"", "");
+        let systemd = [("STATE_DIRECTORY", "/first:/second")];
+        let flag = Overrides {
+            state_dir: Some(PathBuf::from("s")),
+            local: Some(PathBuf::from("/out")),
+            ..Overrides::default()
+        };
+        let none = Overrides::default();
+        let table: [(&str, &Overrides, Env<'_>, &str); 5] = [
+            (FILE, &flag, &systemd, "/home/me/s"),
+            (FILE, &none, &systemd, "/state/of/file"),
+            (&without, &none, &systemd, "/first"),
+            (&without, &none, &[("STATE_DIRECTORY", "")], STATE_DIR),
+            (&without, &none, &[], STATE_DIR),
+        ];
+        for (file, overrides, env, dir) in table {
+            assert_eq!(
+                build(Some(file), overrides, env).expect("valid").state_dir,
+                Path::new(dir)
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_apart_from_a_wrong_file() {
+        let stream = |name: &str| Some(name.to_owned());
+        let empty = Some(PathBuf::new());
+        let table = [
+            (
+                Overrides::default(),
+                "command line: PATH: there is neither a PATH nor a configuration file; name one of them",
+            ),
+            (
+                paths(&["/b"]),
+                "command line: --stream: is missing; name the delivery stream that the PATHs go to, \
+                 or use --local DIR",
+            ),
+            (
+                Overrides {
+                    stream: stream("a b"),
+                    ..paths(&["logs/", "/a{b", "/c"])
+                },
+                "command line: --stream: `a b` is not a delivery stream's name; \
+                 write 1 to 64 of a-z A-Z 0-9 _ . -\n\
+                 command line: PATH: `/a{b` is not a glob: unclosed alternate group; missing '}' \
+                 (maybe escape '{' with '[{]'?); correct it\n\
+                 command line: PATH: `logs/` is a directory; write `logs/*` for the files in it, in quotes",
+            ),
+            (
+                Overrides {
+                    local: empty.clone(),
+                    state_dir: empty,
+                    ..paths(&["/b"])
+                },
+                "command line: --local: is empty; name a directory\n\
+                 command line: --state-dir: is empty; name a directory",
+            ),
+        ];
+        for (overrides, told) in table {
+            let faults = build(None, &overrides, &[]).expect_err(told);
+            assert_eq!(faults.to_string(), told);
+            assert!(faults.only_command_line());
+        }
+        let overrides = Overrides {
+            stream: stream("app"),
+            ..Overrides::default()
+        };
+        let faults = build(Some("state_dir = 1"), &overrides, &[]).expect_err("both are wrong");
+        assert_eq!(
+            faults.to_string(),
+            "command line: --stream: is without PATHs; name the files that go there\n\
+             c.toml: source: there is none; write a [[source]] with paths and stream\n\
+             c.toml:1:13: state_dir: is a whole number; write a text in quotes"
+        );
+        assert!(!faults.only_command_line());
+    }
+
+    #[test]
+    fn the_environments_state_directory_is_judged_too() {
+        let without = FILE.replace("state_dir = \"/state/of/file\"", "");
+        let faults = build(Some(&without), &Overrides::default(), &[("STATE_DIRECTORY", "x")]);
+        assert_eq!(
+            faults.expect_err("relative").to_string(),
+            "environment: STATE_DIRECTORY: `x` is not absolute; write the whole path, from / on"
+        );
+    }
+}

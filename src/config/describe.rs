@@ -167,3 +167,81 @@ fn without_user(url: &str) -> String {
         _ => url.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn describe(text: &str) -> String {
+        let config = Config::from_text(Path::new("c.toml"), text, &|_| None);
+        config.expect("valid").describe()
+    }
+
+    #[test]
+    fn what_is_configured_is_told_in_plain_lines() {
+        let told = describe(
+            r#"
+            [[source]]
+            name = "app"
+            paths = ["/var/log/app/*.log", "/var/log/**/x", "/var/log/syslog"]
+            exclude = ["*.gz"]
+            stream = "app-logs"
+            [stream.app-logs]
+            region = "eu-central-1"
+            endpoint_url = "https://user:secret@firehose.example"
+            ordered = true
+            "#,
+        );
+        assert_eq!(
+            told,
+            "\
+state directory /var/lib/standpipe
+source app to stream app-logs
+  path /var/log/app/*.log (glob)
+  path /var/log/**/x (glob, at any depth)
+  path /var/log/syslog (file)
+  without *.gz
+  from the beginning, records with newline, symbolic links skipped
+  removed files are closed after 10s
+stream app-logs to delivery stream app-logs
+  region eu-central-1
+  endpoint https://firehose.example
+  PutRecord, up to 64 requests at once of 30s each, in order for each file
+  quota 1000 requests, 1000 records, 1MiB a second; share 0.9, adaptive
+  retries after 100ms to 30s
+health on http://127.0.0.1:9909
+log text on a terminal, json otherwise, from level info
+checkpoint every 1s or 1MiB
+memory 64MiB for all files, 8MiB for each
+shutdown within 25s; lines without their newline stay in their files
+"
+        );
+    }
+
+    #[test]
+    fn what_was_changed_is_told() {
+        let told = describe(
+            r#"
+            source = [{ paths = ["/a"], stream = "s", start_at = "end", follow_symlinks = true, append_newline = false }]
+            health = { listen = "off" }
+            log = { format = "json", level = "debug" }
+            shutdown = { ship_partial_lines = true }
+            [stream.s]
+            api = "put_record_batch"
+            quota = { adaptive = false, bytes_per_second = 3000000 }
+            "#,
+        );
+        for line in [
+            "  from the end, records without newline, symbolic links followed",
+            "  PutRecordBatch, up to 64 requests at once of 30s each",
+            "  quota 2000 requests, 5000 records, 3MB a second; share 0.9, not adaptive",
+            "health off",
+            "log json, from level debug",
+            "shutdown within 25s; lines without their newline are shipped",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
+    }
+}

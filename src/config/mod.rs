@@ -187,3 +187,19 @@ pub fn read(path: &Path) -> Result<String, Faults> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_fault_with_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("absent.toml");
+        let faults = Config::load(&file, &|_| None).expect_err("it is absent");
+        let told = faults.to_string();
+        let start = format!("{}: configuration: cannot be read: ", file.display());
+        assert!(told.starts_with(&start), "{told}");
+        assert!(!faults.only_command_line());
+    }
+}

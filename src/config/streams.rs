@@ -70,11 +70,8 @@ impl Streams<'_> {
             let message = "would send every stream to one place; put it into that stream's own table";
             faults.add(name.fault(message));
         }
-        let resolved = names
-            .iter()
-            .map(|name| self.stream(&name.value, faults))
-            .collect();
-        let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) = resolved;
+        let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) =
+            names.iter().map(|name| self.stream(&name.value, faults)).unzip();
         self.refuse_shared_destinations(names, &streams, faults);
         (streams, settings)
     }
@@ -257,5 +254,125 @@ impl<'a> Levels<'a> {
             faults.add(typed.fault(message));
         }
         retry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    const SOURCES: &str = r#"
+        source = [
+            { name = "a", paths = ["/a"], stream = "one" },
+            { name = "b", paths = ["/b"], stream = "two" },
+            { name = "c", paths = ["/c"], stream = "one" },
+        ]
+    "#;
+
+    fn load(text: &str) -> Config {
+        let text = format!("{SOURCES}{text}");
+        Config::from_text(Path::new("c.toml"), &text, &|_| None).expect("valid")
+    }
+
+    #[test]
+    fn streams_are_in_the_order_of_first_use_and_sources_point_at_theirs() {
+        let config = load("");
+        let names: Vec<_> = config.streams.iter().map(|stream| &*stream.name).collect();
+        assert_eq!(names, ["one", "two"]);
+        let names: Vec<_> = config
+            .settings
+            .streams
+            .iter()
+            .map(|stream| &*stream.name)
+            .collect();
+        assert_eq!(names, ["one", "two"]);
+        let ids: Vec<_> = config
+            .settings
+            .sources
+            .iter()
+            .map(|source| source.stream.0)
+            .collect();
+        assert_eq!(ids, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_streams_own_table_wins_over_the_default_and_over_aws_key_by_key() {
+        let config = load(
+            r#"
+            [aws]
+            region = "us-west-2"
+            profile = "logs"
+            endpoint_url = "https://aws.example"
+            [stream.default]
+            region = "us-east-1"
+            max_in_flight = 5
+            quota = { share = 0.5, records_per_second = 100 }
+            [stream.one]
+            delivery_stream = "one-at-aws"
+            region = "eu-west-1"
+            ordered = true
+            quota = { records_per_second = 200 }
+            "#,
+        );
+        let [one, two] = &config.streams[..] else {
+            panic!("two streams")
+        };
+        assert_eq!(
+            (one.delivery_stream.as_str(), two.delivery_stream.as_str()),
+            ("one-at-aws", "two")
+        );
+        assert_eq!(one.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(two.region.as_deref(), Some("us-east-1"));
+        for stream in [one, two] {
+            assert_eq!(stream.profile.as_deref(), Some("logs"));
+            assert_eq!(stream.endpoint_url.as_deref(), Some("https://aws.example"));
+            assert_eq!(stream.role_arn, None);
+        }
+        let [one, two] = &config.settings.streams[..] else {
+            panic!("two streams")
+        };
+        assert_eq!((one.order, two.order), (Order::PerFile, Order::Free));
+        assert_eq!((one.max_in_flight.get(), two.max_in_flight.get()), (5, 5));
+        assert_eq!((one.quota.share, two.quota.share), (0.5, 0.5));
+        assert_eq!(
+            (
+                one.quota.records_per_second.get(),
+                two.quota.records_per_second.get()
+            ),
+            (200, 100)
+        );
+    }
+
+    #[test]
+    fn quotas_that_are_not_written_depend_on_the_region() {
+        let large = (2000, 5000, 5_000_000);
+        let small = (1000, 1000, 1_048_576);
+        let table = [
+            ("", large),
+            ("region = \"us-east-1\"", large),
+            ("region = \"us-west-2\"", large),
+            ("region = \"eu-west-1\"", large),
+            ("region = \"eu-central-1\"", small),
+            ("region = \"us-gov-west-1\"", small),
+            (
+                "region = \"eu-central-1\"\nquota = { records_per_second = 4000 }",
+                (1000, 4000, 1_048_576),
+            ),
+        ];
+        for (keys, quotas) in table {
+            let quota = load(&format!("[stream.one]\n{keys}")).settings.streams[0].quota;
+            let calls = (quota.requests_per_second.get(), quota.records_per_second.get());
+            assert_eq!((calls.0, calls.1, quota.bytes_per_second), quotas, "{keys}");
+        }
+        let quota = load("[aws]\nregion = \"eu-central-1\"").settings.streams[1].quota;
+        assert_eq!(quota.bytes_per_second, 1_048_576);
+    }
+
+    #[test]
+    fn one_name_in_two_regions_is_two_delivery_streams() {
+        load("[stream.two]\ndelivery_stream = \"one\"\nregion = \"eu-west-1\"");
     }
 }
