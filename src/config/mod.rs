@@ -1,1 +1,205 @@
-//! config
+//! What the operator wants, from a file and the command line.
+//!
+//! As typed, then as needed: `typed` reads a TOML document value by value and keeps the place of each, `build`
+//! lays the flags over it, fills in defaults and judges. Both go on after a mistake, so that every fault is
+//! reported at once. What comes out is a [`Config`], valid by construction.
+//!
+//! Every key that is understood has an effect; any other is a fault. This room reads the configuration file and
+//! nothing else: the environment, the current directory and whether a file exists are handed in. It does not know
+//! which files match, nor whether the streams exist. The subcommands call it.
+
+mod build;
+mod describe;
+mod env;
+#[cfg(test)]
+mod example;
+pub mod fault;
+#[cfg(test)]
+mod mistakes;
+pub mod pattern;
+mod sources;
+mod streams;
+mod typed;
+mod units;
+mod walk;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::settings::Settings;
+
+pub use fault::{Fault, Faults, Place};
+pub use pattern::{Exclude, Pattern};
+
+/// Everything that was configured, defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where the state database and its lock are; absolute.
+    pub state_dir: PathBuf,
+    /// In the order of [`Settings::sources`].
+    pub sources: Vec<Source>,
+    /// In the order of [`Settings::streams`].
+    pub streams: Vec<Stream>,
+    /// Where health and metrics are served; `None` when they are not.
+    pub health: Option<SocketAddr>,
+    pub log: Log,
+    /// How long a shutdown may take to deliver what is there.
+    pub shutdown_timeout: Duration,
+    /// The engine's part.
+    pub settings: Settings,
+}
+
+/// Which files are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Source {
+    pub name: Arc<str>,
+    /// At least one.
+    pub patterns: Vec<Pattern>,
+    pub exclude: Exclude,
+    /// Whether a symbolic link is followed; else it is skipped.
+    pub follow_symlinks: bool,
+}
+
+impl Source {
+    /// Whether `path`, which is absolute, belongs to this source.
+    pub fn matches(&self, path: &Path) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(path)) && !self.exclude.matches(path)
+    }
+}
+
+/// How one delivery stream is reached. What is `None` is left to the SDK's default chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The stream as the configuration names it.
+    pub name: Arc<str>,
+    /// The stream as the service names it.
+    pub delivery_stream: String,
+    pub region: Option<String>,
+    pub profile: Option<String>,
+    pub role_arn: Option<String>,
+    pub endpoint_url: Option<String>,
+    pub request_timeout: Duration,
+}
+
+/// How the daemon logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub format: LogFormat,
+    /// `off`, `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+}
+
+/// What a line of the log looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
+
+/// What the command line says; it wins over the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Paths or globs that replace the file's sources.
+    pub paths: Vec<PathBuf>,
+    /// Where they go.
+    pub stream: Option<String>,
+    /// Ship to the embedded delivery stream, which keeps its records here.
+    pub local: Option<PathBuf>,
+    /// Read every file to its end, then leave.
+    pub once: bool,
+    pub state_dir: Option<PathBuf>,
+}
+
+/// What the process was started in, as far as the configuration depends on it.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The value of an environment variable.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// What relative paths on the command line start from; absolute, and free of symbolic links.
+    pub current_dir: &'a Path,
+    /// Whether a path on the command line that looks like a glob is the name of a file.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("current_dir", &self.current_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// The configuration in the file at `path`, without flags.
+    pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        Self::from_text(path, &read(path)?, env)
+    }
+
+    /// The configuration `text`, without flags; faults call it `name`.
+    pub fn from_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
+        let around = Surroundings {
+            env,
+            current_dir: Path::new("/"),
+            exists: &|_| false,
+        };
+        Self::build(Some((name, text)), &Overrides::default(), &around)
+    }
+
+    /// The configuration of a file, by name and text, and of the flags, which win over it.
+    pub fn build(
+        file: Option<(&Path, &str)>,
+        overrides: &Overrides,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let document = match file {
+            Some((name, text)) => typed::read(name, text, around.env, &mut faults),
+            None => Some(typed::Document::default()),
+        };
+        let config = document.and_then(|document| build::build(document, overrides, around, &mut faults));
+        faults.or(config)
+    }
+
+    /// What the configuration amounts to, in plain lines for `standpipe check`.
+    pub fn describe(&self) -> String {
+        describe::describe(self)
+    }
+}
+
+/// The text of the configuration file at `path`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one file that the configuration reads"
+)]
+pub fn read(path: &Path) -> Result<String, Faults> {
+    std::fs::read_to_string(path).map_err(|why| {
+        let place = Place::File(path.display().to_string().into());
+        let message = format!("cannot be read: {why}; name a readable file with -c");
+        Faults::from(Fault {
+            place,
+            key: "configuration".to_owned(),
+            message,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_a_fault_with_its_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("absent.toml");
+        let faults = Config::load(&file, &|_| None).expect_err("it is absent");
+        let told = faults.to_string();
+        let start = format!("{}: configuration: cannot be read: ", file.display());
+        assert!(told.starts_with(&start), "{told}");
+        assert!(!faults.only_command_line());
+    }
+}

@@ -1,0 +1,247 @@
+//! What a configuration amounts to, in lines for people.
+//!
+//! Knows how to say it; looks nothing up: which files match is the subcommand's to add.
+//!
+//! Called by `standpipe check`. No value comes out that could hold a credential: URLs are shown without what
+//! stands before an `@`.
+
+use std::fmt::{self, Write};
+
+use super::units::{show_duration, show_size};
+use super::{Config, LogFormat, Source, Stream};
+use crate::model::settings::{
+    Adaptive, Api, Newline, OnDrain, Order, SourceSettings, StartAt, StreamSettings, Until,
+};
+
+pub(super) fn describe(config: &Config) -> String {
+    let mut lines = String::new();
+    write(&mut lines, config).expect("writing to a string cannot fail");
+    lines
+}
+
+fn write(out: &mut String, config: &Config) -> fmt::Result {
+    let settings = &config.settings;
+    writeln!(out, "state directory {}", config.state_dir.display())?;
+    for (source, source_settings) in config.sources.iter().zip(&settings.sources) {
+        let stream = &config.streams[source_settings.stream.0];
+        write_source(out, source, source_settings, stream)?;
+    }
+    for (stream, stream_settings) in config.streams.iter().zip(&settings.streams) {
+        write_stream(out, stream, stream_settings)?;
+    }
+    match config.health {
+        Some(address) => writeln!(out, "health on http://{address}")?,
+        None => writeln!(out, "health off")?,
+    }
+    let format = match config.log.format {
+        LogFormat::Auto => "text on a terminal, json otherwise",
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    writeln!(out, "log {format}, from level {}", config.log.level)?;
+    writeln!(
+        out,
+        "checkpoint every {} or {}",
+        show_duration(settings.checkpoint.interval),
+        show_size(settings.checkpoint.max_bytes)
+    )?;
+    writeln!(
+        out,
+        "memory {} for all files, {} for each",
+        show_size(settings.memory.buffer),
+        show_size(settings.memory.buffer_per_file)
+    )?;
+    let until = match settings.until {
+        Until::Drained => "",
+        Until::EndOfFiles => ", at the end of the files",
+    };
+    let partial = match settings.on_drain {
+        OnDrain::KeepPartialLines => "stay in their files",
+        OnDrain::ShipPartialLines => "are shipped",
+    };
+    let timeout = show_duration(config.shutdown_timeout);
+    writeln!(
+        out,
+        "shutdown within {timeout}{until}; lines without their newline {partial}"
+    )
+}
+
+fn write_source(
+    out: &mut String,
+    source: &Source,
+    settings: &SourceSettings,
+    stream: &Stream,
+) -> fmt::Result {
+    writeln!(out, "source {} to stream {}", source.name, stream.name)?;
+    for pattern in &source.patterns {
+        let kind = match (pattern.file(), pattern.recurses()) {
+            (Some(_), _) => "file",
+            (None, true) => "glob, at any depth",
+            (None, false) => "glob",
+        };
+        writeln!(out, "  path {} ({kind})", pattern.text())?;
+    }
+    for glob in source.exclude.texts() {
+        writeln!(out, "  without {glob}")?;
+    }
+    let start = match settings.start_at {
+        StartAt::Beginning => "beginning",
+        StartAt::End => "end",
+    };
+    let newline = match settings.newline {
+        Newline::Append => "with",
+        Newline::Strip => "without",
+    };
+    let links = if source.follow_symlinks {
+        "followed"
+    } else {
+        "skipped"
+    };
+    writeln!(
+        out,
+        "  from the {start}, records {newline} newline, symbolic links {links}"
+    )?;
+    writeln!(
+        out,
+        "  removed files are closed after {}",
+        show_duration(settings.close_removed_after)
+    )
+}
+
+fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
+    writeln!(
+        out,
+        "stream {} to delivery stream {}",
+        stream.name, stream.delivery_stream
+    )?;
+    let endpoint = stream.endpoint_url.as_deref().map(without_user);
+    let reached = [
+        ("region", stream.region.as_deref()),
+        ("profile", stream.profile.as_deref()),
+        ("role", stream.role_arn.as_deref()),
+        ("endpoint", endpoint.as_deref()),
+    ];
+    for (what, value) in reached {
+        if let Some(value) = value {
+            writeln!(out, "  {what} {value}")?;
+        }
+    }
+    let api = match settings.api {
+        Api::PutRecord => "PutRecord",
+        Api::Auto => "PutRecord or PutRecordBatch",
+        Api::PutRecordBatch => "PutRecordBatch",
+    };
+    let order = match settings.order {
+        Order::Free => "",
+        Order::PerFile => ", in order for each file",
+    };
+    let timeout = show_duration(stream.request_timeout);
+    writeln!(
+        out,
+        "  {api}, up to {} requests at once of {timeout} each{order}",
+        settings.max_in_flight
+    )?;
+    let quota = &settings.quota;
+    let adaptive = match quota.adaptive {
+        Adaptive::On => "adaptive",
+        Adaptive::Off => "not adaptive",
+    };
+    writeln!(
+        out,
+        "  quota {} requests, {} records, {} a second; share {}, {adaptive}",
+        quota.requests_per_second,
+        quota.records_per_second,
+        show_size(quota.bytes_per_second),
+        quota.share
+    )?;
+    let (initial, max) = (
+        show_duration(settings.retry.initial),
+        show_duration(settings.retry.max),
+    );
+    writeln!(out, "  retries after {initial} to {max}")
+}
+
+fn without_user(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(user)) if scheme < user => format!("{}{}", &url[..scheme + 3], &url[user + 1..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn describe(text: &str) -> String {
+        let config = Config::from_text(Path::new("c.toml"), text, &|_| None);
+        config.expect("valid").describe()
+    }
+
+    #[test]
+    fn what_is_configured_is_told_in_plain_lines() {
+        let told = describe(
+            r#"
+            [[source]]
+            name = "app"
+            paths = ["/var/log/app/*.log", "/var/log/**/x", "/var/log/syslog"]
+            exclude = ["*.gz"]
+            stream = "app-logs"
+            [stream.app-logs]
+            region = "eu-central-1"
+            endpoint_url = "https://user:secret@firehose.example"
+            ordered = true
+            "#,
+        );
+        assert_eq!(
+            told,
+            "\
+state directory /var/lib/standpipe
+source app to stream app-logs
+  path /var/log/app/*.log (glob)
+  path /var/log/**/x (glob, at any depth)
+  path /var/log/syslog (file)
+  without *.gz
+  from the beginning, records with newline, symbolic links skipped
+  removed files are closed after 10s
+stream app-logs to delivery stream app-logs
+  region eu-central-1
+  endpoint https://firehose.example
+  PutRecord, up to 64 requests at once of 30s each, in order for each file
+  quota 1000 requests, 1000 records, 1MiB a second; share 0.9, adaptive
+  retries after 100ms to 30s
+health on http://127.0.0.1:9909
+log text on a terminal, json otherwise, from level info
+checkpoint every 1s or 1MiB
+memory 64MiB for all files, 8MiB for each
+shutdown within 25s; lines without their newline stay in their files
+"
+        );
+    }
+
+    #[test]
+    fn what_was_changed_is_told() {
+        let told = describe(
+            r#"
+            source = [{ paths = ["/a"], stream = "s", start_at = "end", follow_symlinks = true, append_newline = false }]
+            health = { listen = "off" }
+            log = { format = "json", level = "debug" }
+            shutdown = { ship_partial_lines = true }
+            [stream.s]
+            api = "put_record_batch"
+            quota = { adaptive = false, bytes_per_second = 3000000 }
+            "#,
+        );
+        for line in [
+            "  from the end, records without newline, symbolic links followed",
+            "  PutRecordBatch, up to 64 requests at once of 30s each",
+            "  quota 2000 requests, 5000 records, 3MB a second; share 0.9, not adaptive",
+            "health off",
+            "log json, from level debug",
+            "shutdown within 25s; lines without their newline are shipped",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
+    }
+}

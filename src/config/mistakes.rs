@@ -1,0 +1,436 @@
+//! Mistakes, and the exact words that the operator gets for each.
+
+use std::path::Path;
+
+use super::Config;
+
+/// What goes before a mistake that is not about sources, so that it is the only one.
+const SOURCE: &str = "source = [{ paths = [\"/a/*.log\"], stream = \"s\" }]\n";
+
+fn env(name: &str) -> Option<String> {
+    (name == "APP").then(|| "shop".to_owned())
+}
+
+fn faults(text: &str) -> String {
+    match Config::from_text(Path::new("c.toml"), text, &env) {
+        Ok(config) => panic!("{text} is valid: {config:?}"),
+        Err(faults) => faults.to_string(),
+    }
+}
+
+/// `(text, faults)`; the text stands from line 2 on, behind a good source.
+const BESIDE_A_GOOD_SOURCE: &[(&str, &str)] = &[
+    (
+        r#"state_dri = "/x""#,
+        "c.toml:2:1: state_dri: unknown key; did you mean `state_dir`?",
+    ),
+    (
+        r#"state_dir = "lib""#,
+        "c.toml:2:13: state_dir: `lib` is not absolute; write the whole path, from / on",
+    ),
+    (
+        "state_dir = 5",
+        "c.toml:2:13: state_dir: is a whole number; write a text in quotes",
+    ),
+    (
+        "[helth]",
+        "c.toml:2:2: helth: unknown key; did you mean `health`?",
+    ),
+    (
+        r#"[log]
+levle = "info""#,
+        "c.toml:3:1: log.levle: unknown key; did you mean `level`?",
+    ),
+    (
+        r#"[log]
+level = "loud""#,
+        r#"c.toml:3:9: log.level: `loud` is not one of the choices; write one of "off", "error", "warn", "info", "debug", "trace""#,
+    ),
+    (
+        r#"[log]
+format = ["json"]"#,
+        "c.toml:3:10: log.format: is a list; write a text in quotes",
+    ),
+    (
+        "[log]
+colour = true",
+        "c.toml:3:1: log.colour: unknown key; known here: format, level",
+    ),
+    (
+        r#"log = "json""#,
+        "c.toml:2:7: log: is a text; write a table, [log]",
+    ),
+    (
+        r#"[aws]
+region = "Frankfurt"
+role_arn = "firehose-writer"
+endpoint_url = "localhost:4573"
+profile = """#,
+        r#"c.toml:3:10: aws.region: `Frankfurt` is not a region; write it as "us-east-1"
+c.toml:4:12: aws.role_arn: `firehose-writer` is not a role's ARN; write it as "arn:aws:iam::123456789012:role/NAME"
+c.toml:5:16: aws.endpoint_url: is not a URL; write it as "https://HOST:PORT"
+c.toml:6:11: aws.profile: is empty; write a name or leave the key out"#,
+    ),
+    (
+        r#"[health]
+listen = ":9909""#,
+        r#"c.toml:3:10: health.listen: `:9909` is not an address with a port; write it as "127.0.0.1:9909", or "off""#,
+    ),
+    (
+        r#"[checkpoint]
+interval = "1ms""#,
+        "c.toml:3:12: checkpoint.interval: 1ms is out of range; write a duration from 10ms to 1h",
+    ),
+    (
+        r#"[checkpoint]
+interval = "1 parsec""#,
+        r#"c.toml:3:12: checkpoint.interval: `1 parsec` is not a duration; write it as "250ms", "5s" or "1m""#,
+    ),
+    (
+        "[checkpoint]
+interval = 1",
+        r#"c.toml:3:12: checkpoint.interval: is a whole number; write a duration such as "250ms", "5s" or "1m""#,
+    ),
+    (
+        r#"[checkpoint]
+max_bytes = "0""#,
+        "c.toml:3:13: checkpoint.max_bytes: 0 is out of range; write a size from 1B to 1TiB",
+    ),
+    (
+        r#"[memory]
+buffer = "1MB""#,
+        "c.toml:3:10: memory.buffer: 1MB is out of range; write a size from 2MiB to 1TiB",
+    ),
+    (
+        r#"[memory]
+buffer = "4MiB""#,
+        "c.toml:3:10: memory.buffer: buffer_per_file, 8MiB, is above buffer, 4MiB, which all files share; set buffer_per_file <= buffer",
+    ),
+    (
+        r#"[memory]
+buffer = "16MiB"
+buffer_per_file = "32MiB""#,
+        "c.toml:4:19: memory.buffer_per_file: buffer_per_file, 32MiB, is above buffer, 16MiB, which all files share; set buffer_per_file <= buffer",
+    ),
+    (
+        r#"[memory]
+buffer_per_file = "12 apples""#,
+        r#"c.toml:3:19: memory.buffer_per_file: `12 apples` is not a size; write it as "1000KiB", "5MB" or a number of bytes"#,
+    ),
+    (
+        r#"[shutdown]
+timeout = "25s"
+ship_partial_lines = "yes""#,
+        "c.toml:4:22: shutdown.ship_partial_lines: is a text; write true or false",
+    ),
+    (
+        "[stream.t]",
+        "c.toml:2:9: stream.t: no source goes to this stream; name it in a source, or leave the table out",
+    ),
+    (
+        r#"[stream.x]
+api = "auto"
+[stream.ss]"#,
+        "c.toml:2:9: stream.x: no source goes to this stream; name it in a source, or leave the table out
+c.toml:4:9: stream.ss: no source goes to this stream; did you mean `s`?",
+    ),
+    (
+        "[stream]
+s = 1",
+        "c.toml:3:1: stream.s: is a whole number; write a table, [stream.s]",
+    ),
+    (
+        "[stream.s]
+max_in_flight = 0",
+        "c.toml:3:17: stream.s.max_in_flight: 0 is out of range; write a whole number from 1 to 10000",
+    ),
+    (
+        "[stream.s]
+max_in_flight = 99999999999999999999999999999999999999999",
+        "c.toml:3:17: stream.s.max_in_flight: 99999999999999999999999999999999999999999 is out of range; write a whole number from 1 to 10000",
+    ),
+    (
+        "[stream.s]
+quota = { share = 1.5 }",
+        "c.toml:3:19: stream.s.quota.share: 1.5 is out of range; write a number above 0 and at most 1, such as 0.9",
+    ),
+    (
+        "[stream.s]
+quota = { share = 0, adaptive = 1 }",
+        "c.toml:3:19: stream.s.quota.share: 0 is out of range; write a number above 0 and at most 1, such as 0.9
+c.toml:3:33: stream.s.quota.adaptive: is a whole number; write true or false",
+    ),
+    (
+        "[stream.s]
+quota = { share = nan }",
+        "c.toml:3:19: stream.s.quota.share: NaN is out of range; write a number above 0 and at most 1, such as 0.9",
+    ),
+    (
+        "[stream.s]
+quota.requests_per_second = 1",
+        "c.toml:3:29: stream.s.quota.requests_per_second: share x quota is 0.9 x 1 a second, too little to send anything; make the product at least 2",
+    ),
+    (
+        r#"[stream.s.quota]
+bytes_per_second = "1KiB""#,
+        "c.toml:3:20: stream.s.quota.bytes_per_second: share x quota is 0.9 x 1024 a second, too little to send anything; make the product at least 10240",
+    ),
+    (
+        "[stream.s]
+quota = { records_per_second = 10, share = 0.1 }",
+        "c.toml:3:32: stream.s.quota.records_per_second: share x quota is 0.1 x 10 a second, too little to send anything; make the product at least 2",
+    ),
+    (
+        "[stream.default]
+quota = { share = 0.0005 }",
+        "c.toml:3:19: stream.default.quota.share: share x quota is 0.0005 x 2000 a second, too little to send anything; make the product at least 2
+c.toml:3:19: stream.default.quota.share: share x quota is 0.0005 x 5000000 a second, too little to send anything; make the product at least 10240",
+    ),
+    (
+        r#"[stream.s]
+retry = { initial = "1m" }"#,
+        "c.toml:3:21: stream.s.retry.initial: the first wait, 1m, is above the longest, 30s; set initial <= max",
+    ),
+    (
+        r#"[stream.s]
+retry = { initial = "2s", max = "1s" }"#,
+        "c.toml:3:21: stream.s.retry.initial: the first wait, 2s, is above the longest, 1s; set initial <= max",
+    ),
+    (
+        r#"[stream.s]
+api = "batch""#,
+        r#"c.toml:3:7: stream.s.api: `batch` is not one of the choices; write one of "put_record", "auto", "put_record_batch""#,
+    ),
+    (
+        r#"[stream.s]
+delivery_stream = "not a name""#,
+        "c.toml:3:19: stream.s.delivery_stream: `not a name` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -",
+    ),
+    (
+        r#"[stream.default]
+delivery_stream = "all""#,
+        "c.toml:3:19: stream.default.delivery_stream: would send every stream to one place; put it into that stream's own table",
+    ),
+    (
+        r#"[stream.s]
+request_timeout = "5ms""#,
+        "c.toml:3:19: stream.s.request_timeout: 5ms is out of range; write a duration from 10ms to 1h",
+    ),
+    (
+        r#"[stream.s]
+profile = "x""#,
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, max_in_flight, ordered, quota, retry, request_timeout",
+    ),
+];
+
+/// `(text, faults)`; the text is the whole file.
+const ALONE: &[(&str, &str)] = &[
+    (
+        "",
+        "c.toml: source: there is none; write a [[source]] with paths and stream",
+    ),
+    (
+        "[[source]]",
+        r#"c.toml:1:1: source.paths: is missing; name the files, paths = ["/var/log/app/*.log"]
+c.toml:1:1: source.stream: is missing; name the delivery stream that the lines go to"#,
+    ),
+    (
+        r#"[source]
+paths = ["/a"]
+stream = "s""#,
+        "c.toml:1:1: source: is a table; write [[source]], with two brackets, for each",
+    ),
+    (
+        "source = [1]",
+        "c.toml:1:11: source: is a whole number; write [[source]], with two brackets, for each",
+    ),
+    (
+        r#"[[source]]
+paths = []
+stream = "s""#,
+        r#"c.toml:2:9: source.paths: is empty; name the files, paths = ["/var/log/app/*.log"]"#,
+    ),
+    (
+        r#"[[source]]
+paths = "/a"
+stream = "s""#,
+        r#"c.toml:2:9: source.paths: is a text; write a list in brackets, ["…"]"#,
+    ),
+    (
+        r#"[[source]]
+paths = ["/a", 1]
+stream = "s""#,
+        "c.toml:2:16: source.paths: is a whole number; write a text in quotes",
+    ),
+    (
+        r#"[[source]]
+path = ["/a"]
+stream = "s""#,
+        r#"c.toml:1:1: source.paths: is missing; name the files, paths = ["/var/log/app/*.log"]
+c.toml:2:1: source.path: unknown key; did you mean `paths`?"#,
+    ),
+    (
+        r#"[[source]]
+paths = ["app/*.log", "/a/", "/a/../b", "/a[", "/a/{b"]
+stream = "s""#,
+        "c.toml:2:10: source.paths: `app/*.log` is not absolute; write the whole path, from / on
+c.toml:2:23: source.paths: `/a/` is a directory; write `/a/*` for the files in it
+c.toml:2:30: source.paths: `/a/../b` has a `..`; write the path without it
+c.toml:2:41: source.paths: `/a[` is not a glob: unclosed character class; missing ']'; correct it
+c.toml:2:48: source.paths: `/a/{b` is not a glob: unclosed alternate group; missing '}' (maybe escape '{' with '[{]'?); correct it",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+exclude = ["old/*.log", "[", ""]
+stream = "s""#,
+        "c.toml:3:12: source.exclude: `old/*.log` can match no whole path; begin it with `/` or `**/`
+c.toml:3:25: source.exclude: `[` is not a glob: unclosed character class; missing ']'; correct it
+c.toml:3:30: source.exclude: is empty; write a glob",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = """#,
+        "c.toml:3:10: source.stream: `` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = 1
+[stream.t]"#,
+        "c.toml:3:10: source.stream: is a whole number; write a text in quotes",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+start_at = "ende"
+follow_symlinks = 0"#,
+        r#"c.toml:4:12: source.start_at: `ende` is not one of the choices; write one of "beginning", "end"
+c.toml:5:19: source.follow_symlinks: is a whole number; write true or false"#,
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+close_removed_after = "25h""#,
+        "c.toml:4:23: source.close_removed_after: 25h is out of range; write a duration from 0s to 1day",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+max_line_bytes = "1MB""#,
+        "c.toml:4:1: source.max_line_bytes: unknown key; known here: paths, stream, name, exclude, start_at, follow_symlinks, append_newline, close_removed_after",
+    ),
+    (
+        r#"[[source]]
+paths = ["/${APP}/a", "/x/${GONE}/*.log", "/${"]
+stream = "s""#,
+        "c.toml:2:27: source.paths: `GONE` is not set in the environment; set it, or write the value
+c.toml:2:45: source.paths: `${` without `}`; write ${NAME}",
+    ),
+    (
+        r#"[[source]]
+name = "n"
+paths = ["/a"]
+stream = "s"
+[[source]]
+name = "n"
+paths = ["/b"]
+stream = "s""#,
+        "c.toml:6:8: source.name: two sources are called `n`, the other at c.toml:2:8; set another `name`",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+[[source]]
+paths = ["/a"]
+stream = "t""#,
+        "c.toml:5:10: source.paths: two sources are called `/a`, the other at c.toml:2:10; set another `name`",
+    ),
+    (
+        r#"[[source]]
+name = "n"
+paths = ["/a/*"]
+stream = "s"
+[[source]]
+paths = ["/b", "/a//*"]
+stream = "s""#,
+        "c.toml:6:16: source.paths: `/a/*` and the source at c.toml:3:10 send the same files into the same stream; leave it out of one",
+    ),
+    (
+        r#"[[source]]
+name = "n"
+paths = ["/a/*"]
+stream = "s"
+[[source]]
+paths = ["/a/b"]
+stream = "s""#,
+        "c.toml:6:10: source.paths: `/a/b` and the source at c.toml:3:10 send the same files into the same stream; leave it out of one",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+[[source]]
+paths = ["/b"]
+stream = "t"
+[stream.t]
+delivery_stream = "s""#,
+        "c.toml:8:19: stream.t.delivery_stream: streams `s` and `t` are both `s` at the service and would each use its whole quota; use one of them for both",
+    ),
+    (
+        r#"paths = ["/ä", "/ö]
+"#,
+        r#"c.toml:1:20: syntax: invalid basic string, expected `"`; correct the TOML
+c.toml:1:20: syntax: unclosed array, expected `]`; correct the TOML"#,
+    ),
+    (
+        "a = 1
+a = 2",
+        "c.toml:2:1: syntax: duplicate key; correct the TOML",
+    ),
+    (
+        "a = 
+[b
+c = 1",
+        "c.toml:1:5: syntax: string values must be quoted, expected literal string; correct the TOML
+c.toml:2:3: syntax: unclosed table, expected `]`; correct the TOML",
+    ),
+    (
+        r#"[[source]]
+paths = ["app.log"]
+stream = "s"
+folow_symlinks = true
+
+[[source]]
+stream = "t"
+
+[stream.s]
+quota = { share = 2 }
+[stream.t]
+retry = { initial = "1m", max = "1s" }
+[memory]
+buffer = "lots""#,
+        r#"c.toml:2:10: source.paths: `app.log` is not absolute; write the whole path, from / on
+c.toml:4:1: source.folow_symlinks: unknown key; did you mean `follow_symlinks`?
+c.toml:6:1: source.paths: is missing; name the files, paths = ["/var/log/app/*.log"]
+c.toml:10:19: stream.s.quota.share: 2 is out of range; write a number above 0 and at most 1, such as 0.9
+c.toml:12:21: stream.t.retry.initial: the first wait, 1m, is above the longest, 1s; set initial <= max
+c.toml:14:10: memory.buffer: `lots` is not a size; write it as "1000KiB", "5MB" or a number of bytes"#,
+    ),
+];
+
+#[test]
+fn each_mistake_is_told_with_its_place_and_what_to_do() {
+    let beside = BESIDE_A_GOOD_SOURCE
+        .iter()
+        .map(|(text, told)| (format!("{SOURCE}{text}"), *told));
+    let alone = ALONE.iter().map(|(text, told)| ((*text).to_owned(), *told));
+    for (text, told) in beside.chain(alone) {
+        assert_eq!(faults(&text), told, "{text}");
+    }
+}

@@ -1,0 +1,213 @@
+//! Sources as needed: from the file's tables, or from the paths of the command line in their place.
+//!
+//! Knows what sources must be beside one another; does not know how their streams are set up, only which there
+//! are, in the order of first use.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::fault::{Faults, Place};
+use super::pattern::Pattern;
+use super::typed::{SourceTable, stream_name};
+use super::walk::Typed;
+use super::{Exclude, Overrides, Source, Surroundings};
+use crate::model::settings::{Newline, SourceSettings, StartAt, StreamId};
+
+/// How long an unlinked file stays open after it has gone quiet.
+const CLOSE_REMOVED_AFTER: Duration = Duration::from_secs(10);
+
+/// What a `--local` run calls its stream when nothing else does.
+const LOCAL_STREAM: &str = "local";
+
+/// All sources, and the streams they use.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub(super) sources: Vec<Source>,
+    pub(super) settings: Vec<SourceSettings>,
+    /// In the order of first use; [`StreamId`] is the index.
+    pub(super) streams: Vec<Typed<String>>,
+}
+
+/// The sources of the command line: one with every path, or none.
+pub(super) fn of_command_line(
+    overrides: &Overrides,
+    around: &Surroundings<'_>,
+    faults: &mut Faults,
+) -> Option<SourceTable> {
+    let mut refuse = |key: &str, message: String| faults.push(Place::CommandLine, key, message);
+    if overrides.paths.is_empty() {
+        if overrides.stream.is_some() {
+            refuse(
+                "--stream",
+                "is without PATHs; name the files that go there".to_owned(),
+            );
+        }
+        return None;
+    }
+    let typed = |key: &str, value: String| Typed {
+        value,
+        place: Place::CommandLine,
+        key: key.to_owned(),
+    };
+    let stream = match (&overrides.stream, &overrides.local) {
+        (Some(name), _) => match stream_name(name) {
+            Ok(name) => Some(typed("--stream", name)),
+            Err(message) => {
+                refuse("--stream", message);
+                None
+            }
+        },
+        (None, Some(_)) => Some(typed("--stream", LOCAL_STREAM.to_owned())),
+        (None, None) => {
+            let message = "is missing; name the delivery stream that the PATHs go to, or use --local DIR";
+            refuse("--stream", message.to_owned());
+            None
+        }
+    };
+    let mut paths = Vec::with_capacity(overrides.paths.len());
+    for path in &overrides.paths {
+        match Pattern::parse_argument(path, around.current_dir, around.exists) {
+            Ok(value) => paths.push(Typed {
+                value,
+                place: Place::CommandLine,
+                key: "PATH".to_owned(),
+            }),
+            Err(message) => refuse("PATH", message),
+        }
+    }
+    Some(SourceTable {
+        name: None,
+        paths: Some(paths),
+        exclude: None,
+        stream,
+        start_at: None,
+        follow_symlinks: None,
+        append_newline: None,
+        close_removed_after: None,
+    })
+}
+
+impl Sources {
+    pub(super) fn new(tables: Vec<SourceTable>, faults: &mut Faults) -> Self {
+        refuse_shared_names(&tables, faults);
+        refuse_shared_patterns(&tables, faults);
+        let mut all = Self::default();
+        for table in tables {
+            all.add(table);
+        }
+        all
+    }
+
+    /// Adds what `table` says. What is missing in it was reported when it was read; its stream is added all the
+    /// same, so that it is judged too.
+    fn add(&mut self, table: SourceTable) {
+        let Some(stream) = table.stream.clone() else {
+            return;
+        };
+        let name = name_of(&table).map(|name| name.value).unwrap_or_default();
+        let patterns: Vec<Pattern> = values(table.paths);
+        let stream = self.stream_id(stream);
+        self.settings.push(SourceSettings {
+            name: name.as_str().into(),
+            stream,
+            start_at: table
+                .start_at
+                .map_or(StartAt::Beginning, |start_at| start_at.value),
+            newline: match table.append_newline.is_none_or(|append| append.value) {
+                true => Newline::Append,
+                false => Newline::Strip,
+            },
+            close_removed_after: table
+                .close_removed_after
+                .map_or(CLOSE_REMOVED_AFTER, |after| after.value),
+        });
+        self.sources.push(Source {
+            name: name.into(),
+            patterns,
+            exclude: Exclude::new(values(table.exclude)),
+            follow_symlinks: table.follow_symlinks.is_some_and(|follow| follow.value),
+        });
+    }
+
+    fn stream_id(&mut self, stream: Typed<String>) -> StreamId {
+        let known = self.streams.iter().position(|known| known.value == stream.value);
+        StreamId(known.unwrap_or_else(|| {
+            self.streams.push(stream);
+            self.streams.len() - 1
+        }))
+    }
+}
+
+fn values<T>(list: Option<Vec<Typed<T>>>) -> Vec<T> {
+    list.into_iter().flatten().map(|typed| typed.value).collect()
+}
+
+/// The source's name, or its first path where it has none.
+fn name_of(table: &SourceTable) -> Option<Typed<String>> {
+    let first = || {
+        let first = table.paths.as_ref()?.first()?;
+        Some(Typed {
+            value: first.value.text().to_owned(),
+            place: first.place.clone(),
+            key: first.key.clone(),
+        })
+    };
+    table.name.clone().or_else(first)
+}
+
+/// Names tell sources apart in metrics and status.
+fn refuse_shared_names(tables: &[SourceTable], faults: &mut Faults) {
+    let names: Vec<_> = tables.iter().filter_map(name_of).collect();
+    for (index, name) in names.iter().enumerate() {
+        if let Some(first) = names[..index].iter().find(|first| first.value == name.value) {
+            faults.add(name.fault(format!(
+                "two sources are called `{}`, the other at {}; set another `name`",
+                name.value, first.place
+            )));
+        }
+    }
+}
+
+/// What two sources read into one stream arrives twice. Seen here: the same pattern in both, and a file that one
+/// names and the other's globs match. Two globs that meet in a file are seen where files are surveyed.
+fn refuse_shared_patterns(tables: &[SourceTable], faults: &mut Faults) {
+    for (index, table) in tables.iter().enumerate() {
+        let Some(stream) = &table.stream else { continue };
+        let earlier = tables[..index].iter().filter(|earlier| {
+            earlier
+                .stream
+                .as_ref()
+                .is_some_and(|other| other.value == stream.value)
+        });
+        for earlier in earlier {
+            for pattern in table.paths.iter().flatten() {
+                let other = earlier.paths.iter().flatten().find(|other| {
+                    other.value == pattern.value
+                        || pattern
+                            .value
+                            .file()
+                            .is_some_and(|file| takes(table, earlier, other, file))
+                        || other
+                            .value
+                            .file()
+                            .is_some_and(|file| takes(earlier, table, pattern, file))
+                });
+                let Some(other) = other else { continue };
+                faults.add(pattern.fault(format!(
+                    "`{}` and the source at {} send the same files into the same stream; leave it out of one",
+                    pattern.value.text(),
+                    other.place
+                )));
+            }
+        }
+    }
+}
+
+/// Whether `file`, which `owner` names, is also read by `other` through `pattern`.
+fn takes(owner: &SourceTable, other: &SourceTable, pattern: &Typed<Pattern>, file: &Path) -> bool {
+    let excluded = |table: &SourceTable| {
+        let globs = table.exclude.iter().flatten().map(|glob| glob.value.clone());
+        Exclude::new(globs.collect()).matches(file)
+    };
+    pattern.value.matches(file) && !excluded(owner) && !excluded(other)
+}

@@ -1,0 +1,378 @@
+//! Streams as needed: the stream's own table, over `[stream.default]`, over `[aws]`, over the defaults, key by key.
+//!
+//! Knows defaults and what must hold between values; does not know whether the service has such a stream.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::Stream;
+use super::fault::Faults;
+use super::typed::{AwsTable, StreamTable};
+use super::units::show_duration;
+use super::walk::{Typed, nearest};
+use crate::model::settings::{Adaptive, Api, Order, QuotaSettings, RetrySettings, StreamSettings};
+
+/// The table for what a stream's own table does not say.
+const DEFAULT: &str = "default";
+
+const MAX_IN_FLIGHT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY: RetrySettings = RetrySettings {
+    initial: Duration::from_millis(100),
+    max: Duration::from_secs(30),
+};
+
+/// The quotas of a new delivery stream, from the API reference of `PutRecord`.
+const QUOTA: QuotaSettings = QuotaSettings {
+    requests_per_second: NonZeroU32::new(2000).expect("2000 is not zero"),
+    records_per_second: NonZeroU32::new(5000).expect("5000 is not zero"),
+    bytes_per_second: 5_000_000,
+    share: 0.9,
+    adaptive: Adaptive::On,
+};
+
+/// The same in every other region, from an older version of the service's quota page: the cautious reading.
+const SMALL_QUOTA: QuotaSettings = QuotaSettings {
+    requests_per_second: NonZeroU32::new(1000).expect("1000 is not zero"),
+    records_per_second: NonZeroU32::new(1000).expect("1000 is not zero"),
+    bytes_per_second: 1024 * 1024,
+    ..QUOTA
+};
+
+/// Least requests, or records, a second: a limiter needs a rate and a burst, of one each.
+const LEAST_CALLS: f64 = 2.0;
+
+/// Least bytes a second: the largest record is through within two minutes.
+const LEAST_BYTES: f64 = 10.0 * 1024.0;
+
+const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+
+/// What all streams share.
+#[derive(Debug)]
+pub(super) struct Streams<'a> {
+    pub(super) tables: &'a [StreamTable],
+    pub(super) aws: &'a AwsTable,
+    /// Of a stream that does not say.
+    pub(super) order: Order,
+}
+
+impl Streams<'_> {
+    /// The streams called `names`, in that order.
+    pub(super) fn resolve(
+        &self,
+        names: &[Typed<String>],
+        faults: &mut Faults,
+    ) -> (Vec<Stream>, Vec<StreamSettings>) {
+        if let Some(name) = self
+            .table(DEFAULT)
+            .and_then(|table| table.delivery_stream.as_ref())
+        {
+            let message = "would send every stream to one place; put it into that stream's own table";
+            faults.add(name.fault(message));
+        }
+        let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) =
+            names.iter().map(|name| self.stream(&name.value, faults)).unzip();
+        self.refuse_shared_destinations(names, &streams, faults);
+        (streams, settings)
+    }
+
+    /// Reports every table that none of `names` uses.
+    pub(super) fn refuse_unused<'n>(
+        &self,
+        names: impl Iterator<Item = &'n Typed<String>> + Clone,
+        faults: &mut Faults,
+    ) {
+        for table in self.tables.iter().filter(|table| table.name.value != DEFAULT) {
+            let used = || names.clone().map(|name| name.value.as_str());
+            if used().any(|name| name == table.name.value) {
+                continue;
+            }
+            let advice = match nearest(&table.name.value, used()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name it in a source, or leave the table out".to_owned(),
+            };
+            faults.add(
+                table
+                    .name
+                    .fault(format!("no source goes to this stream; {advice}")),
+            );
+        }
+    }
+
+    fn table(&self, name: &str) -> Option<&StreamTable> {
+        self.tables.iter().find(|table| table.name.value == name)
+    }
+
+    fn stream(&self, name: &str, faults: &mut Faults) -> (Stream, StreamSettings) {
+        let levels = Levels {
+            own: self.table(name),
+            default: self.table(DEFAULT),
+        };
+        let text = |key: fn(&StreamTable) -> &Option<Typed<String>>, aws: &Option<Typed<String>>| {
+            levels
+                .typed(key)
+                .or(aws.as_ref())
+                .map(|typed| typed.value.clone())
+        };
+        let region = text(|table| &table.region, &self.aws.region);
+        let ordered = levels.value(|table| &table.ordered);
+        let in_flight = levels
+            .value(|table| &table.max_in_flight)
+            .and_then(NonZeroU32::new);
+        let settings = StreamSettings {
+            name: name.into(),
+            api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
+            max_in_flight: in_flight.unwrap_or(MAX_IN_FLIGHT),
+            order: match ordered {
+                Some(true) => Order::PerFile,
+                Some(false) => Order::Free,
+                None => self.order,
+            },
+            quota: levels.quota(region.as_deref(), faults),
+            retry: levels.retry(faults),
+        };
+        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
+        let stream = Stream {
+            name: name.into(),
+            delivery_stream: own_name.map_or(name, |typed| &typed.value).to_owned(),
+            region,
+            profile: self.aws.profile.as_ref().map(|typed| typed.value.clone()),
+            role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
+            endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
+            request_timeout: levels
+                .value(|table| &table.request_timeout)
+                .unwrap_or(REQUEST_TIMEOUT),
+        };
+        (stream, settings)
+    }
+
+    /// Two streams that are one at the service would each use the whole of its quotas.
+    fn refuse_shared_destinations(&self, names: &[Typed<String>], streams: &[Stream], faults: &mut Faults) {
+        let destination = |stream: &Stream| {
+            (
+                stream.delivery_stream.clone(),
+                stream.region.clone(),
+                stream.endpoint_url.clone(),
+            )
+        };
+        for (index, stream) in streams.iter().enumerate() {
+            let same = |other: &&Stream| {
+                destination(other) == destination(stream) && other.role_arn == stream.role_arn
+            };
+            let Some(first) = streams[..index].iter().find(same) else {
+                continue;
+            };
+            // Names differ, so at least one of the two says where it goes; the later one if it can be.
+            let typed = |stream: &Stream| self.table(&stream.name)?.delivery_stream.as_ref();
+            let place = typed(stream).or_else(|| typed(first)).unwrap_or(&names[index]);
+            faults.add(place.fault(format!(
+                "streams `{}` and `{}` are both `{}` at the service and would each use its whole quota; \
+                 use one of them for both",
+                first.name, stream.name, stream.delivery_stream
+            )));
+        }
+    }
+}
+
+/// The tables that speak about one stream, the nearer first.
+#[derive(Clone, Copy)]
+struct Levels<'a> {
+    own: Option<&'a StreamTable>,
+    default: Option<&'a StreamTable>,
+}
+
+impl<'a> Levels<'a> {
+    fn typed<T>(self, key: fn(&StreamTable) -> &Option<Typed<T>>) -> Option<&'a Typed<T>> {
+        let own = self.own.and_then(|table| key(table).as_ref());
+        own.or_else(|| self.default.and_then(|table| key(table).as_ref()))
+    }
+
+    fn value<T: Copy>(self, key: fn(&StreamTable) -> &Option<Typed<T>>) -> Option<T> {
+        self.typed(key).map(|typed| typed.value)
+    }
+
+    fn quota(self, region: Option<&str>, faults: &mut Faults) -> QuotaSettings {
+        let large = region.is_none_or(|region| LARGE_REGIONS.contains(&region));
+        let defaults = if large { QUOTA } else { SMALL_QUOTA };
+        let requests = self.typed(|table| &table.quota.requests_per_second);
+        let records = self.typed(|table| &table.quota.records_per_second);
+        let bytes = self.typed(|table| &table.quota.bytes_per_second);
+        let share = self.typed(|table| &table.quota.share);
+        let count = |typed: Option<&Typed<u32>>| typed.and_then(|typed| NonZeroU32::new(typed.value));
+        let quota = QuotaSettings {
+            requests_per_second: count(requests).unwrap_or(defaults.requests_per_second),
+            records_per_second: count(records).unwrap_or(defaults.records_per_second),
+            bytes_per_second: bytes.map_or(defaults.bytes_per_second, |typed| typed.value),
+            share: share.map_or(defaults.share, |typed| typed.value),
+            adaptive: match self.value(|table| &table.quota.adaptive) {
+                Some(true) => Adaptive::On,
+                Some(false) => Adaptive::Off,
+                None => defaults.adaptive,
+            },
+        };
+        let axes = [
+            (
+                f64::from(quota.requests_per_second.get()),
+                LEAST_CALLS,
+                requests.map(Typed::spot),
+            ),
+            (
+                f64::from(quota.records_per_second.get()),
+                LEAST_CALLS,
+                records.map(Typed::spot),
+            ),
+            (quota.bytes_per_second as f64, LEAST_BYTES, bytes.map(Typed::spot)),
+        ];
+        for (whole, least, spot) in axes {
+            // The defaults are useful, so where it is too little, one of the two was typed.
+            if whole * quota.share < least
+                && let Some(spot) = spot.or_else(|| share.map(Typed::spot))
+            {
+                faults.add(spot.fault(format!(
+                    "share x quota is {} x {whole} a second, too little to send anything; \
+                     make the product at least {least}",
+                    quota.share
+                )));
+            }
+        }
+        quota
+    }
+
+    fn retry(self, faults: &mut Faults) -> RetrySettings {
+        let initial = self.typed(|table| &table.retry.initial);
+        let max = self.typed(|table| &table.retry.max);
+        let retry = RetrySettings {
+            initial: initial.map_or(RETRY.initial, |typed| typed.value),
+            max: max.map_or(RETRY.max, |typed| typed.value),
+        };
+        if retry.initial > retry.max
+            && let Some(typed) = initial.or(max)
+        {
+            let (first, most) = (show_duration(retry.initial), show_duration(retry.max));
+            let message =
+                format!("the first wait, {first}, is above the longest, {most}; set initial <= max");
+            faults.add(typed.fault(message));
+        }
+        retry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+
+    const SOURCES: &str = r#"
+        source = [
+            { name = "a", paths = ["/a"], stream = "one" },
+            { name = "b", paths = ["/b"], stream = "two" },
+            { name = "c", paths = ["/c"], stream = "one" },
+        ]
+    "#;
+
+    fn load(text: &str) -> Config {
+        let text = format!("{SOURCES}{text}");
+        Config::from_text(Path::new("c.toml"), &text, &|_| None).expect("valid")
+    }
+
+    #[test]
+    fn streams_are_in_the_order_of_first_use_and_sources_point_at_theirs() {
+        let config = load("");
+        let names: Vec<_> = config.streams.iter().map(|stream| &*stream.name).collect();
+        assert_eq!(names, ["one", "two"]);
+        let names: Vec<_> = config
+            .settings
+            .streams
+            .iter()
+            .map(|stream| &*stream.name)
+            .collect();
+        assert_eq!(names, ["one", "two"]);
+        let ids: Vec<_> = config
+            .settings
+            .sources
+            .iter()
+            .map(|source| source.stream.0)
+            .collect();
+        assert_eq!(ids, [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_streams_own_table_wins_over_the_default_and_over_aws_key_by_key() {
+        let config = load(
+            r#"
+            [aws]
+            region = "us-west-2"
+            profile = "logs"
+            endpoint_url = "https://aws.example"
+            [stream.default]
+            region = "us-east-1"
+            max_in_flight = 5
+            quota = { share = 0.5, records_per_second = 100 }
+            [stream.one]
+            delivery_stream = "one-at-aws"
+            region = "eu-west-1"
+            ordered = true
+            quota = { records_per_second = 200 }
+            "#,
+        );
+        let [one, two] = &config.streams[..] else {
+            panic!("two streams")
+        };
+        assert_eq!(
+            (one.delivery_stream.as_str(), two.delivery_stream.as_str()),
+            ("one-at-aws", "two")
+        );
+        assert_eq!(one.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(two.region.as_deref(), Some("us-east-1"));
+        for stream in [one, two] {
+            assert_eq!(stream.profile.as_deref(), Some("logs"));
+            assert_eq!(stream.endpoint_url.as_deref(), Some("https://aws.example"));
+            assert_eq!(stream.role_arn, None);
+        }
+        let [one, two] = &config.settings.streams[..] else {
+            panic!("two streams")
+        };
+        assert_eq!((one.order, two.order), (Order::PerFile, Order::Free));
+        assert_eq!((one.max_in_flight.get(), two.max_in_flight.get()), (5, 5));
+        assert_eq!((one.quota.share, two.quota.share), (0.5, 0.5));
+        assert_eq!(
+            (
+                one.quota.records_per_second.get(),
+                two.quota.records_per_second.get()
+            ),
+            (200, 100)
+        );
+    }
+
+    #[test]
+    fn quotas_that_are_not_written_depend_on_the_region() {
+        let large = (2000, 5000, 5_000_000);
+        let small = (1000, 1000, 1_048_576);
+        let table = [
+            ("", large),
+            ("region = \"us-east-1\"", large),
+            ("region = \"us-west-2\"", large),
+            ("region = \"eu-west-1\"", large),
+            ("region = \"eu-central-1\"", small),
+            ("region = \"us-gov-west-1\"", small),
+            (
+                "region = \"eu-central-1\"\nquota = { records_per_second = 4000 }",
+                (1000, 4000, 1_048_576),
+            ),
+        ];
+        for (keys, quotas) in table {
+            let quota = load(&format!("[stream.one]\n{keys}")).settings.streams[0].quota;
+            let calls = (quota.requests_per_second.get(), quota.records_per_second.get());
+            assert_eq!((calls.0, calls.1, quota.bytes_per_second), quotas, "{keys}");
+        }
+        let quota = load("[aws]\nregion = \"eu-central-1\"").settings.streams[1].quota;
+        assert_eq!(quota.bytes_per_second, 1_048_576);
+    }
+
+    #[test]
+    fn one_name_in_two_regions_is_two_delivery_streams() {
+        load("[stream.two]\ndelivery_stream = \"one\"\nregion = \"eu-west-1\"");
+    }
+}

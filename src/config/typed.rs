@@ -1,0 +1,287 @@
+//! The configuration as typed: which keys there are, and what each may hold by itself.
+//!
+//! Knows ranges and spellings; does not know defaults, nor how values stand to one another: that is judged in
+//! `build`, when everything has been read.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::LogFormat;
+use super::fault::{Faults, Place};
+use super::pattern::{ExcludeGlob, Pattern};
+use super::walk::{Section, Typed, Walk};
+use crate::model::limits::RECORD_BYTES;
+use crate::model::settings::{Api, StartAt};
+
+/// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
+const LEAST_BUFFER: u64 = 2 * 1024 * 1024;
+const _: () = assert!(
+    LEAST_BUFFER >= 2 * RECORD_BYTES as u64,
+    "the largest record fits twice"
+);
+
+/// Far above what a machine has or a stream takes; keeps sums of sizes below 2^64.
+const MOST_BYTES: u64 = 1 << 40;
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A whole file. `None` is absent or a fault that has been reported.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    pub(super) state_dir: Option<Typed<PathBuf>>,
+    pub(super) aws: AwsTable,
+    pub(super) sources: Vec<SourceTable>,
+    pub(super) streams: Vec<StreamTable>,
+    pub(super) listen: Option<Typed<Option<SocketAddr>>>,
+    pub(super) log_format: Option<Typed<LogFormat>>,
+    pub(super) log_level: Option<Typed<&'static str>>,
+    pub(super) checkpoint_interval: Option<Typed<Duration>>,
+    pub(super) checkpoint_max_bytes: Option<Typed<u64>>,
+    pub(super) buffer: Option<Typed<u64>>,
+    pub(super) buffer_per_file: Option<Typed<u64>>,
+    pub(super) shutdown_timeout: Option<Typed<Duration>>,
+    pub(super) ship_partial_lines: Option<Typed<bool>>,
+    /// The file as a whole; `None` when there is none.
+    pub(super) file: Option<Place>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AwsTable {
+    pub(super) region: Option<Typed<String>>,
+    pub(super) profile: Option<Typed<String>>,
+    pub(super) role_arn: Option<Typed<String>>,
+    pub(super) endpoint_url: Option<Typed<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct SourceTable {
+    pub(super) name: Option<Typed<String>>,
+    pub(super) paths: Option<Vec<Typed<Pattern>>>,
+    pub(super) exclude: Option<Vec<Typed<ExcludeGlob>>>,
+    pub(super) stream: Option<Typed<String>>,
+    pub(super) start_at: Option<Typed<StartAt>>,
+    pub(super) follow_symlinks: Option<Typed<bool>>,
+    pub(super) append_newline: Option<Typed<bool>>,
+    pub(super) close_removed_after: Option<Typed<Duration>>,
+}
+
+#[derive(Debug)]
+pub(super) struct StreamTable {
+    pub(super) name: Typed<String>,
+    pub(super) delivery_stream: Option<Typed<String>>,
+    pub(super) region: Option<Typed<String>>,
+    pub(super) role_arn: Option<Typed<String>>,
+    pub(super) endpoint_url: Option<Typed<String>>,
+    pub(super) api: Option<Typed<Api>>,
+    pub(super) max_in_flight: Option<Typed<u32>>,
+    pub(super) ordered: Option<Typed<bool>>,
+    pub(super) quota: QuotaTable,
+    pub(super) retry: RetryTable,
+    pub(super) request_timeout: Option<Typed<Duration>>,
+}
+
+#[derive(Debug)]
+pub(super) struct QuotaTable {
+    pub(super) requests_per_second: Option<Typed<u32>>,
+    pub(super) records_per_second: Option<Typed<u32>>,
+    pub(super) bytes_per_second: Option<Typed<u64>>,
+    pub(super) share: Option<Typed<f64>>,
+    pub(super) adaptive: Option<Typed<bool>>,
+}
+
+#[derive(Debug)]
+pub(super) struct RetryTable {
+    pub(super) initial: Option<Typed<Duration>>,
+    pub(super) max: Option<Typed<Duration>>,
+}
+
+/// Reads `text`; `None` when it is not TOML.
+pub(super) fn read(
+    name: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Faults,
+) -> Option<Document> {
+    Walk::new(&name.display().to_string(), text, env, faults).document(document)
+}
+
+pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
+    Document {
+        file: Some(root.place().clone()),
+        state_dir: root.parsed("state_dir", absolute_dir),
+        aws: root.table("aws", |aws| AwsTable {
+            region: aws.parsed("region", region),
+            profile: aws.parsed("profile", not_empty),
+            role_arn: aws.parsed("role_arn", role_arn),
+            endpoint_url: aws.parsed("endpoint_url", url),
+        }),
+        sources: root.tables("source", source),
+        streams: root.table("stream", |streams| streams.named_tables(stream)),
+        listen: root.table("health", |health| health.parsed("listen", listen)),
+        ..sections(root)
+    }
+}
+
+/// The tables of few keys that stand alone.
+fn sections(root: &mut Section<'_, '_, '_>) -> Document {
+    let (log_format, log_level) = root.table("log", |log| {
+        let formats = [
+            ("auto", LogFormat::Auto),
+            ("text", LogFormat::Text),
+            ("json", LogFormat::Json),
+        ];
+        let levels = ["off", "error", "warn", "info", "debug", "trace"].map(|level| (level, level));
+        (log.choice("format", &formats), log.choice("level", &levels))
+    });
+    let (checkpoint_interval, checkpoint_max_bytes) = root.table("checkpoint", |checkpoint| {
+        let interval = checkpoint.duration("interval", Duration::from_millis(10), HOUR);
+        (interval, checkpoint.size("max_bytes", 1, MOST_BYTES))
+    });
+    let (buffer, buffer_per_file) = root.table("memory", |memory| {
+        let buffer = memory.size("buffer", LEAST_BUFFER, MOST_BYTES);
+        (buffer, memory.size("buffer_per_file", LEAST_BUFFER, MOST_BYTES))
+    });
+    let (shutdown_timeout, ship_partial_lines) = root.table("shutdown", |shutdown| {
+        let timeout = shutdown.duration("timeout", Duration::ZERO, DAY);
+        (timeout, shutdown.switch("ship_partial_lines"))
+    });
+    Document {
+        log_format,
+        log_level,
+        checkpoint_interval,
+        checkpoint_max_bytes,
+        buffer,
+        buffer_per_file,
+        shutdown_timeout,
+        ship_partial_lines,
+        ..Document::default()
+    }
+}
+
+fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
+    source.require("paths", "name the files, paths = [\"/var/log/app/*.log\"]");
+    source.require("stream", "name the delivery stream that the lines go to");
+    SourceTable {
+        name: source.parsed("name", not_empty),
+        paths: source.list("paths", Pattern::parse),
+        exclude: source.list("exclude", ExcludeGlob::parse),
+        stream: source.parsed("stream", stream_name),
+        start_at: source.choice(
+            "start_at",
+            &[("beginning", StartAt::Beginning), ("end", StartAt::End)],
+        ),
+        follow_symlinks: source.switch("follow_symlinks"),
+        append_newline: source.switch("append_newline"),
+        close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
+    }
+}
+
+fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable {
+    let apis = [
+        ("put_record", Api::PutRecord),
+        ("auto", Api::Auto),
+        ("put_record_batch", Api::PutRecordBatch),
+    ];
+    StreamTable {
+        name,
+        delivery_stream: stream.parsed("delivery_stream", stream_name),
+        region: stream.parsed("region", region),
+        role_arn: stream.parsed("role_arn", role_arn),
+        endpoint_url: stream.parsed("endpoint_url", url),
+        api: stream.choice("api", &apis),
+        max_in_flight: stream.count("max_in_flight", 1, 10_000),
+        ordered: stream.switch("ordered"),
+        quota: stream.table("quota", quota),
+        retry: stream.table("retry", retry),
+        request_timeout: stream.duration("request_timeout", Duration::from_millis(10), HOUR),
+    }
+}
+
+fn quota(quota: &mut Section<'_, '_, '_>) -> QuotaTable {
+    QuotaTable {
+        requests_per_second: quota.count("requests_per_second", 1, u32::MAX),
+        records_per_second: quota.count("records_per_second", 1, u32::MAX),
+        bytes_per_second: quota.size("bytes_per_second", 1, MOST_BYTES),
+        share: quota.share("share"),
+        adaptive: quota.switch("adaptive"),
+    }
+}
+
+fn retry(retry: &mut Section<'_, '_, '_>) -> RetryTable {
+    let least = Duration::from_millis(1);
+    RetryTable {
+        initial: retry.duration("initial", least, HOUR),
+        max: retry.duration("max", least, HOUR),
+    }
+}
+
+/// A delivery stream's name by the service's rule for it, up to 64 of `a-zA-Z0-9_.-` (API reference, `PutRecord`).
+pub(super) fn stream_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    if text.bytes().all(allowed) && (1..=64).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -"
+        ))
+    }
+}
+
+pub(super) fn absolute_dir(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('/') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(format!(
+            "`{text}` is not absolute; write the whole path, from / on"
+        ))
+    }
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Err("is empty; write a name or leave the key out".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.bytes().all(allowed) && text.contains('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not a region; write it as \"us-east-1\""))
+    }
+}
+
+fn role_arn(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", _, "iam", "", _, role] if role.starts_with("role/") => Ok(text.to_owned()),
+        _ => {
+            let example = "\"arn:aws:iam::123456789012:role/NAME\"";
+            Err(format!("`{text}` is not a role's ARN; write it as {example}"))
+        }
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let host = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
+        // Not shown: a URL may hold a password.
+        Some(_) | None => Err("is not a URL; write it as \"https://HOST:PORT\"".to_owned()),
+    }
+}
+
+fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        format!("`{text}` is not an address with a port; write it as \"127.0.0.1:9909\", or \"off\"")
+    })
+}

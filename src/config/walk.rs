@@ -1,0 +1,294 @@
+//! Reads a TOML document value by value, and goes on after a mistake.
+//!
+//! Knows types and places; does not know which keys there are: a key is known because a reader asks for it, so
+//! a key that nobody reads is reported as unknown, with the nearest that somebody does. Serde would stop at the
+//! first fault and lose the place of every value that is right by itself but wrong beside another.
+
+mod scalar;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Faults, Place};
+
+/// A value, and where it was written under which key.
+#[derive(Clone, Debug)]
+pub(super) struct Typed<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+    pub(super) key: String,
+}
+
+impl<T> Typed<T> {
+    /// The place and the key without the value, to compare with those of values of other types.
+    pub(super) fn spot(&self) -> Typed<()> {
+        Typed {
+            value: (),
+            place: self.place.clone(),
+            key: self.key.clone(),
+        }
+    }
+
+    pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault {
+            place: self.place.clone(),
+            key: self.key.clone(),
+            message: message.into(),
+        }
+    }
+}
+
+/// What is the same for a whole document.
+pub(super) struct Walk<'a> {
+    file: Arc<str>,
+    text: &'a str,
+    env: &'a dyn Fn(&str) -> Option<String>,
+    faults: &'a mut Faults,
+    /// Every key that was asked for, with dots.
+    known: BTreeSet<String>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        file: &str,
+        text: &'a str,
+        env: &'a dyn Fn(&str) -> Option<String>,
+        faults: &'a mut Faults,
+    ) -> Self {
+        Self {
+            file: file.into(),
+            text,
+            env,
+            faults,
+            known: BTreeSet::new(),
+        }
+    }
+
+    /// Parses the document and has `read` read it; `None` after a syntax error, when nothing can be relied on.
+    pub(super) fn document<T>(&mut self, read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T) -> Option<T> {
+        let (document, errors) = DeTable::parse_recoverable(self.text);
+        if errors.is_empty() {
+            let place = Place::File(self.file.clone());
+            return Some(self.section(String::new(), place, Some(document.get_ref()), read));
+        }
+        for error in errors {
+            let place = self.place(&error.span().unwrap_or_default());
+            self.faults
+                .push(place, "syntax", format!("{}; correct the TOML", error.message()));
+        }
+        None
+    }
+
+    /// The keys that a reader asked for, tables included.
+    #[cfg(test)]
+    pub(super) fn known(self) -> BTreeSet<String> {
+        self.known
+    }
+
+    fn section<T>(
+        &mut self,
+        path: String,
+        place: Place,
+        table: Option<&DeTable<'_>>,
+        read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
+    ) -> T {
+        let mut section = Section {
+            walk: self,
+            path,
+            place,
+            table,
+            asked: Vec::new(),
+        };
+        let value = read(&mut section);
+        section.refuse_unknown();
+        value
+    }
+
+    fn place(&self, span: &Range<usize>) -> Place {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place::Text {
+            file: self.file.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+/// One table, or the lack of one: then every key is absent.
+pub(super) struct Section<'w, 't, 'a> {
+    walk: &'w mut Walk<'a>,
+    path: String,
+    place: Place,
+    table: Option<&'t DeTable<'t>>,
+    asked: Vec<&'static str>,
+}
+
+impl<'t, 'a> Section<'_, 't, 'a> {
+    /// Where the table begins.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The table of `key`, read by `read`; an empty one when it is absent.
+    pub(super) fn table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
+    ) -> T {
+        let path = self.path_of(key);
+        let (table, place) = match self.ask(key) {
+            None => (None, self.place.clone()),
+            Some((DeValue::Table(table), place, _)) => (Some(table), place),
+            Some((other, place, _)) => {
+                let message = format!("is {}; write a table, [{path}]", kind(other));
+                self.walk.faults.push(place.clone(), path.clone(), message);
+                (None, place)
+            }
+        };
+        self.walk.section(path, place, table, read)
+    }
+
+    /// Every table of the array of tables `key`.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'_, '_, 'a>) -> T,
+    ) -> Vec<T> {
+        let path = self.path_of(key);
+        let message = |value: &DeValue<'_>| {
+            let brackets = format!("[[{path}]]");
+            format!(
+                "is {}; write {brackets}, with two brackets, for each",
+                kind(value)
+            )
+        };
+        let items = match self.ask(key) {
+            None => return Vec::new(),
+            Some((DeValue::Array(items), _, _)) => items,
+            Some((other, place, _)) => {
+                self.walk.faults.push(place, &path, message(other));
+                return Vec::new();
+            }
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let place = self.walk.place(&item.span());
+            match item.get_ref() {
+                DeValue::Table(table) => {
+                    values.push(self.walk.section(path.clone(), place, Some(table), &mut read));
+                }
+                other => self.walk.faults.push(place, &path, message(other)),
+            }
+        }
+        values
+    }
+
+    /// Every table in this one, whose keys are names of the operator's choice.
+    pub(super) fn named_tables<T>(
+        &mut self,
+        mut read: impl FnMut(Typed<String>, &mut Section<'_, '_, 'a>) -> T,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        for (key, value) in self.table.into_iter().flatten() {
+            let name = key.get_ref().to_string();
+            let path = format!("{}.{name}", self.path);
+            let place = self.walk.place(&key.span());
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    let name = Typed {
+                        value: name,
+                        place: place.clone(),
+                        key: path.clone(),
+                    };
+                    values.push(
+                        self.walk
+                            .section(path, place, Some(table), |section| read(name, section)),
+                    );
+                }
+                other => {
+                    let message = format!("is {}; write a table, [{path}]", kind(other));
+                    self.walk.faults.push(place, &path, message);
+                }
+            }
+        }
+        // The names are the operator's own, so none is unknown.
+        self.table = None;
+        values
+    }
+
+    /// Reports that `key` has to be there, and a list to have entries.
+    pub(super) fn require(&mut self, key: &'static str, what: &str) {
+        let (place, lack) = match self.ask(key) {
+            None => (self.place.clone(), "missing"),
+            Some((DeValue::Array(items), place, _)) if items.is_empty() => (place, "empty"),
+            Some(_) => return,
+        };
+        self.walk
+            .faults
+            .push(place, self.path_of(key), format!("is {lack}; {what}"));
+    }
+
+    fn ask(&mut self, key: &'static str) -> Option<(&'t DeValue<'t>, Place, Range<usize>)> {
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
+        let path = self.path_of(key);
+        self.walk.known.insert(path);
+        let value = self.table?.get(key)?;
+        Some((value.get_ref(), self.walk.place(&value.span()), value.span()))
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    fn refuse_unknown(&mut self) {
+        for (key, _) in self.table.into_iter().flatten() {
+            let name = key.get_ref().as_ref();
+            if self.asked.contains(&name) {
+                continue;
+            }
+            let advice = match nearest(name, self.asked.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", self.asked.join(", ")),
+            };
+            let place = self.walk.place(&key.span());
+            self.walk
+                .faults
+                .push(place, self.path_of(name), format!("unknown key; {advice}"));
+        }
+    }
+}
+
+/// The word most like `name`, if any is like it at all.
+pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // Below this, what Jaro and Winkler call similar is no longer a slip of the finger.
+    const ALIKE: f64 = 0.8;
+    let scored = known
+        .into_iter()
+        .map(|word| (strsim::jaro_winkler(name, word), word));
+    let best = scored
+        .filter(|(score, _)| *score >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    best.map(|(_, word)| word)
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,256 @@
+//! Values that hold no others: their types, their ranges, and the words for what is wrong with them.
+//!
+//! Knows how each kind of value is spelled; which key has which kind is the reader's to say.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::{Section, Typed, kind};
+use crate::config::env;
+use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
+
+const TEXT: &str = "a text in quotes";
+
+impl Section<'_, '_, '_> {
+    /// A text that `parse` understands.
+    pub(in crate::config) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Typed<T>> {
+        self.scalar(key, TEXT, |scalar| scalar.text().map(&parse))
+    }
+
+    /// A list of texts that `parse` understands, those that are right.
+    pub(in crate::config) fn list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<Typed<T>>> {
+        let path = self.path_of(key);
+        let (value, place, _) = self.ask(key)?;
+        let DeValue::Array(items) = value else {
+            let message = format!("is {}; write a list in brackets, [\"…\"]", kind(value));
+            self.walk.faults.push(place, path, message);
+            return None;
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            let parse = |scalar: &Scalar| scalar.text().map(&parse);
+            let typed = self.value(&path, item.get_ref(), &item.span(), TEXT, parse);
+            values.extend(typed);
+        }
+        Some(values)
+    }
+
+    /// One of a few words.
+    pub(in crate::config) fn choice<T: Copy>(
+        &mut self,
+        key: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Option<Typed<T>> {
+        self.parsed(key, |text| {
+            let known = choices
+                .iter()
+                .find(|(word, _)| *word == text)
+                .map(|(_, value)| *value);
+            known.ok_or_else(|| {
+                let words = quoted(choices.iter().map(|(word, _)| *word));
+                format!("`{text}` is not one of the choices; write one of {words}")
+            })
+        })
+    }
+
+    pub(in crate::config) fn switch(&mut self, key: &'static str) -> Option<Typed<bool>> {
+        self.scalar(key, "true or false", |scalar| match scalar {
+            Scalar::Switch(switch) => Some(Ok(*switch)),
+            Scalar::Text(_) | Scalar::Number(_) | Scalar::Fraction(_) => None,
+        })
+    }
+
+    /// A whole number from `from` to `to`.
+    pub(in crate::config) fn count(&mut self, key: &'static str, from: u32, to: u32) -> Option<Typed<u32>> {
+        let expected = format!("a whole number from {from} to {to}");
+        self.scalar(key, &expected, |scalar| match scalar {
+            Scalar::Number(number) => Some(
+                u32::try_from(*number)
+                    .ok()
+                    .filter(|count| (from..=to).contains(count))
+                    .ok_or_else(|| format!("{number} is out of range; write {expected}")),
+            ),
+            Scalar::Text(_) | Scalar::Fraction(_) | Scalar::Switch(_) => None,
+        })
+    }
+
+    /// A number above 0, at most 1.
+    pub(in crate::config) fn share(&mut self, key: &'static str) -> Option<Typed<f64>> {
+        let expected = "a number above 0 and at most 1, such as 0.9";
+        self.scalar(key, expected, |scalar| {
+            let share = match scalar {
+                Scalar::Fraction(fraction) => *fraction,
+                // Whole numbers other than 0 and 1 are out of range, however they round.
+                Scalar::Number(number) => *number as f64,
+                Scalar::Text(_) | Scalar::Switch(_) => return None,
+            };
+            let in_range = share > 0.0 && share <= 1.0;
+            Some(if in_range {
+                Ok(share)
+            } else {
+                Err(format!("{share} is out of range; write {expected}"))
+            })
+        })
+    }
+
+    /// A duration between `from` and `to`, both included.
+    pub(in crate::config) fn duration(
+        &mut self,
+        key: &'static str,
+        from: Duration,
+        to: Duration,
+    ) -> Option<Typed<Duration>> {
+        self.scalar(key, "a duration such as \"250ms\", \"5s\" or \"1m\"", |scalar| {
+            let text = scalar.text()?;
+            let Some(duration) = parse_duration(text) else {
+                let message = format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"");
+                return Some(Err(message));
+            };
+            let (low, high) = (show_duration(from), show_duration(to));
+            let in_range = (from..=to).contains(&duration);
+            Some(if in_range {
+                Ok(duration)
+            } else {
+                Err(format!(
+                    "{text} is out of range; write a duration from {low} to {high}"
+                ))
+            })
+        })
+    }
+
+    /// A size between `from` and `to` bytes, both included.
+    pub(in crate::config) fn size(&mut self, key: &'static str, from: u64, to: u64) -> Option<Typed<u64>> {
+        self.scalar(
+            key,
+            "a size such as \"1000KiB\", \"5MB\" or a number of bytes",
+            |scalar| {
+                let (size, shown) = match scalar {
+                    Scalar::Text(text) => match parse_size(text) {
+                        Some(size) => (Some(size), text.clone()),
+                        None => {
+                            let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
+                            return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
+                        }
+                    },
+                    Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
+                    Scalar::Fraction(_) | Scalar::Switch(_) => return None,
+                };
+                let (low, high) = (show_size(from), show_size(to));
+                let in_range = size.filter(|size| (from..=to).contains(size));
+                Some(
+                    in_range
+                        .ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
+                )
+            },
+        )
+    }
+
+    fn scalar<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        parse: impl Fn(&Scalar) -> Option<Result<T, String>>,
+    ) -> Option<Typed<T>> {
+        let path = self.path_of(key);
+        let (value, _, span) = self.ask(key)?;
+        self.value(&path, value, &span, expected, parse)
+    }
+
+    /// One value; `parse` answers `None` for a type that is not `expected`.
+    fn value<T>(
+        &mut self,
+        key: &str,
+        value: &DeValue<'_>,
+        span: &Range<usize>,
+        expected: &str,
+        parse: impl Fn(&Scalar) -> Option<Result<T, String>>,
+    ) -> Option<Typed<T>> {
+        let place = self.walk.place(span);
+        let scalar = match value {
+            DeValue::String(text) => Scalar::Text(self.expand(key, text, span)?),
+            DeValue::Integer(digits) => match i128::from_str_radix(digits.as_str(), digits.radix()) {
+                Ok(number) => Scalar::Number(number),
+                Err(_) => {
+                    self.walk
+                        .faults
+                        .push(place, key, format!("{digits} is out of range; write {expected}"));
+                    return None;
+                }
+            },
+            // TOML's spelling of a float is Rust's.
+            DeValue::Float(digits) => Scalar::Fraction(digits.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Boolean(switch) => Scalar::Switch(*switch),
+            DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                self.walk
+                    .faults
+                    .push(place, key, format!("is {}; write {expected}", kind(value)));
+                return None;
+            }
+        };
+        match parse(&scalar) {
+            Some(Ok(value)) => {
+                return Some(Typed {
+                    value,
+                    place,
+                    key: key.to_owned(),
+                });
+            }
+            Some(Err(message)) => self.walk.faults.push(place, key, message),
+            None => self
+                .walk
+                .faults
+                .push(place, key, format!("is {}; write {expected}", kind(value))),
+        }
+        None
+    }
+
+    /// `text` with references to the environment replaced; a fault points at the reference itself where its
+    /// spelling in the file is that of the value.
+    fn expand(&mut self, key: &str, text: &str, span: &Range<usize>) -> Option<String> {
+        match env::expand(text, self.walk.env) {
+            Ok(expanded) => Some(expanded.into_owned()),
+            Err(bad) => {
+                let written = self.walk.text.get(span.clone()).unwrap_or_default();
+                let offset = written.find(&bad.typed).unwrap_or(0);
+                let place = self.walk.place(&(span.start + offset..span.end));
+                self.walk.faults.push(place, key, bad.message);
+                None
+            }
+        }
+    }
+}
+
+/// `words` in quotes, with commas.
+fn quoted<'k>(words: impl Iterator<Item = &'k str>) -> String {
+    words
+        .map(|word| format!("\"{word}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A value that holds no others, its references to the environment replaced.
+enum Scalar {
+    Text(String),
+    Number(i128),
+    Fraction(f64),
+    Switch(bool),
+}
+
+impl Scalar {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Number(_) | Self::Fraction(_) | Self::Switch(_) => None,
+        }
+    }
+}
