@@ -3,3 +3,4 @@
 //! *Invariant:* a shell decides nothing: it does what it is asked and says what it saw.
 
 pub mod files;
+pub mod watch;
