@@ -1,0 +1,201 @@
+//! The log files: which there are, how they begin, what they hold.
+//!
+//! It knows patterns, names, kinds of files and how to open one without being led astray. It remembers nothing
+//! from one call to the next: which file is which life of what, and from where to read, is the engine's to say.
+//! All of it blocks, so the daemon calls it on blocking threads.
+//!
+//! *Invariant:* only regular files are read, and whoever can write into a log directory can make this module
+//! neither block nor read what lies elsewhere: see [`open`].
+
+mod listing;
+mod look;
+mod open;
+mod pattern;
+mod survey;
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use crate::engine::port::FileFault;
+use crate::model::offset::Offset;
+
+pub(super) use look::{Links, Look};
+pub use open::open;
+pub use pattern::{ExcludeGlob, FilePattern, PatternError};
+pub use survey::{Problem, Surveyed, survey};
+
+/// Which files one source reads.
+#[derive(Clone, Debug)]
+pub struct SourceFiles {
+    /// A file is the source's when one of them matches …
+    pub patterns: Vec<FilePattern>,
+    /// … and none of these does.
+    pub exclude: Vec<ExcludeGlob>,
+    /// Whether a name that is a symbolic link counts as the file it leads to.
+    pub follow_symlinks: bool,
+}
+
+/// Why a name is not read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Refusal {
+    #[error("a symbolic link, and follow_symlinks is off")]
+    Link,
+    #[error("a symbolic link that leads nowhere")]
+    Dangling,
+    #[error("too many symbolic links, or a loop of them")]
+    Loop,
+    #[error(
+        "a directory on the way is a symbolic link whose owner is neither root, nor this user, nor the owner of \
+         what it leads to; follow_symlinks = true allows it"
+    )]
+    ForeignLink,
+    /// With its kind, article included.
+    #[error("not a regular file but {0}")]
+    NotRegular(&'static str),
+    #[error("permission denied")]
+    Denied,
+    #[error("directories nested more than {0} deep")]
+    TooDeep(usize),
+    /// What the kernel said instead.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Refusal {
+    /// What a failed system call on a name means, other than that there is no such file.
+    fn of(fault: Errno) -> Self {
+        match fault {
+            Errno::ACCESS | Errno::PERM => Self::Denied,
+            Errno::LOOP => Self::Loop,
+            // Opening a socket, or a device without a driver.
+            Errno::NXIO => Self::NotRegular("a socket or a device"),
+            other => Self::Failed(io::Error::from(other).to_string()),
+        }
+    }
+}
+
+/// The most that one thread keeps for reading into, in bytes: what a full read of the daemon asks for.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Reads `len` bytes at `at`; fewer only at the end of the file.
+///
+/// Reads into memory that its thread keeps and copies out, so that a small append costs a small allocation,
+/// however much was asked for: the bytes may wait long for their acknowledgement, and must not hold more memory than
+/// they are. A positional read leaves the descriptor's own position alone, so that one descriptor serves every
+/// thread.
+///
+/// # Errors
+/// [`FileFault::Refused`] with the kernel's reason (EIO, ESTALE): never taken for the end of the file. It names
+/// the offset and not the path, which a descriptor does not know.
+pub fn read(file: &File, at: Offset, len: usize) -> Result<Bytes, FileFault> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let piece = len.min(SCRATCH_BYTES);
+        if scratch.len() < piece {
+            scratch.resize(piece, 0);
+        }
+        let scratch = &mut scratch[..piece];
+        let got = fill(file, at, scratch)?;
+        if got < piece || piece == len {
+            return Ok(Bytes::copy_from_slice(&scratch[..got]));
+        }
+
+        let mut all = Vec::from(&scratch[..got]);
+        while all.len() < len {
+            let piece = (len - all.len()).min(SCRATCH_BYTES);
+            let got = fill(file, at.plus(all.len() as u64), &mut scratch[..piece])?;
+            all.extend_from_slice(&scratch[..got]);
+            if got < piece {
+                break;
+            }
+        }
+        all.shrink_to_fit();
+        Ok(Bytes::from(all))
+    })
+}
+
+/// Reads at `at` until `into` is full or the file ends; says how many bytes that were.
+fn fill(file: &File, at: Offset, into: &mut [u8]) -> Result<usize, FileFault> {
+    let mut got = 0;
+    while got < into.len() {
+        let here = at.plus(got as u64);
+        match file.read_at(&mut into[got..], here.bytes()) {
+            Ok(0) => break,
+            Ok(more) => got += more,
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+            Err(fault) => return Err(FileFault::Refused(format!("read at offset {here}: {fault}"))),
+        }
+    }
+    Ok(got)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the files that are read")]
+mod tests {
+    use super::*;
+
+    fn file_of(content: &[u8]) -> (tempfile::TempDir, File) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        std::fs::write(&path, content).unwrap();
+        let file = File::open(path).unwrap();
+        (dir, file)
+    }
+
+    #[test]
+    fn a_read_stops_at_what_was_asked_for_and_at_the_end_of_the_file() {
+        let (_dir, file) = file_of(b"one\ntwo\n");
+        let read = |at, len| read(&file, Offset::new(at), len).unwrap();
+        assert_eq!(read(0, 4), "one\n");
+        assert_eq!(read(4, 100), "two\n");
+        assert_eq!(read(8, 100), "");
+        assert_eq!(read(800, 100), "");
+        assert_eq!(read(0, 0), "");
+    }
+
+    #[test]
+    fn a_read_longer_than_the_scratch_memory_comes_in_one_piece() {
+        let content: Vec<u8> = (0..SCRATCH_BYTES * 2 + 77).map(|at| (at % 251) as u8).collect();
+        let (_dir, file) = file_of(&content);
+        for len in [
+            SCRATCH_BYTES - 1,
+            SCRATCH_BYTES,
+            SCRATCH_BYTES + 1,
+            SCRATCH_BYTES * 2,
+            content.len(),
+            content.len() * 2,
+        ] {
+            let expected = &content[3..content.len().min(3 + len)];
+            assert!(
+                read(&file, Offset::new(3), len).unwrap() == expected,
+                "{len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn a_small_append_holds_no_more_memory_than_it_is_long() {
+        let (_dir, file) = file_of(b"short\n");
+        let bytes = read(&file, Offset::ZERO, SCRATCH_BYTES).unwrap();
+        let held = bytes.try_into_mut().expect("nobody else holds it").capacity();
+        assert_eq!(held, 6);
+    }
+
+    #[test]
+    fn a_read_that_fails_is_no_end_of_file() {
+        let directory = File::open(tempfile::tempdir().unwrap().path()).unwrap();
+        let fault = read(&directory, Offset::new(7), 10).unwrap_err();
+        assert_eq!(
+            fault,
+            FileFault::Refused("read at offset 7: Is a directory (os error 21)".into())
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! What a name or a descriptor leads to, asked with one `statx`.
+//!
+//! It knows how the kernel spells kinds, devices and birth times. It does not know whether anybody wants the
+//! file. Called by the survey, by `open`, and by the watch (for directories).
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use crate::model::identity::Identity;
+
+/// What is to be done with a name that is a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shell) enum Links {
+    /// Look at what it leads to.
+    Follow,
+    /// Look at the link itself.
+    Keep,
+}
+
+/// What was there at the moment of looking.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shell) struct Look {
+    pub(in crate::shell) kind: FileType,
+    pub(in crate::shell) identity: Identity,
+    /// Size in bytes.
+    pub(in crate::shell) size: u64,
+    /// User id.
+    pub(in crate::shell) owner: u32,
+}
+
+impl Look {
+    /// Looks at a name. Never mounts anything on the way to it.
+    pub(in crate::shell) fn at(path: &Path, links: Links) -> Result<Self, Errno> {
+        let flags = match links {
+            Links::Follow => AtFlags::NO_AUTOMOUNT,
+            Links::Keep => AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW,
+        };
+        rustix::fs::statx(CWD, path, flags, WANTED).map(Self::from)
+    }
+
+    /// Looks at what is already open, whatever its name shows by now.
+    pub(in crate::shell) fn of(open: impl AsFd) -> Result<Self, Errno> {
+        rustix::fs::statx(open, c"", AtFlags::EMPTY_PATH, WANTED).map(Self::from)
+    }
+
+    /// Its kind in words, article included.
+    pub(in crate::shell) fn noun(&self) -> &'static str {
+        match self.kind {
+            FileType::RegularFile => "a regular file",
+            FileType::Directory => "a directory",
+            FileType::Symlink => "a symbolic link",
+            FileType::Fifo => "a FIFO",
+            FileType::Socket => "a socket",
+            FileType::CharacterDevice => "a character device",
+            FileType::BlockDevice => "a block device",
+            _ => "something unknown",
+        }
+    }
+}
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+
+impl From<Statx> for Look {
+    fn from(statx: Statx) -> Self {
+        let born = statx.stx_btime;
+        Self {
+            kind: FileType::from_raw_mode(u32::from(statx.stx_mode)),
+            identity: Identity {
+                device: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
+                inode: statx.stx_ino,
+                birth_nanos: (statx.stx_mask & StatxFlags::BTIME.bits() != 0)
+                    .then(|| {
+                        born.tv_sec
+                            .checked_mul(1_000_000_000)?
+                            .checked_add(i64::from(born.tv_nsec))
+                    })
+                    .flatten(),
+            },
+            size: statx.stx_size,
+            owner: statx.stx_uid,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests make the files that are looked at"
+)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn an_identity_is_what_the_standard_library_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        fs::write(&path, "12345").unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        let look = Look::at(&path, Links::Keep).unwrap();
+        assert_eq!(look.kind, FileType::RegularFile);
+        assert_eq!((look.size, look.owner), (5, metadata.uid()));
+        assert_eq!(
+            (look.identity.device, look.identity.inode),
+            (metadata.dev(), metadata.ino())
+        );
+        let born = metadata
+            .created()
+            .ok()
+            .map(|at| at.duration_since(UNIX_EPOCH).unwrap());
+        assert_eq!(look.identity.birth_nanos, born.map(|born| born.as_nanos() as i64));
+    }
+
+    #[test]
+    fn a_name_and_its_descriptor_show_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        fs::write(&path, "x").unwrap();
+        let open = fs::File::open(&path).unwrap();
+        let by_name = Look::at(&path, Links::Keep).unwrap().identity;
+        assert_eq!(by_name, Look::of(&open).unwrap().identity);
+    }
+}

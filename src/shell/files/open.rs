@@ -1,0 +1,342 @@
+//! Opening a file without being led astray.
+//!
+//! The daemon may read what the writers of its log directories may not, so a name in such a directory is a
+//! stranger's word. It knows which links may be trusted and that only regular files are read; it does not know
+//! what the survey saw a moment ago, which may have been replaced since. Called by the daemon.
+//!
+//! *Invariant:* what is opened is checked through its descriptor, never through its name.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Look, Refusal};
+use crate::engine::port::{FileFault, Opened};
+use crate::model::identity::HEAD_BYTES;
+use crate::model::offset::Offset;
+
+/// `O_NONBLOCK`: a FIFO without a writer, or a file under a lease, must not hold the thread. `O_NOCTTY`: a
+/// terminal must not become ours.
+const TO_READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+/// Only a place to go on from: touches neither devices nor FIFOs.
+const TO_PASS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// As many symbolic links as the kernel follows in one path.
+const MAX_LINKS: u32 = 40;
+
+/// Opens a regular file for reading and looks at its beginning.
+///
+/// Without `follow_symlinks` the name itself must not be a link. A directory on the way may be one (`/var/log`
+/// often is) if root, this user, or the owner of what it leads to made it: any other link is a way for its maker
+/// to have files read that are not theirs. Hard links cannot be told apart; `fs.protected_hardlinks` is the
+/// kernel's answer to those.
+///
+/// # Errors
+/// [`FileFault::Gone`] when there is no such file; otherwise [`FileFault::Refused`], with the path.
+pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFault> {
+    let refuse = |refusal: Refusal| FileFault::Refused(format!("{path:?}: {refusal}"));
+    let opened = if follow_symlinks {
+        rustix::fs::open(path, TO_READ, Mode::empty()).map_err(Fault::Kernel)
+    } else {
+        open_unlinked(path)
+    };
+    let file = match opened {
+        Ok(file) => File::from(file),
+        Err(Fault::Kernel(Errno::NOENT | Errno::NOTDIR)) => return Err(FileFault::Gone),
+        Err(Fault::Kernel(fault)) => return Err(refuse(Refusal::of(fault))),
+        Err(Fault::Refused(refusal)) => return Err(refuse(refusal)),
+    };
+    let look = Look::of(&file).map_err(|fault| refuse(Refusal::of(fault)))?;
+    if look.kind != FileType::RegularFile {
+        return Err(refuse(Refusal::NotRegular(look.noun())));
+    }
+    let head = super::read(&file, Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
+        FileFault::Gone => FileFault::Gone,
+        FileFault::Refused(why) => FileFault::Refused(format!("{path:?}: {why}")),
+    })?;
+    let opened = Opened {
+        identity: look.identity,
+        size: look.size,
+        head,
+    };
+    Ok((file, opened))
+}
+
+#[derive(Debug)]
+enum Fault {
+    Kernel(Errno),
+    Refused(Refusal),
+}
+
+impl From<Errno> for Fault {
+    fn from(fault: Errno) -> Self {
+        Self::Kernel(fault)
+    }
+}
+
+/// Opens a name that is no link, past trusted links only.
+fn open_unlinked(path: &Path) -> Result<OwnedFd, Fault> {
+    let flags = TO_READ | OFlags::NOFOLLOW;
+    match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // A link somewhere; or a kernel before 5.6, or a sandbox, that knows no openat2.
+        Err(Errno::LOOP | Errno::NOSYS | Errno::PERM) => {}
+        other => return other.map_err(Fault::Kernel),
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Fault::Refused(Refusal::NotRegular("a directory")));
+    };
+    let mut way = Way {
+        links_left: MAX_LINKS,
+    };
+    let parent = way.follow(root()?, parent)?;
+    rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(|fault| match fault {
+        Errno::LOOP => Fault::Refused(Refusal::Link),
+        other => Fault::Kernel(other),
+    })
+}
+
+fn root() -> Result<OwnedFd, Errno> {
+    rustix::fs::open("/", TO_PASS, Mode::empty())
+}
+
+/// A walk from directory to directory that sees each link before it goes through.
+struct Way {
+    links_left: u32,
+}
+
+impl Way {
+    fn follow(&mut self, from: OwnedFd, path: &Path) -> Result<OwnedFd, Fault> {
+        let mut here = from;
+        for component in path.components() {
+            here = match component {
+                Component::RootDir | Component::Prefix(_) => root()?,
+                Component::CurDir => here,
+                Component::ParentDir => rustix::fs::openat(&here, "..", TO_PASS, Mode::empty())?,
+                Component::Normal(name) => self.enter(here, name)?,
+            };
+        }
+        Ok(here)
+    }
+
+    fn enter(&mut self, here: OwnedFd, name: &OsStr) -> Result<OwnedFd, Fault> {
+        let next = rustix::fs::openat(&here, name, TO_PASS, Mode::empty())?;
+        let link = Look::of(&next)?;
+        if link.kind != FileType::Symlink {
+            return Ok(next);
+        }
+        self.links_left = self.links_left.checked_sub(1).ok_or(Errno::LOOP)?;
+        let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
+        let end = self.follow(here, Path::new(OsStr::from_bytes(target.as_bytes())))?;
+        let ours = [0, rustix::process::geteuid().as_raw(), Look::of(&end)?.owner];
+        if ours.contains(&link.owner) {
+            Ok(end)
+        } else {
+            Err(Fault::Refused(Refusal::ForeignLink))
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests make the files that are opened"
+)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, lchown, symlink};
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+
+    use super::super::Links;
+    use super::*;
+
+    struct Place {
+        dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Self { dir }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        fn file(&self, name: &str, content: &str) -> PathBuf {
+            let path = self.path(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            path
+        }
+
+        fn link(&self, name: &str, target: impl AsRef<Path>) -> PathBuf {
+            let path = self.path(name);
+            symlink(target, &path).unwrap();
+            path
+        }
+    }
+
+    fn refusal(path: &Path, follow_symlinks: bool) -> String {
+        match open(path, follow_symlinks).unwrap_err() {
+            FileFault::Refused(why) => {
+                let named = format!("{path:?}: ");
+                why.strip_prefix(&named)
+                    .unwrap_or_else(|| panic!("no path in {why}"))
+                    .to_owned()
+            }
+            FileFault::Gone => panic!("{path:?} is gone"),
+        }
+    }
+
+    #[test]
+    fn a_regular_file_opens_with_its_identity_and_beginning() {
+        let place = Place::new();
+        let long = "x".repeat(HEAD_BYTES + 1);
+        for content in ["", "one\ntwo\n", &long] {
+            let path = place.file("app.log", content);
+            for follow in [false, true] {
+                let (_file, opened) = open(&path, follow).unwrap();
+                assert_eq!(opened.identity, Look::at(&path, Links::Keep).unwrap().identity);
+                assert_eq!(opened.size, content.len() as u64);
+                assert_eq!(opened.head, content[..content.len().min(HEAD_BYTES)]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_gone() {
+        let place = Place::new();
+        let file = place.file("app.log", "");
+        let dangling = place.link("dangling", "nowhere");
+        assert_eq!(open(&place.path("none"), false).unwrap_err(), FileFault::Gone);
+        assert_eq!(open(&place.path("no/dir"), false).unwrap_err(), FileFault::Gone);
+        assert_eq!(open(&file.join("below"), false).unwrap_err(), FileFault::Gone);
+        assert_eq!(open(&dangling, true).unwrap_err(), FileFault::Gone);
+    }
+
+    #[test]
+    fn a_link_opens_only_when_links_are_followed() {
+        let place = Place::new();
+        let target = place.file("target", "hello\n");
+        let link = place.link("app.log", &target);
+        assert_eq!(refusal(&link, false), Refusal::Link.to_string());
+        assert_eq!(open(&link, true).unwrap().1.head, "hello\n");
+        let dangling = place.link("dangling", "nowhere");
+        assert_eq!(refusal(&dangling, false), Refusal::Link.to_string());
+        let turning = place.link("turning", "turning");
+        assert_eq!(refusal(&turning, false), Refusal::Link.to_string());
+        assert_eq!(refusal(&turning, true), Refusal::Loop.to_string());
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_opens_and_nothing_blocks() {
+        let place = Place::new();
+        let fifo = place.path("fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let socket = place.path("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        for (path, kind) in [
+            (fifo.as_path(), "a FIFO"),
+            (&socket, "a socket or a device"),
+            (place.dir.path(), "a directory"),
+            (Path::new("/"), "a directory"),
+            (Path::new("/dev/null"), "a character device"),
+        ] {
+            for follow in [false, true] {
+                assert_eq!(
+                    refusal(path, follow),
+                    format!("not a regular file but {kind}"),
+                    "{path:?}"
+                );
+            }
+        }
+        let link = place.link("link", &fifo);
+        assert_eq!(refusal(&link, true), "not a regular file but a FIFO");
+    }
+
+    #[test]
+    fn a_directory_on_the_way_may_be_a_link_of_ours() {
+        let place = Place::new();
+        place.file("real/deep/app.log", "hello\n");
+        place.link("relative", "real/deep");
+        place.link("absolute", place.path("real"));
+        place.link("real/up", "../relative/../deep");
+        for name in ["relative/app.log", "absolute/deep/app.log", "absolute/up/app.log"] {
+            assert_eq!(
+                open(&place.path(name), false).unwrap().1.head,
+                "hello\n",
+                "{name}"
+            );
+        }
+        place.link("ping", "pong");
+        place.link("pong", "ping");
+        assert_eq!(
+            refusal(&place.path("ping/app.log"), false),
+            Refusal::Loop.to_string()
+        );
+    }
+
+    /// Needs the right to give files away.
+    #[test]
+    fn a_strangers_link_leads_only_to_what_is_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        const STRANGER: u32 = 12_345;
+        let place = Place::new();
+        place.file("ours/app.log", "secret\n");
+        place.file("theirs/app.log", "hello\n");
+        chown(place.path("theirs"), Some(STRANGER), None).unwrap();
+        for (link, target) in [("to-ours", "ours"), ("to-theirs", "theirs")] {
+            lchown(place.link(link, target), Some(STRANGER), None).unwrap();
+        }
+        assert_eq!(
+            refusal(&place.path("to-ours/app.log"), false),
+            Refusal::ForeignLink.to_string()
+        );
+        assert_eq!(
+            open(&place.path("to-theirs/app.log"), false).unwrap().1.head,
+            "hello\n"
+        );
+        assert_eq!(
+            open(&place.path("to-ours/app.log"), true).unwrap().1.head,
+            "secret\n"
+        );
+    }
+
+    #[test]
+    fn a_file_replaced_after_it_was_seen_shows_its_own_identity() {
+        let place = Place::new();
+        let path = place.file("app.log", "old\n");
+        let seen = Look::at(&path, Links::Keep).unwrap().identity;
+        fs::rename(&path, place.path("app.log.1")).unwrap();
+        place.file("app.log", "new\n");
+        let (_file, opened) = open(&path, false).unwrap();
+        assert_ne!(opened.identity, seen);
+        assert_eq!(opened.head, "new\n");
+    }
+
+    #[test]
+    fn an_open_file_is_read_on_after_its_name_is_gone() {
+        let place = Place::new();
+        let path = place.file("app.log", "last words\n");
+        let (file, opened) = open(&path, false).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(
+            super::super::read(&file, Offset::ZERO, 100).unwrap(),
+            "last words\n"
+        );
+        assert_eq!(Look::of(&file).unwrap().identity, opened.identity);
+    }
+}

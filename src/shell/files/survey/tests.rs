@@ -1,0 +1,465 @@
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests make the files that are surveyed"
+)]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+
+use rustix::fs::{CWD, Mode};
+
+use super::*;
+use crate::shell::files::ExcludeGlob;
+
+/// A directory with a canonical path, so that targets of links can be compared.
+struct Tree {
+    root: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self {
+            root: dir.path().canonicalize().unwrap(),
+            _dir: dir,
+        }
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        fs::create_dir_all(self.path(name)).unwrap();
+        self.path(name)
+    }
+
+    fn file(&self, name: impl AsRef<Path>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "line\n").unwrap();
+        path
+    }
+
+    fn link(&self, name: &str, target: impl AsRef<Path>) -> PathBuf {
+        symlink(target, self.path(name)).unwrap();
+        self.path(name)
+    }
+
+    /// A source of patterns relative to the tree.
+    fn source(&self, patterns: &[&str]) -> SourceFiles {
+        let pattern = |text: &&str| FilePattern::try_new(self.path(text).to_str().unwrap()).unwrap();
+        SourceFiles {
+            patterns: patterns.iter().map(pattern).collect(),
+            exclude: Vec::new(),
+            follow_symlinks: false,
+        }
+    }
+
+    fn following(&self, patterns: &[&str]) -> SourceFiles {
+        SourceFiles {
+            follow_symlinks: true,
+            ..self.source(patterns)
+        }
+    }
+
+    fn survey(&self, sources: &[SourceFiles]) -> Shown {
+        self.show(survey(sources, &Survey::default()))
+    }
+
+    fn show(&self, surveyed: Surveyed) -> Shown {
+        let relative = |path: &Path| {
+            path.strip_prefix(&self.root)
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let file = |file: Observed| {
+            let sources: Vec<usize> = file.sources.iter().map(|source| source.0).collect();
+            (
+                relative(&file.path),
+                file.target.as_deref().map(relative),
+                sources,
+            )
+        };
+        Shown {
+            files: surveyed.observation.files.into_iter().map(file).collect(),
+            directories: surveyed
+                .directories
+                .iter()
+                .map(|directory| relative(directory))
+                .collect(),
+            problems: surveyed
+                .problems
+                .iter()
+                .map(|at| (relative(&at.path), at.reason.clone()))
+                .collect(),
+        }
+    }
+}
+
+/// A survey's result, with paths relative to the tree.
+#[derive(Debug)]
+struct Shown {
+    files: Vec<(String, Option<String>, Vec<usize>)>,
+    directories: Vec<String>,
+    problems: Vec<(String, Refusal)>,
+}
+
+impl Shown {
+    fn names(&self) -> Vec<&str> {
+        self.files.iter().map(|(name, _, _)| name.as_str()).collect()
+    }
+}
+
+#[test]
+fn a_glob_finds_the_files_of_its_directory_and_no_others() {
+    let tree = Tree::new();
+    for name in [
+        "log/a.log",
+        "log/b.log",
+        "log/b.txt",
+        "log/deep/c.log",
+        "other/d.log",
+    ] {
+        tree.file(name);
+    }
+    let shown = tree.survey(&[tree.source(&["log/*.log"])]);
+    assert_eq!(shown.names(), ["log/a.log", "log/b.log"]);
+    assert_eq!(shown.directories, ["log"]);
+    assert_eq!(shown.problems, []);
+}
+
+#[test]
+fn an_observation_carries_what_the_kernel_says() {
+    let tree = Tree::new();
+    let path = tree.file("a.log");
+    let found = survey(&[tree.source(&["*.log"])], &Survey::default())
+        .observation
+        .files;
+    let look = Look::at(&path, Links::Keep).unwrap();
+    let expected = Observed {
+        path: path.into(),
+        target: None,
+        identity: look.identity,
+        size: 5,
+        sources: vec![SourceId(0)],
+    };
+    assert_eq!(found, [expected]);
+}
+
+#[test]
+fn only_directories_that_can_match_are_entered() {
+    let tree = Tree::new();
+    for name in [
+        "app-a/log/x.log",
+        "app-b/log/x.log",
+        "app-b/tmp/x.log",
+        "db/log/x.log",
+        "app-c/empty",
+    ] {
+        tree.file(name);
+    }
+    let shown = tree.survey(&[tree.source(&["app-*/log/*.log"])]);
+    assert_eq!(shown.names(), ["app-a/log/x.log", "app-b/log/x.log"]);
+    assert_eq!(
+        shown.directories,
+        ["", "app-a", "app-a/log", "app-b", "app-b/log", "app-c"]
+    );
+}
+
+#[test]
+fn a_literal_path_is_found_and_its_directory_reported() {
+    let tree = Tree::new();
+    tree.file("log/a.log");
+    tree.file("log/b.log");
+    let shown = tree.survey(&[tree.source(&["log/a.log", "log/none.log"])]);
+    assert_eq!(shown.names(), ["log/a.log"]);
+    assert_eq!(shown.directories, ["log"]);
+    assert_eq!(shown.problems, []);
+}
+
+#[test]
+fn a_missing_directory_is_awaited_in_the_nearest_that_exists() {
+    let tree = Tree::new();
+    tree.dir("srv");
+    let sources = [tree.source(&["srv/app/log/*.log", "srv/db/x.log", "none/*"])];
+    assert_eq!(tree.survey(&sources).directories, ["", "srv"]);
+    tree.dir("srv/app");
+    assert_eq!(tree.survey(&sources).directories, ["", "srv", "srv/app"]);
+    tree.file("srv/app/log/a.log");
+    let shown = tree.survey(&sources);
+    assert_eq!(shown.directories, ["", "srv", "srv/app/log"]);
+    assert_eq!(shown.names(), ["srv/app/log/a.log"]);
+}
+
+#[test]
+fn two_stars_recurse_and_zero_directories_count() {
+    let tree = Tree::new();
+    for name in ["a.log", "x/a.log", "x/y/z/a.log", "x/y/a.txt"] {
+        tree.file(name);
+    }
+    let shown = tree.survey(&[tree.source(&["**/*.log"])]);
+    assert_eq!(shown.names(), ["a.log", "x/a.log", "x/y/z/a.log"]);
+    assert_eq!(shown.directories, ["", "x", "x/y", "x/y/z"]);
+}
+
+#[test]
+fn two_stars_stop_at_a_depth_and_say_so() {
+    let tree = Tree::new();
+    let deep = |levels: usize| "d/".repeat(levels) + "a.log";
+    tree.file(deep(MAX_DEPTH));
+    tree.file(deep(MAX_DEPTH + 1));
+    let shown = tree.survey(&[tree.source(&["**/a.log"])]);
+    assert_eq!(shown.names(), [deep(MAX_DEPTH)]);
+    let cut = deep(MAX_DEPTH + 1).strip_suffix("/a.log").unwrap().to_owned();
+    assert_eq!(shown.problems, [(cut, Refusal::TooDeep(MAX_DEPTH))]);
+}
+
+#[test]
+fn braces_may_hold_directories() {
+    let tree = Tree::new();
+    for name in ["a/b/x.log", "c/x.log", "c/d/x.log", "e/x.log", "a/b/c/x.log"] {
+        tree.file(name);
+    }
+    let shown = tree.survey(&[tree.source(&["{a/b,c}/*.log"])]);
+    assert_eq!(shown.names(), ["a/b/x.log", "c/x.log"]);
+    assert!(!shown.directories.contains(&"a/b/c".to_owned()), "{shown:?}");
+}
+
+#[test]
+fn a_file_of_several_sources_and_patterns_is_one_observation() {
+    let tree = Tree::new();
+    tree.file("a.log");
+    tree.file("b.log");
+    let sources = [
+        tree.source(&["*.log", "a.*", "a.log"]),
+        tree.source(&["b.log"]),
+        tree.source(&["**/a.log"]),
+    ];
+    let shown = tree.survey(&sources);
+    assert_eq!(
+        shown.files,
+        [
+            ("a.log".into(), None, vec![0, 2]),
+            ("b.log".into(), None, vec![0, 1])
+        ]
+    );
+}
+
+#[test]
+fn excluded_names_are_left_out_for_their_source_only() {
+    let tree = Tree::new();
+    for name in ["a.log", "a.log.gz", "old/b.log"] {
+        tree.file(name);
+    }
+    let mut sources = [tree.source(&["**"]), tree.source(&["*"])];
+    sources[0].exclude = ["*.gz", tree.path("old/*").to_str().unwrap()]
+        .map(|text| ExcludeGlob::try_new(text).unwrap())
+        .to_vec();
+    let shown = tree.survey(&sources);
+    assert_eq!(
+        shown.files,
+        [
+            ("a.log".into(), None, vec![0, 1]),
+            ("a.log.gz".into(), None, vec![1])
+        ]
+    );
+}
+
+#[test]
+fn hard_links_are_two_observations_of_one_identity() {
+    let tree = Tree::new();
+    let file = tree.file("a.log");
+    fs::hard_link(&file, tree.path("b.log")).unwrap();
+    let files = survey(&[tree.source(&["*.log"])], &Survey::default())
+        .observation
+        .files;
+    assert_eq!(files.len(), 2);
+    assert_eq!(files[0].identity, files[1].identity);
+}
+
+#[test]
+fn a_link_is_refused_unless_links_are_followed() {
+    let tree = Tree::new();
+    tree.file("pods/0.log");
+    tree.dir("containers");
+    tree.link("containers/app.log", "../pods/0.log");
+    let shown = tree.survey(&[tree.source(&["containers/*.log"])]);
+    assert_eq!(shown.names(), [""; 0]);
+    assert_eq!(shown.problems, [("containers/app.log".into(), Refusal::Link)]);
+
+    let shown = tree.survey(&[tree.following(&["containers/*.log"])]);
+    assert_eq!(
+        shown.files,
+        [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]
+    );
+    assert_eq!(
+        shown.directories,
+        ["containers", "pods"],
+        "hints come under the target's directory"
+    );
+    assert_eq!(shown.problems, []);
+
+    let shown = tree.survey(&[
+        tree.following(&["containers/*.log"]),
+        tree.source(&["containers/*.log"]),
+    ]);
+    assert_eq!(
+        shown.files,
+        [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]
+    );
+    assert_eq!(shown.problems, [("containers/app.log".into(), Refusal::Link)]);
+}
+
+#[test]
+fn links_that_lead_to_no_file_are_refused_with_their_reason() {
+    let tree = Tree::new();
+    tree.link("dangling", "nowhere");
+    tree.link("turning", "turning");
+    tree.link("device", "/dev/null");
+    tree.link("directory", ".");
+    let shown = tree.survey(&[tree.following(&["*"])]);
+    assert_eq!(shown.names(), [""; 0]);
+    let expected = [
+        ("dangling".into(), Refusal::Dangling),
+        ("device".into(), Refusal::NotRegular("a character device")),
+        ("turning".into(), Refusal::Loop),
+    ];
+    assert_eq!(shown.problems, expected);
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_with_its_kind() {
+    let tree = Tree::new();
+    tree.dir("logs/directory");
+    rustix::fs::mknodat(CWD, tree.path("logs/fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let _listener = UnixListener::bind(tree.path("logs/socket")).unwrap();
+    let special = [
+        ("logs/fifo".to_owned(), Refusal::NotRegular("a FIFO")),
+        ("logs/socket".to_owned(), Refusal::NotRegular("a socket")),
+    ];
+    let shown = tree.survey(&[tree.source(&["logs/*"])]);
+    assert_eq!(shown.names(), [""; 0]);
+    assert_eq!(
+        shown.problems, special,
+        "a directory that a glob happens to match is nobody's mistake"
+    );
+
+    let shown = tree.survey(&[tree.source(&["logs/directory", "logs/fifo"])]);
+    let directory = ("logs/directory".to_owned(), Refusal::NotRegular("a directory"));
+    assert_eq!(shown.problems, [directory, special[0].clone()]);
+}
+
+#[test]
+fn directories_behind_links_are_entered_only_when_links_are_followed() {
+    let tree = Tree::new();
+    tree.file("data/app/a.log");
+    tree.dir("srv");
+    tree.link("srv/app", "../data/app");
+    let glob = ["srv/*/*.log"];
+    let shown = tree.survey(&[tree.source(&glob)]);
+    assert_eq!(shown.names(), [""; 0]);
+    assert_eq!(shown.problems, [("srv/app".into(), Refusal::Link)]);
+    let shown = tree.survey(&[tree.following(&glob)]);
+    assert_eq!(shown.files, [("srv/app/a.log".into(), None, vec![0])]);
+    assert_eq!(shown.directories, ["srv", "srv/app"]);
+    // The operator wrote this link's name.
+    let shown = tree.survey(&[tree.source(&["srv/app/*.log"])]);
+    assert_eq!(shown.names(), ["srv/app/a.log"]);
+
+    let shown = tree.survey(&[tree.source(&["srv/**/*.log"])]);
+    assert_eq!(shown.names(), [""; 0]);
+    assert_eq!(shown.problems, []);
+    let shown = tree.survey(&[tree.following(&["srv/**/*.log"])]);
+    assert_eq!(shown.names(), ["srv/app/a.log"]);
+}
+
+#[test]
+fn loops_of_directory_links_end_and_real_names_win() {
+    let tree = Tree::new();
+    tree.file("z/a.log");
+    tree.link("a", "z");
+    tree.link("z/up", "..");
+    tree.link("z/self", ".");
+    let shown = tree.survey(&[tree.following(&["**/*.log"])]);
+    assert_eq!(shown.names(), ["z/a.log"]);
+    let shown = tree.survey(&[tree.following(&["*/*/*/*.log"])]);
+    assert_eq!(shown.names().len(), 1, "a directory is entered once: {shown:?}");
+}
+
+#[test]
+fn names_that_are_not_text_and_names_like_globs_are_found() {
+    let tree = Tree::new();
+    let odd = OsStr::from_bytes(b"\xff\xfe\n.log");
+    let path = tree.file(odd);
+    tree.file("[a]*{b}?.log");
+    let files = survey(&[tree.source(&["*.log"])], &Survey::default())
+        .observation
+        .files;
+    assert_eq!(files.len(), 2);
+    assert!(files.iter().any(|file| *file.path == *path));
+
+    let literal = FilePattern::literal(tree.path("[a]*{b}?.log")).unwrap();
+    let source = SourceFiles {
+        patterns: vec![literal],
+        ..tree.source(&[])
+    };
+    assert_eq!(tree.survey(&[source]).names(), ["[a]*{b}?.log"]);
+}
+
+#[test]
+fn directories_asked_for_are_looked_into_but_not_below() {
+    let tree = Tree::new();
+    for name in ["log/a.log", "log/a.log.1", "log/deep/b", "gone/x"] {
+        tree.file(name);
+    }
+    tree.link("log/link", "a.log");
+    fs::remove_dir_all(tree.path("gone")).unwrap();
+    let request = Survey {
+        also: vec![tree.path("log").into(), tree.path("gone").into()],
+    };
+    let shown = tree.show(survey(&[tree.source(&["log/*.log"])], &request));
+    assert_eq!(
+        shown.files,
+        [
+            ("log/a.log".into(), None, vec![0]),
+            ("log/a.log.1".into(), None, vec![])
+        ]
+    );
+    assert_eq!(shown.problems, []);
+}
+
+/// Only for those whom permissions stop.
+#[test]
+fn what_may_not_be_looked_at_is_a_problem() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let tree = Tree::new();
+    tree.file("shut/a.log");
+    let mode = |mode| fs::set_permissions(tree.path("shut"), PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o000);
+    let shown = tree.survey(&[tree.source(&["shut/*.log", "shut/a.log"])]);
+    mode(0o700);
+    let expected = [
+        ("shut".into(), Refusal::Denied),
+        ("shut/a.log".into(), Refusal::Denied),
+    ];
+    assert_eq!(shown.problems, expected);
+}
+
+#[test]
+fn a_path_through_a_file_is_awaited() {
+    let tree = Tree::new();
+    tree.file("srv/app");
+    let shown = tree.survey(&[tree.source(&["srv/app/*.log", "srv/app/x.log"])]);
+    assert_eq!(shown.directories, ["srv"]);
+    assert_eq!(shown.names(), [""; 0]);
+    assert_eq!(shown.problems, []);
+}

@@ -1,0 +1,190 @@
+//! Hints from the kernel about where to look.
+//!
+//! It knows inotify's ways (through notify): which events mean that bytes came, that names changed, or that
+//! events were lost, and where no event can be relied on. It does not know files, offsets or sources. The daemon
+//! awaits [`Hints`], and gives [`Watch`] the directories of each survey.
+//!
+//! *Invariant:* what the kernel said is kept until it is taken, or becomes [`Hint::Everything`]; what is kept is
+//! bounded.
+
+mod mailbox;
+mod trouble;
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::fs::FileType;
+
+use super::files::{Links, Look};
+use crate::engine::port::{Hint, Watching};
+use crate::model::identity::Identity;
+use mailbox::{Mailbox, Suspects};
+use trouble::{Trouble, Troubles};
+
+/// Makes both halves; no directory is watched yet.
+pub fn start() -> (Watch, Hints) {
+    let mailbox = Arc::new(Mailbox::default());
+    let watch = Watch {
+        mailbox: Arc::clone(&mailbox),
+        inotify: Inotify::Missing,
+        watched: BTreeMap::new(),
+        troubles: Troubles::default(),
+    };
+    (watch, Hints { mailbox })
+}
+
+/// What the watched directories have to say: the asynchronous half.
+#[derive(Debug)]
+pub struct Hints {
+    mailbox: Arc<Mailbox>,
+}
+
+impl Hints {
+    /// Waits until there is something to look at, and takes all of it: each file once, names last, never nothing.
+    ///
+    /// Nothing is lost when it is dropped while it waits.
+    pub async fn next(&mut self) -> Vec<Hint> {
+        loop {
+            let hints = self.mailbox.take_hints();
+            if !hints.is_empty() {
+                return hints;
+            }
+            self.mailbox.arrival().await;
+        }
+    }
+}
+
+/// Which directories are watched: the blocking half.
+#[derive(Debug)]
+pub struct Watch {
+    mailbox: Arc<Mailbox>,
+    inotify: Inotify,
+    /// One path for each directory: inotify knows a directory once, whatever it is called.
+    watched: BTreeMap<PathBuf, Identity>,
+    troubles: Troubles,
+}
+
+#[derive(Debug)]
+enum Inotify {
+    /// Not made yet, or it could not be: tried again at the next update.
+    Missing,
+    Running(RecommendedWatcher),
+    /// Its thread does not run. Not tried again: each attempt would leave a descriptor behind.
+    Dead,
+}
+
+impl Watch {
+    /// Watches exactly these directories. Blocks.
+    ///
+    /// A watch that died, and one whose directory is another by now, are let go first: a directory that was
+    /// removed and made anew is watched again. [`Hint::Names`] follows when a watch was added, because what
+    /// happened there between the survey and now made no event.
+    pub fn update(&mut self, directories: &[PathBuf]) -> Watching {
+        let mut troubles: Vec<Trouble> = self.connect().err().into_iter().collect();
+        self.forget_suspects();
+
+        let mut changed = false;
+        let mut wanted: BTreeMap<&Path, Identity> = BTreeMap::new();
+        for directory in directories {
+            match Look::at(directory, Links::Follow) {
+                Ok(look) if look.kind == FileType::Directory => {
+                    wanted.insert(directory, look.identity);
+                }
+                Ok(_) | Err(_) => changed = true,
+            }
+        }
+        self.forget_where(|path, identity| wanted.get(path) != Some(identity));
+
+        let mut known: HashMap<Identity, PathBuf> = self
+            .watched
+            .iter()
+            .map(|(path, identity)| (*identity, path.clone()))
+            .collect();
+        let mut aliases: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+        for (path, identity) in wanted {
+            troubles.extend(trouble::of_file_system(path));
+            match known.get(&identity) {
+                Some(watched) if watched == path => {}
+                Some(watched) => aliases.entry(watched.clone()).or_default().push(path.to_owned()),
+                None if troubles.iter().any(Trouble::stops_watching) => {}
+                None => match self.add(path, identity) {
+                    Ok(()) => {
+                        known.insert(identity, path.to_owned());
+                        changed = true;
+                    }
+                    Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => changed = true,
+                    Err(error) => troubles.push(Trouble::of_directory(path, error)),
+                },
+            }
+        }
+        self.mailbox.set_aliases(aliases);
+        if changed {
+            self.mailbox.names_changed();
+        }
+        self.troubles.report(&troubles)
+    }
+
+    /// Makes the watcher if there is none.
+    fn connect(&mut self) -> Result<(), Trouble> {
+        let watcher = match mem::replace(&mut self.inotify, Inotify::Missing) {
+            Inotify::Running(watcher) => Ok(watcher),
+            Inotify::Missing => {
+                let mailbox = Arc::clone(&self.mailbox);
+                notify::recommended_watcher(move |event| mailbox.put(event))
+            }
+            Inotify::Dead => {
+                self.inotify = Inotify::Dead;
+                return Err(Trouble::Dead);
+            }
+        };
+        let mut watcher = watcher.map_err(Trouble::of_inotify)?;
+        // A question that the watcher's thread must answer. Without it, any other call would panic: so would the
+        // watcher's own drop.
+        if watcher.configure(Config::default()).is_err() {
+            mem::forget(watcher);
+            self.watched.clear();
+            self.inotify = Inotify::Dead;
+            return Err(Trouble::Dead);
+        }
+        self.inotify = Inotify::Running(watcher);
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path, identity: Identity) -> notify::Result<()> {
+        if let Inotify::Running(watcher) = &mut self.inotify {
+            watcher.watch(path, RecursiveMode::NonRecursive)?;
+            self.watched.insert(path.to_owned(), identity);
+        }
+        Ok(())
+    }
+
+    /// Lets go of what may have died with its directory, which inotify does not say and notify only in part.
+    fn forget_suspects(&mut self) {
+        match self.mailbox.take_suspects() {
+            Suspects::All => self.forget_where(|_, _| true),
+            Suspects::Some(paths) if paths.is_empty() => {}
+            // When a directory goes, notify also drops its watches on what lies below.
+            Suspects::Some(paths) => {
+                self.forget_where(|path, _| path.ancestors().any(|above| paths.contains(above)));
+            }
+        }
+    }
+
+    fn forget_where(&mut self, over: impl Fn(&Path, &Identity) -> bool) {
+        let inotify = &mut self.inotify;
+        self.watched.retain(|path, identity| {
+            let over = over(path, identity);
+            if over && let Inotify::Running(watcher) = inotify {
+                // It fails when the watch has died already.
+                let _ = watcher.unwatch(path);
+            }
+            !over
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! Between notify's thread and the two halves of the watch.
+//!
+//! It knows what each kind of event means. A mailbox with a lock rather than a channel: a busy file makes an
+//! event for every write, and a channel would fill with them; here each name is kept once. notify's thread is no
+//! task, and the lock is held for the time it takes to keep one name.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use notify::event::{Event, EventKind, ModifyKind};
+use tokio::sync::Notify;
+
+use crate::engine::port::Hint;
+
+/// The most names that are kept: beyond it, one look at everything is cheaper.
+pub(super) const MOST_NAMES: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    pending: Mutex<Pending>,
+    arrived: Notify,
+}
+
+/// Watches that may have died.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Suspects {
+    /// Those on these names and below.
+    Some(HashSet<PathBuf>),
+    All,
+}
+
+impl Default for Suspects {
+    fn default() -> Self {
+        Self::Some(HashSet::new())
+    }
+}
+
+impl Mailbox {
+    /// Called by notify's thread.
+    pub(super) fn put(&self, event: notify::Result<Event>) {
+        let arrived = match event {
+            Ok(event) => self.pending().note(event),
+            Err(_) => self.pending().lost(),
+        };
+        if arrived == Arrived::Something {
+            self.arrived.notify_one();
+        }
+    }
+
+    pub(super) fn names_changed(&self) {
+        self.pending().names = true;
+        self.arrived.notify_one();
+    }
+
+    /// Directories that are watched under another path: what happens there is told under each.
+    pub(super) fn set_aliases(&self, aliases: HashMap<PathBuf, Vec<PathBuf>>) {
+        self.pending().aliases = aliases;
+    }
+
+    /// Waits for something that arrived since the last time.
+    pub(super) async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub(super) fn take_hints(&self) -> Vec<Hint> {
+        self.pending().take_hints()
+    }
+
+    pub(super) fn take_suspects(&self) -> Suspects {
+        mem::take(&mut self.pending().suspects)
+    }
+
+    /// A panic elsewhere leaves it whole: each change is complete in itself.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    grown: HashSet<PathBuf>,
+    names: bool,
+    everything: bool,
+    suspects: Suspects,
+    aliases: HashMap<PathBuf, Vec<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrived {
+    Something,
+    Nothing,
+}
+
+impl Pending {
+    fn note(&mut self, event: Event) -> Arrived {
+        // Before anything else: an overflow carries no path, and an unknown kind.
+        if event.need_rescan() {
+            return self.lost();
+        }
+        match event.kind {
+            // Our own opening and closing of files makes these.
+            EventKind::Access(_) => return Arrived::Nothing,
+            EventKind::Modify(ModifyKind::Data(_)) => {
+                if !self.everything {
+                    self.grown.extend(event.paths);
+                }
+                if self.grown.len() > MOST_NAMES {
+                    self.grown.clear();
+                    self.everything = true;
+                }
+            }
+            // A name that went may be that of a watched directory.
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
+                self.names = true;
+                self.suspect(event.paths);
+            }
+            // Permissions may have been granted.
+            EventKind::Modify(ModifyKind::Metadata(_) | ModifyKind::Any | ModifyKind::Other)
+            | EventKind::Create(_)
+            | EventKind::Any
+            | EventKind::Other => self.names = true,
+        }
+        Arrived::Something
+    }
+
+    fn lost(&mut self) -> Arrived {
+        self.everything = true;
+        self.grown.clear();
+        self.suspects = Suspects::All;
+        Arrived::Something
+    }
+
+    fn suspect(&mut self, paths: Vec<PathBuf>) {
+        if let Suspects::Some(suspects) = &mut self.suspects {
+            suspects.extend(paths);
+            if suspects.len() > MOST_NAMES {
+                self.suspects = Suspects::All;
+            }
+        }
+    }
+
+    fn take_hints(&mut self) -> Vec<Hint> {
+        let grown = mem::take(&mut self.grown);
+        let names = mem::take(&mut self.names);
+        if mem::take(&mut self.everything) {
+            return vec![Hint::Everything];
+        }
+        let mut hints = Vec::with_capacity(grown.len() + 1);
+        for path in grown {
+            if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
+                && let Some(aliases) = self.aliases.get(directory)
+            {
+                hints.extend(
+                    aliases
+                        .iter()
+                        .map(|alias| Hint::Grown(Arc::from(alias.join(name)))),
+                );
+            }
+            hints.push(Hint::Grown(Arc::from(path)));
+        }
+        if names {
+            hints.push(Hint::Names);
+        }
+        hints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{
+        AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, RemoveKind, RenameMode,
+    };
+
+    use super::*;
+
+    fn event(kind: EventKind, path: &str) -> notify::Result<Event> {
+        Ok(Event::new(kind).add_path(path.into()))
+    }
+
+    fn data(path: &str) -> notify::Result<Event> {
+        event(EventKind::Modify(ModifyKind::Data(DataChange::Any)), path)
+    }
+
+    fn overflow() -> notify::Result<Event> {
+        Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))
+    }
+
+    fn grown(path: &str) -> Hint {
+        Hint::Grown(Arc::from(PathBuf::from(path)))
+    }
+
+    #[test]
+    fn each_kind_of_event_has_its_hint() {
+        let path = "/log/a";
+        for (kind, expected) in [
+            (
+                EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+                vec![grown(path)],
+            ),
+            (EventKind::Create(CreateKind::File), vec![Hint::Names]),
+            (EventKind::Remove(RemoveKind::File), vec![Hint::Names]),
+            (
+                EventKind::Modify(ModifyKind::Name(RenameMode::From)),
+                vec![Hint::Names],
+            ),
+            (
+                EventKind::Modify(ModifyKind::Name(RenameMode::To)),
+                vec![Hint::Names],
+            ),
+            (
+                EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
+                vec![Hint::Names],
+            ),
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), vec![]),
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), vec![]),
+        ] {
+            let mailbox = Mailbox::default();
+            mailbox.put(event(kind, path));
+            assert_eq!(mailbox.take_hints(), expected, "{kind:?}");
+            assert_eq!(mailbox.take_hints(), [], "{kind:?}, taken");
+        }
+    }
+
+    #[test]
+    fn a_busy_file_is_one_hint() {
+        let mailbox = Mailbox::default();
+        for _ in 0..MOST_NAMES * 2 {
+            mailbox.put(data("/log/a"));
+        }
+        mailbox.put(event(EventKind::Create(CreateKind::File), "/log/b"));
+        mailbox.put(event(EventKind::Create(CreateKind::File), "/log/c"));
+        assert_eq!(mailbox.take_hints(), [grown("/log/a"), Hint::Names]);
+    }
+
+    #[test]
+    fn an_overflow_says_everything_and_makes_every_watch_suspect() {
+        for fault in [overflow(), Err(notify::Error::generic("read"))] {
+            let mailbox = Mailbox::default();
+            mailbox.put(data("/log/a"));
+            mailbox.put(fault);
+            mailbox.put(data("/log/b"));
+            assert_eq!(mailbox.take_hints(), [Hint::Everything]);
+            assert_eq!(mailbox.take_suspects(), Suspects::All);
+            mailbox.put(data("/log/b"));
+            assert_eq!(mailbox.take_hints(), [grown("/log/b")]);
+        }
+    }
+
+    #[test]
+    fn too_many_names_become_everything() {
+        let mailbox = Mailbox::default();
+        for file in 0..MOST_NAMES {
+            mailbox.put(data(&format!("/log/{file}")));
+        }
+        assert_eq!(mailbox.take_hints().len(), MOST_NAMES);
+        for file in 0..=MOST_NAMES {
+            mailbox.put(data(&format!("/log/{file}")));
+        }
+        assert_eq!(mailbox.take_hints(), [Hint::Everything]);
+    }
+
+    #[test]
+    fn names_that_went_are_suspects_and_too_many_make_all_suspect() {
+        let mailbox = Mailbox::default();
+        mailbox.put(event(EventKind::Remove(RemoveKind::Folder), "/log/a"));
+        mailbox.put(event(
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)),
+            "/log/b",
+        ));
+        mailbox.put(event(EventKind::Create(CreateKind::Folder), "/log/c"));
+        let expected = HashSet::from(["/log/a", "/log/b"].map(PathBuf::from));
+        assert_eq!(mailbox.take_suspects(), Suspects::Some(expected));
+        for file in 0..=MOST_NAMES {
+            mailbox.put(event(
+                EventKind::Remove(RemoveKind::File),
+                &format!("/log/{file}"),
+            ));
+        }
+        assert_eq!(mailbox.take_suspects(), Suspects::All);
+        assert_eq!(mailbox.take_suspects(), Suspects::default());
+    }
+
+    #[test]
+    fn what_grows_in_a_directory_with_two_paths_is_told_under_both() {
+        let mailbox = Mailbox::default();
+        mailbox.set_aliases(HashMap::from([("/var/log".into(), vec!["/logs".into()])]));
+        mailbox.put(data("/var/log/a"));
+        mailbox.put(data("/var/logs/a"));
+        let mut hints = mailbox.take_hints();
+        hints.sort_by_key(|hint| format!("{hint:?}"));
+        assert_eq!(
+            hints,
+            [grown("/logs/a"), grown("/var/log/a"), grown("/var/logs/a")]
+        );
+    }
+}
