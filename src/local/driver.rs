@@ -27,9 +27,6 @@ const QUEUE: usize = 1_024;
 /// Errands that are run between two looks at what is due.
 const AT_ONCE: usize = 64;
 
-/// How long shutdown tries to deliver what a destination refuses.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// How often a destination that stays unwritable is logged.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -117,6 +114,8 @@ pub(super) struct Driver {
     clock: Clock,
     dir: PathBuf,
     run: u32,
+    /// How long closing tries to deliver what a destination refuses.
+    patience: Duration,
     errands: mpsc::Receiver<Errand>,
     /// Those that no delivery is under way to.
     destinations: HashMap<String, Destination>,
@@ -141,13 +140,20 @@ struct Closing {
 
 impl Driver {
     /// A driver that delivers below `dir`, and the desk to reach it.
-    pub(super) fn new(service: Service, clock: Clock, dir: PathBuf, run: u32) -> (Self, Desk) {
+    pub(super) fn new(
+        service: Service,
+        clock: Clock,
+        dir: PathBuf,
+        run: u32,
+        patience: Duration,
+    ) -> (Self, Desk) {
         let (desk, errands) = mpsc::channel(QUEUE);
         let driver = Self {
             service,
             clock,
             dir,
             run,
+            patience,
             errands,
             destinations: HashMap::new(),
             deliveries: JoinSet::new(),
@@ -213,7 +219,7 @@ impl Driver {
     fn close(&mut self, reply: Option<oneshot::Sender<u64>>) {
         self.service.close();
         self.closing = Some(Closing {
-            until: self.clock.moment().now + PATIENCE,
+            until: self.clock.moment().now + self.patience,
             reply,
         });
     }

@@ -76,6 +76,8 @@ pub struct Options {
     pub buffer_size: u64,
     /// Bytes accepted and not delivered at most, all delivery streams together; above: `Slow down.`
     pub max_buffered_bytes: u64,
+    /// How long shutdown tries to deliver what a destination refuses.
+    pub patience: Duration,
     pub faults: FaultPlan,
     /// The same seed gives the same faults for the same requests.
     pub seed: u64,
@@ -83,7 +85,7 @@ pub struct Options {
 
 impl Options {
     /// A free port on loopback, the service's default quotas, delivery streams on first use, delivery after one
-    /// second or 1 MiB, at most 256 MiB in memory, no faults.
+    /// second or 1 MiB, at most 256 MiB in memory, ten seconds of patience, no faults.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -95,6 +97,7 @@ impl Options {
             buffer_interval: Duration::from_secs(1),
             buffer_size: 1024 * 1024,
             max_buffered_bytes: 256 * 1024 * 1024,
+            patience: Duration::from_secs(10),
             faults: FaultPlan::default(),
             seed: 0,
         }
@@ -161,7 +164,7 @@ impl Server {
         let address = tcp.local_addr().map_err(cannot_listen)?;
 
         // The low half of the run is chance enough to tell two processes apart.
-        let (driver, desk) = Driver::new(service, clock, dir.clone(), run.0 as u32);
+        let (driver, desk) = Driver::new(service, clock, dir.clone(), run.0 as u32, options.patience);
         let (stop, mut stopped) = watch::channel(false);
         let routes = http::routes(desk.clone(), stopped.clone());
         let http = axum::serve(Door(tcp), routes.into_make_service_with_connect_info::<Line>())
@@ -193,7 +196,7 @@ impl Server {
 
     /// Stops listening, answers the requests under way, delivers every accepted record durably, and returns.
     ///
-    /// Errors: [`Error::Undelivered`] when the destination refuses for ten seconds.
+    /// Errors: [`Error::Undelivered`] when the destination refuses for longer than [`Options::patience`].
     pub async fn shutdown(mut self) -> Result<(), Error> {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE, &mut self.http).await.is_err() {

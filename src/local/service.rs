@@ -445,3 +445,6 @@ fn manner(fault: Fault) -> Manner {
         Fault::Short => Manner::Short,
     }
 }
+
+#[cfg(test)]
+mod tests;
