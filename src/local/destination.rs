@@ -161,6 +161,11 @@ impl Destination {
     }
 }
 
+/// Makes the directory that all destinations lie in. Blocks.
+pub(super) fn create(dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)
+}
+
 /// Names in a directory; none when it does not exist, or is none.
 fn names(path: &Path) -> Result<Vec<OsString>, DestinationError> {
     match fs::read_dir(path) {

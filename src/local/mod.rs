@@ -142,15 +142,17 @@ impl Server {
     /// name that the service would not allow, a plan of faults that cannot be followed.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the two tasks are owned here, and awaited by shutdown"
+        reason = "what is started is awaited here or by shutdown"
     )]
     pub async fn start(options: Options) -> Result<Self, Error> {
         let clock = Clock::start();
         let run = new_run(clock);
         let dir = options.dir.clone();
         let service = service(&options, run, clock)?;
-        tokio::fs::create_dir_all(&dir)
+        let created = dir.clone();
+        tokio::task::spawn_blocking(move || destination::create(&created))
             .await
+            .expect("creating a directory neither panics nor is cancelled")
             .map_err(|source| Error::Directory {
                 path: dir.clone(),
                 source,
