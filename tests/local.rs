@@ -40,14 +40,15 @@ fn record(data: impl AsRef<[u8]>) -> Record {
     Record::builder().data(Blob::new(data.as_ref())).build().unwrap()
 }
 
-/// All files of a delivery stream, in the order of their names.
+/// All files of a delivery stream that a shell's `*` finds, in the order of their names.
 fn files(dir: &Path, stream: &str) -> Vec<PathBuf> {
+    let is_hidden = |path: &PathBuf| path.file_name().unwrap().as_encoded_bytes().starts_with(b".");
     let mut found = Vec::new();
     let mut waiting = vec![dir.join(stream)];
     while let Some(path) = waiting.pop() {
         match fs::read_dir(&path) {
             Ok(entries) => waiting.extend(entries.map(|entry| entry.unwrap().path())),
-            Err(_) if path.is_file() => found.push(path),
+            Err(_) if path.is_file() && !is_hidden(&path) => found.push(path),
             Err(_) => {}
         }
     }
@@ -198,6 +199,8 @@ async fn the_sdk_puts_records_that_appear_below_the_directory_in_order() {
         .unwrap();
     server.shutdown().await.unwrap();
     assert_eq!(delivered(dir.path(), "app"), b"first\nsecond\n\0\xff\nlast\n");
+    let left = fs::read_dir(dir.path().join("app")).unwrap().count();
+    assert_eq!(left, 1, "the year, and no journal");
 }
 
 #[tokio::test]
@@ -244,6 +247,36 @@ async fn a_second_run_delivers_behind_the_first() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 3, "a RecordId is unique across runs");
+}
+
+#[test]
+fn what_was_acknowledged_is_delivered_although_the_process_ended_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let new_runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    // A runtime that is dropped takes its tasks with it wherever they stand, as a killed process does.
+    let runtime = new_runtime();
+    runtime.block_on(async {
+        let server = Server::start(options(dir.path())).await.unwrap();
+        for data in ["YQ==", "Yg=="] {
+            assert_eq!(put(&server, data).await.unwrap().status(), 200);
+        }
+        std::mem::forget(server);
+    });
+    drop(runtime);
+    assert_eq!(delivered(dir.path(), "app"), b"", "nothing was delivered");
+
+    new_runtime().block_on(async {
+        let server = Server::start(options(dir.path())).await.unwrap();
+        assert_eq!(delivered(dir.path(), "app"), b"ab", "delivered at the start");
+        put(&server, "Yw==").await.unwrap();
+        server.shutdown().await.unwrap();
+    });
+    assert_eq!(delivered(dir.path(), "app"), b"abc");
 }
 
 #[tokio::test]

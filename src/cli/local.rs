@@ -16,7 +16,8 @@ use crate::local::{Error, Fault, FaultPlan, Next, Options, Quota, Server};
 /// Serve the Firehose API on this machine, with a directory as destination
 ///
 /// For development and tests: point any AWS SDK or CLI at it with an endpoint URL and any credentials. Accepted
-/// records appear under DIR/<stream>/YYYY/MM/DD/HH/, in order of acceptance. They are held in memory until then.
+/// records appear under DIR/<stream>/YYYY/MM/DD/HH/, in order of acceptance. What was acknowledged survives
+/// the process: a later start on the same directory delivers it.
 #[derive(Args, Clone, Debug)]
 pub struct LocalArgs {
     /// Where to listen; port 0 takes a free one
@@ -53,6 +54,9 @@ pub struct LocalArgs {
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     pub latency: Duration,
     /// Let this share of the puts go wrong, 0 to 1, as in reset_after=0.02; may be repeated
+    ///
+    /// Faults: unavailable, internal, not_found, invalid_key, invalid_argument, access_denied, expired_token, partial,
+    /// reset_before, reset_after, hang, hang_after, html, redirect, truncated, short.
     #[arg(long, value_name = "FAULT=RATE", value_parser = assignment::<f64>)]
     pub fault: Vec<(Fault, f64)>,
     /// Let the next puts go wrong, as in internal=3; may be repeated, in order

@@ -29,6 +29,8 @@ pub(super) struct Buffering {
 /// Some records to be delivered together: one file at the destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
+    /// Counted from 0 in this buffer's life.
+    pub number: u64,
     /// The records' bytes, concatenated.
     pub data: Bytes,
     pub records: u64,
@@ -83,8 +85,9 @@ impl Buffer {
         }
     }
 
-    /// Takes the bytes of one accepted record, or of several that lie one behind the other.
-    pub(super) fn push(&mut self, data: &[u8], records: u64, now: Duration) {
+    /// Takes the bytes of accepted records that lie one behind the other; says which chunk they are in.
+    pub(super) fn push(&mut self, data: &[u8], records: u64, now: Duration) -> u64 {
+        let number = self.sealed_count;
         if self.open_records == 0 {
             self.opened_at = now;
         }
@@ -94,6 +97,7 @@ impl Buffer {
         if self.open.len() as u64 >= self.rule.size {
             self.seal();
         }
+        number
     }
 
     /// Makes everything accepted so far due at once, also after failures; says up to which chunk that reaches.
@@ -108,6 +112,7 @@ impl Buffer {
     fn seal(&mut self) {
         if self.open_records > 0 {
             self.sealed.push_back(Chunk {
+                number: self.sealed_count,
                 data: Bytes::from(std::mem::take(&mut self.open)),
                 records: std::mem::take(&mut self.open_records),
                 accepted_at: self.opened_at,
@@ -232,7 +237,8 @@ mod tests {
     #[test]
     fn a_full_buffer_is_delivered_at_once() {
         let mut buffer = Buffer::new(RULE);
-        buffer.push(b"0123456789", 1, ms(100));
+        assert_eq!(buffer.push(b"0123456789", 1, ms(100)), 0);
+        assert_eq!(buffer.push(b"x", 1, ms(100)), 1, "the next chunk");
         assert_eq!(buffer.next(ms(100)).expect("it is full").data, &b"0123456789"[..]);
     }
 

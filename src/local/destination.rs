@@ -27,7 +27,8 @@ pub(super) struct DestinationError {
     pub source: io::Error,
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DestinationError {
+/// Says where an I/O error came from.
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> DestinationError {
     move |source| DestinationError {
         path: path.to_owned(),
         source,
@@ -162,12 +163,12 @@ impl Destination {
 }
 
 /// Makes the directory that all destinations lie in. Blocks.
-pub(super) fn create(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)
+pub(super) fn create(dir: &Path) -> Result<(), DestinationError> {
+    fs::create_dir_all(dir).map_err(at(dir))
 }
 
 /// Names in a directory; none when it does not exist, or is none.
-fn names(path: &Path) -> Result<Vec<OsString>, DestinationError> {
+pub(super) fn names(path: &Path) -> Result<Vec<OsString>, DestinationError> {
     match fs::read_dir(path) {
         Ok(entries) => entries
             .map(|entry| entry.map(|entry| entry.file_name()))

@@ -19,7 +19,9 @@ use tracing::{error, info, warn};
 
 use super::buffer::Refused;
 use super::destination::{Destination, DestinationError};
-use super::service::{Moment, Service};
+use super::journal::{Journal, Note};
+use super::service::{Answer, Moment, Put, Service};
+use super::stream::Run;
 
 /// Errands that wait for the driver at most; who brings one more waits.
 const QUEUE: usize = 1_024;
@@ -34,6 +36,8 @@ type Work = Box<dyn FnOnce(&mut Service, Moment) + Send>;
 
 enum Errand {
     Run(Work),
+    /// Answered when what it brought is in the journal.
+    Put(Put, oneshot::Sender<Answer>),
     /// Answered when everything accepted before it is settled.
     Flush(oneshot::Sender<()>),
     /// Answered with the bytes that could not be delivered.
@@ -60,6 +64,12 @@ impl Desk {
             let _ = reply.send(work(service, at));
         });
         self.bring(Errand::Run(work), answer).await
+    }
+
+    /// Brings records; the answer comes when what was accepted outlives this process.
+    pub(super) async fn put(&self, put: Put) -> Result<Answer, Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.bring(Errand::Put(put, reply), answer).await
     }
 
     /// Returns when everything accepted so far is settled.
@@ -108,6 +118,16 @@ struct Delivery {
     outcome: Result<PathBuf, DestinationError>,
 }
 
+/// An answer that is held back until its records are in the journal.
+type Held = (Answer, oneshot::Sender<Answer>);
+
+/// The journal back from being written, and how that went.
+struct Written {
+    journal: Journal,
+    answers: Vec<Held>,
+    outcome: Result<(), DestinationError>,
+}
+
 /// The owner of everything.
 pub(super) struct Driver {
     service: Service,
@@ -120,6 +140,14 @@ pub(super) struct Driver {
     /// Those that no delivery is under way to.
     destinations: HashMap<String, Destination>,
     deliveries: JoinSet<Delivery>,
+    /// `None` while it is being written.
+    journal: Option<Journal>,
+    journaled: JoinSet<Written>,
+    /// What goes into the journal next, and the answers that wait for it.
+    notes: Vec<Note>,
+    held: Vec<Held>,
+    /// Whether the journal could not be written the last time.
+    journal_failed: bool,
     flushes: Vec<Flush>,
     /// When an unwritable destination was logged last, by delivery stream.
     reminded: HashMap<String, Duration>,
@@ -139,24 +167,31 @@ struct Closing {
 }
 
 impl Driver {
-    /// A driver that delivers below `dir`, and the desk to reach it.
+    /// A driver that delivers below `dir`, and the desk to reach it. `patience` is how long closing tries to
+    /// deliver what a destination refuses.
     pub(super) fn new(
         service: Service,
         clock: Clock,
         dir: PathBuf,
-        run: u32,
+        run: Run,
         patience: Duration,
     ) -> (Self, Desk) {
+        let journal = Journal::new(&dir, run);
         let (desk, errands) = mpsc::channel(QUEUE);
         let driver = Self {
             service,
             clock,
             dir,
-            run,
+            run: run.tag(),
             patience,
             errands,
             destinations: HashMap::new(),
             deliveries: JoinSet::new(),
+            journal: Some(journal),
+            journaled: JoinSet::new(),
+            notes: Vec::new(),
+            held: Vec::new(),
+            journal_failed: false,
             flushes: Vec::new(),
             reminded: HashMap::new(),
             closing: None,
@@ -164,12 +199,13 @@ impl Driver {
         (driver, Desk(desk))
     }
 
-    /// Runs until it is closed, or every desk is gone, and everything accepted is settled.
+    /// Runs until it is closed, or every desk is gone, and everything accepted is settled and noted as such.
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::with_capacity(AT_ONCE);
         let mut reachable = true;
         while !self.is_done() {
             self.start_deliveries();
+            self.start_writing();
             let wake = self.next_wake();
             tokio::select! {
                 // A delivery that ended makes room; errands come before the timer because what they bring may
@@ -177,6 +213,9 @@ impl Driver {
                 biased;
                 Some(delivery) = self.deliveries.join_next() => {
                     self.note(delivery.expect("a delivery neither panics nor is cancelled"));
+                }
+                Some(written) = self.journaled.join_next() => {
+                    self.note_written(written.expect("the journal neither panics nor is cancelled"));
                 }
                 count = self.errands.recv_many(&mut waiting, AT_ONCE), if reachable => {
                     reachable = count > 0;
@@ -189,6 +228,7 @@ impl Driver {
                 }
                 () = sleep_for(wake) => {}
             }
+            self.notes.append(&mut self.service.take_notes());
             self.answer_flushes();
         }
         if let Some(Closing {
@@ -200,14 +240,19 @@ impl Driver {
     }
 
     fn is_done(&self) -> bool {
+        let idle = self.service.is_empty() && self.journal.is_some() && self.notes.is_empty();
         self.closing
             .as_ref()
-            .is_some_and(|closing| self.service.is_empty() || self.clock.moment().now >= closing.until)
+            .is_some_and(|closing| idle || self.clock.moment().now >= closing.until)
     }
 
     fn run_errand(&mut self, errand: Errand) {
         match errand {
             Errand::Run(work) => work(&mut self.service, self.clock.moment()),
+            Errand::Put(put, reply) => {
+                let answer = self.service.put(put, self.clock.moment());
+                self.held.push((answer, reply));
+            }
             Errand::Flush(reply) => self.flushes.push(Flush {
                 chunks: self.service.flush(),
                 reply,
@@ -233,6 +278,48 @@ impl Driver {
                 .unwrap_or_else(|| Destination::new(&self.dir, &stream, self.run));
             self.deliveries
                 .spawn_blocking(move || deliver(stream, destination, &chunk.data, at.since_1970));
+        }
+    }
+
+    /// Brings the journal up to date, and then gives the answers that waited for it.
+    ///
+    /// Whatever comes in meanwhile is written together: the slower the disk, the larger the steps.
+    fn start_writing(&mut self) {
+        if self.notes.is_empty() {
+            // Nothing was accepted: nothing to wait for.
+            answer(&mut self.held);
+            return;
+        }
+        if let Some(mut journal) = self.journal.take() {
+            let notes = std::mem::take(&mut self.notes);
+            let answers = std::mem::take(&mut self.held);
+            self.journaled.spawn_blocking(move || {
+                let outcome = journal.write(&notes);
+                Written {
+                    journal,
+                    answers,
+                    outcome,
+                }
+            });
+        }
+    }
+
+    fn note_written(&mut self, written: Written) {
+        let Written {
+            journal,
+            mut answers,
+            outcome,
+        } = written;
+        self.journal = Some(journal);
+        // Accepted they are in any case, and delivered by this process: the service keeps them for 24 hours.
+        answer(&mut answers);
+        match outcome {
+            Ok(()) => self.journal_failed = false,
+            Err(error) if !self.journal_failed => {
+                self.journal_failed = true;
+                warn!(%error, "the journal cannot be written; killing this process may lose accepted records");
+            }
+            Err(_) => {}
         }
     }
 
@@ -290,6 +377,13 @@ impl Driver {
         for flush in self.flushes.extract_if(.., settled) {
             let _ = flush.reply.send(());
         }
+    }
+}
+
+fn answer(held: &mut Vec<Held>) {
+    for (answer, reply) in held.drain(..) {
+        // Whoever asked may have gone; what was accepted stays accepted.
+        let _ = reply.send(answer);
     }
 }
 

@@ -141,7 +141,7 @@ impl Front {
 
     async fn put(&self, line: &Line, put: Put) -> Result<Response, Refusal> {
         let operation = put.operation;
-        let answer = self.desk.ask(move |service, at| service.put(put, at)).await?;
+        let answer = self.desk.put(put).await?;
         self.pause(answer.latency).await;
         self.act_out(line, operation, answer).await
     }

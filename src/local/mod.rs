@@ -5,12 +5,12 @@
 //! accepts and delivers it below a directory. `standpipe local` and `run --local` start it.
 //!
 //! *Invariant:* it imports nothing of the daemon, and keeps the service's limits for itself: an independent
-//! opinion of what the daemon may send. Records that were accepted are held in memory until they are delivered:
-//! [`Server::flush`] and [`Server::shutdown`] deliver them, killing the process loses them.
+//! opinion of what the daemon may send. What was acknowledged survives the process: it is in a journal until it is
+//! delivered, and a later start on the same directory delivers what was left behind.
 //!
 //! The way of a request: `door` (socket) → `http` → `auth` → `api` (JSON) → `records` (base64, limits) →
-//! `driver` (the one owner of all state) → `service` (`faults`, then the delivery stream's `quota`) → `buffer` →
-//! `destination` (a file, named by `calendar`).
+//! `driver` (the one owner of all state) → `service` (`faults`, then the delivery stream's `quota`) → `buffer`
+//! and `journal`, whereupon it is answered → `destination` (a file, named by `calendar`).
 
 mod api;
 mod auth;
@@ -21,6 +21,7 @@ mod door;
 mod driver;
 mod faults;
 mod http;
+mod journal;
 mod limits;
 mod quota;
 mod records;
@@ -44,6 +45,7 @@ use tokio::task::JoinHandle;
 use tracing::info;
 
 use self::buffer::Buffering;
+use self::destination::DestinationError;
 use self::door::{Door, Line};
 use self::driver::{Clock, Desk, Driver};
 use self::faults::Faults;
@@ -109,6 +111,7 @@ impl Options {
 pub enum Error {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
+    /// It cannot be created, or what an earlier process left behind cannot be delivered.
     #[error("cannot use {} as destination: {source}", path.display())]
     Directory { path: PathBuf, source: io::Error },
     /// A delivery stream's name or the plan of faults.
@@ -149,14 +152,20 @@ impl Server {
         let run = new_run(clock);
         let dir = options.dir.clone();
         let service = service(&options, run, clock)?;
-        let created = dir.clone();
-        tokio::task::spawn_blocking(move || destination::create(&created))
-            .await
-            .expect("creating a directory neither panics nor is cancelled")
-            .map_err(|source| Error::Directory {
-                path: dir.clone(),
-                source,
-            })?;
+        let (created, at) = (dir.clone(), clock.moment());
+        let recovered = tokio::task::spawn_blocking(move || {
+            destination::create(&created)?;
+            journal::recover(&created, run.tag(), at.since_1970)
+        })
+        .await
+        .expect("recovering neither panics nor is cancelled")
+        .map_err(|DestinationError { path, source }| Error::Directory { path, source })?;
+        if recovered > 0 {
+            info!(
+                bytes = recovered,
+                "delivered what was accepted before the last end"
+            );
+        }
 
         let cannot_listen = |source| Error::Listen {
             address: options.listen,
@@ -165,8 +174,7 @@ impl Server {
         let tcp = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
         let address = tcp.local_addr().map_err(cannot_listen)?;
 
-        // The low half of the run is chance enough to tell two processes apart.
-        let (driver, desk) = Driver::new(service, clock, dir.clone(), run.0 as u32, options.patience);
+        let (driver, desk) = Driver::new(service, clock, dir.clone(), run, options.patience);
         let (stop, mut stopped) = watch::channel(false);
         let routes = http::routes(desk.clone(), stopped.clone());
         let http = axum::serve(Door(tcp), routes.into_make_service_with_connect_info::<Line>())

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use super::buffer::{Buffering, Chunk, Refused};
 use super::faults::{Fault, FaultPlan, Faults};
+use super::journal::{ChunkId, Note};
 use super::limits::{ACCOUNT, NAME_LENGTH, STREAMS};
 use super::quota::Quota;
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
 use super::stats::Report;
-use super::stream::{Key, Phase, RecordId, RecordIds, Run, Stream};
+use super::stream::{Key, Phase, RecordId, RecordIds, Run, Stream, Taken};
 
 /// The time, as the driver hands it in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,6 +120,8 @@ pub(super) struct Service {
     deleted: BTreeSet<String>,
     faults: Faults,
     ids: RecordIds,
+    /// For the journal, since it was last asked for them.
+    notes: Vec<Note>,
     closed: bool,
 }
 
@@ -130,6 +133,7 @@ impl Service {
             deleted: BTreeSet::new(),
             faults,
             ids: RecordIds::new(run),
+            notes: Vec::new(),
             closed: false,
             rules,
         };
@@ -253,15 +257,22 @@ impl Service {
 
     /// The delivery stream's chunk is at the destination.
     pub(super) fn delivered(&mut self, name: &str) {
-        self.under_way(name).delivered();
-        self.sweep(name);
+        let number = self.under_way(name).delivered();
+        self.settled(name, number);
     }
 
     /// The destination refused the delivery stream's chunk.
     pub(super) fn refused(&mut self, name: &str, now: Duration) -> Refused {
         let outcome = self.under_way(name).refused(now);
-        self.sweep(name);
+        if let Refused::Dropped(chunk) = &outcome {
+            self.settled(name, chunk.number);
+        }
         outcome
+    }
+
+    /// What is to be noted in the journal, before the answers since the last time are given.
+    pub(super) fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     /// Makes everything accepted so far due; says which chunk of which delivery stream that reaches to.
@@ -331,7 +342,12 @@ impl Service {
         }
         let losers = (fault == Some(Fault::Partial)).then(|| self.faults.losers(records.len()));
         let stream = self.streams.get_mut(&put.stream).expect("open_to created it");
-        let verdicts = stream.take(put.operation, records, losers.as_deref(), &mut self.ids, now)?;
+        let Taken { verdicts, kept } =
+            stream.take(put.operation, records, losers.as_deref(), &mut self.ids, now)?;
+        if let Some((number, data)) = kept {
+            let stream = put.stream.clone();
+            self.notes.push(Note::Keep(ChunkId { stream, number }, data));
+        }
         Ok(Accepted {
             encrypted: self.rules.encrypted,
             verdicts,
@@ -362,6 +378,12 @@ impl Service {
         };
         let stream = Stream::new(self.rules.quota, self.rules.buffering, key, at.since_1970);
         Ok(self.streams.entry(name.to_owned()).or_insert(stream))
+    }
+
+    fn settled(&mut self, name: &str, number: u64) {
+        let stream = name.to_owned();
+        self.notes.push(Note::Forget(ChunkId { stream, number }));
+        self.sweep(name);
     }
 
     /// Forgets the delivery stream if it is deleted and emptied.

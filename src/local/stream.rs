@@ -8,6 +8,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::buffer::{Buffer, Buffering, Chunk, Refused};
@@ -20,6 +21,13 @@ use super::stats::{Counts, StreamReport};
 /// What tells this run of the server from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run(pub u128);
+
+impl Run {
+    /// The low part, which is chance: enough to tell the files of two processes apart.
+    pub(super) fn tag(self) -> u32 {
+        self.0 as u32
+    }
+}
 
 /// The ID of one accepted record: the run, and a number that is given once in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +86,15 @@ pub(super) enum Phase {
     Deleting,
 }
 
+/// What one request brought in.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// In the request's order.
+    pub verdicts: Vec<Result<RecordId, Refusal>>,
+    /// Into which chunk, and the accepted records' bytes; `None` when no record was accepted.
+    pub kept: Option<(u64, Bytes)>,
+}
+
 /// One delivery stream.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -113,7 +130,7 @@ impl Stream {
         losers: Option<&[bool]>,
         ids: &mut RecordIds,
         now: Duration,
-    ) -> Result<Vec<Result<RecordId, Refusal>>, Refusal> {
+    ) -> Result<Taken, Refusal> {
         if self.key == Key::Invalid {
             return Err(Refusal::new(
                 Kind::InvalidKmsResource,
@@ -124,13 +141,14 @@ impl Stream {
             .admit(operation, records, losers, now)
             .ok_or_else(Refusal::slow_down)?;
 
-        if admitted.iter().all(|fits| *fits) {
-            self.buffer.push(records.data(), records.len() as u64, now);
+        let kept = if admitted.iter().all(|fits| *fits) {
+            records.data().to_vec()
         } else {
-            for (data, _) in records.iter().zip(&admitted).filter(|(_, fits)| **fits) {
-                self.buffer.push(data, 1, now);
-            }
-        }
+            let fitting = records.iter().zip(&admitted).filter(|(_, fits)| **fits);
+            fitting.flat_map(|(data, _)| data).copied().collect()
+        };
+        let count = admitted.iter().filter(|fits| **fits).count() as u64;
+        let kept = (count > 0).then(|| (self.buffer.push(&kept, count, now), Bytes::from(kept)));
         let verdict = |(index, fits): (usize, &bool)| {
             if *fits {
                 Ok(ids.give())
@@ -140,7 +158,8 @@ impl Stream {
                 Err(Refusal::slow_down())
             }
         };
-        Ok(admitted.iter().enumerate().map(verdict).collect())
+        let verdicts = admitted.iter().enumerate().map(verdict).collect();
+        Ok(Taken { verdicts, kept })
     }
 
     /// Which records fit; `None` when the request as a whole does not.
@@ -201,11 +220,12 @@ impl Stream {
         self.buffer.deadline()
     }
 
-    /// The chunk under way is at the destination.
-    pub(super) fn delivered(&mut self) {
+    /// The chunk under way is at the destination; says which it is.
+    pub(super) fn delivered(&mut self) -> u64 {
         let chunk = self.buffer.delivered();
         self.counts.delivered.grow(chunk.records, chunk.data.len() as u64);
         self.counts.delivered_files += 1;
+        chunk.number
     }
 
     /// The destination refused the chunk under way; says whether it is gone with that.
