@@ -1,0 +1,269 @@
+//! The service over HTTP.
+//!
+//! Knows heads, statuses and paths: the API at `/`, the control of tests below `/_standpipe/`. Holds no rule of
+//! the service: it asks the driver, and writes out what that says, also when that is a fault. Started by
+//! `Server`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio::sync::{Semaphore, watch};
+
+use super::api::{self, Call};
+use super::auth;
+use super::door::Line;
+use super::driver::{Desk, Gone};
+use super::faults::FaultPlan;
+use super::limits::{BODIES_BYTES, BODY_BYTES};
+use super::refusal::{Kind, Refusal};
+use super::service::{Answer, Manner, Operation, Put};
+
+const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+const KIB: usize = 1024;
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+pub(super) struct Front {
+    desk: Desk,
+    /// True once the server stops.
+    stop: watch::Receiver<bool>,
+    /// Room for request bodies, in KiB.
+    room: Arc<Semaphore>,
+    /// Requests so far: their number is their ID.
+    requests: Arc<AtomicU64>,
+}
+
+/// The routes of the service.
+pub(super) fn routes(desk: Desk, stop: watch::Receiver<bool>) -> Router {
+    let front = Front {
+        desk,
+        stop,
+        room: Arc::new(Semaphore::new(BODIES_BYTES / KIB)),
+        requests: Arc::new(AtomicU64::new(0)),
+    };
+    Router::new()
+        .route("/", post(serve))
+        .route("/_standpipe/stats", get(stats))
+        .route("/_standpipe/faults", get(faults).post(plan_faults))
+        .route("/_standpipe/flush", post(flush))
+        .with_state(front)
+}
+
+async fn serve(
+    State(front): State<Front>,
+    ConnectInfo(line): ConnectInfo<Line>,
+    request: Request,
+) -> Response {
+    let number = front.requests.fetch_add(1, Ordering::Relaxed);
+    let mut response = front
+        .answer(&line, request)
+        .await
+        .unwrap_or_else(|refusal| refused(&refusal));
+    let id = HeaderValue::try_from(format!("00000000-0000-0000-0000-{number:012x}"))
+        .expect("hexadecimal digits are a valid header");
+    response.headers_mut().insert("x-amzn-RequestId", id);
+    response
+}
+
+impl Front {
+    async fn answer(&self, line: &Line, request: Request) -> Result<Response, Refusal> {
+        let (head, body) = request.into_parts();
+        let target = target(&head.headers)?.to_owned();
+        auth::check(&head.headers)?;
+        let call = {
+            // The body is let go of as soon as it is decoded, so that no fault or latency holds its room.
+            let (body, _room) = self.read(&head.headers, body).await?;
+            Call::parse(&target, &body)?
+        };
+        let desk = &self.desk;
+        let body = match call {
+            Call::Put(put) => return self.put(line, put).await,
+            Call::Describe { name } => {
+                api::describe_output(&desk.ask(move |service, at| service.describe(&name, at)).await??)
+            }
+            Call::List { after, limit } => {
+                let (names, more) = desk
+                    .ask(move |service, _| service.list(after.as_deref(), limit))
+                    .await?;
+                api::list_output(&names, more)
+            }
+            Call::Create { name } => {
+                let output = api::create_output(&name);
+                desk.ask(move |service, at| service.create(&name, at)).await??;
+                output
+            }
+            Call::Delete { name } => {
+                desk.ask(move |service, _| service.delete(&name)).await??;
+                b"{}".to_vec()
+            }
+        };
+        Ok(ok(body, AMZ_JSON))
+    }
+
+    /// The whole body, with the room it takes.
+    async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<(Bytes, tokio::sync::OwnedSemaphorePermit), Refusal> {
+        let announced = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let most = announced.unwrap_or(BODY_BYTES);
+        let too_large = || {
+            Refusal::new(
+                Kind::RequestTooLarge,
+                format!("A request of more than {BODY_BYTES} bytes is not read."),
+            )
+        };
+        if most > BODY_BYTES {
+            return Err(too_large());
+        }
+        let permits = u32::try_from(most.div_ceil(KIB)).expect("a body that is read has less than 4 TiB");
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(permits)
+            .await
+            .expect("the room is never closed");
+        let body = to_bytes(body, most).await.map_err(|_| too_large())?;
+        Ok((body, room))
+    }
+
+    async fn put(&self, line: &Line, put: Put) -> Result<Response, Refusal> {
+        let operation = put.operation;
+        let answer = self.desk.put(put).await?;
+        self.pause(answer.latency).await;
+        self.act_out(line, operation, answer).await
+    }
+
+    /// Answers as the service says, or as a fault has it.
+    async fn act_out(&self, line: &Line, operation: Operation, answer: Answer) -> Result<Response, Refusal> {
+        let Answer { result, manner, .. } = answer;
+        match manner {
+            Manner::Proper => Ok(ok(api::put_output(operation, &result?), AMZ_JSON)),
+            Manner::Reset => Ok(reset(line)),
+            Manner::Hang => {
+                self.stopped().await;
+                Ok(reset(line))
+            }
+            Manner::Html => {
+                let page = "<!DOCTYPE html><html><body><h1>Welcome to the guest network</h1></body></html>";
+                Ok(ok(page.into(), HTML))
+            }
+            Manner::Redirect => {
+                let location = HeaderValue::from_static("http://127.0.0.1:1/login");
+                Ok((StatusCode::FOUND, [(LOCATION, location)]).into_response())
+            }
+            Manner::Truncated => {
+                let mut body = api::put_output(operation, &result?);
+                body.truncate(body.len() / 2);
+                Ok(ok(body, AMZ_JSON))
+            }
+            Manner::Short => {
+                let mut accepted = result?;
+                accepted.verdicts.pop();
+                Ok(ok(api::put_output(operation, &accepted), AMZ_JSON))
+            }
+        }
+    }
+
+    /// Waits for the latency, or until the server stops.
+    async fn pause(&self, latency: Duration) {
+        if !latency.is_zero() {
+            let _ = tokio::time::timeout(latency, self.stopped()).await;
+        }
+    }
+
+    async fn stopped(&self) {
+        // An error means that the server is gone: stopped, too.
+        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+    }
+}
+
+/// What the request is for.
+fn target(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_ours = text("content-type").is_some_and(|kind| kind.starts_with("application/x-amz-json-1.1"));
+    text("x-amz-target")
+        .filter(|_| is_ours)
+        .ok_or_else(|| Refusal::new(Kind::UnknownOperation, "Not a request of JSON 1.1 with a target."))
+}
+
+async fn stats(State(front): State<Front>) -> Result<Response, Gone> {
+    Ok(ok(
+        front
+            .desk
+            .ask(|service, _| api::json_bytes(&service.report()))
+            .await?,
+        JSON,
+    ))
+}
+
+async fn faults(State(front): State<Front>) -> Result<Response, Gone> {
+    Ok(ok(
+        front
+            .desk
+            .ask(|service, _| api::json_bytes(service.current_plan()))
+            .await?,
+        JSON,
+    ))
+}
+
+/// Takes another plan; answers with it as it was understood.
+async fn plan_faults(State(front): State<Front>, body: Bytes) -> Result<Response, Gone> {
+    let plan: Result<FaultPlan, String> = serde_json::from_slice(&body).map_err(|error| error.to_string());
+    match plan.and_then(|plan| plan.check().map(|()| plan)) {
+        Ok(plan) => {
+            let body = api::json_bytes(&plan);
+            front.desk.ask(|service, _| service.plan(plan)).await?;
+            Ok(ok(body, JSON))
+        }
+        Err(fault) => Ok((StatusCode::BAD_REQUEST, fault).into_response()),
+    }
+}
+
+/// Answers when everything accepted so far is at the destination.
+async fn flush(State(front): State<Front>) -> Result<Response, Gone> {
+    front.desk.flush().await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn ok(body: Vec<u8>, kind: HeaderValue) -> Response {
+    ([(CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.kind.status()).expect("every kind has a valid status");
+    let kind = HeaderValue::from_static(refusal.kind.code());
+    let mut response = (status, [(CONTENT_TYPE, AMZ_JSON)], api::refusal_output(refusal)).into_response();
+    response.headers_mut().insert("x-amzn-ErrorType", kind);
+    response
+}
+
+/// Nobody gets to see this answer: writing it fails.
+fn reset(line: &Line) -> Response {
+    line.cut();
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+}
+
+impl From<Gone> for Refusal {
+    fn from(_: Gone) -> Self {
+        Self::new(Kind::ServiceUnavailable, "The service is shutting down.")
+    }
+}
+
+impl IntoResponse for Gone {
+    fn into_response(self) -> Response {
+        refused(&self.into())
+    }
+}
