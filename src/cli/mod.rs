@@ -1,3 +1,118 @@
-//! cli
+//! Floor 4: the command line. One file a subcommand.
+//!
+//! Knows flags, what is printed, and exit codes. Does not know how anything is done: it hands values to the daemon
+//! and the shells.
 
+mod check;
 pub mod local;
+mod logging;
+mod run;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Faults, Overrides, Surroundings};
+
+/// Done.
+const DONE: u8 = 0;
+/// Anything that no other code stands for.
+const FAILED: u8 = 1;
+/// Wrong command line.
+const USAGE: u8 = 64;
+/// Wrong configuration, or state written by a newer version.
+const CONFIGURATION: u8 = 78;
+
+/// Tails log files into Amazon Data Firehose: one line, one record, and no line lost.
+#[derive(Debug, Parser)]
+#[command(name = "standpipe", version = env!("STANDPIPE_VERSION"), max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::RunArgs),
+    Check(check::CheckArgs),
+    Local(local::LocalArgs),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; nobody may be reading either.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { DONE });
+        }
+    };
+    ExitCode::from(match arguments.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Local(args) => serve(args),
+    })
+}
+
+/// `standpipe local`, until a signal.
+fn serve(args: local::LocalArgs) -> u8 {
+    let runtime = match logging::start(&Default::default()).and_then(|()| runtime()) {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let stop = match signals::stop() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(local::run(args, stop)) {
+        Ok(()) => DONE,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One worker carries the SDK's work, the main thread the engine; more are slower.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+}
+
+/// Reads the configuration that file and flags make, or says everything that is wrong with it.
+fn configure(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, u8> {
+    configuration(file, overrides).map_err(|faults| {
+        eprintln!("{faults}");
+        if faults.only_command_line() {
+            USAGE
+        } else {
+            CONFIGURATION
+        }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
+fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
+    let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let surroundings = Surroundings {
+        env: &|name| std::env::var(name).ok(),
+        current_dir: &current_dir,
+        exists: &|path| path.symlink_metadata().is_ok(),
+    };
+    let default = PathBuf::from("/etc/standpipe/standpipe.toml");
+    let file = match file {
+        Some(file) => Some(file),
+        None if overrides.paths.is_empty() => Some(&default),
+        None => None,
+    };
+    let text = file.map(|path| crate::config::read(path)).transpose()?;
+    let file = file.map(PathBuf::as_path).zip(text.as_deref());
+    Config::build(file, overrides, &surroundings)
+}
+
+fn fail(error: &dyn std::error::Error) -> u8 {
+    eprintln!("standpipe: {error}");
+    FAILED
+}

@@ -3,4 +3,6 @@
 //! *Invariant:* a shell decides nothing: it does what it is asked and says what it saw.
 
 pub mod files;
+pub mod firehose;
+pub mod store;
 pub mod watch;

@@ -1,0 +1,250 @@
+//! `standpipe run`: the daemon, or one pass over the files with `--once`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Overrides};
+use crate::daemon::{Daemon, End, Ended};
+use crate::engine::{Memory, Status};
+use crate::local;
+use crate::shell::files::{ExcludeGlob, FilePattern, SourceFiles};
+use crate::shell::firehose::{Destination, Embedded};
+use crate::shell::store::Store;
+
+use super::{DONE, FAILED, configure, fail, logging, runtime, signals};
+
+/// Tails files into Amazon Data Firehose, in the foreground; logs to standard error
+#[derive(Args, Clone, Debug)]
+pub(super) struct RunArgs {
+    /// Configuration file [default: /etc/standpipe/standpipe.toml, unless PATHs are given]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Files or globs to tail instead of the configured ones; quote globs
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The delivery stream that PATHs go to [default: local, with --local]
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+    /// Ships to the embedded delivery stream instead of AWS: no account, no credentials, no network. Accepted
+    /// records appear below DIR/<stream>/; the state directory is DIR/state unless --state-dir is given
+    #[arg(long, value_name = "DIR")]
+    local: Option<PathBuf>,
+    /// Reads every matching file to its end (a last line without newline included), delivers everything and exits
+    #[arg(long)]
+    once: bool,
+    /// Where positions are kept [default: $STATE_DIRECTORY, else /var/lib/standpipe]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &RunArgs) -> u8 {
+    let overrides = Overrides {
+        paths: args.paths.clone(),
+        stream: args.stream.clone(),
+        local: args.local.clone(),
+        once: args.once,
+        state_dir: args.state_dir.clone(),
+    };
+    let config = match configure(args.config.as_ref(), &overrides) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let started = logging::start(&config.log).and_then(|()| runtime());
+    let runtime = match started {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    raise_descriptor_limit();
+    let code = runtime.block_on(drive(args, &config));
+    // A read that hangs in a dead file system must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    code
+}
+
+async fn drive(args: &RunArgs, config: &Config) -> u8 {
+    let (store, loaded) = match Store::open(&config.state_dir) {
+        Ok(opened) => opened,
+        Err(error) => {
+            eprintln!("standpipe: {error}");
+            return error.exit_code();
+        }
+    };
+    let stop = match signals::stop() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&error),
+    };
+    let server = match &args.local {
+        Some(dir) => match local::Server::start(local::Options::new(dir)).await {
+            Ok(server) => Some(server),
+            Err(error) => return fail(&error),
+        },
+        None => None,
+    };
+    let embedded = server.as_ref().map(|server| Embedded {
+        endpoint_url: format!("http://{}", server.address()),
+    });
+    let mut destinations = Vec::with_capacity(config.streams.len());
+    for stream in &config.streams {
+        destinations.push(Destination::connect(stream, embedded.as_ref()).await);
+    }
+    let memory = Memory {
+        checkpoints: loaded.checkpoints,
+        next_incarnation: loaded.next_incarnation,
+        first_start: loaded.first_start,
+    };
+    let daemon = match Daemon::try_new(config, source_files(config), destinations, store, memory) {
+        Ok(daemon) => daemon,
+        Err(error) => return fail(&error),
+    };
+    let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+    let streams: Vec<_> = config
+        .streams
+        .iter()
+        .map(|stream| &*stream.delivery_stream)
+        .collect();
+    info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
+
+    let bar = args.once.then(progress_bar).flatten();
+    let ended = daemon
+        .run(stop, config.shutdown_timeout, |status| {
+            if let Some(bar) = &bar {
+                show_progress(bar, status);
+            }
+        })
+        .await;
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let delivered = match server {
+        Some(server) => server.shutdown().await,
+        None => Ok(()),
+    };
+    if let Err(error) = delivered {
+        return fail(&error);
+    }
+    conclude(args, config, &ended)
+}
+
+/// The patterns as the files shell takes them.
+pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
+    let valid = "the configuration has compiled the same text";
+    config
+        .sources
+        .iter()
+        .map(|source| SourceFiles {
+            patterns: source
+                .patterns
+                .iter()
+                .map(|pattern| match pattern.file() {
+                    Some(file) => FilePattern::literal(file).expect(valid),
+                    None => FilePattern::try_new(pattern.text()).expect(valid),
+                })
+                .collect(),
+            exclude: source
+                .exclude
+                .texts()
+                .iter()
+                .map(|text| ExcludeGlob::try_new(text).expect(valid))
+                .collect(),
+            follow_symlinks: source.follow_symlinks,
+        })
+        .collect()
+}
+
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, limit = ?limit.current, "the limit on open files cannot be raised");
+    }
+}
+
+fn progress_bar() -> Option<ProgressBar> {
+    let style = "{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
+    io::stderr().is_terminal().then(|| {
+        ProgressBar::new(0)
+            .with_style(ProgressStyle::with_template(style).expect("the template names known fields"))
+    })
+}
+
+fn show_progress(bar: &ProgressBar, status: &Status) {
+    bar.set_length(status.files.iter().map(|file| file.size).sum());
+    bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
+}
+
+/// The last words and the exit code.
+fn conclude(args: &RunArgs, config: &Config, ended: &Ended) -> u8 {
+    let missing: Vec<&Path> = config
+        .sources
+        .iter()
+        .flat_map(|source| source.patterns.iter().filter_map(|pattern| pattern.file()))
+        .filter(|path| path.symlink_metadata().is_err())
+        .collect();
+    for path in &missing {
+        error!(path = %path.display(), "no such file");
+    }
+    let counts = &ended.status.counts;
+    let lines: u64 = counts.sources.iter().map(|source| source.lines_read).sum();
+    let bytes: u64 = counts.sources.iter().map(|source| source.bytes_read).sum();
+    let records: u64 = counts.streams.iter().map(|stream| stream.records_delivered).sum();
+    let requests: u64 = counts
+        .streams
+        .iter()
+        .flat_map(|stream| stream.requests.values())
+        .sum();
+    let retries: u64 = counts
+        .streams
+        .iter()
+        .flat_map(|stream| stream.retries.values())
+        .sum();
+    let dead_letters: u64 = counts
+        .streams
+        .iter()
+        .flat_map(|stream| stream.dead_letters.values())
+        .sum();
+    let seconds = ended.took.as_secs_f64();
+    if ended.how == End::TimedOut {
+        warn!(
+            lines,
+            records, "stopped before everything was delivered; the rest comes after the next start"
+        );
+        return DONE;
+    }
+    if !args.once {
+        info!(
+            lines,
+            records, requests, retries, dead_letters, seconds, "stopped"
+        );
+        return DONE;
+    }
+    let to: Vec<String> = config
+        .streams
+        .iter()
+        .map(|stream| match &args.local {
+            Some(dir) => dir.join(&stream.delivery_stream).display().to_string(),
+            None => stream.delivery_stream.clone(),
+        })
+        .collect();
+    let text = format!(
+        "{lines} lines, {bytes} bytes, {records} records delivered in {requests} requests ({retries} retries, \
+         {dead_letters} dead letters) in {seconds:.1} s to {}\n",
+        to.join(", ")
+    );
+    // Nobody may be reading.
+    let _ = io::stdout().write_all(text.as_bytes());
+    let unread = missing.len() + ended.problems.len() + ended.status.refused.len();
+    if unread > 0 {
+        eprintln!("standpipe: {unread} files could not be read, see above");
+        return FAILED;
+    }
+    DONE
+}

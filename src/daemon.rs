@@ -1,0 +1,398 @@
+//! Floor 4: the driver. Owns the engine, turns its effects into calls of the shells and their results into events.
+//!
+//! Knows both sides and decides nothing: what to do is the engine's, how it is done the shells'. Blocking work
+//! (files, the state database, inotify's watches) runs on blocking threads, requests as tasks; all are awaited.
+//!
+//! *Invariant:* every task is owned and its result becomes exactly one event; a panic in one ends the process.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where the engine's time comes from"
+)]
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::config::Config;
+use crate::engine::port::{Effect, Event, FileFault, Hint, Opened, RequestId, TailId, Watching};
+use crate::engine::report::{Report, Start};
+use crate::engine::{Engine, Memory, Status};
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::model::verdict::Outcome;
+use crate::rules::retry::InvalidBackoff;
+use crate::shell::files::{self, Problem, SourceFiles, Surveyed};
+use crate::shell::firehose::Destination;
+use crate::shell::store::{Store, StoreError};
+use crate::shell::watch::{self, Watch};
+
+/// How often a progress listener is told, at most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// Everything that the daemon drives.
+#[derive(Debug)]
+pub struct Daemon {
+    engine: Engine,
+    began: Clock,
+    sources: Arc<Vec<SourceFiles>>,
+    destinations: Vec<Destination>,
+    names: Names,
+    /// Open files; a read borrows its file.
+    open: HashMap<TailId, Arc<File>>,
+    /// `None` while a commit is under way.
+    store: Option<Box<Store>>,
+    /// `None` while it is being brought up to date.
+    watch: Option<Watch>,
+    /// Directories that wait for the watch to come back.
+    to_watch: Option<Vec<PathBuf>>,
+    hints: watch::Hints,
+    tasks: JoinSet<Done>,
+    /// What surveys could not use: told on change.
+    problems: Vec<Problem>,
+}
+
+/// How sources and streams are called.
+#[derive(Clone, Debug)]
+struct Names {
+    sources: Vec<Arc<str>>,
+    streams: Vec<Arc<str>>,
+}
+
+/// What a task brings back.
+enum Done {
+    Surveyed(Surveyed),
+    Watched(Watch, Watching),
+    Opened(TailId, Result<(File, Opened), FileFault>),
+    Bytes(TailId, Result<bytes::Bytes, FileFault>),
+    Put(RequestId, Outcome),
+    Saved(Box<Store>, Result<(), StoreError>),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub how: End,
+    pub status: Status,
+    /// Files that a source names or matches and that could not be read.
+    pub problems: Vec<Problem>,
+    pub took: Duration,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything that was there is delivered and that is durable.
+    Done,
+    /// The time for shutting down was over; what was not delivered comes after the next start.
+    TimedOut,
+}
+
+impl Daemon {
+    /// # Errors
+    /// When a stream's retry delays make no backoff.
+    pub fn try_new(
+        config: &Config,
+        sources: Vec<SourceFiles>,
+        destinations: Vec<Destination>,
+        store: Store,
+        memory: Memory,
+    ) -> Result<Self, InvalidBackoff> {
+        let (watch, hints) = watch::start();
+        let seed = fastrand::u64(..);
+        debug!(seed, "backoff draws from this seed");
+        Ok(Self {
+            engine: Engine::try_new(config.settings.clone(), memory, seed, Instant::ZERO)?,
+            began: Clock::now(),
+            sources: Arc::new(sources),
+            destinations,
+            names: Names {
+                sources: config
+                    .sources
+                    .iter()
+                    .map(|source| Arc::clone(&source.name))
+                    .collect(),
+                streams: config
+                    .streams
+                    .iter()
+                    .map(|stream| Arc::clone(&stream.name))
+                    .collect(),
+            },
+            open: HashMap::new(),
+            store: Some(Box::new(store)),
+            watch: Some(watch),
+            to_watch: None,
+            hints,
+            tasks: JoinSet::new(),
+            problems: Vec::new(),
+        })
+    }
+
+    /// Runs until the engine is done: by itself, or because `stop` resolved. After that it has `patience` left.
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = ()>,
+        patience: Duration,
+        mut progress: impl FnMut(&Status),
+    ) -> Ended {
+        let mut stop = std::pin::pin!(stop);
+        let mut give_up_at = None;
+        let mut told = None;
+        self.tell(Event::Tick);
+        let how = loop {
+            self.launch();
+            let now = self.now();
+            if self.engine.is_done() {
+                break End::Done;
+            }
+            if give_up_at.is_some_and(|at| at <= now) {
+                break End::TimedOut;
+            }
+            if told.is_none_or(|at| at + PROGRESS_EVERY <= now) {
+                told = Some(now);
+                progress(&self.engine.status(now));
+            }
+            let deadline = self.engine.next_deadline(now).into_iter().chain(give_up_at).min();
+            let stopping = give_up_at.is_some();
+            // Stopping comes first, that a busy daemon hears it; then results, which free what hints would fill.
+            tokio::select! {
+                biased;
+                () = &mut stop, if !stopping => {
+                    info!(patience = ?patience, "stopping: reading what is there and delivering it");
+                    give_up_at = Some(self.now() + patience);
+                    self.tell(Event::Drain);
+                }
+                Some(done) = self.tasks.join_next() => {
+                    match done {
+                        Ok(done) => self.take(done),
+                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                        Err(error) => unreachable!("no task is cancelled while the daemon runs: {error}"),
+                    }
+                }
+                hints = self.hints.next() => {
+                    for hint in hints {
+                        if hint == Hint::Everything {
+                            warn!("inotify's queue overflowed: looking at every file");
+                        }
+                        self.tell(Event::Hint(hint));
+                    }
+                }
+                () = until(self.began, deadline) => self.tell(Event::Tick),
+            }
+        };
+        let now = self.now();
+        let status = self.engine.status(now);
+        progress(&status);
+        self.tasks.shutdown().await;
+        Ended {
+            how,
+            status,
+            problems: self.problems,
+            took: now.since(Instant::ZERO),
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant::at(self.began.elapsed())
+    }
+
+    fn tell(&mut self, event: Event) {
+        let now = self.now();
+        self.engine.handle(event, now);
+    }
+
+    /// Starts what the engine wants done.
+    fn launch(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Survey(request) => {
+                    let sources = Arc::clone(&self.sources);
+                    self.tasks
+                        .spawn_blocking(move || Done::Surveyed(files::survey(&sources, &request)));
+                }
+                Effect::Open(open) => {
+                    let follow = self.sources[open.source.0].follow_symlinks;
+                    self.tasks
+                        .spawn_blocking(move || Done::Opened(open.tail, files::open(&open.path, follow)));
+                }
+                Effect::Read(read) => {
+                    let file = Arc::clone(&self.open[&read.tail]);
+                    self.tasks.spawn_blocking(move || {
+                        Done::Bytes(read.tail, files::read(&file, read.at, read.len))
+                    });
+                }
+                Effect::Close(tail) => {
+                    self.open.remove(&tail);
+                }
+                Effect::Put(put) => {
+                    let destination = self.destinations[put.stream.0].clone();
+                    self.tasks.spawn(async move {
+                        Done::Put(put.request, destination.put(put.operation, put.records).await)
+                    });
+                }
+                Effect::Save(save) => {
+                    let mut store = self.store.take().expect("one save is under way at a time");
+                    self.tasks.spawn_blocking(move || {
+                        let result = store.commit(&save);
+                        Done::Saved(store, result)
+                    });
+                }
+                Effect::Report(report) => self.log(&report),
+            }
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Surveyed(surveyed) => {
+                self.compare_problems(surveyed.problems);
+                self.to_watch = Some(surveyed.directories);
+                self.update_watch();
+                self.tell(Event::Observed(surveyed.observation));
+            }
+            Done::Watched(watch, watching) => {
+                self.watch = Some(watch);
+                self.tell(Event::Watching(watching));
+                self.update_watch();
+            }
+            Done::Opened(tail, result) => {
+                let result = result.map(|(file, opened)| {
+                    self.open.insert(tail, Arc::new(file));
+                    opened
+                });
+                self.tell(Event::Opened { tail, result });
+            }
+            Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result }),
+            Done::Put(request, outcome) => self.tell(Event::PutDone { request, outcome }),
+            Done::Saved(store, result) => {
+                self.store = Some(store);
+                self.tell(Event::Saved(result.map_err(|error| error.to_string())));
+            }
+        }
+    }
+
+    fn update_watch(&mut self) {
+        if let (Some(mut watch), Some(directories)) = (self.watch.take(), self.to_watch.take()) {
+            self.tasks.spawn_blocking(move || {
+                let watching = watch.update(&directories);
+                Done::Watched(watch, watching)
+            });
+        }
+    }
+
+    /// Tells of each problem once, when it appears.
+    fn compare_problems(&mut self, problems: Vec<Problem>) {
+        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
+            let source = problem.source.map_or("", |source| self.source(source));
+            warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
+        }
+        self.problems = problems;
+    }
+
+    fn source(&self, source: SourceId) -> &str {
+        &self.names.sources[source.0]
+    }
+
+    fn stream(&self, stream: StreamId) -> &str {
+        &self.names.streams[stream.0]
+    }
+
+    /// One line for one report.
+    fn log(&self, report: &Report) {
+        match report {
+            Report::Following {
+                source,
+                path,
+                at,
+                why,
+            } => {
+                let why = match why {
+                    Start::New => "new",
+                    Start::Checkpoint => "checkpoint",
+                    Start::End => "end of a file that was there at the first start",
+                };
+                info!(source = self.source(*source), path = %path.display(), offset = at.bytes(), why, "following");
+            }
+            Report::Refused { source, path, why } => {
+                warn!(source = self.source(*source), path = %path.display(), why, "cannot be read; trying again");
+            }
+            Report::Readable { source, path } => {
+                info!(source = self.source(*source), path = %path.display(), "can be read again");
+            }
+            Report::Rotated {
+                source,
+                from,
+                to: Some(to),
+            } => {
+                info!(source = self.source(*source), from = %from.display(), to = %to.display(), "renamed");
+            }
+            Report::Rotated {
+                source,
+                from,
+                to: None,
+            } => {
+                info!(source = self.source(*source), path = %from.display(), "no longer matched: reading it to its end");
+            }
+            Report::Truncated { source, path, read } => {
+                let read = read.bytes();
+                info!(source = self.source(*source), path = %path.display(), read, "truncated: reading it from its beginning");
+            }
+            Report::Abandoned {
+                source,
+                path,
+                from,
+                bytes,
+                why,
+            } => {
+                error!(
+                    source = self.source(*source), path = %path.display(), offset = from.bytes(), bytes,
+                    reason = why.label(), "lost: gone before they could be read"
+                );
+            }
+            Report::Closed { source, path } => {
+                info!(source = self.source(*source), path = %path.display(), "read to its end and delivered");
+            }
+            Report::Held { stream, why } => {
+                error!(
+                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
+                    message = %why.message, "not delivering; trying again until it works"
+                );
+            }
+            Report::Resumed { stream, after } => {
+                info!(
+                    stream = self.stream(*stream),
+                    seconds = after.as_secs_f64(),
+                    "delivering again"
+                );
+            }
+            Report::DeadLettered {
+                stream,
+                path,
+                offset,
+                code,
+                message,
+            } => {
+                error!(
+                    stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
+                    code = %code, message = %message, "refused by the service: put aside as a dead letter"
+                );
+            }
+            Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
+            Report::SavedAgain => info!("progress is saved again"),
+        }
+    }
+}
+
+/// Waits until `deadline`, or for ever.
+async fn until(began: Clock, deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until((began + at.since(Instant::ZERO)).into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,398 @@
+//! The delivery stream at the service: the only file that names its SDK.
+//!
+//! Knows requests, answers and what each kind of answer means. Does not retry (the SDK's own retries are off:
+//! retry and quota have one home each), and knows neither files nor queues. The daemon calls it for each `Put`.
+//!
+//! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
+//! not fit its request is never an acknowledgement.
+
+#![expect(clippy::disallowed_methods, reason = "measures how long an answer took")]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_firehose::Client;
+use aws_sdk_firehose::config::Credentials;
+use aws_sdk_firehose::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
+use aws_sdk_firehose::primitives::Blob;
+use aws_sdk_firehose::types::Record;
+use bytes::Bytes;
+
+use crate::config::Stream;
+use crate::engine::port::Operation;
+use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
+
+/// How long a connection may take to be made: a black hole must not hold a request for its whole time-out.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Error codes that pass once somebody mends configuration, permission, key, credentials or clock.
+const SETUP_CODES: &[&str] = &[
+    "ResourceNotFoundException",
+    "InvalidKMSResourceException",
+    "InvalidSourceException",
+    "AccessDenied",
+    "AccessDeniedException",
+    "NotAuthorized",
+    "OptInRequired",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "UnknownOperationException",
+];
+
+/// Error codes of a delivery stream whose throughput is exceeded.
+const THROTTLE_CODES: &[&str] = &[
+    "ServiceUnavailableException",
+    "ServiceUnavailable",
+    "LimitExceededException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "SlowDown",
+];
+
+/// One delivery stream, with the client that reaches it.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    client: Client,
+    delivery_stream: Arc<str>,
+    /// What is missing for any request to make sense.
+    missing: Option<Retry>,
+}
+
+/// How to reach the embedded delivery stream of this process.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    pub endpoint_url: String,
+}
+
+impl Destination {
+    /// Resolves region, credentials and endpoint from the stream's settings and the SDK's standard chain.
+    /// Credentials are asked for again with each request, so that mended ones are found.
+    pub async fn connect(stream: &Stream, embedded: Option<&Embedded>) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(stream.request_timeout))
+            .operation_attempt_timeout(stream.request_timeout)
+            .operation_timeout(stream.request_timeout)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        if let Some(embedded) = embedded {
+            loader = loader
+                .region(Region::from_static("us-east-1"))
+                .endpoint_url(&embedded.endpoint_url)
+                .credentials_provider(Credentials::new("embedded", "embedded", None, None, "embedded"));
+        } else {
+            if let Some(region) = &stream.region {
+                loader = loader.region(Region::new(region.clone()));
+            }
+            if let Some(profile) = &stream.profile {
+                loader = loader.profile_name(profile);
+            }
+            if let Some(url) = &stream.endpoint_url {
+                loader = loader.endpoint_url(url);
+            }
+        }
+        let mut sdk = loader.load().await;
+        if let (Some(role), None) = (&stream.role_arn, embedded) {
+            let role = aws_config::sts::AssumeRoleProvider::builder(role.clone())
+                .session_name("standpipe")
+                .configure(&sdk)
+                .build()
+                .await;
+            let role = aws_sdk_firehose::config::SharedCredentialsProvider::new(role);
+            sdk = sdk.into_builder().credentials_provider(role).build();
+        }
+        let missing = sdk.region().is_none().then(|| Retry {
+            reason: RetryReason::Setup,
+            code: "MissingRegion".into(),
+            message: "no region: set region in [aws], or AWS_REGION, or a profile with one".into(),
+        });
+        Self {
+            client: Client::new(&sdk),
+            delivery_stream: stream.delivery_stream.as_str().into(),
+            missing,
+        }
+    }
+
+    /// Sends one request and says what became of each record.
+    pub async fn put(&self, operation: Operation, records: Vec<Bytes>) -> Outcome {
+        let began = Instant::now();
+        let count = records.len();
+        let verdicts = match (&self.missing, operation) {
+            (Some(missing), _) => vec![Verdict::Retry(missing.clone()); count],
+            (None, Operation::PutRecord) => self.put_record(records).await,
+            (None, Operation::PutRecordBatch) => self.put_record_batch(records).await,
+        };
+        Outcome {
+            verdicts,
+            took: began.elapsed(),
+        }
+    }
+
+    async fn put_record(&self, records: Vec<Bytes>) -> Vec<Verdict> {
+        let count = records.len();
+        let call = self
+            .client
+            .put_record()
+            .delivery_stream_name(&*self.delivery_stream);
+        let data = records
+            .into_iter()
+            .next()
+            .expect("a request has at least one record");
+        let verdict = match call.record(record(&data)).send().await {
+            Ok(output) => accepted(Some(output.record_id()), output.encrypted()),
+            Err(error) => judge(&error),
+        };
+        vec![verdict; count]
+    }
+
+    async fn put_record_batch(&self, records: Vec<Bytes>) -> Vec<Verdict> {
+        let count = records.len();
+        let call = self
+            .client
+            .put_record_batch()
+            .delivery_stream_name(&*self.delivery_stream)
+            .set_records(Some(records.iter().map(record).collect()));
+        drop(records);
+        match call.send().await {
+            Ok(output) => judge_entries(&output, count),
+            Err(error) => vec![judge(&error); count],
+        }
+    }
+}
+
+fn record(data: &Bytes) -> Record {
+    Record::builder()
+        .data(Blob::new(data.to_vec()))
+        .build()
+        .expect("a record with data is complete")
+}
+
+fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
+    match id {
+        Some(id) if !id.is_empty() => {
+            let encrypted = if encrypted == Some(true) {
+                Encrypted::Yes
+            } else {
+                Encrypted::No
+            };
+            Verdict::Delivered { encrypted }
+        }
+        _ => ambiguous("the answer has no RecordId"),
+    }
+}
+
+/// A batch's answer, entry by entry; one that does not fit the request says nothing about any record.
+fn judge_entries(output: &PutRecordBatchOutput, count: usize) -> Vec<Verdict> {
+    let entries = output.request_responses();
+    let failed = entries
+        .iter()
+        .filter(|entry| entry.error_code().is_some())
+        .count();
+    let claimed = usize::try_from(output.failed_put_count()).ok();
+    if entries.len() != count || claimed != Some(failed) {
+        let message = format!(
+            "{} entries and FailedPutCount {} for {count} records, {failed} of them with an ErrorCode",
+            entries.len(),
+            output.failed_put_count()
+        );
+        return vec![ambiguous(&message); count];
+    }
+    entries
+        .iter()
+        .map(|entry| match entry.error_code() {
+            Some(code) => judge_code(code, entry.error_message().unwrap_or_default(), 400),
+            None => accepted(entry.record_id(), output.encrypted()),
+        })
+        .collect()
+}
+
+fn judge<E>(error: &SdkError<E>) -> Verdict
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(answer) => {
+            let status = answer.raw().status().as_u16();
+            match answer.err().meta().code() {
+                Some(code) => judge_code(code, answer.err().meta().message().unwrap_or_default(), status),
+                None => judge_status(status),
+            }
+        }
+        SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
+            status @ (401 | 403 | 407 | 500..) => judge_status(status),
+            status => ambiguous(&format!("status {status}: {}", DisplayErrorContext(error))),
+        },
+        SdkError::TimeoutError(_) => retry(RetryReason::Network, "Timeout", "no answer in time"),
+        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
+            let message = DisplayErrorContext(error).to_string();
+            match message.to_ascii_lowercase().contains("credential") {
+                true => retry(
+                    RetryReason::Setup,
+                    "MissingCredentials",
+                    "no usable AWS credentials: set them in the environment, a profile, or the role of this host or pod",
+                ),
+                false => retry(RetryReason::Network, "Connection", &message),
+            }
+        }
+        _ => ambiguous(&DisplayErrorContext(error).to_string()),
+    }
+}
+
+/// By the service's error code; an unknown one by its HTTP status.
+fn judge_code(code: &str, message: &str, status: u16) -> Verdict {
+    if THROTTLE_CODES.contains(&code) {
+        retry(RetryReason::Throttled, code, message)
+    } else if SETUP_CODES.contains(&code) || matches!(status, 401 | 403 | 407) {
+        retry(RetryReason::Setup, code, message)
+    } else if matches!(
+        code,
+        "InternalFailure" | "InternalServerError" | "InternalServiceError"
+    ) || status >= 500
+    {
+        retry(RetryReason::Server, code, message)
+    } else if (400..500).contains(&status) && !matches!(status, 408 | 429) {
+        Verdict::Refused {
+            code: code.into(),
+            message: message.into(),
+        }
+    } else {
+        ambiguous(&format!("{code} with status {status}: {message}"))
+    }
+}
+
+/// An answer that names no error code comes from something before the service: a proxy, a captive portal.
+fn judge_status(status: u16) -> Verdict {
+    let message = format!("an answer with status {status} and no error code");
+    match status {
+        401 | 403 | 407 => retry(RetryReason::Setup, &status.to_string(), &message),
+        429 => retry(RetryReason::Throttled, "429", &message),
+        500.. => retry(RetryReason::Server, &status.to_string(), &message),
+        _ => ambiguous(&message),
+    }
+}
+
+fn ambiguous(message: &str) -> Verdict {
+    retry(RetryReason::Ambiguous, "Ambiguous", message)
+}
+
+fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
+    Verdict::Retry(Retry {
+        reason,
+        code: code.into(),
+        message: message.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
+
+    use super::*;
+
+    fn reason(verdict: &Verdict) -> &'static str {
+        match verdict {
+            Verdict::Delivered { .. } => "delivered",
+            Verdict::Refused { .. } => "refused",
+            Verdict::Retry(why) => why.reason.label(),
+        }
+    }
+
+    #[test]
+    fn each_error_code_has_its_verdict() {
+        let rows = [
+            ("ServiceUnavailableException", 503, "throttled"),
+            ("InternalFailure", 500, "server"),
+            ("SomethingNew", 502, "server"),
+            ("ResourceNotFoundException", 400, "setup"),
+            ("InvalidKMSResourceException", 400, "setup"),
+            ("AccessDeniedException", 400, "setup"),
+            ("ExpiredTokenException", 400, "setup"),
+            ("SomethingNew", 403, "setup"),
+            ("InvalidArgumentException", 400, "refused"),
+            ("SomethingNew", 400, "refused"),
+            ("SomethingNew", 200, "ambiguous"),
+        ];
+        for (code, status, expected) in rows {
+            assert_eq!(
+                reason(&judge_code(code, "", status)),
+                expected,
+                "{code} with {status}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_error_code_is_never_an_acknowledgement() {
+        for (status, expected) in [
+            (200, "ambiguous"),
+            (301, "ambiguous"),
+            (403, "setup"),
+            (503, "server"),
+        ] {
+            assert_eq!(reason(&judge_status(status)), expected, "{status}");
+        }
+    }
+
+    fn entry(id: Option<&str>, code: Option<&str>) -> PutRecordBatchResponseEntry {
+        PutRecordBatchResponseEntry::builder()
+            .set_record_id(id.map(str::to_owned))
+            .set_error_code(code.map(str::to_owned))
+            .build()
+    }
+
+    fn batch(failed: i32, entries: Vec<PutRecordBatchResponseEntry>) -> PutRecordBatchOutput {
+        PutRecordBatchOutput::builder()
+            .failed_put_count(failed)
+            .set_request_responses(Some(entries))
+            .build()
+            .expect("an output with both fields is complete")
+    }
+
+    #[test]
+    fn a_batch_is_judged_entry_by_entry() {
+        let output = batch(
+            1,
+            vec![
+                entry(Some("id"), None),
+                entry(None, Some("ServiceUnavailableException")),
+            ],
+        );
+        let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
+        assert_eq!(verdicts, ["delivered", "throttled"]);
+    }
+
+    #[test]
+    fn a_batch_whose_answer_does_not_fit_is_ambiguous_as_a_whole() {
+        let fits = || vec![entry(Some("id"), None), entry(Some("id"), None)];
+        for output in [
+            batch(0, fits()[..1].to_vec()),
+            batch(1, fits()),
+            batch(-1, fits()),
+        ] {
+            let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
+            assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
+        }
+        let nameless = batch(0, vec![entry(Some(""), None), entry(None, None)]);
+        let verdicts: Vec<_> = judge_entries(&nameless, 2).iter().map(reason).collect();
+        assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
+    }
+}
