@@ -31,7 +31,7 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
             }
             Err(error) => {
                 tracing::error!(%error, "signals cannot be read: only a second one will end the process");
-                std::future::pending().await;
+                std::future::pending::<()>().await;
             }
         }
     })
