@@ -237,7 +237,11 @@ impl Engine {
             Due::Now => true,
             Due::NotBefore(_) | Due::Nothing => cannot_wait && self.pace.is_free(now),
         };
-        if !due || !self.saves_wait() || self.saving.is_some() {
+        if !due || self.saving.is_some() {
+            return;
+        }
+        if !self.saves_wait() {
+            self.pace.cleared();
             return;
         }
         let changed = std::mem::take(&mut self.changed);

@@ -77,11 +77,16 @@ impl Pace {
         }
     }
 
+    /// What waited has come to nothing.
+    pub fn cleared(&mut self) {
+        self.waiting_since = None;
+        self.settled_bytes = 0;
+    }
+
     /// A save of everything that waited has begun.
     pub fn begun(&mut self) {
         self.state = State::Saving;
-        self.waiting_since = None;
-        self.settled_bytes = 0;
+        self.cleared();
     }
 
     pub fn saved(&mut self) {

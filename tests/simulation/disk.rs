@@ -1,0 +1,178 @@
+//! A disk that does what real ones do to a tailer: recycled inodes, truncation, renames, files without a name.
+//!
+//! Every line that is ever written is numbered, so that the oracle can say what became of each.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use standpipe::engine::port::{FileFault, Observation, Observed, Opened, Survey};
+use standpipe::model::identity::{HEAD_BYTES, Identity};
+use standpipe::model::settings::SourceId;
+
+/// Index of a file in [`Disk::files`]: what the kernel would call an inode in use.
+pub type FileIndex = usize;
+
+/// One file, as long as it has a name or somebody holds it open.
+#[derive(Debug)]
+pub struct File {
+    pub identity: Identity,
+    pub content: Vec<u8>,
+    /// Where each complete line of the content ends, and its number.
+    pub lines: Vec<(u64, LineNumber)>,
+    /// The first half of a line, written without its newline.
+    half: Option<(LineNumber, Vec<u8>)>,
+}
+
+/// The number of a line: counted upwards over all files.
+pub type LineNumber = usize;
+
+#[derive(Debug, Default)]
+pub struct Disk {
+    pub files: Vec<File>,
+    pub names: BTreeMap<PathBuf, FileIndex>,
+    free_inodes: Vec<u64>,
+    next_inode: u64,
+    next_birth: i64,
+    has_births: bool,
+}
+
+impl Disk {
+    pub fn new(has_births: bool) -> Self {
+        Self {
+            next_inode: 11,
+            has_births,
+            ..Self::default()
+        }
+    }
+
+    pub fn create(&mut self, name: &Path) -> FileIndex {
+        assert!(!self.names.contains_key(name), "{} exists", name.display());
+        self.next_birth += 1_000;
+        let inode = self.free_inodes.pop().unwrap_or_else(|| {
+            self.next_inode += 1;
+            self.next_inode
+        });
+        let birth_nanos = self.has_births.then_some(self.next_birth);
+        let identity = Identity {
+            device: 1,
+            inode,
+            birth_nanos,
+        };
+        self.files.push(File {
+            identity,
+            content: Vec::new(),
+            lines: Vec::new(),
+            half: None,
+        });
+        self.names.insert(name.to_owned(), self.files.len() - 1);
+        self.files.len() - 1
+    }
+
+    /// Appends a whole line, or (`whole` false) its first half, which the next append to the file completes.
+    pub fn append(&mut self, file: FileIndex, number: LineNumber, text: &[u8], whole: bool) {
+        let file = &mut self.files[file];
+        file.complete();
+        if whole {
+            file.content.extend_from_slice(text);
+            file.lines.push((file.content.len() as u64, number));
+        } else {
+            let (first, second) = text.split_at(text.len() / 2);
+            file.content.extend_from_slice(first);
+            file.half = Some((number, second.to_vec()));
+        }
+    }
+
+    /// Completes the line that was begun in this file.
+    pub fn complete(&mut self, file: FileIndex) {
+        self.files[file].complete();
+    }
+
+    /// Completes every line that was begun.
+    pub fn complete_all(&mut self) {
+        for file in &mut self.files {
+            file.complete();
+        }
+    }
+
+    /// Cuts the file to nothing; returns the lines that were in it.
+    pub fn truncate(&mut self, file: FileIndex) -> Vec<LineNumber> {
+        let file = &mut self.files[file];
+        file.content.clear();
+        let half = file.half.take().map(|(number, _)| number);
+        file.lines
+            .drain(..)
+            .map(|(_, number)| number)
+            .chain(half)
+            .collect()
+    }
+
+    pub fn rename(&mut self, from: &Path, to: &Path) {
+        let file = self
+            .names
+            .remove(from)
+            .expect("a file is renamed while it has a name");
+        self.names.insert(to.to_owned(), file);
+    }
+
+    pub fn unlink(&mut self, name: &Path) -> FileIndex {
+        self.names
+            .remove(name)
+            .expect("a file is unlinked while it has a name")
+    }
+
+    /// The inode is free once nobody holds the file open.
+    pub fn release(&mut self, file: FileIndex) {
+        self.free_inodes.push(self.files[file].identity.inode);
+    }
+
+    pub fn survey(&self, request: &Survey) -> Observation {
+        let files = self
+            .names
+            .iter()
+            .filter_map(|(path, file)| {
+                let matched = path.extension().is_some_and(|extension| extension == "log");
+                let beside = request
+                    .also
+                    .iter()
+                    .any(|directory| path.parent() == Some(directory));
+                let sources = if matched { vec![SourceId(0)] } else { Vec::new() };
+                (matched || beside).then(|| Observed {
+                    path: Arc::from(path.as_path()),
+                    target: None,
+                    identity: self.files[*file].identity,
+                    size: self.files[*file].content.len() as u64,
+                    sources,
+                })
+            })
+            .collect();
+        Observation { files }
+    }
+
+    pub fn open(&self, path: &Path) -> Result<(FileIndex, Opened), FileFault> {
+        let index = *self.names.get(path).ok_or(FileFault::Gone)?;
+        let file = &self.files[index];
+        let head = &file.content[..file.content.len().min(HEAD_BYTES)];
+        let opened = Opened {
+            identity: file.identity,
+            size: file.content.len() as u64,
+            head: head.to_vec().into(),
+        };
+        Ok((index, opened))
+    }
+
+    pub fn read(&self, file: FileIndex, at: u64, len: usize) -> Vec<u8> {
+        let content = &self.files[file].content;
+        let from = usize::try_from(at).expect("small").min(content.len());
+        content[from..(from + len).min(content.len())].to_vec()
+    }
+}
+
+impl File {
+    fn complete(&mut self) {
+        if let Some((number, rest)) = self.half.take() {
+            self.content.extend_from_slice(&rest);
+            self.lines.push((self.content.len() as u64, number));
+        }
+    }
+}

@@ -1,0 +1,781 @@
+//! The engine's second driver: a fake disk, a fake service, lost hints, and crashes between any two steps.
+//!
+//! Everything is drawn from one seed. Each effect is carried out after a delay and answered after another, so that
+//! what the engine learns may be old; what is under way at a crash happens or does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use standpipe::engine::port::{Effect, Event, Hint, Open, Put, Read, Survey, TailId, Watching};
+use standpipe::engine::report::Report;
+use standpipe::engine::{Engine, Memory};
+use standpipe::model::checkpoint::{Checkpoint, Save};
+use standpipe::model::identity::{Identity, Incarnation};
+use standpipe::model::settings::{
+    Adaptive, Api, CheckpointSettings, MemorySettings, Newline, OnDrain, Order, QuotaSettings, RetrySettings,
+    Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+};
+use standpipe::model::time::Instant;
+
+use super::disk::{Disk, FileIndex};
+use super::oracle::Oracle;
+use super::service::{Faults, POISON, Service};
+
+/// The worst cases that the seeds must have reached, or the run does not count.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    pub crashes: u64,
+    pub crashes_with_records_in_flight: u64,
+    pub crashes_during_a_save: u64,
+    pub rotations: u64,
+    pub truncations: u64,
+    pub truncations_seen_by_window: u64,
+    pub recycled_inodes: u64,
+    pub removed_with_unread_lines: u64,
+    pub renamed_while_down: u64,
+    pub lost_hints: u64,
+    pub overflows: u64,
+    pub throttled: u64,
+    pub partial_failures: u64,
+    pub accepted_then_lost: u64,
+    pub refused: u64,
+    pub held: u64,
+    pub failed_saves: u64,
+    pub unread_bytes_lost: u64,
+}
+
+impl Reached {
+    pub fn add(&mut self, other: &Self) {
+        self.crashes += other.crashes;
+        self.crashes_with_records_in_flight += other.crashes_with_records_in_flight;
+        self.crashes_during_a_save += other.crashes_during_a_save;
+        self.rotations += other.rotations;
+        self.truncations += other.truncations;
+        self.truncations_seen_by_window += other.truncations_seen_by_window;
+        self.recycled_inodes += other.recycled_inodes;
+        self.removed_with_unread_lines += other.removed_with_unread_lines;
+        self.renamed_while_down += other.renamed_while_down;
+        self.lost_hints += other.lost_hints;
+        self.overflows += other.overflows;
+        self.throttled += other.throttled;
+        self.partial_failures += other.partial_failures;
+        self.accepted_then_lost += other.accepted_then_lost;
+        self.refused += other.refused;
+        self.held += other.held;
+        self.failed_saves += other.failed_saves;
+        self.unread_bytes_lost += other.unread_bytes_lost;
+    }
+
+    /// Every worst case was reached.
+    pub fn check(&self) {
+        let counts = [
+            ("crashes", self.crashes),
+            (
+                "crashes_with_records_in_flight",
+                self.crashes_with_records_in_flight,
+            ),
+            ("crashes_during_a_save", self.crashes_during_a_save),
+            ("rotations", self.rotations),
+            ("truncations", self.truncations),
+            ("truncations_seen_by_window", self.truncations_seen_by_window),
+            ("recycled_inodes", self.recycled_inodes),
+            ("removed_with_unread_lines", self.removed_with_unread_lines),
+            ("renamed_while_down", self.renamed_while_down),
+            ("lost_hints", self.lost_hints),
+            ("overflows", self.overflows),
+            ("throttled", self.throttled),
+            ("partial_failures", self.partial_failures),
+            ("accepted_then_lost", self.accepted_then_lost),
+            ("refused", self.refused),
+            ("held", self.held),
+            ("failed_saves", self.failed_saves),
+            ("unread_bytes_lost", self.unread_bytes_lost),
+        ];
+        for (what, count) in counts {
+            assert!(count > 0, "the seeds never reached: {what}");
+        }
+    }
+}
+
+/// What is still to happen, by when.
+#[derive(Debug)]
+enum Todo {
+    /// Something writes, rotates or kills.
+    Act,
+    /// What the daemon asked for, carried out for the process of that number.
+    Do(u64, Effect),
+    /// What it learns.
+    Tell(u64, Event),
+}
+
+/// Which trouble this seed brings.
+#[derive(Clone, Copy, Debug)]
+struct Climate {
+    names: usize,
+    rotate: f64,
+    truncate: f64,
+    remove: f64,
+    crash: f64,
+    lose_hint: f64,
+    overflow: f64,
+    poison: f64,
+    fail_save: f64,
+    longest_delay: Duration,
+}
+
+pub struct World {
+    rng: fastrand::Rng,
+    now: Instant,
+    queue: BTreeMap<(Instant, u64), Todo>,
+    queued: u64,
+    settings: Settings,
+    climate: Climate,
+    disk: Disk,
+    service: Service,
+    oracle: Oracle,
+    pub reached: Reached,
+    /// What is durable.
+    saved: BTreeMap<Incarnation, Checkpoint>,
+    next_incarnation: u64,
+    first_start: bool,
+    /// `None` while the daemon is down.
+    engine: Option<Engine>,
+    process: u64,
+    open: BTreeMap<TailId, FileIndex>,
+    /// How far the daemon has read each file's present content.
+    read_to: BTreeMap<FileIndex, u64>,
+    puts_under_way: BTreeSet<u64>,
+    saves_under_way: u64,
+    used_inodes: BTreeSet<u64>,
+    spins: u64,
+    traced: bool,
+    /// Every event and effect, when that was asked for.
+    pub trace: String,
+}
+
+impl World {
+    pub fn new(seed: u64, traced: bool) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let maybe = |rng: &mut fastrand::Rng, most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
+        let faults = Faults {
+            throttle: maybe(&mut rng, 0.5),
+            server: maybe(&mut rng, 0.5),
+            setup: maybe(&mut rng, 0.02),
+            partial: maybe(&mut rng, 0.3),
+            accept_then_lose: maybe(&mut rng, 0.2),
+            nonsense: maybe(&mut rng, 0.2),
+        };
+        let climate = Climate {
+            names: rng.usize(1..6),
+            rotate: maybe(&mut rng, 0.05),
+            truncate: maybe(&mut rng, 0.03),
+            remove: maybe(&mut rng, 0.02),
+            crash: maybe(&mut rng, 0.02),
+            lose_hint: maybe(&mut rng, 1.0),
+            overflow: maybe(&mut rng, 0.05),
+            poison: maybe(&mut rng, 0.02),
+            fail_save: maybe(&mut rng, 0.5),
+            longest_delay: Duration::from_millis(rng.u64(1..400)),
+        };
+        let settings = settings(&mut rng);
+        let quota = settings.streams[0].quota;
+        let has_births = rng.u8(0..4) > 0;
+        let mut world = Self {
+            now: Instant::ZERO,
+            queue: BTreeMap::new(),
+            queued: 0,
+            climate,
+            disk: Disk::new(has_births),
+            service: Service::new(faults, quota),
+            oracle: Oracle::default(),
+            reached: Reached::default(),
+            saved: BTreeMap::new(),
+            next_incarnation: 0,
+            first_start: true,
+            engine: None,
+            process: 0,
+            open: BTreeMap::new(),
+            read_to: BTreeMap::new(),
+            puts_under_way: BTreeSet::new(),
+            saves_under_way: 0,
+            used_inodes: BTreeSet::new(),
+            spins: 0,
+            traced,
+            trace: String::new(),
+            settings,
+            rng,
+        };
+        world.create("/log/0.log");
+        world.start();
+        world
+    }
+
+    /// Lets the world be as bad as it is for `actions` actions, then good, and checks that nothing is missing.
+    pub fn run(&mut self, actions: u64) {
+        for _ in 0..actions {
+            let pause = match self.rng.u8(0..10) {
+                0 => Duration::from_millis(self.rng.u64(0..15_000)),
+                _ => Duration::from_millis(self.rng.u64(0..50)),
+            };
+            self.later(pause, Todo::Act);
+            self.run_until(
+                |world| !world.queue.values().any(|todo| matches!(todo, Todo::Act)),
+                u64::MAX,
+            );
+        }
+        self.service.faults = Faults::default();
+        self.climate = Climate {
+            fail_save: 0.0,
+            lose_hint: 0.0,
+            overflow: 0.0,
+            crash: 0.0,
+            ..self.climate
+        };
+        if self.engine.is_none() {
+            self.start();
+        }
+        self.disk.complete_all();
+        let patience = self.now + Duration::from_secs(7_200);
+        self.run_until(
+            |world| world.everything_is_delivered() || world.now > patience,
+            u64::MAX,
+        );
+        if self.now > patience {
+            self.explain();
+        }
+        self.oracle.check_complete();
+        if self.reached.crashes == 0 && self.oracle.excuses_for_repeats == 0 {
+            assert_eq!(self.oracle.repeats, 0, "I9: repeated without need");
+        }
+        self.stop_and_start();
+    }
+
+    fn explain(&mut self) {
+        for (path, file) in &self.disk.names {
+            let file = &self.disk.files[*file];
+            let left: Vec<_> = file
+                .lines
+                .iter()
+                .filter(|(_, number)| !self.oracle.is_settled(*number))
+                .take(3)
+                .collect();
+            let size = file.content.len();
+            eprintln!(
+                "{} {:?} {size} bytes, undelivered: {left:?}",
+                path.display(),
+                file.identity
+            );
+        }
+        eprintln!("open: {:?}", self.open);
+        let now = self.now;
+        eprintln!("{:#?}", self.engine.as_mut().map(|engine| engine.status(now)));
+        panic!("I15: not quiet after two hours");
+    }
+
+    /// I17: after a clean stop with a healthy service, the next start repeats nothing.
+    fn stop_and_start(&mut self) {
+        self.tell(Event::Drain);
+        self.run_until(
+            |world| world.engine.as_ref().is_some_and(Engine::is_done),
+            100_000,
+        );
+        let repeats = self.oracle.repeats;
+        self.down();
+        self.start();
+        let until = self.now + Duration::from_secs(60);
+        self.run_until(|world| world.now >= until, 100_000);
+        assert_eq!(
+            self.oracle.repeats, repeats,
+            "I17: a clean stop and start repeated lines"
+        );
+        self.oracle.check_complete();
+    }
+
+    pub fn lines(&self) -> (usize, usize) {
+        (self.oracle.written(), self.oracle.excused())
+    }
+
+    fn everything_is_delivered(&self) -> bool {
+        self.disk.names.values().chain(self.open.values()).all(|file| {
+            let lines = &self.disk.files[*file].lines;
+            lines
+                .iter()
+                .all(|(_, number)| self.oracle.is_settled(*number) || self.oracle.is_excused(*number))
+        }) && !self.oracle.has_fragile()
+    }
+
+    fn run_until(&mut self, done: impl Fn(&Self) -> bool, most_steps: u64) {
+        let mut steps = 0;
+        while !done(self) {
+            steps += 1;
+            assert!(
+                steps < most_steps,
+                "I15: not quiet after {steps} steps at {:?}",
+                self.now
+            );
+            self.step();
+        }
+    }
+
+    /// The next thing that happens.
+    fn step(&mut self) {
+        let deadline = self
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.next_deadline(self.now));
+        let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+        match (next, deadline) {
+            (Some(next), deadline) if deadline.is_none_or(|deadline| next <= deadline) => {
+                self.now = self.now.max(next);
+                self.spins = 0;
+                let (_, todo) = self.queue.pop_first().expect("looked at above");
+                self.happen(todo);
+            }
+            (_, Some(deadline)) => {
+                self.spins = if deadline <= self.now { self.spins + 1 } else { 0 };
+                assert!(
+                    self.spins < 100,
+                    "the engine asks for a tick that changes nothing"
+                );
+                self.now = self.now.max(deadline);
+                self.tell(Event::Tick);
+            }
+            (Some(_) | None, None) => panic!("I15: nothing will ever happen again"),
+        }
+    }
+
+    fn later(&mut self, delay: Duration, todo: Todo) {
+        self.queued += 1;
+        self.queue.insert((self.now + delay, self.queued), todo);
+    }
+
+    fn delay(&mut self) -> Duration {
+        self.climate.longest_delay.mul_f64(self.rng.f64())
+    }
+
+    fn happen(&mut self, todo: Todo) {
+        match todo {
+            Todo::Act => self.act(),
+            Todo::Do(process, effect) => self.carry_out(process, effect),
+            Todo::Tell(process, event) => {
+                if process == self.process {
+                    match &event {
+                        Event::PutDone { request, .. } => drop(self.puts_under_way.remove(&request.0)),
+                        Event::Saved(_) => self.saves_under_way -= 1,
+                        _ => {}
+                    }
+                    self.tell(event);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let Some(engine) = &mut self.engine else { return };
+        if self.traced {
+            writeln!(self.trace, "{:?} {event:?}", self.now).expect("a string takes everything");
+        }
+        engine.handle(event, self.now);
+        let mut effects = Vec::new();
+        while let Some(effect) = engine.poll_effect() {
+            effects.push(effect);
+        }
+        let status = engine.status(self.now);
+        let unsettled: u64 = status
+            .files
+            .iter()
+            .map(|file| file.read.since(file.acknowledged))
+            .sum();
+        assert!(
+            unsettled <= self.settings.memory.buffer,
+            "L6: {unsettled} bytes unsettled"
+        );
+        for effect in effects {
+            if self.traced {
+                writeln!(self.trace, "  {effect:?}").expect("a string takes everything");
+            }
+            self.ask(effect);
+        }
+    }
+
+    /// The engine wants something done.
+    fn ask(&mut self, effect: Effect) {
+        match &effect {
+            Effect::Put(put) => {
+                self.service.check(put, self.now);
+                self.puts_under_way.insert(put.request.0);
+            }
+            Effect::Save(_) => self.saves_under_way += 1,
+            Effect::Close(tail) => return self.close(*tail),
+            Effect::Report(report) => return self.note(report),
+            Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) => {}
+        }
+        let delay = self.delay();
+        self.later(delay, Todo::Do(self.process, effect));
+    }
+
+    fn note(&mut self, report: &Report) {
+        match report {
+            Report::Held { .. } => self.reached.held += 1,
+            Report::Truncated { .. } => self.reached.truncations_seen_by_window += 1,
+            Report::Abandoned { bytes, .. } => self.reached.unread_bytes_lost += bytes,
+            _ => {}
+        }
+    }
+
+    /// What was asked for happens; for a process that is gone, only what was already on its way outside.
+    fn carry_out(&mut self, process: u64, effect: Effect) {
+        let alive = process == self.process && self.engine.is_some();
+        let event = match effect {
+            Effect::Put(put) => self.put(&put),
+            Effect::Save(save) => self.save(save),
+            _ if !alive => return,
+            Effect::Survey(request) => self.survey(&request),
+            Effect::Open(open) => self.open(&open),
+            Effect::Read(read) => self.read(read),
+            Effect::Close(_) | Effect::Report(_) => unreachable!("done at once"),
+        };
+        let delay = self.delay();
+        self.later(delay, Todo::Tell(process, event));
+    }
+
+    fn survey(&mut self, request: &Survey) -> Event {
+        Event::Observed(self.disk.survey(request))
+    }
+
+    fn open(&mut self, open: &Open) -> Event {
+        let result = self.disk.open(&open.path).map(|(file, opened)| {
+            self.open.insert(open.tail, file);
+            opened
+        });
+        Event::Opened {
+            tail: open.tail,
+            result,
+        }
+    }
+
+    fn read(&mut self, read: Read) -> Event {
+        let file = self.open[&read.tail];
+        let bytes = self.disk.read(file, read.at.bytes(), read.len);
+        let end = read.at.bytes() + bytes.len() as u64;
+        let known = self.read_to.entry(file).or_default();
+        *known = (*known).max(end);
+        Event::Bytes {
+            tail: read.tail,
+            result: Ok(bytes.into()),
+        }
+    }
+
+    fn put(&mut self, put: &Put) -> Event {
+        let outcome = self
+            .service
+            .answer(put, &mut self.rng, &mut self.oracle, &mut self.reached);
+        Event::PutDone {
+            request: put.request,
+            outcome,
+        }
+    }
+
+    fn save(&mut self, save: Save) -> Event {
+        if self.rng.f64() < self.climate.fail_save {
+            self.reached.failed_saves += 1;
+            return Event::Saved(Err("simulated".into()));
+        }
+        for letter in &save.dead_letters {
+            self.oracle.dead_letter(&letter.data);
+        }
+        for incarnation in &save.forgotten {
+            self.saved.remove(incarnation);
+        }
+        for checkpoint in save.checkpoints {
+            self.check_checkpoint(&checkpoint);
+            self.next_incarnation = self.next_incarnation.max(checkpoint.incarnation.0 + 1);
+            self.saved.insert(checkpoint.incarnation, checkpoint);
+        }
+        self.first_start = false;
+        Event::Saved(Ok(()))
+    }
+
+    /// L1 for a checkpoint that is durable from now on.
+    fn check_checkpoint(&self, checkpoint: &Checkpoint) {
+        let same = |file: &&super::disk::File| file.identity == checkpoint.identity;
+        for file in self.disk.files.iter().filter(same) {
+            if checkpoint.fingerprint.is_empty() || !checkpoint.fingerprint.matches(&file.content) {
+                continue;
+            }
+            for (end, number) in &file.lines {
+                assert!(
+                    *end > checkpoint.offset.bytes() || self.oracle.is_settled(*number),
+                    "L1: {checkpoint:?} is beyond line {number}, which is not settled"
+                );
+            }
+        }
+    }
+
+    /// I11: the daemon lets go of a file.
+    fn close(&mut self, tail: TailId) {
+        let file = self.open.remove(&tail).expect("a file is closed once");
+        let is_named = self.disk.names.values().any(|named| *named == file);
+        if !is_named && !self.open.values().any(|open| *open == file) {
+            for (_, number) in &self.disk.files[file].lines {
+                assert!(
+                    self.oracle.is_settled(*number),
+                    "I11: closed with line {number} undelivered"
+                );
+            }
+            self.disk.release(file);
+        }
+    }
+
+    fn start(&mut self) {
+        self.process += 1;
+        let memory = Memory {
+            checkpoints: self.saved.values().cloned().collect(),
+            next_incarnation: self.next_incarnation,
+            first_start: self.first_start,
+        };
+        let seed = self.rng.u64(..);
+        let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);
+        self.engine = Some(engine.expect("the delays are in order"));
+        let watching = if self.rng.bool() {
+            Watching::Full
+        } else {
+            Watching::Partial
+        };
+        self.tell(Event::Watching(watching));
+    }
+
+    /// The process ends, and with it all that it held.
+    fn down(&mut self) {
+        self.engine = None;
+        self.process += 1;
+        self.puts_under_way.clear();
+        self.saves_under_way = 0;
+        let open = std::mem::take(&mut self.open);
+        let files: BTreeSet<_> = open.into_values().collect();
+        for file in files {
+            if !self.disk.names.values().any(|named| *named == file) {
+                self.bytes_gone(file);
+                self.disk.release(file);
+            }
+        }
+        self.oracle.crashed();
+        self.read_to.clear();
+        let unmatched: Vec<_> = self
+            .disk
+            .names
+            .iter()
+            .filter(|(path, file)| !is_matched(path) && !self.is_saved(**file))
+            .map(|(_, file)| *file)
+            .collect();
+        for file in unmatched {
+            self.excuse(file);
+        }
+    }
+
+    fn is_saved(&self, file: FileIndex) -> bool {
+        let identity: Identity = self.disk.files[file].identity;
+        self.saved.values().any(|saved| saved.identity == identity)
+    }
+
+    /// The daemon cannot know of this file.
+    fn excuse(&mut self, file: FileIndex) {
+        for (_, number) in &self.disk.files[file].lines {
+            if !self.oracle.is_settled(*number) {
+                self.oracle.bytes_gone(*number, false);
+            }
+        }
+    }
+
+    /// The file's content is gone for all who have not read it.
+    fn bytes_gone(&mut self, file: FileIndex) {
+        let read_to = self.read_to.get(&file).copied().unwrap_or(0);
+        for (end, number) in &self.disk.files[file].lines {
+            if !self.oracle.is_settled(*number) {
+                self.oracle.bytes_gone(*number, *end <= read_to);
+            }
+        }
+    }
+
+    /// One thing that writers, rotators, people or fate do.
+    fn act(&mut self) {
+        let climate = self.climate;
+        let dice = self.rng.f64();
+        let name = PathBuf::from(format!("/log/{}.log", self.rng.usize(0..climate.names)));
+        let thresholds = [climate.rotate, climate.truncate, climate.remove, climate.crash];
+        let mut sum = 0.0;
+        let kind = thresholds.iter().position(|chance| {
+            sum += chance;
+            dice < sum
+        });
+        match kind {
+            Some(0) if self.disk.names.contains_key(&name) => self.rotate(&name),
+            Some(1) if self.disk.names.contains_key(&name) => self.truncate(&name),
+            Some(2) if self.disk.names.contains_key(&name) => self.remove(&name),
+            Some(3) => self.crash_or_start(),
+            _ if self.engine.is_none() && self.rng.u8(0..8) == 0 => self.start(),
+            _ => self.append(&name),
+        }
+    }
+
+    fn create(&mut self, name: &str) -> FileIndex {
+        let file = self.disk.create(Path::new(name));
+        if !self.used_inodes.insert(self.disk.files[file].identity.inode) {
+            self.reached.recycled_inodes += 1;
+        }
+        self.hint(Hint::Names);
+        file
+    }
+
+    fn append(&mut self, name: &Path) {
+        let file = match self.disk.names.get(name) {
+            Some(file) => *file,
+            None => self.create(name.to_str().expect("simulated names are text")),
+        };
+        for _ in 0..self.rng.usize(1..40) {
+            let kind = if self.rng.f64() < self.climate.poison {
+                POISON
+            } else {
+                "line"
+            };
+            let padding = match self.rng.u8(0..60) {
+                0 => self.rng.usize(0..60_000),
+                _ => self.rng.usize(0..200),
+            };
+            let (number, text) = self.oracle.write(kind, padding);
+            let whole = self.rng.u8(0..10) > 0;
+            self.disk.append(file, number, &text, whole);
+        }
+        self.hint(Hint::Grown(Arc::from(name)));
+    }
+
+    fn rotate(&mut self, name: &Path) {
+        self.reached.rotations += 1;
+        let file = self.disk.names[name];
+        self.disk.complete(file);
+        let old = name.with_extension("log.1");
+        if self.disk.names.contains_key(&old) {
+            self.remove(&old);
+        }
+        self.disk.rename(name, &old);
+        let is_open = self.open.values().any(|open| *open == file);
+        if self.engine.is_none() {
+            self.reached.renamed_while_down += u64::from(self.is_saved(file));
+        }
+        let is_known = is_open || (self.engine.is_none() && self.is_saved(file));
+        if !is_known {
+            self.excuse(file);
+        }
+        self.hint(Hint::Names);
+        if self.rng.bool() {
+            self.create(name.to_str().expect("simulated names are text"));
+        }
+    }
+
+    fn truncate(&mut self, name: &Path) {
+        self.reached.truncations += 1;
+        let file = self.disk.names[name];
+        self.bytes_gone(file);
+        for number in self.disk.truncate(file) {
+            if !self.oracle.is_settled(number) && !self.oracle.is_fragile(number) {
+                self.oracle.bytes_gone(number, false);
+            }
+        }
+        self.read_to.remove(&file);
+        self.hint(Hint::Grown(Arc::from(name)));
+        if self.rng.bool() {
+            self.append(name);
+        }
+    }
+
+    fn remove(&mut self, name: &Path) {
+        let file = self.disk.names[name];
+        self.disk.complete(file);
+        self.disk.unlink(name);
+        if self.open.values().any(|open| *open == file) {
+            let lines = &self.disk.files[file].lines;
+            let unread = lines.iter().any(|(_, number)| !self.oracle.is_settled(*number));
+            self.reached.removed_with_unread_lines += u64::from(unread);
+        } else {
+            self.bytes_gone(file);
+            self.disk.release(file);
+        }
+        self.hint(Hint::Names);
+    }
+
+    fn crash_or_start(&mut self) {
+        if self.engine.is_none() {
+            return self.start();
+        }
+        self.reached.crashes += 1;
+        self.reached.crashes_with_records_in_flight += u64::from(!self.puts_under_way.is_empty());
+        self.reached.crashes_during_a_save += u64::from(self.saves_under_way > 0);
+        self.down();
+        if self.rng.bool() {
+            self.start();
+        }
+    }
+
+    fn hint(&mut self, hint: Hint) {
+        if self.rng.f64() < self.climate.lose_hint {
+            self.reached.lost_hints += 1;
+        } else {
+            let delay = self.delay();
+            self.later(delay, Todo::Tell(self.process, Event::Hint(hint)));
+        }
+        if self.rng.f64() < self.climate.overflow {
+            self.reached.overflows += 1;
+            let delay = self.delay();
+            self.later(delay, Todo::Tell(self.process, Event::Hint(Hint::Everything)));
+        }
+    }
+}
+
+fn is_matched(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}
+
+fn settings(rng: &mut fastrand::Rng) -> Settings {
+    let some = |n: u32| NonZeroU32::new(n).expect("above zero");
+    let quota = QuotaSettings {
+        requests_per_second: some(rng.u32(20..3000)),
+        records_per_second: some(rng.u32(40..6000)),
+        bytes_per_second: rng.u64(200..6000) * 1024,
+        share: 0.5 + rng.f64() / 2.0,
+        adaptive: if rng.bool() { Adaptive::On } else { Adaptive::Off },
+    };
+    Settings {
+        sources: vec![SourceSettings {
+            name: "source".into(),
+            stream: StreamId(0),
+            start_at: StartAt::Beginning,
+            newline: Newline::Append,
+            close_removed_after: Duration::from_secs(10),
+        }],
+        streams: vec![StreamSettings {
+            name: "stream".into(),
+            api: [Api::PutRecord, Api::Auto, Api::PutRecordBatch][rng.usize(0..3)],
+            max_in_flight: some(rng.u32(1..65)),
+            order: if rng.bool() { Order::Free } else { Order::PerFile },
+            quota,
+            retry: RetrySettings {
+                initial: Duration::from_millis(100),
+                max: Duration::from_secs(30),
+            },
+        }],
+        checkpoint: CheckpointSettings {
+            interval: Duration::from_millis(rng.u64(10..3000)),
+            max_bytes: rng.u64(1_000..1_000_000),
+        },
+        memory: MemorySettings {
+            buffer: 4 << 20,
+            buffer_per_file: 2 << 20,
+        },
+        until: Until::Drained,
+        on_drain: OnDrain::KeepPartialLines,
+    }
+}
