@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
-use crate::model::settings::{OnDrain, SourceId, StartAt};
+use crate::model::settings::{OnDrain, SourceId, StartAt, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
@@ -322,6 +322,7 @@ impl Engine {
         };
         tail.identity = opened.identity;
         tail.size = opened.size;
+        let unmatched = tail.name == Name::Lost;
         let path = Arc::clone(&tail.path);
         if self.refused.remove(&(source, Arc::clone(&path))).is_some() {
             self.report(Report::Readable {
@@ -346,6 +347,15 @@ impl Engine {
         let mine = self.stored.iter().filter(|stored| stored.stream == *stream_name);
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let start_at = self.settings.sources[source.0].start_at;
+        self.supersede(
+            opened.identity,
+            stream,
+            found.as_ref().map(|found| found.incarnation),
+        );
+        if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
+            // Without a birth time nothing says that this is a file a source ever showed.
+            return self.drop_tail(id);
+        }
         match found {
             Some(stored) => {
                 self.stored
@@ -389,6 +399,21 @@ impl Engine {
             }
         }
         self.pace.changed(0, now);
+    }
+
+    /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
+    /// a life that is over.
+    fn supersede(&mut self, file: Identity, stream: StreamId, kept: Option<Incarnation>) {
+        let stream = &self.settings.streams[stream.0].name;
+        let (claimed, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.stored)
+            .into_iter()
+            .partition(|stored| stored.stream == *stream && same_file(stored.identity, file));
+        self.stored = rest;
+        let over = claimed
+            .iter()
+            .map(|stored| stored.incarnation)
+            .filter(|life| Some(*life) != kept);
+        self.forgotten.extend(over);
     }
 
     fn on_refused(&mut self, id: TailId, fault: FileFault) {

@@ -33,7 +33,7 @@ pub struct Reached {
     pub crashes_during_a_save: u64,
     pub rotations: u64,
     pub truncations: u64,
-    pub truncations_seen_by_window: u64,
+    pub truncations_seen: u64,
     pub recycled_inodes: u64,
     pub removed_with_unread_lines: u64,
     pub renamed_while_down: u64,
@@ -55,7 +55,7 @@ impl Reached {
         self.crashes_during_a_save += other.crashes_during_a_save;
         self.rotations += other.rotations;
         self.truncations += other.truncations;
-        self.truncations_seen_by_window += other.truncations_seen_by_window;
+        self.truncations_seen += other.truncations_seen;
         self.recycled_inodes += other.recycled_inodes;
         self.removed_with_unread_lines += other.removed_with_unread_lines;
         self.renamed_while_down += other.renamed_while_down;
@@ -81,7 +81,7 @@ impl Reached {
             ("crashes_during_a_save", self.crashes_during_a_save),
             ("rotations", self.rotations),
             ("truncations", self.truncations),
-            ("truncations_seen_by_window", self.truncations_seen_by_window),
+            ("truncations_seen", self.truncations_seen),
             ("recycled_inodes", self.recycled_inodes),
             ("removed_with_unread_lines", self.removed_with_unread_lines),
             ("renamed_while_down", self.renamed_while_down),
@@ -146,8 +146,12 @@ pub struct World {
     engine: Option<Engine>,
     process: u64,
     open: BTreeMap<TailId, FileIndex>,
-    /// How far the daemon has read each file's present content.
+    /// How far the daemon has taken in each file's present content.
     read_to: BTreeMap<FileIndex, u64>,
+    /// What the read under way of each tail brings: the end of it, and of which file as it was then.
+    served: BTreeMap<TailId, (FileIndex, u64, u64)>,
+    /// How often each file was truncated.
+    generation: BTreeMap<FileIndex, u64>,
     puts_under_way: BTreeSet<u64>,
     saves_under_way: u64,
     used_inodes: BTreeSet<u64>,
@@ -200,6 +204,8 @@ impl World {
             process: 0,
             open: BTreeMap::new(),
             read_to: BTreeMap::new(),
+            served: BTreeMap::new(),
+            generation: BTreeMap::new(),
             puts_under_way: BTreeSet::new(),
             saves_under_way: 0,
             used_inodes: BTreeSet::new(),
@@ -288,6 +294,13 @@ impl World {
         self.start();
         let until = self.now + Duration::from_secs(60);
         self.run_until(|world| world.now >= until, 100_000);
+        if self.oracle.repeats != repeats {
+            let tail = self.trace.rsplit_once("Drain").map_or("", |(_, tail)| tail);
+            let short = tail.lines().filter(|line| !line.contains("Put"));
+            short
+                .take(60)
+                .for_each(|line| eprintln!("{}", line.chars().take(600).collect::<String>()));
+        }
         assert_eq!(
             self.oracle.repeats, repeats,
             "I17: a clean stop and start repeated lines"
@@ -366,11 +379,24 @@ impl World {
                     match &event {
                         Event::PutDone { request, .. } => drop(self.puts_under_way.remove(&request.0)),
                         Event::Saved(_) => self.saves_under_way -= 1,
+                        Event::Bytes { tail, .. } => return self.tell_bytes(*tail, event),
                         _ => {}
                     }
                     self.tell(event);
                 }
             }
+        }
+    }
+
+    /// What was read counts as taken in unless the daemon found that it was not what it had read before.
+    fn tell_bytes(&mut self, tail: TailId, event: Event) {
+        let (file, generation, end) = self.served.remove(&tail).expect("bytes were served");
+        let truncations = self.reached.truncations_seen;
+        self.tell(event);
+        let is_present = generation == self.generation.get(&file).copied().unwrap_or(0);
+        if is_present && truncations == self.reached.truncations_seen {
+            let known = self.read_to.entry(file).or_default();
+            *known = (*known).max(end);
         }
     }
 
@@ -421,7 +447,7 @@ impl World {
     fn note(&mut self, report: &Report) {
         match report {
             Report::Held { .. } => self.reached.held += 1,
-            Report::Truncated { .. } => self.reached.truncations_seen_by_window += 1,
+            Report::Truncated { .. } => self.reached.truncations_seen += 1,
             Report::Abandoned { bytes, .. } => self.reached.unread_bytes_lost += bytes,
             _ => {}
         }
@@ -462,8 +488,8 @@ impl World {
         let file = self.open[&read.tail];
         let bytes = self.disk.read(file, read.at.bytes(), read.len);
         let end = read.at.bytes() + bytes.len() as u64;
-        let known = self.read_to.entry(file).or_default();
-        *known = (*known).max(end);
+        let generation = self.generation.get(&file).copied().unwrap_or(0);
+        self.served.insert(read.tail, (file, generation, end));
         Event::Bytes {
             tail: read.tail,
             result: Ok(bytes.into()),
@@ -565,6 +591,7 @@ impl World {
         }
         self.oracle.crashed();
         self.read_to.clear();
+        self.served.clear();
         let unmatched: Vec<_> = self
             .disk
             .names
@@ -686,6 +713,7 @@ impl World {
             }
         }
         self.read_to.remove(&file);
+        *self.generation.entry(file).or_default() += 1;
         self.hint(Hint::Grown(Arc::from(name)));
         if self.rng.bool() {
             self.append(name);
