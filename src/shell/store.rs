@@ -1,0 +1,236 @@
+//! The state database: how far each file is settled, and the records that the service will never take.
+//!
+//! It knows how to make one [`Save`] durable, whole or not at all, and how to read the last one back after a
+//! crash or a power loss at any instant. It does not know what may be saved: that a checkpoint passes no
+//! unsettled byte is the ledger's law. The daemon calls it from a blocking thread; the subcommands use a
+//! [`Reader`], or a [`Store`] of their own when no daemon runs.
+//!
+//! *Invariant:* what [`Store::commit`] has said `Ok` to is found by the next [`Store::open`], unless somebody
+//! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
+//! an offset that was not saved for them.
+//!
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns and checksums),
+//! `database` (one connection), `reader`.
+
+mod database;
+mod error;
+mod lock;
+mod place;
+mod reader;
+mod rows;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use crate::model::checkpoint::{Checkpoint, Save};
+use crate::model::identity::Incarnation;
+
+use database::{Change, Database};
+use lock::Lock;
+use place::Place;
+use rows::Meta;
+
+pub use error::StoreError;
+pub use reader::Reader;
+pub use rows::{DeadLetterId, StoredCheckpoint, StoredDeadLetter};
+
+/// The state directory, held for this process alone.
+///
+/// It heals by itself. After a commit that failed, the connection is given up and the next commit opens a fresh
+/// one: an fsync that has failed is never trusted again on the same descriptor. If by then the directory, the
+/// database or the lock is gone or unreadable, each is made anew, and everything that was durable before goes
+/// into the same transaction; that is why all checkpoints are kept in memory here (about 300 bytes a file).
+/// Dead letters are not: those in a database that was removed are lost with it.
+#[derive(Debug)]
+pub struct Store {
+    // Declared, and so dropped, before the lock: its closing writes the log back.
+    database: Option<Database>,
+    lock: Lock,
+    dir: PathBuf,
+    /// What has been committed, for a database that must be made anew.
+    durable: HashMap<Incarnation, Checkpoint>,
+    meta: Meta,
+    owed: Owed,
+    /// Whether an fsync has failed, so that what is in the files may not be on the disk.
+    unsynced: bool,
+}
+
+/// What the daemon starts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// By incarnation.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The first number that may be given to a new incarnation: no number that was ever saved is given again.
+    /// One that was given but never saved may be, since nothing durable refers to it.
+    pub next_incarnation: u64,
+    /// Whether there has never been a commit. Only then may `start_at = "end"` be obeyed: after a database that
+    /// could not be read it is false, and every file starts at its beginning.
+    pub first_start: bool,
+    /// Where a database went that could not be read.
+    pub moved_aside: Option<PathBuf>,
+    /// All data of all dead letters, in bytes.
+    pub dead_letter_bytes: u64,
+}
+
+/// What the database lacks of what was durable, and has of what never was.
+#[derive(Debug, Default)]
+struct Owed {
+    restored: Vec<Checkpoint>,
+    damaged: Vec<Incarnation>,
+}
+
+impl Store {
+    /// Takes the lock of `dir`, which is made if need be, and reads the database in it.
+    ///
+    /// A database that cannot be read is moved aside, with an error in the log, and a fresh one is made; a
+    /// damaged row is left out, with a warning.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] at once when another process has the lock; [`StoreError::Newer`] with the files as
+    /// they were; the others when the directory cannot be read or written.
+    pub fn open(dir: &Path) -> Result<(Self, Loaded), StoreError> {
+        place::make_dir(dir)?;
+        let mut lock = Lock::acquire(dir)?;
+        let place = Place::find(dir)?;
+        let look = schema::look(&place)?;
+        lock.sign();
+        let (database, contents, moved_aside) = Database::open(&place, look, None)?;
+        let meta = contents.meta;
+        if !meta.started {
+            tracing::info!(dir = %dir.display(), "first start: no state yet");
+        }
+        let durable = contents
+            .checkpoints
+            .iter()
+            .map(|it| (it.incarnation, it.clone()))
+            .collect();
+        let loaded = Loaded {
+            checkpoints: contents.checkpoints,
+            next_incarnation: meta.next_incarnation,
+            first_start: !meta.started,
+            moved_aside,
+            dead_letter_bytes: meta.dead_letter_bytes,
+        };
+        let store = Self {
+            database: Some(database),
+            lock,
+            dir: dir.to_owned(),
+            durable,
+            meta,
+            owed: Owed {
+                restored: Vec::new(),
+                damaged: contents.damaged,
+            },
+            unsynced: false,
+        };
+        Ok((store, loaded))
+    }
+
+    /// Makes `save` durable, all or nothing, in one transaction. It costs what has changed, not what exists.
+    ///
+    /// # Errors
+    /// Nothing of `save` may be taken for durable. It is to be given again, itself or what has become of it
+    /// since: a commit that failed at its very end may be in the database nevertheless, and then its dead
+    /// letters are there twice.
+    pub fn commit(&mut self, save: &Save) -> Result<(), StoreError> {
+        self.change(save, &[])
+    }
+
+    /// Deletes dead letters, by which they are lost unless they have been sent again.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn delete_dead_letters(&mut self, ids: &[DeadLetterId]) -> Result<(), StoreError> {
+        self.change(&Save::default(), ids)
+    }
+
+    /// All data of all dead letters that are durable, in bytes.
+    pub const fn dead_letter_bytes(&self) -> u64 {
+        self.meta.dead_letter_bytes
+    }
+
+    fn change(&mut self, save: &Save, removed: &[DeadLetterId]) -> Result<(), StoreError> {
+        let mut database = match self.database.take() {
+            Some(database) => database,
+            None => self
+                .reopen()
+                .inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
+        };
+        let change = Change {
+            damaged: &self.owed.damaged,
+            restored: &self.owed.restored,
+            save,
+            removed,
+        };
+        // A lock that has lost its name keeps nobody out: its owner may be writing too.
+        let held = if self.lock.is_in_place() {
+            Ok(())
+        } else {
+            Err(self.gone())
+        };
+        match held.and_then(|()| database.commit(change, self.meta)) {
+            Ok(meta) => {
+                self.database = Some(database);
+                self.meta = meta;
+                self.owed = Owed::default();
+                self.remember(save);
+                Ok(())
+            }
+            Err(error) => {
+                self.unsynced |= error.is_failed_sync();
+                database.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens a fresh connection, to fresh files where they are gone, and notes what they lack.
+    fn reopen(&mut self) -> Result<Database, StoreError> {
+        place::make_dir(&self.dir)?;
+        if !self.lock.is_in_place() {
+            self.lock = Lock::acquire(&self.dir)?;
+            self.lock.sign();
+        }
+        let place = Place::find(&self.dir)?;
+        if self.unsynced {
+            place.write_again()?;
+            self.unsynced = false;
+        }
+        let look = schema::look(&place)?;
+        let floor = Some(self.meta.next_incarnation);
+        let (database, contents, _moved_aside) = Database::open(&place, look, floor)?;
+        self.meta = Meta {
+            next_incarnation: self.meta.next_incarnation.max(contents.meta.next_incarnation),
+            ..contents.meta
+        };
+        let found: HashMap<_, _> = contents
+            .checkpoints
+            .iter()
+            .map(|it| (it.incarnation, it))
+            .collect();
+        let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
+        self.owed = Owed {
+            restored: self.durable.values().filter(lacks).cloned().collect(),
+            damaged: contents.damaged,
+        };
+        Ok(database)
+    }
+
+    fn remember(&mut self, save: &Save) {
+        for checkpoint in &save.checkpoints {
+            self.durable.insert(checkpoint.incarnation, checkpoint.clone());
+        }
+        for incarnation in &save.forgotten {
+            self.durable.remove(incarnation);
+        }
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Gone {
+            path: self.dir.join("lock"),
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One connection to the database, from a file that was checked to a commit that is durable.
+//!
+//! It does not know what the process has saved before: a fresh database is empty, and its owner sees to that.
+//!
+//! *Invariant:* a connection that failed is not used again, not even to tidy up when it closes.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a database moved aside is named by the time"
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::model::checkpoint::{Checkpoint, Save};
+use crate::model::identity::Incarnation;
+
+use super::error::{Fault, StoreError, judge, sqlite_at};
+use super::place::{Files, Place};
+use super::rows::{self, DeadLetterId, Meta};
+use super::schema::{self, Look};
+
+/// How long to wait for a reader that is just recovering the log; readers block writers at no other time.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// What the log is cut back to when it has been longer, in bytes: SQLite's 1,000 pages between checkpoints.
+const LOG_BYTES: u32 = 4 * 1024 * 1024;
+
+/// The first incarnation of all.
+const FIRST: u64 = 1;
+
+/// An open database that was found whole.
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Connection,
+    place: Place,
+    /// The files that the connection has open.
+    files: Files,
+}
+
+/// What was in it.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) checkpoints: Vec<Checkpoint>,
+    /// Rows that cannot be trusted, to be deleted.
+    pub(super) damaged: Vec<Incarnation>,
+    pub(super) meta: Meta,
+}
+
+/// A database, what was in it, and where the one went that was in its place and could not be read.
+pub(super) type Opened = (Database, Contents, Option<PathBuf>);
+
+/// One transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change<'a> {
+    pub(super) damaged: &'a [Incarnation],
+    /// Checkpoints that were durable once and are missing; what `save` says of them is newer.
+    pub(super) restored: &'a [Checkpoint],
+    pub(super) save: &'a Save,
+    pub(super) removed: &'a [DeadLetterId],
+}
+
+impl Database {
+    /// Opens the database that was looked at. What cannot be read is moved aside (its new name is told), and a
+    /// fresh one made, which counts as started. So does a fresh one in the middle of a process, which says with
+    /// `floor` from where to number incarnations: it may be killed before its next commit.
+    pub(super) fn open(place: &Place, look: Look, floor: Option<u64>) -> Result<Opened, StoreError> {
+        let damage = match look {
+            Look::Nothing => None,
+            Look::Missing => Some("missing".to_owned()),
+            Look::Damaged(why) => Some(why),
+            Look::Plausible => match Self::attach_or_blame(place) {
+                Ok((database, contents)) => return Ok((database, contents, None)),
+                Err(Fault::Content(why)) => Some(why),
+                Err(Fault::Other(error)) => return Err(error),
+            },
+        };
+        let moved_aside = match &damage {
+            None => None,
+            Some(why) => set_aside(place, why)?,
+        };
+        create(place, floor.or_else(|| damage.map(|_| FIRST)))?;
+        match Self::attach(place) {
+            Ok((database, contents)) => Ok((database, contents, moved_aside)),
+            Err(Fault::Content(why)) => Err(StoreError::Damaged {
+                path: place.database(),
+                why,
+            }),
+            Err(Fault::Other(error)) => Err(error),
+        }
+    }
+
+    /// Blames the content only after a second look.
+    ///
+    /// `quick_check` has the same words for a page that could not be read and for one that makes no sense; a
+    /// cable that was loose for a moment must not cost the whole state.
+    fn attach_or_blame(place: &Place) -> Result<(Self, Contents), Fault> {
+        match Self::attach(place) {
+            Err(Fault::Content(_)) => {
+                place.read_through().map_err(Fault::Other)?;
+                Self::attach(place)
+            }
+            opened => opened,
+        }
+    }
+
+    fn attach(place: &Place) -> Result<(Self, Contents), Fault> {
+        let path = place.database();
+        let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(judge(&path))?;
+        let contents = prepare(&mut connection, place)?;
+        // The names may be new, made by a process that was killed before it synced the directory.
+        place.sync().map_err(Fault::Other)?;
+        let files = place.files().map_err(Fault::Other)?;
+        let place = place.clone();
+        Ok((
+            Self {
+                connection,
+                place,
+                files,
+            },
+            contents,
+        ))
+    }
+
+    /// Makes one change durable, all or nothing, and tells what is said of the whole from then on.
+    pub(super) fn commit(&mut self, change: Change<'_>, meta: Meta) -> Result<Meta, StoreError> {
+        let path = self.place.database();
+        let meta = self.write(change, meta).map_err(sqlite_at(&path))?;
+        // SQLite writes on into files that have lost their names; no restart would find those.
+        if self.place.files()? != self.files {
+            return Err(StoreError::Gone { path });
+        }
+        Ok(meta)
+    }
+
+    fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Meta> {
+        let now_ms = unix_ms();
+        let Change {
+            damaged,
+            restored,
+            save,
+            removed,
+        } = change;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        rows::delete_checkpoints(&transaction, damaged.iter().copied())?;
+        rows::write_checkpoints(&transaction, restored, now_ms)?;
+        rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
+        rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
+        rows::write_dead_letters(&transaction, &save.dead_letters, now_ms)?;
+        let removed_bytes = rows::delete_dead_letters(&transaction, removed)?;
+        let added_bytes: u64 = save
+            .dead_letters
+            .iter()
+            .map(|letter| letter.data.len() as u64)
+            .sum();
+        let after = Meta {
+            next_incarnation: behind_all(before.next_incarnation, restored, save),
+            started: true,
+            dead_letter_bytes: (before.dead_letter_bytes + added_bytes).saturating_sub(removed_bytes),
+        };
+        // Compared with the row, not with `before`: a fresh database may say something else.
+        if Meta::read(&transaction)? != Some(after) {
+            after.write(&transaction)?;
+        }
+        transaction.commit()?;
+        Ok(after)
+    }
+
+    /// Closes the connection without the checkpoint that closing makes: it would go through a descriptor whose
+    /// fsync may have failed, and then delete the log.
+    pub(super) fn abandon(self) {
+        // What fails here fails the close; there is nothing more to lose with it.
+        let _ = self
+            .connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+}
+
+/// Opens a file that exists, not through a link.
+pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    // Damage is found where a page is read, rather than where it leads.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // The file's views and checks call no functions that reach out of it, whoever has written them.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}
+
+/// Checks a database and reads it; until it is found whole, closing it leaves everything as it was found.
+fn prepare(connection: &mut Connection, place: &Place) -> Result<Contents, Fault> {
+    let path = place.database();
+    let judged = judge(&path);
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(&judged)?;
+    // FULL: each commit syncs the log before it returns. NORMAL would lose the last ones in a power loss, with
+    // the dead letters in them.
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(&judged)?;
+    schema::verify(connection, place)?;
+    // A log: one sync a commit, and readers beside it. Where the file system has no shared memory SQLite stays
+    // with its rollback journal, which is as safe. Every 1,000 pages (the default) the log is written back into
+    // the database and begun again, so that it stays short as long as no reader lingers.
+    connection
+        .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+        .map_err(&judged)?;
+    // A log that one large commit made long is cut, not kept.
+    connection
+        .query_row(
+            &format!("PRAGMA journal_size_limit = {LOG_BYTES}"),
+            [],
+            |_| Ok(()),
+        )
+        .map_err(&judged)?;
+    let contents = read(connection).map_err(&judged)?;
+    let contents = contents.ok_or_else(|| Fault::Content("the row of meta is damaged".to_owned()))?;
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+        .map_err(&judged)?;
+    Ok(contents)
+}
+
+/// `None` when the row of `meta` is damaged: then nobody knows whether the state had started, or which numbers
+/// were used.
+fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
+    let Some(meta) = Meta::read(connection)? else {
+        return Ok(None);
+    };
+    let (sound, damaged) = rows::read_checkpoints(connection)?;
+    let checkpoints = sound.into_iter().map(|stored| stored.checkpoint).collect();
+    Ok(Some(Contents {
+        checkpoints,
+        damaged,
+        meta,
+    }))
+}
+
+fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {
+    let aside = place.move_aside(unix_ms().cast_unsigned() / 1000)?;
+    tracing::error!(
+        path = %place.database().display(),
+        moved_to = aside.as_ref().map(|path| tracing::field::display(path.display())),
+        why,
+        "the state cannot be read: a fresh one is made"
+    );
+    Ok(aside)
+}
+
+/// Makes a database beside, whole, and gives it its name last: a half-made one is never taken for a damaged one.
+///
+/// `floor` is there when there has been a state before, of which this one knows nothing.
+fn create(place: &Place, floor: Option<u64>) -> Result<(), StoreError> {
+    let path = place.blank()?;
+    let meta = Meta {
+        next_incarnation: match floor {
+            None => FIRST,
+            // Which numbers a lost database had given is unknown. Milliseconds since 1970 are beyond them: no
+            // database gives numbers faster than one a millisecond over its life, wherever it began.
+            Some(floor) => floor.max(unix_ms().cast_unsigned()),
+        },
+        started: floor.is_some(),
+        dead_letter_bytes: 0,
+    };
+    fill(&path, meta).map_err(sqlite_at(&path))?;
+    place.adopt(&path)
+}
+
+fn fill(path: &Path, meta: Meta) -> rusqlite::Result<()> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    schema::shape(&mut connection)?;
+    meta.write(&connection)?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// The first number behind all that are in use.
+fn behind_all(next: u64, restored: &[Checkpoint], save: &Save) -> u64 {
+    let written = restored
+        .iter()
+        .chain(&save.checkpoints)
+        .map(|checkpoint| checkpoint.incarnation);
+    let used = written.chain(save.forgotten.iter().copied());
+    used.map(|incarnation| incarnation.0.saturating_add(1))
+        .fold(next, u64::max)
+}
+
+/// Milliseconds since 1970; a clock before that is taken for 1970.
+fn unix_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,318 @@
+//! Rows and the nouns that they stand for.
+//!
+//! *Invariant:* a row of `meta` or `checkpoints` that is read back is the row that was written, or is reported
+//! as damaged: SQLite notices damage to its own structure, not to what it stores.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::{Connection, Row, params};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::model::checkpoint::{Checkpoint, DeadLetter};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Window};
+use crate::model::offset::Offset;
+
+/// A checkpoint as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCheckpoint {
+    pub checkpoint: Checkpoint,
+    /// When it was last saved, in milliseconds since 1970.
+    pub updated_ms: i64,
+}
+
+/// Names one dead letter; later ones have higher numbers, as long as it is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeadLetterId(pub i64);
+
+/// A dead letter as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDeadLetter {
+    pub id: DeadLetterId,
+    /// When it was saved, in milliseconds since 1970.
+    pub time_ms: i64,
+    pub letter: DeadLetter,
+}
+
+/// What is said of the state as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// Greater than every number that was ever stored.
+    pub(super) next_incarnation: u64,
+    /// Whether there has been a commit, here or in a database that this one replaces.
+    pub(super) started: bool,
+    pub(super) dead_letter_bytes: u64,
+}
+
+impl Meta {
+    pub(super) fn write(self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES (1, ?1, ?2, ?3, ?4)",
+            params![
+                self.next_incarnation.cast_signed(),
+                self.started,
+                self.dead_letter_bytes.cast_signed(),
+                self.checksum(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// `None` when the row is damaged. No row at all is an error.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
+        connection.query_row(
+            "SELECT next_incarnation, started, dead_letter_bytes, checksum FROM meta WHERE id = 1",
+            [],
+            |row| {
+                let meta = Self {
+                    next_incarnation: unsigned(row, 0)?,
+                    started: row.get(1)?,
+                    dead_letter_bytes: unsigned(row, 2)?,
+                };
+                Ok((row.get::<_, i64>(3)? == meta.checksum()).then_some(meta))
+            },
+        )
+    }
+
+    fn checksum(self) -> i64 {
+        Checksum::default()
+            .number(self.next_incarnation)
+            .number(u64::from(self.started))
+            .number(self.dead_letter_bytes)
+            .finish()
+    }
+}
+
+/// Inserts checkpoints, or replaces those with the same incarnation.
+pub(super) fn write_checkpoints<'a>(
+    connection: &Connection,
+    checkpoints: impl IntoIterator<Item = &'a Checkpoint>,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare(
+        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    for checkpoint in checkpoints {
+        insert.execute(params![
+            checkpoint.incarnation.0.cast_signed(),
+            checkpoint.stream,
+            checkpoint.path.as_os_str().as_bytes(),
+            checkpoint.identity.device.cast_signed(),
+            checkpoint.identity.inode.cast_signed(),
+            checkpoint.identity.birth_nanos,
+            checkpoint.fingerprint.len(),
+            checkpoint.fingerprint.hash().to_be_bytes(),
+            checkpoint.offset.bytes().cast_signed(),
+            checkpoint.window.len(),
+            checkpoint.window.hash().to_be_bytes(),
+            now_ms,
+            checksum(checkpoint, now_ms),
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn delete_checkpoints(
+    connection: &Connection,
+    incarnations: impl IntoIterator<Item = Incarnation>,
+) -> rusqlite::Result<()> {
+    let mut delete = connection.prepare("DELETE FROM checkpoints WHERE incarnation = ?1")?;
+    for incarnation in incarnations {
+        delete.execute([incarnation.0.cast_signed()])?;
+    }
+    Ok(())
+}
+
+/// All checkpoints by incarnation, and the numbers of the damaged ones, each with a warning.
+pub(super) fn read_checkpoints(
+    connection: &Connection,
+) -> rusqlite::Result<(Vec<StoredCheckpoint>, Vec<Incarnation>)> {
+    let mut select = connection.prepare(
+        "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
+                offset, window_len, window_hash, updated_ms, checksum
+         FROM checkpoints ORDER BY incarnation",
+    )?;
+    let mut rows = select.query([])?;
+    let (mut sound, mut damaged) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        match read_checkpoint(row) {
+            Ok(stored) => sound.push(stored),
+            Err(why) => {
+                let incarnation = Incarnation(unsigned(row, 0)?);
+                tracing::warn!(
+                    incarnation = incarnation.0,
+                    why,
+                    "a damaged checkpoint is dropped: its file starts at its beginning"
+                );
+                damaged.push(incarnation);
+            }
+        }
+    }
+    Ok((sound, damaged))
+}
+
+fn read_checkpoint(row: &Row<'_>) -> Result<StoredCheckpoint, String> {
+    let (stored, checksum_stored) = decode_checkpoint(row).map_err(|error| error.to_string())?;
+    if checksum(&stored.checkpoint, stored.updated_ms) != checksum_stored {
+        return Err("the checksum does not match".to_owned());
+    }
+    Ok(stored)
+}
+
+fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)> {
+    let hash = |column: usize| row.get(column).map(u128::from_be_bytes);
+    let checkpoint = Checkpoint {
+        incarnation: Incarnation(unsigned(row, 0)?),
+        stream: row.get(1)?,
+        path: path(row, 2)?,
+        identity: Identity {
+            device: unsigned(row, 3)?,
+            inode: unsigned(row, 4)?,
+            birth_nanos: row.get(5)?,
+        },
+        fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
+        offset: Offset::new(unsigned(row, 8)?),
+        window: Window::from_parts(row.get(9)?, hash(10)?),
+    };
+    let updated_ms = row.get(11)?;
+    Ok((
+        StoredCheckpoint {
+            checkpoint,
+            updated_ms,
+        },
+        row.get(12)?,
+    ))
+}
+
+fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
+    let Checkpoint {
+        incarnation,
+        stream,
+        path,
+        identity,
+        fingerprint,
+        offset,
+        window,
+    } = checkpoint;
+    Checksum::default()
+        .number(incarnation.0)
+        .bytes(stream.as_bytes())
+        .bytes(path.as_os_str().as_bytes())
+        .number(identity.device)
+        .number(identity.inode)
+        .number(u64::from(identity.birth_nanos.is_some()))
+        .number(identity.birth_nanos.unwrap_or_default().cast_unsigned())
+        .number(u64::from(fingerprint.len()))
+        .bytes(&fingerprint.hash().to_be_bytes())
+        .number(offset.bytes())
+        .number(u64::from(window.len()))
+        .bytes(&window.hash().to_be_bytes())
+        .number(updated_ms.cast_unsigned())
+        .finish()
+}
+
+pub(super) fn write_dead_letters(
+    connection: &Connection,
+    letters: &[DeadLetter],
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare(
+        "INSERT INTO dead_letters (time_ms, stream, source, path, offset, code, message, data)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    for letter in letters {
+        insert.execute(params![
+            now_ms,
+            letter.stream,
+            letter.source,
+            letter.path.as_os_str().as_bytes(),
+            letter.offset.bytes().cast_signed(),
+            letter.code,
+            letter.message,
+            letter.data.as_ref(),
+        ])?;
+    }
+    Ok(())
+}
+
+/// Deletes dead letters; tells how many bytes of data they held.
+pub(super) fn delete_dead_letters(connection: &Connection, ids: &[DeadLetterId]) -> rusqlite::Result<u64> {
+    let mut delete = connection.prepare("DELETE FROM dead_letters WHERE id = ?1 RETURNING length(data)")?;
+    let mut bytes = 0;
+    for id in ids {
+        for deleted in delete.query_map([id.0], |row| unsigned(row, 0))? {
+            bytes += deleted?;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Up to `limit` dead letters behind `after`, oldest first; a damaged one is shown as far as it can be read.
+pub(super) fn read_dead_letters(
+    connection: &Connection,
+    after: DeadLetterId,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredDeadLetter>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    connection
+        .prepare(
+            "SELECT id, time_ms, stream, source, path, offset, code, message, data
+             FROM dead_letters WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?
+        .query_map([after.0, limit], |row| {
+            Ok(StoredDeadLetter {
+                id: DeadLetterId(row.get(0)?),
+                time_ms: row.get(1)?,
+                letter: DeadLetter {
+                    stream: text(row, 2)?,
+                    source: text(row, 3)?,
+                    path: path(row, 4)?,
+                    offset: Offset::new(unsigned(row, 5)?),
+                    code: text(row, 6)?,
+                    message: text(row, 7)?,
+                    data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
+                },
+            })
+        })?
+        .collect()
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Path>> {
+    let bytes = row.get_ref(column)?.as_blob()?;
+    Ok(Arc::from(Path::new(OsStr::from_bytes(bytes))))
+}
+
+/// Text, with what is no UTF-8 replaced: one flipped bit must not hide a dead letter from its reader.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
+    let bytes = row.get_ref(column)?.as_bytes()?;
+    Ok(Arc::from(String::from_utf8_lossy(bytes)))
+}
+
+/// Hashes fields so that no two different rows feed it the same bytes: what varies in length says its length.
+#[derive(Default)]
+struct Checksum(Vec<u8>);
+
+impl Checksum {
+    fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_le_bytes());
+        self
+    }
+
+    fn bytes(self, bytes: &[u8]) -> Self {
+        let mut this = self.number(bytes.len() as u64);
+        this.0.extend_from_slice(bytes);
+        this
+    }
+
+    /// By its bits, as SQLite stores it.
+    fn finish(self) -> i64 {
+        xxh3_64(&self.0).cast_signed()
+    }
+}

@@ -1,0 +1,307 @@
+//! The store's laws, each with a test named for it; `damage` holds what happens to files that were harmed.
+
+#![expect(clippy::disallowed_methods, reason = "files are what is tested")]
+
+mod damage;
+mod mended;
+mod model;
+mod reader;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::checkpoint::DeadLetter;
+use crate::model::identity::{Fingerprint, Identity, Window};
+use crate::model::offset::Offset;
+
+fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
+    Checkpoint {
+        incarnation: Incarnation(incarnation),
+        stream: Arc::from("app-logs"),
+        path: Arc::from(Path::new("/var/log/app/web.log")),
+        identity: Identity {
+            device: 66305,
+            inode: 100 + incarnation,
+            birth_nanos: Some(1_700_000_000_123_456_789),
+        },
+        fingerprint: Fingerprint::of(b"the beginning"),
+        offset: Offset::new(offset),
+        window: Window::at_end_of(b"what comes just before"),
+    }
+}
+
+fn letter(code: &str, data: &[u8]) -> DeadLetter {
+    DeadLetter {
+        stream: Arc::from("app-logs"),
+        source: Arc::from("app"),
+        path: Arc::from(Path::new("/var/log/app/web.log")),
+        offset: Offset::new(7),
+        code: Arc::from(code),
+        message: Arc::from("refused"),
+        data: Bytes::copy_from_slice(data),
+    }
+}
+
+fn save(checkpoints: &[Checkpoint]) -> Save {
+    Save {
+        checkpoints: checkpoints.to_vec(),
+        ..Save::default()
+    }
+}
+
+fn forget(incarnations: &[u64]) -> Save {
+    Save {
+        forgotten: incarnations.iter().copied().map(Incarnation).collect(),
+        ..Save::default()
+    }
+}
+
+fn open(dir: &Path) -> (Store, Loaded) {
+    Store::open(dir).expect("the state opens")
+}
+
+fn load(dir: &Path) -> Loaded {
+    open(dir).1
+}
+
+fn database(dir: &Path) -> PathBuf {
+    dir.join("standpipe.db")
+}
+
+/// A second connection, as `sqlite3` would make one.
+fn sql(dir: &Path, statements: &str) {
+    let connection = Connection::open(database(dir)).unwrap();
+    connection.execute_batch(statements).unwrap();
+}
+
+/// Every regular file of a directory but the lock, with its content.
+fn content(dir: &Path) -> Vec<(OsString, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .filter(|name| name != "lock" && dir.join(name).is_file())
+        .map(|name| (name.clone(), fs::read(dir.join(&name)).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+/// A copy of the files as they lie there now: what a crash at this moment would leave.
+fn crashed(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for (name, bytes) in content(dir) {
+        // Shared memory does not outlive the machine, and need not outlive the process.
+        if !name.as_encoded_bytes().ends_with(b"-shm") {
+            fs::write(copy.path().join(name), bytes).unwrap();
+        }
+    }
+    copy
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn it_is_the_first_start_until_the_first_commit() {
+    let dir = TempDir::new().unwrap();
+    let state = dir.path().join("above").join("state");
+    let (store, loaded) = open(&state);
+    assert!(loaded.first_start);
+    assert_eq!(
+        (
+            loaded.checkpoints.len(),
+            loaded.next_incarnation,
+            loaded.moved_aside
+        ),
+        (0, 1, None)
+    );
+    drop(store);
+
+    let (mut store, loaded) = open(&state);
+    assert!(loaded.first_start);
+    store.commit(&Save::default()).unwrap();
+    drop(store);
+    assert!(!load(&state).first_start);
+}
+
+#[test]
+fn nobody_else_can_read_the_state() {
+    let dir = TempDir::new().unwrap();
+    let state = dir.path().join("above").join("state");
+    let (mut store, _) = open(&state);
+    store.commit(&save(&[checkpoint(1, 1)])).unwrap();
+    assert_eq!((mode(&dir.path().join("above")), mode(&state)), (0o700, 0o700));
+    for name in ["lock", "standpipe.db", "standpipe.db-wal", "standpipe.db-shm"] {
+        assert_eq!(mode(&state.join(name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn a_second_store_is_refused_and_told_by_whom() {
+    let dir = TempDir::new().unwrap();
+    let (first, _) = open(dir.path());
+    let error = Store::open(dir.path()).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Held { pid: Some(pid), .. } if pid == std::process::id()),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), 75);
+    assert!(
+        error.to_string().contains(&std::process::id().to_string()),
+        "{error}"
+    );
+    drop(first);
+    open(dir.path());
+}
+
+#[test]
+fn a_lock_file_that_nobody_holds_is_no_lock() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("lock"), "12345678901\n").unwrap();
+    let (_store, _) = open(dir.path());
+    let text = fs::read_to_string(dir.path().join("lock")).unwrap();
+    assert_eq!(text, format!("{}\n", std::process::id()));
+}
+
+#[test]
+fn a_link_in_place_of_the_lock_is_not_followed() {
+    let dir = TempDir::new().unwrap();
+    let other = TempDir::new().unwrap();
+    let precious = other.path().join("precious");
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, dir.path().join("lock")).unwrap();
+    let error = Store::open(dir.path()).unwrap_err();
+    assert_eq!(error.exit_code(), 74);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+}
+
+#[test]
+fn a_state_directory_may_be_a_link() {
+    let dir = TempDir::new().unwrap();
+    let link = dir.path().join("link");
+    fs::create_dir(dir.path().join("state")).unwrap();
+    symlink(dir.path().join("state"), &link).unwrap();
+    open(&link).0.commit(&save(&[checkpoint(1, 1)])).unwrap();
+    assert_eq!(load(&dir.path().join("state")).checkpoints, [checkpoint(1, 1)]);
+}
+
+#[test]
+fn a_newer_version_is_refused_and_left_untouched() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(&save(&[checkpoint(1, 1)])).unwrap();
+    // As it is left by a newer one that was stopped, and by one that was killed with a log.
+    sql(
+        dir.path(),
+        "PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+    );
+    let killed = crashed(dir.path());
+    drop(store);
+    for dir in [dir.path(), killed.path()] {
+        let before = content(dir);
+        for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
+            assert!(
+                matches!(
+                    error,
+                    StoreError::Newer {
+                        found: 2,
+                        known: 1,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert_eq!(error.exit_code(), 78);
+        }
+        assert_eq!(content(dir), before);
+    }
+}
+
+#[test]
+fn a_newer_version_that_only_the_log_knows_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(&save(&[checkpoint(1, 1)])).unwrap();
+    sql(dir.path(), "PRAGMA user_version = 2");
+    let killed = crashed(dir.path());
+    let before = content(killed.path());
+    let error = Store::open(killed.path()).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    for file in before {
+        assert!(content(killed.path()).contains(&file), "{}", file.0.display());
+    }
+}
+
+#[test]
+fn a_number_that_was_saved_is_never_given_again() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!(loaded.next_incarnation, 1);
+    store
+        .commit(&save(&[checkpoint(1, 1), checkpoint(7, 1)]))
+        .unwrap();
+    store.commit(&forget(&[7, 1])).unwrap();
+    drop(store);
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!((loaded.checkpoints.len(), loaded.next_incarnation), (0, 8));
+    // Given, and over before it was ever saved.
+    store.commit(&forget(&[9])).unwrap();
+    drop(store);
+    assert_eq!(load(dir.path()).next_incarnation, 10);
+}
+
+#[test]
+fn a_commit_costs_what_has_changed_not_what_exists() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    let all: Vec<_> = (1..=100_000).map(|number| checkpoint(number, number)).collect();
+    store.commit(&save(&all)).unwrap();
+    drop(store);
+
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!(loaded.checkpoints, all);
+    let log = dir.path().join("standpipe.db-wal");
+    let before = fs::metadata(&log).unwrap().len();
+    store.commit(&save(&[checkpoint(50_000, 1)])).unwrap();
+    let written = fs::metadata(&log).unwrap().len() - before;
+    assert!(written <= 8 * 4096, "one checkpoint wrote {written} bytes");
+}
+
+#[test]
+fn the_log_does_not_grow_with_the_number_of_commits() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    for offset in 0..3_000 {
+        store.commit(&save(&[checkpoint(1, offset)])).unwrap();
+    }
+    let log = fs::metadata(dir.path().join("standpipe.db-wal")).unwrap().len();
+    assert!(log < 5 * 1024 * 1024, "{log}");
+    // One large commit makes it long for once.
+    let large = Save {
+        dead_letters: vec![letter("code", &vec![0; 16 << 20])],
+        ..Save::default()
+    };
+    store.commit(&large).unwrap();
+    store.commit(&save(&[checkpoint(1, 9_999)])).unwrap();
+    let log = fs::metadata(dir.path().join("standpipe.db-wal")).unwrap().len();
+    assert!(log < 5 * 1024 * 1024, "{log}");
+}
