@@ -1,8 +1,3 @@
-//! Floor 3: the shells, one for each part of the world that the daemon touches.
-//!
-//! *Invariant:* a shell decides nothing: it does what it is asked and says what it saw.
+//! Floor 3: the shells, each around one part of the outside world.
 
-pub mod files;
-pub mod firehose;
 pub mod store;
-pub mod watch;

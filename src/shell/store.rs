@@ -97,7 +97,7 @@ impl Store {
         let place = Place::find(dir)?;
         let look = schema::look(&place)?;
         lock.sign();
-        let (database, contents, moved_aside) = Database::open(&place, look, 1)?;
+        let (database, contents, moved_aside) = Database::open(&place, look, None)?;
         let meta = contents.meta;
         if !meta.started {
             tracing::info!(dir = %dir.display(), "first start: no state yet");
@@ -200,7 +200,8 @@ impl Store {
             self.unsynced = false;
         }
         let look = schema::look(&place)?;
-        let (database, contents, _moved_aside) = Database::open(&place, look, self.meta.next_incarnation)?;
+        let floor = Some(self.meta.next_incarnation);
+        let (database, contents, _moved_aside) = Database::open(&place, look, floor)?;
         self.meta = Meta {
             next_incarnation: self.meta.next_incarnation.max(contents.meta.next_incarnation),
             ..contents.meta

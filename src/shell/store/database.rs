@@ -29,6 +29,9 @@ const BUSY: Duration = Duration::from_secs(5);
 /// What the log is cut back to when it has been longer, in bytes: SQLite's 1,000 pages between checkpoints.
 const LOG_BYTES: u32 = 4 * 1024 * 1024;
 
+/// The first incarnation of all.
+const FIRST: u64 = 1;
+
 /// An open database that was found whole.
 #[derive(Debug)]
 pub(super) struct Database {
@@ -62,13 +65,14 @@ pub(super) struct Change<'a> {
 
 impl Database {
     /// Opens the database that was looked at. What cannot be read is moved aside (its new name is told), and a
-    /// fresh one made, which counts as started; a fresh one numbers its incarnations from `floor` at least.
-    pub(super) fn open(place: &Place, look: Look, floor: u64) -> Result<Opened, StoreError> {
+    /// fresh one made, which counts as started. So does a fresh one in the middle of a process, which says with
+    /// `floor` from where to number incarnations: it may be killed before its next commit.
+    pub(super) fn open(place: &Place, look: Look, floor: Option<u64>) -> Result<Opened, StoreError> {
         let damage = match look {
             Look::Nothing => None,
             Look::Missing => Some("missing".to_owned()),
             Look::Damaged(why) => Some(why),
-            Look::Plausible => match Self::attach(place) {
+            Look::Plausible => match Self::attach_or_blame(place) {
                 Ok((database, contents)) => return Ok((database, contents, None)),
                 Err(Fault::Content(why)) => Some(why),
                 Err(Fault::Other(error)) => return Err(error),
@@ -76,18 +80,9 @@ impl Database {
         };
         let moved_aside = match &damage {
             None => None,
-            Some(why) => {
-                let aside = place.move_aside(unix_ms().cast_unsigned() / 1000)?;
-                tracing::error!(
-                    path = %place.database().display(),
-                    moved_to = %aside.display(),
-                    why,
-                    "the state cannot be read: every file starts at its beginning"
-                );
-                Some(aside)
-            }
+            Some(why) => set_aside(place, why)?,
         };
-        create(place, damage.is_some(), floor)?;
+        create(place, floor.or_else(|| damage.map(|_| FIRST)))?;
         match Self::attach(place) {
             Ok((database, contents)) => Ok((database, contents, moved_aside)),
             Err(Fault::Content(why)) => Err(StoreError::Damaged {
@@ -95,6 +90,20 @@ impl Database {
                 why,
             }),
             Err(Fault::Other(error)) => Err(error),
+        }
+    }
+
+    /// Blames the content only after a second look.
+    ///
+    /// `quick_check` has the same words for a page that could not be read and for one that makes no sense; a
+    /// cable that was loose for a moment must not cost the whole state.
+    fn attach_or_blame(place: &Place) -> Result<(Self, Contents), Fault> {
+        match Self::attach(place) {
+            Err(Fault::Content(_)) => {
+                place.read_through().map_err(Fault::Other)?;
+                Self::attach(place)
+            }
+            opened => opened,
         }
     }
 
@@ -234,18 +243,30 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     }))
 }
 
+fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {
+    let aside = place.move_aside(unix_ms().cast_unsigned() / 1000)?;
+    tracing::error!(
+        path = %place.database().display(),
+        moved_to = aside.as_ref().map(|path| tracing::field::display(path.display())),
+        why,
+        "the state cannot be read: a fresh one is made"
+    );
+    Ok(aside)
+}
+
 /// Makes a database beside, whole, and gives it its name last: a half-made one is never taken for a damaged one.
-fn create(place: &Place, started: bool, floor: u64) -> Result<(), StoreError> {
+///
+/// `floor` is there when there has been a state before, of which this one knows nothing.
+fn create(place: &Place, floor: Option<u64>) -> Result<(), StoreError> {
     let path = place.blank()?;
     let meta = Meta {
-        // Which numbers a lost database had given is unknown. Milliseconds since 1970 are beyond them: no
-        // database gives numbers faster than one a millisecond over its life, wherever it began.
-        next_incarnation: if started {
-            floor.max(unix_ms().cast_unsigned())
-        } else {
-            floor
+        next_incarnation: match floor {
+            None => FIRST,
+            // Which numbers a lost database had given is unknown. Milliseconds since 1970 are beyond them: no
+            // database gives numbers faster than one a millisecond over its life, wherever it began.
+            Some(floor) => floor.max(unix_ms().cast_unsigned()),
         },
-        started,
+        started: floor.is_some(),
         dead_letter_bytes: 0,
     };
     fill(&path, meta).map_err(sqlite_at(&path))?;

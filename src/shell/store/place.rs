@@ -92,12 +92,13 @@ impl Place {
         Ok(head)
     }
 
-    /// Renames the database, and what lies beside it, to `standpipe.db.corrupt-<now_seconds>…`; tells the new name.
+    /// Renames the database, and what lies beside it, to `standpipe.db.corrupt-<now_seconds>…`; tells the new name
+    /// of the first that there was.
     ///
     /// The new names still belong together, so that `sqlite3` can be tried on them. The database goes first: a
     /// crash in between leaves a log without a database, which is seen, and never a database without its log,
     /// which would look sound and not be. Nothing kept before is overwritten.
-    pub(super) fn move_aside(&self, now_seconds: u64) -> Result<PathBuf, StoreError> {
+    pub(super) fn move_aside(&self, now_seconds: u64) -> Result<Option<PathBuf>, StoreError> {
         let mut stamp = now_seconds;
         let aside = loop {
             let name = self.dir.join(format!("{DATABASE}.corrupt-{stamp}"));
@@ -111,15 +112,19 @@ impl Place {
             }
             stamp += 1;
         };
+        let mut moved = None;
         for suffix in [""].iter().chain(&BESIDE) {
-            let from = suffixed(&self.database(), suffix);
-            match fs::rename(&from, suffixed(&aside, suffix)) {
-                Ok(()) => self.sync()?,
+            let (from, to) = (suffixed(&self.database(), suffix), suffixed(&aside, suffix));
+            match fs::rename(&from, &to) {
+                Ok(()) => {
+                    self.sync()?;
+                    moved.get_or_insert(to);
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(io_at(&from)(error)),
             }
         }
-        Ok(aside)
+        Ok(moved)
     }
 
     /// An empty file for a database to be made in, with mode 0600 whatever the umask.
@@ -159,18 +164,37 @@ impl Place {
     /// that has seen no failure. The content is what every reader sees already. Only while this process has no
     /// connection to it (see [`head`](Self::head)).
     pub(super) fn write_again(&self) -> Result<(), StoreError> {
-        for path in [self.database(), suffixed(&self.database(), "-wal")] {
-            if metadata(&path)?.is_some_and(|metadata| metadata.is_file()) {
-                write_over_itself(&path).map_err(io_at(&path))?;
-            }
+        for path in self.regular_files()? {
+            write_over_itself(&path).map_err(io_at(&path))?;
         }
         self.sync()
+    }
+
+    /// Finds out whether every byte can be read, whatever it says. The same condition as for [`head`](Self::head).
+    pub(super) fn read_through(&self) -> Result<(), StoreError> {
+        for path in self.regular_files()? {
+            open(&path, OpenOptions::new().read(true))
+                .and_then(|file| for_each_chunk(&file, |_, _| Ok(())))
+                .map_err(io_at(&path))?;
+        }
+        Ok(())
     }
 
     /// Which files have the names of the database and its log now.
     pub(super) fn files(&self) -> Result<Files, StoreError> {
         let key = |path: &Path| Ok(metadata(path)?.map(|metadata| (metadata.dev(), metadata.ino())));
         Ok([key(&self.database())?, key(&suffixed(&self.database(), "-wal"))?])
+    }
+
+    /// The database and its log, as far as they are there.
+    fn regular_files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut files = Vec::new();
+        for path in [self.database(), suffixed(&self.database(), "-wal")] {
+            if metadata(&path)?.is_some_and(|metadata| metadata.is_file()) {
+                files.push(path);
+            }
+        }
+        Ok(files)
     }
 
     /// Makes names durable: a rename or a new file is only in the directory once the directory is synced.
@@ -220,19 +244,25 @@ fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 fn write_over_itself(path: &Path) -> io::Result<()> {
     let file = open(path, OpenOptions::new().read(true).write(true))?;
+    for_each_chunk(&file, |chunk, at| file.write_all_at(chunk, at))?;
+    file.sync_all()
+}
+
+/// Reads a file from its beginning to its end, a piece at a time with its place.
+fn for_each_chunk(file: &File, mut each: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut at = 0;
     loop {
-        let len = match file.read_at(&mut chunk, at) {
-            Ok(0) => break,
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+        match file.read_at(&mut chunk, at) {
+            Ok(0) => return Ok(()),
+            Ok(len) => {
+                each(&chunk[..len], at)?;
+                at += len as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        file.write_all_at(&chunk[..len], at)?;
-        at += len as u64;
+        }
     }
-    file.sync_all()
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

@@ -3,7 +3,6 @@
 //! It takes no lock, writes no row, repairs nothing, and keeps no transaction open between calls: the log could
 //! not be written back past one. It does not know what is in memory only: what it shows is durable.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
@@ -15,6 +14,7 @@ use super::rows::{self, DeadLetterId, Meta, StoredCheckpoint, StoredDeadLetter};
 use super::schema::{self, Look};
 
 /// A look at a state directory.
+#[derive(Debug)]
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
@@ -61,14 +61,6 @@ impl Reader {
             why: "the row of meta is damaged".to_owned(),
         })?;
         Ok(meta.dead_letter_bytes)
-    }
-}
-
-impl fmt::Debug for Reader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
     }
 }
 

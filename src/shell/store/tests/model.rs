@@ -1,0 +1,116 @@
+//! Against a model: any fields, any sequence of saves, any moment for a crash.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStringExt as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn any_path() -> impl Strategy<Value = Arc<Path>> {
+    prop::collection::vec(1_u8.., 1..40).prop_map(|bytes| Arc::from(PathBuf::from(OsString::from_vec(bytes))))
+}
+
+fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
+    (
+        (any::<u64>(), any::<String>(), any_path()),
+        (any::<u64>(), any::<u64>(), any::<Option<i64>>()),
+        (
+            any::<u16>(),
+            any::<u128>(),
+            any::<u64>(),
+            any::<u16>(),
+            any::<u128>(),
+        ),
+    )
+        .prop_map(
+            |((number, stream, path), (device, inode, birth_nanos), rest)| Checkpoint {
+                incarnation: Incarnation(number),
+                stream: Arc::from(stream),
+                path,
+                identity: Identity {
+                    device,
+                    inode,
+                    birth_nanos,
+                },
+                fingerprint: Fingerprint::from_parts(rest.0, rest.1),
+                offset: Offset::new(rest.2),
+                window: Window::from_parts(rest.3, rest.4),
+            },
+        )
+}
+
+fn any_letter() -> impl Strategy<Value = DeadLetter> {
+    (
+        (any::<String>(), any::<String>(), any_path(), any::<u64>()),
+        (any::<String>(), any::<String>(), any::<Vec<u8>>()),
+    )
+        .prop_map(
+            |((stream, source, path, offset), (code, message, data))| DeadLetter {
+                stream: Arc::from(stream),
+                source: Arc::from(source),
+                path,
+                offset: Offset::new(offset),
+                code: Arc::from(code),
+                message: Arc::from(message),
+                data: Bytes::from(data),
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn every_field_comes_back_as_it_was_saved(
+        checkpoints in prop::collection::vec(any_checkpoint(), 0..8),
+        dead_letters in prop::collection::vec(any_letter(), 0..4),
+    ) {
+        let dir = TempDir::new().unwrap();
+        let save = Save { checkpoints: checkpoints.clone(), forgotten: Vec::new(), dead_letters: dead_letters.clone() };
+        open(dir.path()).0.commit(&save).unwrap();
+
+        let mut expected: Vec<_> = checkpoints;
+        expected.sort_by_key(|it| it.incarnation);
+        let (_store, loaded) = open(dir.path());
+        let mut found = loaded.checkpoints;
+        found.sort_by_key(|it| it.incarnation);
+        prop_assert_eq!(found, expected);
+
+        let reader = Reader::open(dir.path()).unwrap();
+        let letters = reader.dead_letters(DeadLetterId::default(), 100).unwrap();
+        let bytes: u64 = dead_letters.iter().map(|it| it.data.len() as u64).sum();
+        prop_assert_eq!(letters.into_iter().map(|it| it.letter).collect::<Vec<_>>(), dead_letters);
+        prop_assert_eq!(loaded.dead_letter_bytes, bytes);
+        prop_assert_eq!(reader.dead_letter_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn the_state_is_what_the_saves_add_up_to(
+        steps in prop::collection::vec((0_u64..6, any::<Option<u32>>(), any::<bool>()), 1..24),
+    ) {
+        let dir = TempDir::new().unwrap();
+        let (mut store, _) = open(dir.path());
+        let mut model = BTreeMap::new();
+        for (number, offset, reopened) in steps {
+            let change = match offset {
+                Some(offset) => {
+                    let one = checkpoint(number, u64::from(offset));
+                    model.insert(number, one.clone());
+                    save(&[one])
+                }
+                None => {
+                    model.remove(&number);
+                    forget(&[number])
+                }
+            };
+            store.commit(&change).unwrap();
+            let copy = crashed(dir.path());
+            prop_assert_eq!(load(copy.path()).checkpoints, model.values().cloned().collect::<Vec<_>>());
+            if reopened {
+                drop(store);
+                store = open(dir.path()).0;
+            }
+        }
+    }
+}
