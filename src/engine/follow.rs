@@ -17,7 +17,7 @@ use crate::model::settings::{OnDrain, SourceId, StartAt, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
-use crate::rules::rotation::{Growth, growth, recognise, same_file};
+use crate::rules::rotation::{recognise, same_file};
 
 use super::Engine;
 use super::life::Life;
@@ -208,13 +208,12 @@ impl Engine {
                 to: Some(Arc::clone(&file.path)),
             });
         }
-        let tail = &self.tails[&id];
-        let position = tail.incarnation().map(|life| self.lives[&life].position());
-        match position.map(|position| growth(position, file.size)) {
-            Some(Growth::Grown) => self.wake(id),
-            Some(Growth::Truncated) if tail.reading.is_none() => self.begin_again(id, now),
-            Some(Growth::Truncated) => self.wake(id),
-            Some(Growth::Same) | None => {}
+        // A size may be older than the last read; only a read says whether the content is the same.
+        let seen_bytes = self.tails[&id]
+            .incarnation()
+            .map(|life| self.lives[&life].seen_bytes);
+        if seen_bytes.is_some_and(|seen_bytes| seen_bytes != file.size) {
+            self.wake(id);
         }
     }
 

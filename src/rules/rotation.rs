@@ -3,7 +3,8 @@
 //! - *observed*: a name and what the kernel says of the file behind it
 //! - *known*: a file that is held open, or a checkpoint of one
 //! - *moved*: the same file under another name; *gone*: under no name that was looked at
-//! - *truncated*: the same file, shorter than what was read of it: another incarnation
+//! - *truncated*: the same file without what was read of it: another incarnation. Reads find that out, not looks:
+//!   a size may be older than the last read.
 //!
 //! A name is never an identity, and likeness of content alone never lets a live file skip bytes: in doubt a file
 //! is read from its beginning, for duplicates beat loss.
@@ -13,24 +14,6 @@
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Identity;
-use crate::model::offset::Offset;
-
-/// How a file that was read up to `position` compares with its size now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Growth {
-    Grown,
-    Same,
-    Truncated,
-}
-
-/// Compares a size with what was read.
-pub fn growth(position: Offset, size: u64) -> Growth {
-    match size.cmp(&position.bytes()) {
-        std::cmp::Ordering::Greater => Growth::Grown,
-        std::cmp::Ordering::Equal => Growth::Same,
-        std::cmp::Ordering::Less => Growth::Truncated,
-    }
-}
 
 /// Whether two looks are at the same file, as far as the kernel's word goes.
 ///
@@ -72,6 +55,7 @@ mod tests {
 
     use super::*;
     use crate::model::identity::{Fingerprint, Incarnation, Window};
+    use crate::model::offset::Offset;
 
     const HEAD: &[u8] = b"first line\nsecond line\n";
 

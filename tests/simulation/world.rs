@@ -294,13 +294,6 @@ impl World {
         self.start();
         let until = self.now + Duration::from_secs(60);
         self.run_until(|world| world.now >= until, 100_000);
-        if self.oracle.repeats != repeats {
-            let tail = self.trace.rsplit_once("Drain").map_or("", |(_, tail)| tail);
-            let short = tail.lines().filter(|line| !line.contains("Put"));
-            short
-                .take(60)
-                .for_each(|line| eprintln!("{}", line.chars().take(600).collect::<String>()));
-        }
         assert_eq!(
             self.oracle.repeats, repeats,
             "I17: a clean stop and start repeated lines"
@@ -759,6 +752,15 @@ impl World {
             self.reached.overflows += 1;
             let delay = self.delay();
             self.later(delay, Todo::Tell(self.process, Event::Hint(Hint::Everything)));
+        }
+    }
+}
+
+/// A seed that is replayed shows all that led to its failure.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.trace);
         }
     }
 }
