@@ -21,6 +21,8 @@ pub struct Oracle {
 #[derive(Debug, Default)]
 struct Line {
     accepted: u64,
+    /// The service said that it will never take it: a dead letter, once that is durable.
+    refused: bool,
     dead_lettered: bool,
     excused: bool,
 }
@@ -29,7 +31,13 @@ impl Oracle {
     /// A new line: its number and its text. `kind` makes some lines special.
     pub fn write(&mut self, kind: &str, padding: usize) -> (LineNumber, Vec<u8>) {
         let number = self.lines.len();
-        let text = format!("{number:08} {kind} {}\n", "x".repeat(padding)).into_bytes();
+        // Padded with its own number: a window in the middle of a long line must not look like any other.
+        let mut text = format!("{number:08} {kind} ");
+        while text.len() < padding {
+            text.push_str(&format!("{number:x}."));
+        }
+        text.push('\n');
+        let text = text.into_bytes();
         self.lines.push(Line::default());
         self.by_text.insert(text.clone(), number);
         (number, text)
@@ -41,6 +49,16 @@ impl Oracle {
         self.lines[number].accepted += 1;
         self.repeats += u64::from(self.lines[number].accepted > 1);
         self.fragile.remove(&number);
+    }
+
+    /// The service refused this record for what it is.
+    pub fn refuse(&mut self, data: &[u8]) {
+        let number = self.number(data);
+        self.lines[number].refused = true;
+    }
+
+    pub fn is_refused(&self, number: LineNumber) -> bool {
+        self.lines[number].refused
     }
 
     /// This record is durable among the dead letters.

@@ -113,6 +113,9 @@ impl Service {
             all(retry(RetryReason::Server))
         } else if put.records.iter().any(is_poison) {
             reached.refused += 1;
+            if let [data] = &put.records[..] {
+                oracle.refuse(data);
+            }
             all(Verdict::Refused {
                 code: "InvalidArgumentException".into(),
                 message: "no".into(),
