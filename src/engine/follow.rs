@@ -357,16 +357,15 @@ impl Engine {
         }
         match found {
             Some(stored) => {
-                self.stored
-                    .retain(|other| other.incarnation != stored.incarnation);
                 let history = History::resumed(stored.offset, stored.window);
-                self.begin_life(
-                    id,
-                    stored.incarnation,
-                    history,
-                    Head::of(&opened.head),
-                    Some(stored.offset),
-                );
+                // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
+                let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
+                let vouched = opened
+                    .head
+                    .len()
+                    .min(usize::from(stored.fingerprint.len()).max(read));
+                let head = Head::of(&opened.head[..vouched]);
+                self.begin_life(id, stored.incarnation, history, head, Some(stored.offset));
                 self.report(Report::Following {
                     source,
                     path,
@@ -381,13 +380,7 @@ impl Engine {
             }
             None => {
                 let incarnation = self.fresh_incarnation();
-                self.begin_life(
-                    id,
-                    incarnation,
-                    History::beginning(),
-                    Head::of(&opened.head),
-                    None,
-                );
+                self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
                 self.report(Report::Following {
                     source,
                     path,

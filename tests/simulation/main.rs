@@ -14,7 +14,14 @@ mod world;
 use world::{Reached, World};
 
 /// Seeds that found something once, each with its story.
-const KEPT: &[u64] = &[];
+const KEPT: &[u64] = &[
+    // The checkpoint of a life that was over led to a file that had been delivered long ago.
+    45,
+    // A survey's size, older than the last read, made a file that only grew look truncated.
+    68,
+    // A file was truncated between its opening and its first read: the fingerprint was of bytes never read.
+    167,
+];
 
 const ACTIONS: u64 = 150;
 
