@@ -1,0 +1,267 @@
+//! The house stands: every file under `src/` imports lower floors only, and only the upper ones wait.
+#![expect(clippy::disallowed_methods, reason = "what is looked at is the source tree")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms and their floors. A file in no room fails the test: it must be given a floor first.
+const FLOORS: [(&str, u8); 8] = [
+    ("model", 0),
+    ("rules", 1),
+    ("engine", 2),
+    ("shell", 3),
+    ("config", 3),
+    ("local", 3),
+    ("daemon", 4),
+    ("cli", 4),
+];
+
+/// Imports that stay on their floor, each for a reason.
+const NEIGHBOURS: [(&str, &str); 3] = [
+    // How a stream stands decides when to probe; how long that is, is backoff's to say, and said once.
+    ("rules::standing", "rules::retry"),
+    // How to reach a stream at AWS is said by the configuration, in words that only this shell needs.
+    ("shell::firehose", "config"),
+    // Both are the top floor: the command line starts the daemon.
+    ("cli", "daemon"),
+];
+
+/// Rooms in which something may be waited for.
+const WAITING: [&str; 4] = ["shell", "local", "daemon", "cli"];
+
+#[test]
+fn every_file_imports_lower_floors_only() {
+    let mut wrong = Vec::new();
+    for file in files() {
+        for import in imports(&file) {
+            if let Some(why) = forbidden(&file.module, &import.path) {
+                wrong.push(format!(
+                    "{}:{}: {}: {why}",
+                    file.path.display(),
+                    import.line,
+                    import.path.join("::")
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_upper_floors_wait() {
+    let wrong: Vec<_> = files()
+        .iter()
+        .filter(|file| !WAITING.contains(&file.module[0].as_str()))
+        .flat_map(|file| {
+            code(&file.text)
+                .filter(|(_, line)| words(line).any(|word| word == "async" || word == "await"))
+                .map(|(number, _)| format!("{}:{number}", file.path.display()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "async below the shells:\n{}", wrong.join("\n"));
+}
+
+/// The two tests above are worth what this reading is worth.
+#[test]
+fn imports_are_read_from_every_spelling() {
+    let file = Source {
+        path: PathBuf::from("src/rules/split.rs"),
+        module: vec!["rules".to_owned(), "split".to_owned()],
+        text: "//! See [`crate::shell`].\n\
+               use crate::model::offset::Offset; // not crate::shell\n\
+               use super::retry::Backoff;\n\
+               pub(super) fn f(_: crate::engine::Engine) {}\n\
+               use crate::{config, daemon};\n\
+               mod tests {\n    use super::super::quota::Cost;\n    use super::*;\n}\n"
+            .to_owned(),
+    };
+    let found: Vec<_> = imports(&file)
+        .iter()
+        .map(|import| import.path.join("::"))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "model::offset::Offset",
+            "rules::retry::Backoff",
+            "engine::Engine",
+            "{",
+            "rules::quota::Cost",
+            "rules::split"
+        ]
+    );
+}
+
+#[test]
+fn a_lower_floor_may_be_used_and_no_other() {
+    let verdict = |from: &str, to: &str| {
+        let parts = |path: &str| path.split("::").map(str::to_owned).collect::<Vec<_>>();
+        forbidden(&parts(from), &parts(to)).is_none()
+    };
+    for (from, to, fine) in [
+        ("engine::follow", "rules::ledger::Ledger", true),
+        ("engine::follow", "engine::port", true),
+        ("engine", "shell::files", false),
+        ("engine", "config::Config", false),
+        ("model::record", "rules::split", false),
+        ("rules::standing", "rules::retry::Backoff", true),
+        ("rules::retry", "rules::standing", false),
+        ("rules::batch", "rules::quota", false),
+        ("config::build", "model::settings", true),
+        ("config::build", "rules::quota", false),
+        ("shell::firehose", "config::Stream", true),
+        ("shell::store", "config::Config", false),
+        ("shell::watch", "shell::files::Look", true),
+        ("shell::watch", "daemon", false),
+        ("local::quota", "local::limits", true),
+        ("local::limits", "model::limits", false),
+        ("cli::run", "daemon::Daemon", true),
+        ("daemon", "cli", false),
+        ("daemon", "attic", false),
+    ] {
+        assert_eq!(verdict(from, to), fine, "{from} uses {to}");
+    }
+}
+
+fn floor(room: &str) -> Option<u8> {
+    FLOORS
+        .iter()
+        .find(|(name, _)| *name == room)
+        .map(|(_, floor)| *floor)
+}
+
+/// Why the module `from` must not name `to`; `None` when it may. Both are paths below the crate's root.
+fn forbidden(from: &[String], to: &[String]) -> Option<&'static str> {
+    let allowed = NEIGHBOURS
+        .iter()
+        .any(|(user, used)| starts_with(from, user) && starts_with(to, used));
+    let (room, used) = (from[0].as_str(), to[0].as_str());
+    let (Some(mine), Some(its)) = (floor(room), floor(used)) else {
+        return Some("not a room with a floor; write one path a line, and give a new room its floor here");
+    };
+    match (room, used) {
+        _ if allowed => None,
+        // Rules do not know each other: what one says reaches another through the engine.
+        ("rules", "rules") => (from.get(1) != to.get(1)).then_some("a rule knows no other rule"),
+        _ if room == used => None,
+        ("local", _) => Some("the embedded delivery stream imports nothing of the daemon"),
+        ("config", _) if used != "model" => Some("the configuration knows settings only"),
+        _ if its >= mine => Some("not a lower floor"),
+        _ => None,
+    }
+}
+
+fn starts_with(path: &[String], prefix: &str) -> bool {
+    prefix
+        .split("::")
+        .enumerate()
+        .all(|(index, part)| path.get(index).is_some_and(|name| name == part))
+}
+
+struct Source {
+    path: PathBuf,
+    /// Below the crate's root: `src/engine/follow.rs` is engine, follow.
+    module: Vec<String>,
+    text: String,
+}
+
+/// Every file below `src/` but the map and the binary, which belong to no room.
+fn files() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut directories = vec![root.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let below = path.strip_prefix(&root).unwrap().with_extension("");
+                let mut module: Vec<_> = below
+                    .iter()
+                    .map(|part| part.to_str().unwrap().to_owned())
+                    .collect();
+                module.pop_if(|last| last == "mod");
+                let text = fs::read_to_string(&path).unwrap();
+                found.push(Source { path, module, text });
+            }
+        }
+    }
+    found.retain(|file| !matches!(file.module[0].as_str(), "lib" | "main"));
+    assert!(found.len() > 50, "only {} files were found", found.len());
+    found
+}
+
+struct Import {
+    line: usize,
+    path: Vec<String>,
+}
+
+/// Every path of this crate that the file names, in a `use` or in the middle of a line.
+fn imports(file: &Source) -> Vec<Import> {
+    let mut found = Vec::new();
+    let mut inside = 0;
+    for (line, text) in code(&file.text) {
+        // rustfmt puts the ends of a file's own inner modules into the first column.
+        if text.starts_with("mod ") && text.ends_with('{') {
+            inside = 1;
+        } else if text.starts_with('}') {
+            inside = 0;
+        }
+        for (at, _) in text.match_indices("crate::") {
+            if !text[..at].ends_with(['$', '_']) {
+                let path = path_from(&text[at + "crate::".len()..]);
+                found.push(Import { line, path });
+            }
+        }
+        let mut rest = text;
+        while let Some(at) = rest.find("super::") {
+            let mut depth = 0;
+            rest = &rest[at..];
+            while let Some(after) = rest.strip_prefix("super::") {
+                depth += 1;
+                rest = after;
+            }
+            let kept = (file.module.len() + inside).saturating_sub(depth);
+            let inner = (inside == 1).then(|| "tests".to_owned());
+            let mut path: Vec<_> = file.module.iter().cloned().chain(inner).take(kept).collect();
+            path.extend(path_from(rest).into_iter().filter(|name| name != "{"));
+            found.push(Import { line, path });
+        }
+    }
+    found.retain(|import| !import.path.is_empty());
+    found
+}
+
+/// The names at the start of `text`, as far as they are joined by `::`; `{` for a group.
+fn path_from(text: &str) -> Vec<String> {
+    let end = text
+        .find(|character: char| !(character.is_alphanumeric() || character == '_' || character == ':'))
+        .unwrap_or(text.len());
+    let names: Vec<_> = text[..end]
+        .split("::")
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    match names.is_empty() && text.starts_with('{') {
+        true => vec!["{".to_owned()],
+        false => names,
+    }
+}
+
+/// The lines of a file without comments, with their numbers.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(index, line)| {
+        let comment = match line.trim_start().starts_with("//") {
+            true => Some(0),
+            false => line.find(" //"),
+        };
+        (index + 1, line[..comment.unwrap_or(line.len())].trim_end())
+    })
+}
+
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split(|character: char| !(character.is_alphanumeric() || character == '_'))
+}
