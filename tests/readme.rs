@@ -240,3 +240,31 @@ fn the_example_names_every_table_that_the_readme_names() {
         assert!(keys.contains(&format!("#{name} = ")), "{key}");
     }
 }
+
+#[test]
+fn every_test_that_the_design_names_exists() {
+    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let mut sources = String::new();
+    let mut directories = vec![root().join("src"), root().join("tests")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let laws: Vec<_> = design.lines().filter(|line| line.starts_with("| L")).collect();
+    assert_eq!(laws.len(), 10, "ten laws");
+    for law in laws {
+        let held_by = law.rsplit('|').nth(1).unwrap();
+        for test in held_by.split('`').skip(1).step_by(2) {
+            assert!(
+                sources.contains(&format!("fn {test}(")),
+                "{law}\nno test is called {test}"
+            );
+        }
+    }
+}
