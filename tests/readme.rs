@@ -1,0 +1,270 @@
+//! What the README and the documents tell people to type is there: commands, flags, configuration, links.
+#![expect(clippy::disallowed_methods, reason = "what is read is the documents")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use standpipe::config::Config;
+
+struct Document {
+    path: PathBuf,
+    text: String,
+}
+
+impl Document {
+    /// The fenced blocks in `language`, with the line on which each begins.
+    fn blocks(&self, language: &str) -> Vec<(usize, String)> {
+        let mut blocks = Vec::new();
+        let mut open: Option<(usize, bool, String)> = None;
+        for (index, line) in self.text.lines().enumerate() {
+            match (&mut open, line.strip_prefix("```")) {
+                (None, Some(name)) => open = Some((index + 2, name == language, String::new())),
+                (Some((_, _, block)), None) => *block += &format!("{line}\n"),
+                (Some(_), Some(_)) => {
+                    let (first, wanted, block) = open.take().unwrap();
+                    blocks.extend(wanted.then_some((first, block)));
+                }
+                (None, None) => {}
+            }
+        }
+        assert!(open.is_none(), "{}: a block has no end", self.path.display());
+        blocks
+    }
+
+    /// The text outside of fenced blocks.
+    fn prose(&self) -> String {
+        let mut inside = false;
+        let mut prose = String::new();
+        for line in self.text.lines() {
+            let fence = line.starts_with("```");
+            inside ^= fence;
+            if !inside && !fence {
+                prose += &format!("{line}\n");
+            }
+        }
+        prose
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<Document> {
+    let mut paths = vec![root().join("README.md"), root().join("packaging/README.md")];
+    let docs = fs::read_dir(root().join("docs")).unwrap();
+    paths.extend(docs.map(|entry| entry.unwrap().path()));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    assert!(paths.len() >= 3, "only {paths:?}");
+    paths
+        .into_iter()
+        .map(|path| Document {
+            text: fs::read_to_string(&path).unwrap(),
+            path,
+        })
+        .collect()
+}
+
+/// The options of the binary and of each of its subcommands, as its help spells them.
+fn help() -> BTreeMap<String, Vec<String>> {
+    let words = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_standpipe"))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let flags = |help: &str| {
+        help.lines()
+            .map(str::trim_start)
+            .filter(|line| line.starts_with('-'))
+            .flat_map(|line| line.split([' ', ',']).filter(|word| word.starts_with('-')))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let main = words(&["--help"]);
+    let commands = main.split("Commands:\n").nth(1).unwrap();
+    let commands = commands.split("\n\n").next().unwrap();
+    let mut help: BTreeMap<_, _> = commands
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(|name| (name.to_owned(), flags(&words(&[name, "--help"]))))
+        .collect();
+    assert!(help["run"].contains(&"--once".to_owned()), "{help:?}");
+    help.insert(String::new(), flags(&main));
+    help
+}
+
+/// What is wrong with the arguments of one call, if anything.
+fn judge(help: &BTreeMap<String, Vec<String>>, args: &[&str]) -> Result<(), String> {
+    let (name, rest) = match args.first() {
+        Some(first) if !first.starts_with('-') => (*first, &args[1..]),
+        _ => ("", args),
+    };
+    let known = help
+        .get(name)
+        .ok_or_else(|| format!("there is no command {name:?}"))?;
+    for flag in rest.iter().filter(|arg| arg.starts_with('-')) {
+        let flag = flag.split('=').next().unwrap();
+        if !known.iter().any(|known| known == flag) {
+            return Err(format!("`{name}` has no {flag}"));
+        }
+    }
+    Ok(())
+}
+
+/// The arguments that a line of a shell gives to standpipe, for each time that it calls it.
+fn calls(line: &str) -> Vec<Vec<&str>> {
+    line.split(['|', ';', '&'])
+        .filter_map(|command| {
+            let mut words = command.split_whitespace().peekable();
+            while words
+                .next_if(|word| *word == "sudo" || word.contains('='))
+                .is_some()
+            {}
+            match words.next()? {
+                "cargo" if words.peek() == Some(&"run") => {
+                    Some(words.skip_while(|word| *word != "--").skip(1).collect())
+                }
+                "docker" if words.peek() == Some(&"run") => {
+                    Some(words.skip_while(|word| *word != "standpipe").skip(1).collect())
+                }
+                program if program == "standpipe" || program.ends_with("/standpipe") => Some(words.collect()),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_and_flag_in_the_documents_exists() {
+    let help = help();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for document in documents() {
+        for (first, block) in document.blocks("console") {
+            for (index, line) in block.lines().enumerate() {
+                let Some(line) = line.strip_prefix("$ ") else {
+                    continue;
+                };
+                for args in calls(line) {
+                    seen += 1;
+                    if let Err(why) = judge(&help, &args) {
+                        wrong.push(format!("{}:{}: {why}", document.path.display(), first + index));
+                    }
+                }
+            }
+        }
+        // And in the middle of a sentence.
+        for span in document.prose().split('`').skip(1).step_by(2) {
+            for args in calls(span).iter().filter(|args| !args.is_empty()) {
+                if let Err(why) = judge(&help, args) {
+                    wrong.push(format!("{}: `{span}`: {why}", document.path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(seen >= 5, "only {seen} calls were found");
+}
+
+#[test]
+fn a_command_or_flag_that_does_not_exist_is_noticed() {
+    let help = help();
+    for (line, fine) in [
+        ("standpipe run --once --local=x /a.log", true),
+        ("standpipe run --twice", false),
+        ("standpipe fly", false),
+        ("standpipe --version", true),
+        ("cargo run --release -- check -c x", true),
+        ("cargo run --release -- check -x x", false),
+        ("docker run --rm -v a:b standpipe run --often", false),
+        ("seq 3 | sudo target/release/standpipe local --dirt", false),
+    ] {
+        let calls = calls(line);
+        assert_eq!(calls.len(), 1, "{line}");
+        assert_eq!(judge(&help, &calls[0]).is_ok(), fine, "{line}");
+    }
+}
+
+#[test]
+fn every_configuration_in_the_documents_loads() {
+    let mut seen = 0;
+    for document in documents() {
+        for (line, block) in document.blocks("toml") {
+            seen += 1;
+            if let Err(faults) = Config::from_text(&document.path, &block, &|_| None) {
+                panic!("the block at line {line}:\n{faults}");
+            }
+        }
+    }
+    assert!(seen >= 2, "only {seen} blocks were found");
+}
+
+#[test]
+fn every_link_to_a_file_leads_somewhere() {
+    for document in documents() {
+        let directory = document.path.parent().unwrap();
+        for link in document.prose().split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap();
+            if !target.is_empty() && !target.contains("://") {
+                assert!(
+                    directory.join(target).exists(),
+                    "{}: {target}",
+                    document.path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_example_names_every_table_that_the_readme_names() {
+    let example = fs::read_to_string(root().join("config.example.toml")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for key in [
+        "health.listen",
+        "checkpoint.interval",
+        "checkpoint.max_bytes",
+        "memory.buffer",
+        "shutdown.timeout",
+    ] {
+        let (table, name) = key.split_once('.').unwrap();
+        assert!(readme.contains(key), "the README no longer speaks of {key}");
+        let keys = example.split(&format!("[{table}]")).nth(1).unwrap();
+        assert!(keys.contains(&format!("#{name} = ")), "{key}");
+    }
+}
+
+#[test]
+fn every_test_that_the_design_names_exists() {
+    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let mut sources = String::new();
+    let mut directories = vec![root().join("src"), root().join("tests")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let laws: Vec<_> = design.lines().filter(|line| line.starts_with("| L")).collect();
+    assert_eq!(laws.len(), 10, "ten laws");
+    for law in laws {
+        let held_by = law.rsplit('|').nth(1).unwrap();
+        for test in held_by.split('`').skip(1).step_by(2) {
+            assert!(
+                sources.contains(&format!("fn {test}(")),
+                "{law}\nno test is called {test}"
+            );
+        }
+    }
+}
