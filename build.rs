@@ -1,9 +1,6 @@
 //! Puts the commit into `--version`, when this is built from a checkout.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a build script has only its environment"
-)]
+#![expect(clippy::disallowed_methods, reason = "a build script has only its environment")]
 
 use std::process::Command;
 
@@ -14,14 +11,8 @@ fn main() {
     // A package build without .git names its commit in the environment.
     let given = std::env::var("STANDPIPE_COMMIT").ok();
     let commit = given.or_else(|| {
-        let output = Command::new("git")
-            .args(["rev-parse", "--short=12", "HEAD"])
-            .output()
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        let output = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     });
     let version = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     match commit {

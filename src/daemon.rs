@@ -5,10 +5,7 @@
 //!
 //! *Invariant:* every task is owned and its result becomes exactly one event; a panic in one ends the process.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where the engine's time comes from"
-)]
+#![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -113,16 +110,8 @@ impl Daemon {
             sources: Arc::new(sources),
             destinations,
             names: Names {
-                sources: config
-                    .sources
-                    .iter()
-                    .map(|source| Arc::clone(&source.name))
-                    .collect(),
-                streams: config
-                    .streams
-                    .iter()
-                    .map(|stream| Arc::clone(&stream.name))
-                    .collect(),
+                sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
+                streams: config.streams.iter().map(|stream| Arc::clone(&stream.name)).collect(),
             },
             open: HashMap::new(),
             store: Some(Box::new(store)),
@@ -190,12 +179,7 @@ impl Daemon {
         let status = self.engine.status(now);
         progress(&status);
         self.tasks.shutdown().await;
-        Ended {
-            how,
-            status,
-            problems: self.problems,
-            took: now.since(Instant::ZERO),
-        }
+        Ended { how, status, problems: self.problems, took: now.since(Instant::ZERO) }
     }
 
     fn now(&self) -> Instant {
@@ -213,8 +197,7 @@ impl Daemon {
             match effect {
                 Effect::Survey(request) => {
                     let sources = Arc::clone(&self.sources);
-                    self.tasks
-                        .spawn_blocking(move || Done::Surveyed(files::survey(&sources, &request)));
+                    self.tasks.spawn_blocking(move || Done::Surveyed(files::survey(&sources, &request)));
                 }
                 Effect::Open(open) => {
                     let follow = self.sources[open.source.0].follow_symlinks;
@@ -306,12 +289,7 @@ impl Daemon {
     /// One line for one report.
     fn log(&self, report: &Report) {
         match report {
-            Report::Following {
-                source,
-                path,
-                at,
-                why,
-            } => {
+            Report::Following { source, path, at, why } => {
                 let why = match why {
                     Start::New => "new",
                     Start::Checkpoint => "checkpoint",
@@ -325,31 +303,17 @@ impl Daemon {
             Report::Readable { source, path } => {
                 info!(source = self.source(*source), path = %path.display(), "can be read again");
             }
-            Report::Rotated {
-                source,
-                from,
-                to: Some(to),
-            } => {
+            Report::Rotated { source, from, to: Some(to) } => {
                 info!(source = self.source(*source), from = %from.display(), to = %to.display(), "renamed");
             }
-            Report::Rotated {
-                source,
-                from,
-                to: None,
-            } => {
+            Report::Rotated { source, from, to: None } => {
                 info!(source = self.source(*source), path = %from.display(), "no longer matched: reading it to its end");
             }
             Report::Truncated { source, path, read } => {
                 let read = read.bytes();
                 info!(source = self.source(*source), path = %path.display(), read, "truncated: reading it from its beginning");
             }
-            Report::Abandoned {
-                source,
-                path,
-                from,
-                bytes,
-                why,
-            } => {
+            Report::Abandoned { source, path, from, bytes, why } => {
                 error!(
                     source = self.source(*source), path = %path.display(), offset = from.bytes(), bytes,
                     reason = why.label(), "lost: gone before they could be read"
@@ -365,19 +329,9 @@ impl Daemon {
                 );
             }
             Report::Resumed { stream, after } => {
-                info!(
-                    stream = self.stream(*stream),
-                    seconds = after.as_secs_f64(),
-                    "delivering again"
-                );
+                info!(stream = self.stream(*stream), seconds = after.as_secs_f64(), "delivering again");
             }
-            Report::DeadLettered {
-                stream,
-                path,
-                offset,
-                code,
-                message,
-            } => {
+            Report::DeadLettered { stream, path, offset, code, message } => {
                 error!(
                     stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
                     code = %code, message = %message, "refused by the service: put aside as a dead letter"

@@ -132,17 +132,13 @@ impl Engine {
         seed: u64,
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
-        let streams: Result<Vec<_>, _> = settings
-            .streams
-            .iter()
-            .map(|stream| Stream::try_new(stream.clone(), now))
-            .collect();
+        let streams: Result<Vec<_>, _> =
+            settings.streams.iter().map(|stream| Stream::try_new(stream.clone(), now)).collect();
         let finishing = match settings.until {
             Until::Drained => None,
-            Until::EndOfFiles => Some(Finishing {
-                partial_lines: OnDrain::ShipPartialLines,
-                surveyed: false,
-            }),
+            Until::EndOfFiles => {
+                Some(Finishing { partial_lines: OnDrain::ShipPartialLines, surveyed: false })
+            }
         };
         Ok(Self {
             rng: fastrand::Rng::with_seed(seed),
@@ -236,10 +232,7 @@ impl Engine {
         if self.finishing.is_some() {
             return;
         }
-        self.finishing = Some(Finishing {
-            partial_lines: self.settings.on_drain,
-            surveyed: false,
-        });
+        self.finishing = Some(Finishing { partial_lines: self.settings.on_drain, surveyed: false });
         self.surveys.wanted = true;
         let tails: Vec<_> = self.tails.keys().copied().collect();
         for tail in tails {

@@ -77,10 +77,7 @@ fn imports_are_read_from_every_spelling() {
                mod tests {\n    use super::super::quota::Cost;\n    use super::*;\n}\n"
             .to_owned(),
     };
-    let found: Vec<_> = imports(&file)
-        .iter()
-        .map(|import| import.path.join("::"))
-        .collect();
+    let found: Vec<_> = imports(&file).iter().map(|import| import.path.join("::")).collect();
     assert_eq!(
         found,
         [
@@ -126,17 +123,12 @@ fn a_lower_floor_may_be_used_and_no_other() {
 }
 
 fn floor(room: &str) -> Option<u8> {
-    FLOORS
-        .iter()
-        .find(|(name, _)| *name == room)
-        .map(|(_, floor)| *floor)
+    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
 }
 
 /// Why the module `from` must not name `to`; `None` when it may. Both are paths below the crate's root.
 fn forbidden(from: &[String], to: &[String]) -> Option<&'static str> {
-    let allowed = NEIGHBOURS
-        .iter()
-        .any(|(user, used)| starts_with(from, user) && starts_with(to, used));
+    let allowed = NEIGHBOURS.iter().any(|(user, used)| starts_with(from, user) && starts_with(to, used));
     let (room, used) = (from[0].as_str(), to[0].as_str());
     let (Some(mine), Some(its)) = (floor(room), floor(used)) else {
         return Some("not a room with a floor; write one path a line, and give a new room its floor here");
@@ -154,10 +146,7 @@ fn forbidden(from: &[String], to: &[String]) -> Option<&'static str> {
 }
 
 fn starts_with(path: &[String], prefix: &str) -> bool {
-    prefix
-        .split("::")
-        .enumerate()
-        .all(|(index, part)| path.get(index).is_some_and(|name| name == part))
+    prefix.split("::").enumerate().all(|(index, part)| path.get(index).is_some_and(|name| name == part))
 }
 
 struct Source {
@@ -179,10 +168,7 @@ fn files() -> Vec<Source> {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let below = path.strip_prefix(&root).unwrap().with_extension("");
-                let mut module: Vec<_> = below
-                    .iter()
-                    .map(|part| part.to_str().unwrap().to_owned())
-                    .collect();
+                let mut module: Vec<_> = below.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
                 module.pop_if(|last| last == "mod");
                 let text = fs::read_to_string(&path).unwrap();
                 found.push(Source { path, module, text });
@@ -240,11 +226,7 @@ fn path_from(text: &str) -> Vec<String> {
     let end = text
         .find(|character: char| !(character.is_alphanumeric() || character == '_' || character == ':'))
         .unwrap_or(text.len());
-    let names: Vec<_> = text[..end]
-        .split("::")
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let names: Vec<_> = text[..end].split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
     match names.is_empty() && text.starts_with('{') {
         true => vec!["{".to_owned()],
         false => names,

@@ -19,10 +19,7 @@ use tokio::net::TcpStream;
 
 /// Files are delivered when asked for, or when the test ends: nothing depends on time.
 fn options(dir: &Path) -> Options {
-    Options {
-        buffer_interval: Duration::from_secs(3_600),
-        ..Options::new(dir)
-    }
+    Options { buffer_interval: Duration::from_secs(3_600), ..Options::new(dir) }
 }
 
 fn sdk(server: &Server) -> Client {
@@ -57,10 +54,7 @@ fn files(dir: &Path, stream: &str) -> Vec<PathBuf> {
 }
 
 fn delivered(dir: &Path, stream: &str) -> Vec<u8> {
-    files(dir, stream)
-        .iter()
-        .flat_map(|path| fs::read(path).unwrap())
-        .collect()
+    files(dir, stream).iter().flat_map(|path| fs::read(path).unwrap()).collect()
 }
 
 /// One answer, as it came.
@@ -71,12 +65,7 @@ struct Raw {
 
 impl Raw {
     fn status(&self) -> u16 {
-        self.head
-            .split(' ')
-            .nth(1)
-            .expect("a status line")
-            .parse()
-            .unwrap()
+        self.head.split(' ').nth(1).expect("a status line").parse().unwrap()
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -94,10 +83,8 @@ impl Raw {
 /// Sends one request on a connection of its own; an error when there is no whole head in the answer.
 async fn raw(server: &Server, head: &str, body: &[u8]) -> std::io::Result<Raw> {
     let mut connection = TcpStream::connect(server.address()).await?;
-    let head = format!(
-        "{head}\r\nHost: local\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("{head}\r\nHost: local\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     connection.write_all(head.as_bytes()).await?;
     connection.write_all(body).await?;
     let mut answer = Vec::new();
@@ -107,10 +94,7 @@ async fn raw(server: &Server, head: &str, body: &[u8]) -> std::io::Result<Raw> {
         .position(|window| window == b"\r\n\r\n")
         .ok_or(std::io::ErrorKind::UnexpectedEof)?;
     let body = answer.split_off(end + 4);
-    Ok(Raw {
-        head: String::from_utf8(answer).unwrap(),
-        body,
-    })
+    Ok(Raw { head: String::from_utf8(answer).unwrap(), body })
 }
 
 fn signed(operation: &str) -> String {
@@ -127,30 +111,16 @@ async fn call(server: &Server, operation: &str, body: Value) -> std::io::Result<
 }
 
 async fn put(server: &Server, data: &str) -> std::io::Result<Raw> {
-    call(
-        server,
-        "PutRecord",
-        json!({"DeliveryStreamName": "app", "Record": {"Data": data}}),
-    )
-    .await
+    call(server, "PutRecord", json!({"DeliveryStreamName": "app", "Record": {"Data": data}})).await
 }
 
 async fn plan(server: &Server, plan: Value) {
-    let answer = raw(
-        server,
-        "POST /_standpipe/faults HTTP/1.1",
-        plan.to_string().as_bytes(),
-    )
-    .await
-    .unwrap();
+    let answer = raw(server, "POST /_standpipe/faults HTTP/1.1", plan.to_string().as_bytes()).await.unwrap();
     assert_eq!(answer.status(), 200, "{}", String::from_utf8_lossy(&answer.body));
 }
 
 async fn stats(server: &Server) -> Value {
-    raw(server, "GET /_standpipe/stats HTTP/1.1", b"")
-        .await
-        .unwrap()
-        .json()
+    raw(server, "GET /_standpipe/stats HTTP/1.1", b"").await.unwrap().json()
 }
 
 #[tokio::test]
@@ -158,13 +128,7 @@ async fn the_sdk_puts_records_that_appear_below_the_directory_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(options(dir.path())).await.unwrap();
     let client = sdk(&server);
-    let one = client
-        .put_record()
-        .delivery_stream_name("app")
-        .record(record("first\n"))
-        .send()
-        .await
-        .unwrap();
+    let one = client.put_record().delivery_stream_name("app").record(record("first\n")).send().await.unwrap();
     assert!(!one.record_id().is_empty());
     assert_eq!(one.encrypted(), Some(false));
     let two = client
@@ -181,22 +145,12 @@ async fn the_sdk_puts_records_that_appear_below_the_directory_in_order() {
             .iter()
             .all(|entry| entry.record_id().is_some() && entry.error_code().is_none())
     );
-    assert_eq!(
-        files(dir.path(), "app"),
-        Vec::<PathBuf>::new(),
-        "records are buffered before delivery"
-    );
+    assert_eq!(files(dir.path(), "app"), Vec::<PathBuf>::new(), "records are buffered before delivery");
 
     server.flush().await.unwrap();
     assert_eq!(delivered(dir.path(), "app"), b"first\nsecond\n\0\xff\n");
 
-    client
-        .put_record()
-        .delivery_stream_name("app")
-        .record(record("last\n"))
-        .send()
-        .await
-        .unwrap();
+    client.put_record().delivery_stream_name("app").record(record("last\n")).send().await.unwrap();
     server.shutdown().await.unwrap();
     assert_eq!(delivered(dir.path(), "app"), b"first\nsecond\n\0\xff\nlast\n");
     let left = fs::read_dir(dir.path().join("app")).unwrap().count();
@@ -206,10 +160,7 @@ async fn the_sdk_puts_records_that_appear_below_the_directory_in_order() {
 #[tokio::test]
 async fn records_are_delivered_once_the_buffer_interval_is_over() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        buffer_interval: Duration::from_millis(10),
-        ..options(dir.path())
-    };
+    let options = Options { buffer_interval: Duration::from_millis(10), ..options(dir.path()) };
     let server = Server::start(options).await.unwrap();
     put(&server, "YQ==").await.unwrap();
     while files(dir.path(), "app").is_empty() {
@@ -221,12 +172,7 @@ async fn records_are_delivered_once_the_buffer_interval_is_over() {
 #[tokio::test]
 async fn records_are_delivered_once_the_buffer_is_full() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(Options {
-        buffer_size: 1,
-        ..options(dir.path())
-    })
-    .await
-    .unwrap();
+    let server = Server::start(Options { buffer_size: 1, ..options(dir.path()) }).await.unwrap();
     put(&server, "YQ==").await.unwrap();
     while files(dir.path(), "app").is_empty() {
         tokio::task::yield_now().await;
@@ -252,12 +198,7 @@ async fn a_second_run_delivers_behind_the_first() {
 #[test]
 fn what_was_acknowledged_is_delivered_although_the_process_ended_without_a_word() {
     let dir = tempfile::tempdir().unwrap();
-    let new_runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    let new_runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // A runtime that is dropped takes its tasks with it wherever they stand, as a killed process does.
     let runtime = new_runtime();
     runtime.block_on(async {
@@ -283,10 +224,7 @@ fn what_was_acknowledged_is_delivered_although_the_process_ended_without_a_word(
 async fn the_sdk_sees_each_documented_exception() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(Options {
-        quota: Quota {
-            requests: 1,
-            ..Quota::NONE
-        },
+        quota: Quota { requests: 1, ..Quota::NONE },
         streams: Some(vec!["app".to_owned(), "locked".to_owned()]),
         invalid_keys: ["locked".to_owned()].into(),
         encrypted: true,
@@ -296,25 +234,15 @@ async fn the_sdk_sees_each_documented_exception() {
     .unwrap();
     let client = sdk(&server);
     let put = |stream: &str, data: Vec<u8>| {
-        client
-            .put_record()
-            .delivery_stream_name(stream)
-            .record(record(data))
-            .send()
+        client.put_record().delivery_stream_name(stream).record(record(data)).send()
     };
     let error = put("other", vec![1]).await.unwrap_err().into_service_error();
     assert!(error.is_resource_not_found_exception(), "{error:?}");
     let error = put("locked", vec![1]).await.unwrap_err().into_service_error();
     assert!(error.is_invalid_kms_resource_exception(), "{error:?}");
-    let error = put("app", vec![1; 1_024_001])
-        .await
-        .unwrap_err()
-        .into_service_error();
+    let error = put("app", vec![1; 1_024_001]).await.unwrap_err().into_service_error();
     assert!(error.is_invalid_argument_exception(), "{error:?}");
-    assert_eq!(
-        put("app", vec![1; 1_024_000]).await.unwrap().encrypted(),
-        Some(true)
-    );
+    assert_eq!(put("app", vec![1; 1_024_000]).await.unwrap().encrypted(), Some(true));
     server.shutdown().await.unwrap();
 }
 
@@ -322,36 +250,17 @@ async fn the_sdk_sees_each_documented_exception() {
 async fn the_sdk_sees_the_quota_in_both_operations() {
     let dir = tempfile::tempdir().unwrap();
     // Records that can never fit: no clock is involved.
-    let quota = Quota {
-        bytes: 3,
-        ..Quota::NONE
-    };
-    let server = Server::start(Options {
-        quota,
-        ..options(dir.path())
-    })
-    .await
-    .unwrap();
+    let quota = Quota { bytes: 3, ..Quota::NONE };
+    let server = Server::start(Options { quota, ..options(dir.path()) }).await.unwrap();
     let client = sdk(&server);
-    let request = client
-        .put_record()
-        .delivery_stream_name("app")
-        .record(record("long"));
+    let request = client.put_record().delivery_stream_name("app").record(record("long"));
     let error = request.send().await.unwrap_err().into_service_error();
     assert!(error.is_service_unavailable_exception(), "{error:?}");
 
     let request = client.put_record_batch().delivery_stream_name("app");
-    let output = request
-        .records(record("long"))
-        .records(record("ok"))
-        .send()
-        .await
-        .unwrap();
+    let output = request.records(record("long")).records(record("ok")).send().await.unwrap();
     assert_eq!(output.failed_put_count(), 1);
-    assert_eq!(
-        output.request_responses()[0].error_code(),
-        Some("ServiceUnavailableException")
-    );
+    assert_eq!(output.request_responses()[0].error_code(), Some("ServiceUnavailableException"));
     assert_eq!(output.request_responses()[0].error_message(), Some("Slow down."));
     assert!(output.request_responses()[0].record_id().is_none());
     assert!(output.request_responses()[1].record_id().is_some());
@@ -362,39 +271,15 @@ async fn the_sdk_sees_the_quota_in_both_operations() {
 #[tokio::test]
 async fn the_sdk_creates_describes_lists_and_deletes() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        streams: Some(vec!["app".to_owned()]),
-        encrypted: true,
-        ..options(dir.path())
-    };
+    let options = Options { streams: Some(vec!["app".to_owned()]), encrypted: true, ..options(dir.path()) };
     let server = Server::start(options).await.unwrap();
     let client = sdk(&server);
-    let created = client
-        .create_delivery_stream()
-        .delivery_stream_name("new")
-        .send()
-        .await
-        .unwrap();
-    assert!(
-        created
-            .delivery_stream_arn()
-            .unwrap()
-            .ends_with("deliverystream/new")
-    );
-    let error = client
-        .create_delivery_stream()
-        .delivery_stream_name("new")
-        .send()
-        .await
-        .unwrap_err();
+    let created = client.create_delivery_stream().delivery_stream_name("new").send().await.unwrap();
+    assert!(created.delivery_stream_arn().unwrap().ends_with("deliverystream/new"));
+    let error = client.create_delivery_stream().delivery_stream_name("new").send().await.unwrap_err();
     assert!(error.into_service_error().is_resource_in_use_exception());
 
-    let described = client
-        .describe_delivery_stream()
-        .delivery_stream_name("new")
-        .send()
-        .await
-        .unwrap();
+    let described = client.describe_delivery_stream().delivery_stream_name("new").send().await.unwrap();
     let description = described.delivery_stream_description().unwrap();
     assert_eq!(description.delivery_stream_name(), "new");
     assert_eq!(description.delivery_stream_status().as_str(), "ACTIVE");
@@ -404,18 +289,8 @@ async fn the_sdk_creates_describes_lists_and_deletes() {
     assert_eq!(listed.delivery_stream_names(), ["app", "new"]);
     assert!(!listed.has_more_delivery_streams());
 
-    client
-        .delete_delivery_stream()
-        .delivery_stream_name("new")
-        .send()
-        .await
-        .unwrap();
-    let error = client
-        .describe_delivery_stream()
-        .delivery_stream_name("new")
-        .send()
-        .await
-        .unwrap_err();
+    client.delete_delivery_stream().delivery_stream_name("new").send().await.unwrap();
+    let error = client.describe_delivery_stream().delivery_stream_name("new").send().await.unwrap_err();
     assert!(error.into_service_error().is_resource_not_found_exception());
     server.shutdown().await.unwrap();
 }
@@ -423,26 +298,15 @@ async fn the_sdk_creates_describes_lists_and_deletes() {
 #[tokio::test]
 async fn an_error_says_what_it_is_in_head_and_body() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(Options {
-        streams: Some(vec![]),
-        ..options(dir.path())
-    })
-    .await
-    .unwrap();
+    let server = Server::start(Options { streams: Some(vec![]), ..options(dir.path()) }).await.unwrap();
     let answer = put(&server, "YQ==").await.unwrap();
     assert_eq!(answer.status(), 400);
-    assert_eq!(
-        answer.header("x-amzn-ErrorType"),
-        Some("ResourceNotFoundException")
-    );
+    assert_eq!(answer.header("x-amzn-ErrorType"), Some("ResourceNotFoundException"));
     assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
     assert_eq!(answer.json()["__type"], "ResourceNotFoundException");
     assert!(answer.json()["message"].is_string());
     let other = put(&server, "YQ==").await.unwrap();
-    assert_ne!(
-        answer.header("x-amzn-RequestId").unwrap(),
-        other.header("x-amzn-RequestId").unwrap()
-    );
+    assert_ne!(answer.header("x-amzn-RequestId").unwrap(), other.header("x-amzn-RequestId").unwrap());
     server.shutdown().await.unwrap();
 }
 
@@ -456,12 +320,7 @@ async fn what_is_not_a_proper_request_is_refused_by_its_documented_name() {
     let put = br#"{"DeliveryStreamName":"app","Record":{"Data":"YQ=="}}"#;
     for (head, body, status, code) in [
         (unsigned, &put[..], 403, "MissingAuthenticationTokenException"),
-        (
-            &format!("{unsigned}\r\nAuthorization: x"),
-            put,
-            400,
-            "IncompleteSignatureException",
-        ),
+        (&format!("{unsigned}\r\nAuthorization: x"), put, 400, "IncompleteSignatureException"),
         ("POST / HTTP/1.1", put, 400, "UnknownOperationException"),
         (&signed("PutRecords"), put, 400, "UnknownOperationException"),
         (&signed_put, b"{", 400, "SerializationException"),
@@ -471,12 +330,7 @@ async fn what_is_not_a_proper_request_is_refused_by_its_documented_name() {
             400,
             "SerializationException",
         ),
-        (
-            &signed_put,
-            br#"{"DeliveryStreamName":"app"}"#,
-            400,
-            "ValidationException",
-        ),
+        (&signed_put, br#"{"DeliveryStreamName":"app"}"#, 400, "ValidationException"),
         (
             &signed_put,
             br#"{"DeliveryStreamName":"..","Record":{"Data":""}}"#,
@@ -491,11 +345,7 @@ async fn what_is_not_a_proper_request_is_refused_by_its_documented_name() {
         ),
     ] {
         let answer = raw(&server, head, body).await.unwrap();
-        assert_eq!(
-            (answer.status(), answer.header("x-amzn-ErrorType")),
-            (status, Some(code)),
-            "{head}"
-        );
+        assert_eq!((answer.status(), answer.header("x-amzn-ErrorType")), (status, Some(code)), "{head}");
     }
     server.shutdown().await.unwrap();
 }
@@ -511,10 +361,7 @@ async fn a_batch_over_4_mib_gets_the_documented_error_and_an_absurd_body_is_not_
 
     // Only announced: the answer comes without it.
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
-    let head = format!(
-        "{}\r\nHost: local\r\nContent-Length: 99999999999\r\n\r\n",
-        signed("PutRecordBatch")
-    );
+    let head = format!("{}\r\nHost: local\r\nContent-Length: 99999999999\r\n\r\n", signed("PutRecordBatch"));
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut start = [0; 12];
     connection.read_exact(&mut start).await.unwrap();
@@ -542,25 +389,16 @@ async fn resets_come_before_or_after_acceptance() {
 async fn nonsense_comes_with_status_200() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(options(dir.path())).await.unwrap();
-    plan(
-        &server,
-        json!({"next": [{"fault": "html", "requests": 1}, {"fault": "truncated", "requests": 1}]}),
-    )
-    .await;
+    plan(&server, json!({"next": [{"fault": "html", "requests": 1}, {"fault": "truncated", "requests": 1}]}))
+        .await;
     let page = put(&server, "YQ==").await.unwrap();
-    assert_eq!(
-        (page.status(), page.header("content-type")),
-        (200, Some("text/html; charset=utf-8"))
-    );
+    assert_eq!((page.status(), page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let truncated = put(&server, "YQ==").await.unwrap();
     assert_eq!(truncated.status(), 200);
     assert!(serde_json::from_slice::<Value>(&truncated.body).is_err());
 
-    plan(
-        &server,
-        json!({"next": [{"fault": "redirect", "requests": 1}, {"fault": "short", "requests": 1}]}),
-    )
-    .await;
+    plan(&server, json!({"next": [{"fault": "redirect", "requests": 1}, {"fault": "short", "requests": 1}]}))
+        .await;
     assert_eq!(put(&server, "YQ==").await.unwrap().status(), 302);
     let batch = json!({"DeliveryStreamName": "app", "Records": [{"Data": "YQ=="}, {"Data": "Yg=="}]});
     let short = call(&server, "PutRecordBatch", batch).await.unwrap();
@@ -575,15 +413,8 @@ async fn a_request_that_hangs_ends_with_the_server() {
     plan(&server, json!({"rates": {"hang_after": 1}})).await;
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let body = r#"{"DeliveryStreamName":"app","Record":{"Data":"YQ=="}}"#;
-    let head = format!(
-        "{}\r\nHost: local\r\nContent-Length: {}\r\n\r\n",
-        signed("PutRecord"),
-        body.len()
-    );
-    connection
-        .write_all(format!("{head}{body}").as_bytes())
-        .await
-        .unwrap();
+    let head = format!("{}\r\nHost: local\r\nContent-Length: {}\r\n\r\n", signed("PutRecord"), body.len());
+    connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     while stats(&server).await["faults"]["hang_after"] != 1 {}
     server.shutdown().await.unwrap();
     let mut nothing = Vec::new();
@@ -597,18 +428,10 @@ async fn a_plan_that_cannot_be_followed_leaves_the_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(options(dir.path())).await.unwrap();
     plan(&server, json!({"latency_ms": 1, "rates": {"internal": 0.5}})).await;
-    let answer = raw(
-        &server,
-        "POST /_standpipe/faults HTTP/1.1",
-        br#"{"rates":{"internal":2}}"#,
-    )
-    .await
-    .unwrap();
+    let answer =
+        raw(&server, "POST /_standpipe/faults HTTP/1.1", br#"{"rates":{"internal":2}}"#).await.unwrap();
     assert_eq!(answer.status(), 400);
-    let current = raw(&server, "GET /_standpipe/faults HTTP/1.1", b"")
-        .await
-        .unwrap()
-        .json();
+    let current = raw(&server, "GET /_standpipe/faults HTTP/1.1", b"").await.unwrap().json();
     assert_eq!(current["rates"], json!({"internal": 0.5}));
     server.shutdown().await.unwrap();
 }
@@ -633,12 +456,7 @@ async fn an_unwritable_destination_gets_everything_once_it_is_back() {
 async fn shutdown_says_what_could_not_be_delivered() {
     let dir = tempfile::tempdir().unwrap();
     let patience = Duration::from_millis(50);
-    let server = Server::start(Options {
-        patience,
-        ..options(dir.path())
-    })
-    .await
-    .unwrap();
+    let server = Server::start(Options { patience, ..options(dir.path()) }).await.unwrap();
     fs::write(dir.path().join("app"), "a file where a directory has to be").unwrap();
     put(&server, "YQ==").await.unwrap();
     let error = server.shutdown().await.unwrap_err();
@@ -666,37 +484,19 @@ async fn what_cannot_work_is_said_at_the_start() {
     assert!(matches!(error, Error::Directory { .. }), "{error}");
 
     let first = Server::start(options(dir.path())).await.unwrap();
-    let taken = Options {
-        listen: first.address(),
-        ..options(dir.path())
-    };
-    assert!(matches!(
-        Server::start(taken).await.unwrap_err(),
-        Error::Listen { .. }
-    ));
+    let taken = Options { listen: first.address(), ..options(dir.path()) };
+    assert!(matches!(Server::start(taken).await.unwrap_err(), Error::Listen { .. }));
     first.shutdown().await.unwrap();
 
-    let wrong_name = Options {
-        streams: Some(vec!["../up".to_owned()]),
-        ..options(dir.path())
-    };
-    assert!(matches!(
-        Server::start(wrong_name).await.unwrap_err(),
-        Error::Option(_)
-    ));
+    let wrong_name = Options { streams: Some(vec!["../up".to_owned()]), ..options(dir.path()) };
+    assert!(matches!(Server::start(wrong_name).await.unwrap_err(), Error::Option(_)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_clients_lose_nothing_and_get_different_ids() {
     let dir = tempfile::tempdir().unwrap();
     let quota = Quota::NONE;
-    let server = Server::start(Options {
-        quota,
-        buffer_size: 512,
-        ..options(dir.path())
-    })
-    .await
-    .unwrap();
+    let server = Server::start(Options { quota, buffer_size: 512, ..options(dir.path()) }).await.unwrap();
     let client = sdk(&server);
     let mut clients = tokio::task::JoinSet::new();
     for number in 0..8 {
@@ -705,10 +505,7 @@ async fn many_clients_lose_nothing_and_get_different_ids() {
             let mut ids = Vec::new();
             for turn in 0..50 {
                 let line = format!("{number} {turn}\n");
-                let request = client
-                    .put_record()
-                    .delivery_stream_name("app")
-                    .record(record(line));
+                let request = client.put_record().delivery_stream_name("app").record(record(line));
                 ids.push(request.send().await.unwrap().record_id().to_owned());
             }
             ids
@@ -724,10 +521,7 @@ async fn many_clients_lose_nothing_and_get_different_ids() {
     for number in 0..8 {
         let prefix = format!("{number} ");
         let turns = text.lines().filter_map(|line| line.strip_prefix(&prefix));
-        assert!(
-            turns.eq((0..50).map(|turn| turn.to_string())),
-            "client {number} in its order"
-        );
+        assert!(turns.eq((0..50).map(|turn| turn.to_string())), "client {number} in its order");
     }
     assert!(files(dir.path(), "app").len() > 1);
 }

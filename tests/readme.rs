@@ -59,22 +59,13 @@ fn documents() -> Vec<Document> {
     paths.extend(docs.map(|entry| entry.unwrap().path()));
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     assert!(paths.len() >= 3, "only {paths:?}");
-    paths
-        .into_iter()
-        .map(|path| Document {
-            text: fs::read_to_string(&path).unwrap(),
-            path,
-        })
-        .collect()
+    paths.into_iter().map(|path| Document { text: fs::read_to_string(&path).unwrap(), path }).collect()
 }
 
 /// The options of the binary and of each of its subcommands, as its help spells them.
 fn help() -> BTreeMap<String, Vec<String>> {
     let words = |args: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_standpipe"))
-            .args(args)
-            .output()
-            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_standpipe")).args(args).output().unwrap();
         assert!(output.status.success(), "{args:?}");
         String::from_utf8(output.stdout).unwrap()
     };
@@ -106,9 +97,7 @@ fn judge(help: &BTreeMap<String, Vec<String>>, args: &[&str]) -> Result<(), Stri
         Some(first) if !first.starts_with('-') => (*first, &args[1..]),
         _ => ("", args),
     };
-    let known = help
-        .get(name)
-        .ok_or_else(|| format!("there is no command {name:?}"))?;
+    let known = help.get(name).ok_or_else(|| format!("there is no command {name:?}"))?;
     for flag in rest.iter().filter(|arg| arg.starts_with('-')) {
         let flag = flag.split('=').next().unwrap();
         if !known.iter().any(|known| known == flag) {
@@ -123,10 +112,7 @@ fn calls(line: &str) -> Vec<Vec<&str>> {
     line.split(['|', ';', '&'])
         .filter_map(|command| {
             let mut words = command.split_whitespace().peekable();
-            while words
-                .next_if(|word| *word == "sudo" || word.contains('='))
-                .is_some()
-            {}
+            while words.next_if(|word| *word == "sudo" || word.contains('=')).is_some() {}
             match words.next()? {
                 "cargo" if words.peek() == Some(&"run") => {
                     Some(words.skip_while(|word| *word != "--").skip(1).collect())
@@ -213,11 +199,7 @@ fn every_link_to_a_file_leads_somewhere() {
         for link in document.prose().split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
             if !target.is_empty() && !target.contains("://") {
-                assert!(
-                    directory.join(target).exists(),
-                    "{}: {target}",
-                    document.path.display()
-                );
+                assert!(directory.join(target).exists(), "{}: {target}", document.path.display());
             }
         }
     }
@@ -227,13 +209,9 @@ fn every_link_to_a_file_leads_somewhere() {
 fn the_example_names_every_table_that_the_readme_names() {
     let example = fs::read_to_string(root().join("config.example.toml")).unwrap();
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    for key in [
-        "health.listen",
-        "checkpoint.interval",
-        "checkpoint.max_bytes",
-        "memory.buffer",
-        "shutdown.timeout",
-    ] {
+    for key in
+        ["health.listen", "checkpoint.interval", "checkpoint.max_bytes", "memory.buffer", "shutdown.timeout"]
+    {
         let (table, name) = key.split_once('.').unwrap();
         assert!(readme.contains(key), "the README no longer speaks of {key}");
         let keys = example.split(&format!("[{table}]")).nth(1).unwrap();
@@ -261,10 +239,7 @@ fn every_test_that_the_design_names_exists() {
     for law in laws {
         let held_by = law.rsplit('|').nth(1).unwrap();
         for test in held_by.split('`').skip(1).step_by(2) {
-            assert!(
-                sources.contains(&format!("fn {test}(")),
-                "{law}\nno test is called {test}"
-            );
+            assert!(sources.contains(&format!("fn {test}(")), "{law}\nno test is called {test}");
         }
     }
 }

@@ -33,19 +33,11 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     for file in &surveyed.observation.files {
         for source in &file.sources {
             let name = &config.sources[source.0].name;
-            text.push_str(&format!(
-                "  {} ({} bytes): {name}\n",
-                file.path.display(),
-                file.size
-            ));
+            text.push_str(&format!("  {} ({} bytes): {name}\n", file.path.display(), file.size));
         }
     }
     for problem in &surveyed.problems {
-        text.push_str(&format!(
-            "  {}: not read: {}\n",
-            problem.path.display(),
-            problem.reason
-        ));
+        text.push_str(&format!("  {}: not read: {}\n", problem.path.display(), problem.reason));
     }
     // Nobody may be reading.
     let _ = io::stdout().write_all(text.as_bytes());

@@ -76,11 +76,7 @@ impl LocalArgs {
             latency_ms: u64::try_from(self.latency.as_millis()).unwrap_or(u64::MAX),
             rates: self.fault.into_iter().collect(),
             partial_share: self.partial_share,
-            next: self
-                .fault_next
-                .into_iter()
-                .map(|(fault, requests)| Next { fault, requests })
-                .collect(),
+            next: self.fault_next.into_iter().map(|(fault, requests)| Next { fault, requests }).collect(),
             streams: Vec::new(),
         };
         Options {
@@ -116,9 +112,7 @@ pub async fn run(args: LocalArgs, shutdown: impl Future<Output = ()>) -> Result<
 
 /// `5MB`, `1MiB`, `1000KiB`, or a plain number of bytes.
 fn size(text: &str) -> Result<u64, String> {
-    let digits = text
-        .find(|digit: char| !digit.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor: u64 = match unit.trim() {
         "" | "B" => 1,
@@ -129,17 +123,11 @@ fn size(text: &str) -> Result<u64, String> {
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         unknown => {
-            return Err(format!(
-                "unknown unit {unknown:?}; there are B, KB, MB, GB, KiB, MiB, GiB"
-            ));
+            return Err(format!("unknown unit {unknown:?}; there are B, KB, MB, GB, KiB, MiB, GiB"));
         }
     };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "a size begins with a whole number".to_owned())?;
-    number
-        .checked_mul(factor)
-        .ok_or_else(|| "the size is too large".to_owned())
+    let number: u64 = number.parse().map_err(|_| "a size begins with a whole number".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "the size is too large".to_owned())
 }
 
 /// `FAULT=VALUE`.
@@ -161,18 +149,12 @@ mod tests {
     }
 
     fn options(flags: &[&str]) -> Options {
-        Line::try_parse_from([&["local"], flags].concat())
-            .unwrap()
-            .args
-            .into_options()
+        Line::try_parse_from([&["local"], flags].concat()).unwrap().args.into_options()
     }
 
     #[test]
     fn the_defaults_are_those_of_the_library_but_for_address_and_directory() {
-        let expected = Options {
-            listen: "127.0.0.1:4573".parse().unwrap(),
-            ..Options::new("./firehose")
-        };
+        let expected = Options { listen: "127.0.0.1:4573".parse().unwrap(), ..Options::new("./firehose") };
         assert_eq!(format!("{:?}", options(&[])), format!("{expected:?}"));
     }
 
@@ -198,14 +180,7 @@ mod tests {
         ]);
         assert_eq!(options.listen, "[::1]:0".parse().unwrap());
         assert_eq!(options.dir, PathBuf::from("/d"));
-        assert_eq!(
-            options.quota,
-            Quota {
-                requests: 1,
-                records: 2,
-                bytes: 1_024
-            }
-        );
+        assert_eq!(options.quota, Quota { requests: 1, records: 2, bytes: 1_024 });
         assert_eq!(options.streams, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert!(options.encrypted);
         assert_eq!(options.invalid_keys, ["b".to_owned(), "c".to_owned()].into());
@@ -218,11 +193,7 @@ mod tests {
                 latency_ms: 20,
                 rates: [(Fault::ResetAfter, 0.25), (Fault::Html, 0.5)].into(),
                 partial_share: 0.1,
-                next: [Next {
-                    fault: Fault::Internal,
-                    requests: 3
-                }]
-                .into(),
+                next: [Next { fault: Fault::Internal, requests: 3 }].into(),
                 streams: Vec::new(),
             }
         );

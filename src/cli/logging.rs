@@ -19,19 +19,13 @@ pub(super) fn start(log: &Log) -> io::Result<()> {
         None => EnvFilter::try_new(format!("warn,standpipe={}", log.level)).map_err(|error| other(&error))?,
     };
     let terminal = io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(terminal);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(terminal);
     let json = match log.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let started = if json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.try_init()
-    };
+    let started = if json { builder.json().flatten_event(true).try_init() } else { builder.try_init() };
     started.map_err(|error| io::Error::other(error.to_string()))
 }

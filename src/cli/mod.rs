@@ -75,21 +75,14 @@ fn serve(args: local::LocalArgs) -> u8 {
 
 /// One worker carries the SDK's work, the main thread the engine; more are slower.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 }
 
 /// Reads the configuration that file and flags make, or says everything that is wrong with it.
 fn configure(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, u8> {
     configuration(file, overrides).map_err(|faults| {
         eprintln!("{faults}");
-        if faults.only_command_line() {
-            USAGE
-        } else {
-            CONFIGURATION
-        }
+        if faults.only_command_line() { USAGE } else { CONFIGURATION }
     })
 }
 

@@ -85,9 +85,8 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         },
         None => None,
     };
-    let embedded = server.as_ref().map(|server| Embedded {
-        endpoint_url: format!("http://{}", server.address()),
-    });
+    let embedded =
+        server.as_ref().map(|server| Embedded { endpoint_url: format!("http://{}", server.address()) });
     let mut destinations = Vec::with_capacity(config.streams.len());
     for stream in &config.streams {
         destinations.push(Destination::connect(stream, embedded.as_ref()).await);
@@ -102,11 +101,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         Err(error) => return fail(&error),
     };
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    let streams: Vec<_> = config
-        .streams
-        .iter()
-        .map(|stream| &*stream.delivery_stream)
-        .collect();
+    let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
 
     let bar = args.once.then(progress_bar).flatten();
@@ -159,10 +154,7 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, limit = ?limit.current, "the limit on open files cannot be raised");
     }
@@ -196,34 +188,16 @@ fn conclude(args: &RunArgs, config: &Config, ended: &Ended) -> u8 {
     let lines: u64 = counts.sources.iter().map(|source| source.lines_read).sum();
     let bytes: u64 = counts.sources.iter().map(|source| source.bytes_read).sum();
     let records: u64 = counts.streams.iter().map(|stream| stream.records_delivered).sum();
-    let requests: u64 = counts
-        .streams
-        .iter()
-        .flat_map(|stream| stream.requests.values())
-        .sum();
-    let retries: u64 = counts
-        .streams
-        .iter()
-        .flat_map(|stream| stream.retries.values())
-        .sum();
-    let dead_letters: u64 = counts
-        .streams
-        .iter()
-        .flat_map(|stream| stream.dead_letters.values())
-        .sum();
+    let requests: u64 = counts.streams.iter().flat_map(|stream| stream.requests.values()).sum();
+    let retries: u64 = counts.streams.iter().flat_map(|stream| stream.retries.values()).sum();
+    let dead_letters: u64 = counts.streams.iter().flat_map(|stream| stream.dead_letters.values()).sum();
     let seconds = ended.took.as_secs_f64();
     if ended.how == End::TimedOut {
-        warn!(
-            lines,
-            records, "stopped before everything was delivered; the rest comes after the next start"
-        );
+        warn!(lines, records, "stopped before everything was delivered; the rest comes after the next start");
         return DONE;
     }
     if !args.once {
-        info!(
-            lines,
-            records, requests, retries, dead_letters, seconds, "stopped"
-        );
+        info!(lines, records, requests, retries, dead_letters, seconds, "stopped");
         return DONE;
     }
     let to: Vec<String> = config

@@ -39,11 +39,7 @@ pub(super) fn build(
     let streams = Streams {
         tables: &document.streams,
         aws: &document.aws,
-        order: if overrides.local.is_some() {
-            Order::PerFile
-        } else {
-            Order::Free
-        },
+        order: if overrides.local.is_some() { Order::PerFile } else { Order::Free },
     };
     if !faults.about("source") {
         let also = of_command_line.as_ref().and_then(|table| table.stream.as_ref());
@@ -63,21 +59,14 @@ pub(super) fn build(
         sources: sources.settings,
         streams: stream_settings,
         checkpoint: CheckpointSettings {
-            interval: document
-                .checkpoint_interval
-                .as_ref()
-                .map_or(CHECKPOINT_INTERVAL, |typed| typed.value),
+            interval: document.checkpoint_interval.as_ref().map_or(CHECKPOINT_INTERVAL, |typed| typed.value),
             max_bytes: document
                 .checkpoint_max_bytes
                 .as_ref()
                 .map_or(CHECKPOINT_MAX_BYTES, |typed| typed.value),
         },
         memory: memory(&document, faults),
-        until: if overrides.once {
-            Until::EndOfFiles
-        } else {
-            Until::Drained
-        },
+        until: if overrides.once { Until::EndOfFiles } else { Until::Drained },
         on_drain: match document.ship_partial_lines.is_some_and(|ship| ship.value) {
             true => OnDrain::ShipPartialLines,
             false => OnDrain::KeepPartialLines,
@@ -90,14 +79,9 @@ pub(super) fn build(
         health: document.listen.map_or(Some(HEALTH), |listen| listen.value),
         log: Log {
             format: document.log_format.map_or(LogFormat::Auto, |format| format.value),
-            level: document
-                .log_level
-                .map_or(LOG_LEVEL, |level| level.value)
-                .to_owned(),
+            level: document.log_level.map_or(LOG_LEVEL, |level| level.value).to_owned(),
         },
-        shutdown_timeout: document
-            .shutdown_timeout
-            .map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
+        shutdown_timeout: document.shutdown_timeout.map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
         settings,
     })
 }
@@ -175,11 +159,7 @@ fn memory(document: &Document, faults: &mut Faults) -> MemorySettings {
 fn refuse_nothing_to_do(file: Option<&Place>, faults: &mut Faults) {
     match file {
         Some(file) if !faults.about("source") => {
-            faults.push(
-                file.clone(),
-                "source",
-                "there is none; write a [[source]] with paths and stream",
-            );
+            faults.push(file.clone(), "source", "there is none; write a [[source]] with paths and stream");
         }
         Some(_) => {}
         None => {
@@ -224,10 +204,7 @@ mod tests {
     }
 
     fn paths(paths: &[&str]) -> Overrides {
-        Overrides {
-            paths: paths.iter().map(PathBuf::from).collect(),
-            ..Overrides::default()
-        }
+        Overrides { paths: paths.iter().map(PathBuf::from).collect(), ..Overrides::default() }
     }
 
     fn texts(config: &Config) -> Vec<&str> {
@@ -237,10 +214,7 @@ mod tests {
 
     #[test]
     fn paths_and_a_stream_need_no_file() {
-        let overrides = Overrides {
-            stream: Some("app".to_owned()),
-            ..paths(&["logs/*.log", "a[1]", "/b"])
-        };
+        let overrides = Overrides { stream: Some("app".to_owned()), ..paths(&["logs/*.log", "a[1]", "/b"]) };
         let config = build(None, &overrides, &[]).expect("valid");
         assert_eq!(texts(&config), ["/home/me/logs/*.log", "/home/me/a[1]", "/b"]);
         assert_eq!(&*config.sources[0].name, "/home/me/logs/*.log");
@@ -252,11 +226,7 @@ mod tests {
 
     #[test]
     fn paths_replace_the_sources_of_a_file_and_keep_the_rest_of_it() {
-        let overrides = Overrides {
-            stream: Some("other".to_owned()),
-            once: true,
-            ..paths(&["/b"])
-        };
+        let overrides = Overrides { stream: Some("other".to_owned()), once: true, ..paths(&["/b"]) };
         let config = build(Some(FILE), &overrides, &[]).expect("valid");
         assert_eq!(texts(&config), ["/b"]);
         assert_eq!(config.settings.sources.len(), 1);
@@ -268,20 +238,14 @@ mod tests {
 
     #[test]
     fn a_table_may_belong_to_the_stream_of_the_command_line() {
-        let overrides = Overrides {
-            stream: Some("app".to_owned()),
-            ..paths(&["/b"])
-        };
+        let overrides = Overrides { stream: Some("app".to_owned()), ..paths(&["/b"]) };
         let config = build(Some("[stream.app]\nmax_in_flight = 3"), &overrides, &[]).expect("valid");
         assert_eq!(config.settings.streams[0].max_in_flight.get(), 3);
     }
 
     #[test]
     fn a_local_run_needs_no_stream_and_keeps_order() {
-        let overrides = Overrides {
-            local: Some(PathBuf::from("out")),
-            ..paths(&["/b"])
-        };
+        let overrides = Overrides { local: Some(PathBuf::from("out")), ..paths(&["/b"]) };
         let config = build(None, &overrides, &[("STATE_DIRECTORY", "/x")]).expect("valid");
         assert_eq!(config.state_dir, Path::new("/home/me/out/state"));
         assert_eq!(&*config.streams[0].name, "local");
@@ -291,23 +255,12 @@ mod tests {
 
     #[test]
     fn a_local_run_of_a_file_leaves_aws_and_the_daemons_state_alone() {
-        let overrides = Overrides {
-            local: Some(PathBuf::from("/out")),
-            ..Overrides::default()
-        };
+        let overrides = Overrides { local: Some(PathBuf::from("/out")), ..Overrides::default() };
         let config = build(Some(FILE), &overrides, &[]).expect("valid");
         assert_eq!(config.state_dir, Path::new("/out/state"));
         let stream = &config.streams[0];
         assert_eq!(&*stream.name, "app");
-        assert_eq!(
-            [
-                &stream.region,
-                &stream.profile,
-                &stream.role_arn,
-                &stream.endpoint_url
-            ],
-            [&None; 4]
-        );
+        assert_eq!([&stream.region, &stream.profile, &stream.role_arn, &stream.endpoint_url], [&None; 4]);
         let unordered = FILE.replace("max_in_flight = 7", "ordered = false");
         let config = build(Some(&unordered), &overrides, &[]).expect("valid");
         assert_eq!(config.settings.streams[0].order, Order::Free);
@@ -331,10 +284,7 @@ mod tests {
             (&without, &none, &[], STATE_DIR),
         ];
         for (file, overrides, env, dir) in table {
-            assert_eq!(
-                build(Some(file), overrides, env).expect("valid").state_dir,
-                Path::new(dir)
-            );
+            assert_eq!(build(Some(file), overrides, env).expect("valid").state_dir, Path::new(dir));
         }
     }
 
@@ -353,10 +303,7 @@ mod tests {
                  or use --local DIR",
             ),
             (
-                Overrides {
-                    stream: stream("a b"),
-                    ..paths(&["logs/", "/a{b", "/c"])
-                },
+                Overrides { stream: stream("a b"), ..paths(&["logs/", "/a{b", "/c"]) },
                 "command line: --stream: `a b` is not a delivery stream's name; \
                  write 1 to 64 of a-z A-Z 0-9 _ . -\n\
                  command line: PATH: `/a{b` is not a glob: unclosed alternate group; missing '}' \
@@ -364,11 +311,7 @@ mod tests {
                  command line: PATH: `logs/` is a directory; write `logs/*` for the files in it, in quotes",
             ),
             (
-                Overrides {
-                    local: empty.clone(),
-                    state_dir: empty,
-                    ..paths(&["/b"])
-                },
+                Overrides { local: empty.clone(), state_dir: empty, ..paths(&["/b"]) },
                 "command line: --local: is empty; name a directory\n\
                  command line: --state-dir: is empty; name a directory",
             ),
@@ -378,10 +321,7 @@ mod tests {
             assert_eq!(faults.to_string(), told);
             assert!(faults.only_command_line());
         }
-        let overrides = Overrides {
-            stream: stream("app"),
-            ..Overrides::default()
-        };
+        let overrides = Overrides { stream: stream("app"), ..Overrides::default() };
         let faults = build(Some("state_dir = 1"), &overrides, &[]).expect_err("both are wrong");
         assert_eq!(
             faults.to_string(),

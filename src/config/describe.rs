@@ -60,10 +60,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
         OnDrain::ShipPartialLines => "are shipped",
     };
     let timeout = show_duration(config.shutdown_timeout);
-    writeln!(
-        out,
-        "shutdown within {timeout}{until}; lines without their newline {partial}"
-    )
+    writeln!(out, "shutdown within {timeout}{until}; lines without their newline {partial}")
 }
 
 fn write_source(
@@ -92,28 +89,13 @@ fn write_source(
         Newline::Append => "with",
         Newline::Strip => "without",
     };
-    let links = if source.follow_symlinks {
-        "followed"
-    } else {
-        "skipped"
-    };
-    writeln!(
-        out,
-        "  from the {start}, records {newline} newline, symbolic links {links}"
-    )?;
-    writeln!(
-        out,
-        "  removed files are closed after {}",
-        show_duration(settings.close_removed_after)
-    )
+    let links = if source.follow_symlinks { "followed" } else { "skipped" };
+    writeln!(out, "  from the {start}, records {newline} newline, symbolic links {links}")?;
+    writeln!(out, "  removed files are closed after {}", show_duration(settings.close_removed_after))
 }
 
 fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
-    writeln!(
-        out,
-        "stream {} to delivery stream {}",
-        stream.name, stream.delivery_stream
-    )?;
+    writeln!(out, "stream {} to delivery stream {}", stream.name, stream.delivery_stream)?;
     let endpoint = stream.endpoint_url.as_deref().map(without_user);
     let reached = [
         ("region", stream.region.as_deref()),
@@ -136,11 +118,7 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         Order::PerFile => ", in order for each file",
     };
     let timeout = show_duration(stream.request_timeout);
-    writeln!(
-        out,
-        "  {api}, up to {} requests at once of {timeout} each{order}",
-        settings.max_in_flight
-    )?;
+    writeln!(out, "  {api}, up to {} requests at once of {timeout} each{order}", settings.max_in_flight)?;
     let quota = &settings.quota;
     let adaptive = match quota.adaptive {
         Adaptive::On => "adaptive",
@@ -154,10 +132,7 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         show_size(quota.bytes_per_second),
         quota.share
     )?;
-    let (initial, max) = (
-        show_duration(settings.retry.initial),
-        show_duration(settings.retry.max),
-    );
+    let (initial, max) = (show_duration(settings.retry.initial), show_duration(settings.retry.max));
     writeln!(out, "  retries after {initial} to {max}")
 }
 

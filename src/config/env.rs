@@ -27,26 +27,16 @@ pub(super) fn expand<'a>(
         let reference = &rest[start..];
         let Some(end) = reference.find('}') else {
             let message = "`${` without `}`; write ${NAME}".to_owned();
-            return Err(BadReference {
-                typed: reference.to_owned(),
-                message,
-            });
+            return Err(BadReference { typed: reference.to_owned(), message });
         };
         let typed = &reference[..=end];
-        let bad = |message| BadReference {
-            typed: typed.to_owned(),
-            message,
-        };
+        let bad = |message| BadReference { typed: typed.to_owned(), message };
         let name = &reference[2..end];
         if !is_name(name) {
-            return Err(bad(format!(
-                "`{typed}` names no environment variable; write ${{NAME}}"
-            )));
+            return Err(bad(format!("`{typed}` names no environment variable; write ${{NAME}}")));
         }
         let value = env(name).ok_or_else(|| {
-            bad(format!(
-                "`{name}` is not set in the environment; set it, or write the value"
-            ))
+            bad(format!("`{name}` is not set in the environment; set it, or write the value"))
         })?;
         expanded.push_str(&value);
         rest = &reference[end + 1..];
@@ -93,11 +83,7 @@ mod tests {
     fn a_reference_without_a_value_says_which() {
         let fault = expand("/x/${APP}/${GONE}", &env).expect_err("GONE is not set");
         assert_eq!(fault.typed, "${GONE}");
-        assert!(
-            fault.message.starts_with("`GONE` is not set"),
-            "{}",
-            fault.message
-        );
+        assert!(fault.message.starts_with("`GONE` is not set"), "{}", fault.message);
         for text in ["${}", "${1A}", "${A B}", "${APP"] {
             assert!(expand(text, &env).is_err(), "{text}");
         }

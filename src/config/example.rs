@@ -23,11 +23,7 @@ fn uncommented(without_default: bool) -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         // A commented key follows its mark at once; prose has a space between.
         Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => {
-            if without_default || !key.contains("# no default") {
-                key
-            } else {
-                line
-            }
+            if without_default || !key.contains("# no default") { key } else { line }
         }
         Some(_) | None => line,
     });
@@ -59,18 +55,11 @@ fn every_key_occurs_in_the_example() {
 /// Adds every key of `table`, with dots.
 fn collect(path: &str, table: &toml::Table, keys: &mut BTreeSet<String>) {
     for (key, value) in table {
-        let key = if path.is_empty() {
-            key.clone()
-        } else {
-            format!("{path}.{key}")
-        };
+        let key = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match value {
             toml::Value::Table(table) => collect(&key, table, keys),
             toml::Value::Array(items) => {
-                items
-                    .iter()
-                    .filter_map(toml::Value::as_table)
-                    .for_each(|table| collect(&key, table, keys));
+                items.iter().filter_map(toml::Value::as_table).for_each(|table| collect(&key, table, keys));
             }
             _ => {}
         }
@@ -83,10 +72,7 @@ fn collect(path: &str, table: &toml::Table, keys: &mut BTreeSet<String>) {
 
 #[test]
 fn every_commented_default_is_the_default() {
-    assert!(
-        uncommented(false).contains("\nlevel = \"info\""),
-        "the commented keys are switched on"
-    );
+    assert!(uncommented(false).contains("\nlevel = \"info\""), "the commented keys are switched on");
     assert_eq!(load(&uncommented(false)), load(EXAMPLE));
 }
 
@@ -98,55 +84,25 @@ fn the_defaults_are_those_of_the_interface() {
     let settings = &config.settings;
     assert_eq!(config.state_dir, Path::new("/var/lib/standpipe"));
     assert_eq!(config.health, "127.0.0.1:9909".parse().ok());
-    assert_eq!(
-        (config.log.format, config.log.level.as_str()),
-        (LogFormat::Auto, "info")
-    );
+    assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Auto, "info"));
     assert_eq!(config.shutdown_timeout.as_secs(), 25);
-    let checkpoint = CheckpointSettings {
-        interval: Duration::from_secs(1),
-        max_bytes: 1 << 20,
-    };
+    let checkpoint = CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 };
     assert_eq!(settings.checkpoint, checkpoint);
-    assert_eq!(
-        settings.memory,
-        MemorySettings {
-            buffer: 64 << 20,
-            buffer_per_file: 8 << 20
-        }
-    );
-    assert_eq!(
-        (settings.until, settings.on_drain),
-        (Until::Drained, OnDrain::KeepPartialLines)
-    );
+    assert_eq!(settings.memory, MemorySettings { buffer: 64 << 20, buffer_per_file: 8 << 20 });
+    assert_eq!((settings.until, settings.on_drain), (Until::Drained, OnDrain::KeepPartialLines));
 
     let source = &settings.sources[0];
     assert_eq!(&*source.name, "/var/log/app/*.log");
-    assert_eq!(
-        (source.start_at, source.newline),
-        (StartAt::Beginning, Newline::Append)
-    );
+    assert_eq!((source.start_at, source.newline), (StartAt::Beginning, Newline::Append));
     assert_eq!(source.close_removed_after.as_secs(), 10);
     assert!(!config.sources[0].follow_symlinks);
 
     let stream = &settings.streams[0];
     assert_eq!(config.streams[0].delivery_stream, "app-logs");
     assert_eq!(config.streams[0].request_timeout.as_secs(), 30);
-    assert_eq!(
-        (stream.api, stream.max_in_flight.get(), stream.order),
-        (Api::PutRecord, 64, Order::Free)
-    );
+    assert_eq!((stream.api, stream.max_in_flight.get(), stream.order), (Api::PutRecord, 64, Order::Free));
     let quota = stream.quota;
-    assert_eq!(
-        (quota.requests_per_second.get(), quota.records_per_second.get()),
-        (2000, 5000)
-    );
-    assert_eq!(
-        (quota.bytes_per_second, quota.share, quota.adaptive),
-        (5_000_000, 0.9, Adaptive::On)
-    );
-    assert_eq!(
-        (stream.retry.initial.as_millis(), stream.retry.max.as_secs()),
-        (100, 30)
-    );
+    assert_eq!((quota.requests_per_second.get(), quota.records_per_second.get()), (2000, 5000));
+    assert_eq!((quota.bytes_per_second, quota.share, quota.adaptive), (5_000_000, 0.9, Adaptive::On));
+    assert_eq!((stream.retry.initial.as_millis(), stream.retry.max.as_secs()), (100, 30));
 }

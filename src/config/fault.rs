@@ -66,11 +66,7 @@ impl Faults {
     }
 
     pub(super) fn push(&mut self, place: Place, key: impl Into<String>, message: impl Into<String>) {
-        self.add(Fault {
-            place,
-            key: key.into(),
-            message: message.into(),
-        });
+        self.add(Fault { place, key: key.into(), message: message.into() });
     }
 
     pub(super) fn add(&mut self, fault: Fault) {
@@ -94,10 +90,7 @@ impl Faults {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             Some(_) | None => {
-                assert!(
-                    !self.0.is_empty(),
-                    "a configuration that cannot be built has a fault"
-                );
+                assert!(!self.0.is_empty(), "a configuration that cannot be built has a fault");
                 Err(self)
             }
         }
@@ -129,11 +122,7 @@ mod tests {
     use super::*;
 
     fn at(line: usize) -> Place {
-        Place::Text {
-            file: "a.toml".into(),
-            line,
-            column: 1,
-        }
+        Place::Text { file: "a.toml".into(), line, column: 1 }
     }
 
     #[test]

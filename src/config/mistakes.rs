@@ -426,9 +426,7 @@ c.toml:14:10: memory.buffer: `lots` is not a size; write it as "1000KiB", "5MB" 
 
 #[test]
 fn each_mistake_is_told_with_its_place_and_what_to_do() {
-    let beside = BESIDE_A_GOOD_SOURCE
-        .iter()
-        .map(|(text, told)| (format!("{SOURCE}{text}"), *told));
+    let beside = BESIDE_A_GOOD_SOURCE.iter().map(|(text, told)| (format!("{SOURCE}{text}"), *told));
     let alone = ALONE.iter().map(|(text, told)| ((*text).to_owned(), *told));
     for (text, told) in beside.chain(alone) {
         assert_eq!(faults(&text), told, "{text}");

@@ -95,10 +95,7 @@ pub struct Log {
 /// What a daemon without configuration does.
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Auto,
-            level: "info".to_owned(),
-        }
+        Self { format: LogFormat::Auto, level: "info".to_owned() }
     }
 }
 
@@ -138,9 +135,7 @@ pub struct Surroundings<'a> {
 
 impl fmt::Debug for Surroundings<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
-            .field("current_dir", &self.current_dir)
-            .finish_non_exhaustive()
+        f.debug_struct("Surroundings").field("current_dir", &self.current_dir).finish_non_exhaustive()
     }
 }
 
@@ -152,11 +147,7 @@ impl Config {
 
     /// The configuration `text`, without flags; faults call it `name`.
     pub fn from_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let around = Surroundings {
-            env,
-            current_dir: Path::new("/"),
-            exists: &|_| false,
-        };
+        let around = Surroundings { env, current_dir: Path::new("/"), exists: &|_| false };
         Self::build(Some((name, text)), &Overrides::default(), &around)
     }
 
@@ -182,19 +173,12 @@ impl Config {
 }
 
 /// The text of the configuration file at `path`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one file that the configuration reads"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one file that the configuration reads")]
 pub fn read(path: &Path) -> Result<String, Faults> {
     std::fs::read_to_string(path).map_err(|why| {
         let place = Place::File(path.display().to_string().into());
         let message = format!("cannot be read: {why}; name a readable file with -c");
-        Faults::from(Fault {
-            place,
-            key: "configuration".to_owned(),
-            message,
-        })
+        Faults::from(Fault { place, key: "configuration".to_owned(), message })
     })
 }
 

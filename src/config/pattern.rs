@@ -24,10 +24,7 @@ pub struct Pattern {
 #[derive(Clone, Debug)]
 enum Kind {
     File(PathBuf),
-    Glob {
-        matcher: GlobMatcher,
-        depth: Option<usize>,
-    },
+    Glob { matcher: GlobMatcher, depth: Option<usize> },
 }
 
 impl Pattern {
@@ -75,14 +72,10 @@ impl Pattern {
     /// The pattern of an absolute path or glob, or what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         if !text.starts_with('/') {
-            return Err(format!(
-                "`{text}` is not absolute; write the whole path, from / on"
-            ));
+            return Err(format!("`{text}` is not absolute; write the whole path, from / on"));
         }
         if text.ends_with('/') {
-            return Err(format!(
-                "`{text}` is a directory; write `{text}*` for the files in it"
-            ));
+            return Err(format!("`{text}` is a directory; write `{text}*` for the files in it"));
         }
         if text.split('/').any(|name| name == "..") {
             return Err(format!("`{text}` has a `..`; write the path without it"));
@@ -108,18 +101,14 @@ impl Pattern {
             return Err("is empty; write a path or a glob".to_owned());
         }
         if argument.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return Err(format!(
-                "`{shown}` is a directory; write `{shown}*` for the files in it, in quotes"
-            ));
+            return Err(format!("`{shown}` is a directory; write `{shown}*` for the files in it, in quotes"));
         }
         let path = absolute(argument, current_dir);
         if !argument.to_string_lossy().contains(GLOB_CHARS) || exists(&path) {
             return Ok(Self::of_file(path));
         }
         let Some(text) = argument.to_str() else {
-            return Err(format!(
-                "`{shown}` is a glob that is not UTF-8; name the files one by one"
-            ));
+            return Err(format!("`{shown}` is a glob that is not UTF-8; name the files one by one"));
         };
         if argument.is_absolute() {
             return Self::parse(&path.to_string_lossy());
@@ -142,31 +131,19 @@ impl Pattern {
     fn glob(dir: &Path, glob: &str) -> Result<Self, String> {
         let shown = dir.join(glob);
         let Some(dir_text) = dir.to_str() else {
-            return Err(format!(
-                "`{}` is not UTF-8; name the files one by one",
-                shown.display()
-            ));
+            return Err(format!("`{}` is not UTF-8; name the files one by one", shown.display()));
         };
         let (dirs, rest) = split_base(glob);
         if rest.split('/').any(|name| name == "..") {
-            return Err(format!(
-                "`{glob}` has a `..` behind a glob; write the path without it"
-            ));
+            return Err(format!("`{glob}` has a `..` behind a glob; write the path without it"));
         }
         let whole = format!("{}/{glob}", globset::escape(dir_text.trim_end_matches('/')));
         let compiled = compile(&whole).map_err(|why| bad_glob(&shown.display().to_string(), &why))?;
-        let depth = if rest.contains("**") {
-            None
-        } else {
-            Some(rest.split('/').count())
-        };
+        let depth = if rest.contains("**") { None } else { Some(rest.split('/').count()) };
         Ok(Self {
             text: shown.display().to_string(),
             base: dir.join(dirs),
-            kind: Kind::Glob {
-                matcher: compiled.compile_matcher(),
-                depth,
-            },
+            kind: Kind::Glob { matcher: compiled.compile_matcher(), depth },
         })
     }
 }
@@ -203,20 +180,11 @@ impl Exclude {
         let mut texts = Vec::with_capacity(globs.len());
         for glob in globs {
             let text = glob.0.glob().to_owned();
-            if text.contains('/') {
-                &mut paths
-            } else {
-                &mut names
-            }
-            .add(glob.0);
+            if text.contains('/') { &mut paths } else { &mut names }.add(glob.0);
             texts.push(text);
         }
         let why = "globs that compile one by one compile together";
-        Self {
-            texts,
-            paths: paths.build().expect(why),
-            names: names.build().expect(why),
-        }
+        Self { texts, paths: paths.build().expect(why), names: names.build().expect(why) }
     }
 }
 
@@ -236,9 +204,7 @@ impl ExcludeGlob {
             return Err("is empty; write a glob".to_owned());
         }
         if text.contains('/') && !["/", "**/", "{"].iter().any(|start| text.starts_with(start)) {
-            return Err(format!(
-                "`{text}` can match no whole path; begin it with `/` or `**/`"
-            ));
+            return Err(format!("`{text}` can match no whole path; begin it with `/` or `**/`"));
         }
         compile(text).map(Self).map_err(|why| bad_glob(text, &why))
     }
@@ -246,10 +212,7 @@ impl ExcludeGlob {
 
 /// The globs of ripgrep, in which `*` and `?` do not cross a slash, and `{,.1}` may be nothing.
 fn compile(text: &str) -> Result<Glob, globset::Error> {
-    GlobBuilder::new(text)
-        .literal_separator(true)
-        .empty_alternates(true)
-        .build()
+    GlobBuilder::new(text).literal_separator(true).empty_alternates(true).build()
 }
 
 fn bad_glob(text: &str, why: &globset::Error) -> String {
@@ -258,9 +221,7 @@ fn bad_glob(text: &str, why: &globset::Error) -> String {
 
 /// The leading names without a glob character, and the rest. A backslash escapes in a glob, so it ends them too.
 fn split_base(glob: &str) -> (&str, &str) {
-    let end = glob
-        .find(|c| GLOB_CHARS.contains(&c) || c == '\\')
-        .unwrap_or(glob.len());
+    let end = glob.find(|c| GLOB_CHARS.contains(&c) || c == '\\').unwrap_or(glob.len());
     match glob[..end].rfind('/') {
         Some(slash) => (&glob[..slash], &glob[slash + 1..]),
         None => ("", glob),
@@ -344,10 +305,7 @@ mod tests {
 
     #[test]
     fn a_path_without_glob_characters_is_one_file() {
-        assert_eq!(
-            pattern("/var/log/a\\b.log").file(),
-            Some(Path::new("/var/log/a\\b.log"))
-        );
+        assert_eq!(pattern("/var/log/a\\b.log").file(), Some(Path::new("/var/log/a\\b.log")));
         assert_eq!(pattern("/var/log/*.log").file(), None);
     }
 
@@ -385,16 +343,7 @@ mod tests {
 
     #[test]
     fn what_could_never_match_is_refused() {
-        for text in [
-            "",
-            "a.log",
-            "*.log",
-            "/var/log/",
-            "/var/../log/a",
-            "/var/*/../a",
-            "/a[",
-            "/a{b",
-        ] {
+        for text in ["", "a.log", "*.log", "/var/log/", "/var/../log/a", "/var/*/../a", "/a[", "/a{b"] {
             assert!(Pattern::parse(text).is_err(), "{text}");
         }
         for text in ["", "old/*.log", "a[", "*/old/*"] {
@@ -402,10 +351,7 @@ mod tests {
         }
         for text in ["", "logs/", "a*/../b", "a["] {
             let here = Path::new("/home/me");
-            assert!(
-                Pattern::parse_argument(Path::new(text), here, &|_| false).is_err(),
-                "{text}"
-            );
+            assert!(Pattern::parse_argument(Path::new(text), here, &|_| false).is_err(), "{text}");
         }
     }
 

@@ -37,18 +37,11 @@ pub(super) fn of_command_line(
     let mut refuse = |key: &str, message: String| faults.push(Place::CommandLine, key, message);
     if overrides.paths.is_empty() {
         if overrides.stream.is_some() {
-            refuse(
-                "--stream",
-                "is without PATHs; name the files that go there".to_owned(),
-            );
+            refuse("--stream", "is without PATHs; name the files that go there".to_owned());
         }
         return None;
     }
-    let typed = |key: &str, value: String| Typed {
-        value,
-        place: Place::CommandLine,
-        key: key.to_owned(),
-    };
+    let typed = |key: &str, value: String| Typed { value, place: Place::CommandLine, key: key.to_owned() };
     let stream = match (&overrides.stream, &overrides.local) {
         (Some(name), _) => match stream_name(name) {
             Ok(name) => Some(typed("--stream", name)),
@@ -67,11 +60,7 @@ pub(super) fn of_command_line(
     let mut paths = Vec::with_capacity(overrides.paths.len());
     for path in &overrides.paths {
         match Pattern::parse_argument(path, around.current_dir, around.exists) {
-            Ok(value) => paths.push(Typed {
-                value,
-                place: Place::CommandLine,
-                key: "PATH".to_owned(),
-            }),
+            Ok(value) => paths.push(Typed { value, place: Place::CommandLine, key: "PATH".to_owned() }),
             Err(message) => refuse("PATH", message),
         }
     }
@@ -110,16 +99,12 @@ impl Sources {
         self.settings.push(SourceSettings {
             name: name.as_str().into(),
             stream,
-            start_at: table
-                .start_at
-                .map_or(StartAt::Beginning, |start_at| start_at.value),
+            start_at: table.start_at.map_or(StartAt::Beginning, |start_at| start_at.value),
             newline: match table.append_newline.is_none_or(|append| append.value) {
                 true => Newline::Append,
                 false => Newline::Strip,
             },
-            close_removed_after: table
-                .close_removed_after
-                .map_or(CLOSE_REMOVED_AFTER, |after| after.value),
+            close_removed_after: table.close_removed_after.map_or(CLOSE_REMOVED_AFTER, |after| after.value),
         });
         self.sources.push(Source {
             name: name.into(),
@@ -173,24 +158,15 @@ fn refuse_shared_names(tables: &[SourceTable], faults: &mut Faults) {
 fn refuse_shared_patterns(tables: &[SourceTable], faults: &mut Faults) {
     for (index, table) in tables.iter().enumerate() {
         let Some(stream) = &table.stream else { continue };
-        let earlier = tables[..index].iter().filter(|earlier| {
-            earlier
-                .stream
-                .as_ref()
-                .is_some_and(|other| other.value == stream.value)
-        });
+        let earlier = tables[..index]
+            .iter()
+            .filter(|earlier| earlier.stream.as_ref().is_some_and(|other| other.value == stream.value));
         for earlier in earlier {
             for pattern in table.paths.iter().flatten() {
                 let other = earlier.paths.iter().flatten().find(|other| {
                     other.value == pattern.value
-                        || pattern
-                            .value
-                            .file()
-                            .is_some_and(|file| takes(table, earlier, other, file))
-                        || other
-                            .value
-                            .file()
-                            .is_some_and(|file| takes(earlier, table, pattern, file))
+                        || pattern.value.file().is_some_and(|file| takes(table, earlier, other, file))
+                        || other.value.file().is_some_and(|file| takes(earlier, table, pattern, file))
                 });
                 let Some(other) = other else { continue };
                 faults.add(pattern.fault(format!(

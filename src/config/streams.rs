@@ -17,10 +17,8 @@ const DEFAULT: &str = "default";
 
 const MAX_IN_FLIGHT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-const RETRY: RetrySettings = RetrySettings {
-    initial: Duration::from_millis(100),
-    max: Duration::from_secs(30),
-};
+const RETRY: RetrySettings =
+    RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
 
 /// The quotas of a new delivery stream, from the API reference of `PutRecord`.
 const QUOTA: QuotaSettings = QuotaSettings {
@@ -63,10 +61,7 @@ impl Streams<'_> {
         names: &[Typed<String>],
         faults: &mut Faults,
     ) -> (Vec<Stream>, Vec<StreamSettings>) {
-        if let Some(name) = self
-            .table(DEFAULT)
-            .and_then(|table| table.delivery_stream.as_ref())
-        {
+        if let Some(name) = self.table(DEFAULT).and_then(|table| table.delivery_stream.as_ref()) {
             let message = "would send every stream to one place; put it into that stream's own table";
             faults.add(name.fault(message));
         }
@@ -91,11 +86,7 @@ impl Streams<'_> {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "name it in a source, or leave the table out".to_owned(),
             };
-            faults.add(
-                table
-                    .name
-                    .fault(format!("no source goes to this stream; {advice}")),
-            );
+            faults.add(table.name.fault(format!("no source goes to this stream; {advice}")));
         }
     }
 
@@ -104,21 +95,13 @@ impl Streams<'_> {
     }
 
     fn stream(&self, name: &str, faults: &mut Faults) -> (Stream, StreamSettings) {
-        let levels = Levels {
-            own: self.table(name),
-            default: self.table(DEFAULT),
-        };
+        let levels = Levels { own: self.table(name), default: self.table(DEFAULT) };
         let text = |key: fn(&StreamTable) -> &Option<Typed<String>>, aws: &Option<Typed<String>>| {
-            levels
-                .typed(key)
-                .or(aws.as_ref())
-                .map(|typed| typed.value.clone())
+            levels.typed(key).or(aws.as_ref()).map(|typed| typed.value.clone())
         };
         let region = text(|table| &table.region, &self.aws.region);
         let ordered = levels.value(|table| &table.ordered);
-        let in_flight = levels
-            .value(|table| &table.max_in_flight)
-            .and_then(NonZeroU32::new);
+        let in_flight = levels.value(|table| &table.max_in_flight).and_then(NonZeroU32::new);
         let settings = StreamSettings {
             name: name.into(),
             api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
@@ -139,9 +122,7 @@ impl Streams<'_> {
             profile: self.aws.profile.as_ref().map(|typed| typed.value.clone()),
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
             endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
-            request_timeout: levels
-                .value(|table| &table.request_timeout)
-                .unwrap_or(REQUEST_TIMEOUT),
+            request_timeout: levels.value(|table| &table.request_timeout).unwrap_or(REQUEST_TIMEOUT),
         };
         (stream, settings)
     }
@@ -149,11 +130,7 @@ impl Streams<'_> {
     /// Two streams that are one at the service would each use the whole of its quotas.
     fn refuse_shared_destinations(&self, names: &[Typed<String>], streams: &[Stream], faults: &mut Faults) {
         let destination = |stream: &Stream| {
-            (
-                stream.delivery_stream.clone(),
-                stream.region.clone(),
-                stream.endpoint_url.clone(),
-            )
+            (stream.delivery_stream.clone(), stream.region.clone(), stream.endpoint_url.clone())
         };
         for (index, stream) in streams.iter().enumerate() {
             let same = |other: &&Stream| {
@@ -211,16 +188,8 @@ impl<'a> Levels<'a> {
             },
         };
         let axes = [
-            (
-                f64::from(quota.requests_per_second.get()),
-                LEAST_CALLS,
-                requests.map(Typed::spot),
-            ),
-            (
-                f64::from(quota.records_per_second.get()),
-                LEAST_CALLS,
-                records.map(Typed::spot),
-            ),
+            (f64::from(quota.requests_per_second.get()), LEAST_CALLS, requests.map(Typed::spot)),
+            (f64::from(quota.records_per_second.get()), LEAST_CALLS, records.map(Typed::spot)),
             (quota.bytes_per_second as f64, LEAST_BYTES, bytes.map(Typed::spot)),
         ];
         for (whole, least, spot) in axes {
@@ -282,19 +251,9 @@ mod tests {
         let config = load("");
         let names: Vec<_> = config.streams.iter().map(|stream| &*stream.name).collect();
         assert_eq!(names, ["one", "two"]);
-        let names: Vec<_> = config
-            .settings
-            .streams
-            .iter()
-            .map(|stream| &*stream.name)
-            .collect();
+        let names: Vec<_> = config.settings.streams.iter().map(|stream| &*stream.name).collect();
         assert_eq!(names, ["one", "two"]);
-        let ids: Vec<_> = config
-            .settings
-            .sources
-            .iter()
-            .map(|source| source.stream.0)
-            .collect();
+        let ids: Vec<_> = config.settings.sources.iter().map(|source| source.stream.0).collect();
         assert_eq!(ids, [0, 1, 0]);
     }
 
@@ -317,13 +276,8 @@ mod tests {
             quota = { records_per_second = 200 }
             "#,
         );
-        let [one, two] = &config.streams[..] else {
-            panic!("two streams")
-        };
-        assert_eq!(
-            (one.delivery_stream.as_str(), two.delivery_stream.as_str()),
-            ("one-at-aws", "two")
-        );
+        let [one, two] = &config.streams[..] else { panic!("two streams") };
+        assert_eq!((one.delivery_stream.as_str(), two.delivery_stream.as_str()), ("one-at-aws", "two"));
         assert_eq!(one.region.as_deref(), Some("eu-west-1"));
         assert_eq!(two.region.as_deref(), Some("us-east-1"));
         for stream in [one, two] {
@@ -331,19 +285,11 @@ mod tests {
             assert_eq!(stream.endpoint_url.as_deref(), Some("https://aws.example"));
             assert_eq!(stream.role_arn, None);
         }
-        let [one, two] = &config.settings.streams[..] else {
-            panic!("two streams")
-        };
+        let [one, two] = &config.settings.streams[..] else { panic!("two streams") };
         assert_eq!((one.order, two.order), (Order::PerFile, Order::Free));
         assert_eq!((one.max_in_flight.get(), two.max_in_flight.get()), (5, 5));
         assert_eq!((one.quota.share, two.quota.share), (0.5, 0.5));
-        assert_eq!(
-            (
-                one.quota.records_per_second.get(),
-                two.quota.records_per_second.get()
-            ),
-            (200, 100)
-        );
+        assert_eq!((one.quota.records_per_second.get(), two.quota.records_per_second.get()), (200, 100));
     }
 
     #[test]
@@ -357,10 +303,7 @@ mod tests {
             ("region = \"eu-west-1\"", large),
             ("region = \"eu-central-1\"", small),
             ("region = \"us-gov-west-1\"", small),
-            (
-                "region = \"eu-central-1\"\nquota = { records_per_second = 4000 }",
-                (1000, 4000, 1_048_576),
-            ),
+            ("region = \"eu-central-1\"\nquota = { records_per_second = 4000 }", (1000, 4000, 1_048_576)),
         ];
         for (keys, quotas) in table {
             let quota = load(&format!("[stream.one]\n{keys}")).settings.streams[0].quota;

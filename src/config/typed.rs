@@ -16,10 +16,7 @@ use crate::model::settings::{Api, StartAt};
 
 /// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
 const LEAST_BUFFER: u64 = 2 * 1024 * 1024;
-const _: () = assert!(
-    LEAST_BUFFER >= 2 * RECORD_BYTES as u64,
-    "the largest record fits twice"
-);
+const _: () = assert!(LEAST_BUFFER >= 2 * RECORD_BYTES as u64, "the largest record fits twice");
 
 /// Far above what a machine has or a stream takes; keeps sums of sizes below 2^64.
 const MOST_BYTES: u64 = 1 << 40;
@@ -126,11 +123,7 @@ pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
 /// The tables of few keys that stand alone.
 fn sections(root: &mut Section<'_, '_, '_>) -> Document {
     let (log_format, log_level) = root.table("log", |log| {
-        let formats = [
-            ("auto", LogFormat::Auto),
-            ("text", LogFormat::Text),
-            ("json", LogFormat::Json),
-        ];
+        let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
         let levels = ["off", "error", "warn", "info", "debug", "trace"].map(|level| (level, level));
         (log.choice("format", &formats), log.choice("level", &levels))
     });
@@ -167,10 +160,7 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
         paths: source.list("paths", Pattern::parse),
         exclude: source.list("exclude", ExcludeGlob::parse),
         stream: source.parsed("stream", stream_name),
-        start_at: source.choice(
-            "start_at",
-            &[("beginning", StartAt::Beginning), ("end", StartAt::End)],
-        ),
+        start_at: source.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]),
         follow_symlinks: source.switch("follow_symlinks"),
         append_newline: source.switch("append_newline"),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
@@ -178,11 +168,8 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
 }
 
 fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable {
-    let apis = [
-        ("put_record", Api::PutRecord),
-        ("auto", Api::Auto),
-        ("put_record_batch", Api::PutRecordBatch),
-    ];
+    let apis =
+        [("put_record", Api::PutRecord), ("auto", Api::Auto), ("put_record_batch", Api::PutRecordBatch)];
     StreamTable {
         name,
         delivery_stream: stream.parsed("delivery_stream", stream_name),
@@ -210,10 +197,7 @@ fn quota(quota: &mut Section<'_, '_, '_>) -> QuotaTable {
 
 fn retry(retry: &mut Section<'_, '_, '_>) -> RetryTable {
     let least = Duration::from_millis(1);
-    RetryTable {
-        initial: retry.duration("initial", least, HOUR),
-        max: retry.duration("max", least, HOUR),
-    }
+    RetryTable { initial: retry.duration("initial", least, HOUR), max: retry.duration("max", least, HOUR) }
 }
 
 /// A delivery stream's name by the service's rule for it, up to 64 of `a-zA-Z0-9_.-` (API reference, `PutRecord`).
@@ -222,9 +206,7 @@ pub(super) fn stream_name(text: &str) -> Result<String, String> {
     if text.bytes().all(allowed) && (1..=64).contains(&text.len()) {
         Ok(text.to_owned())
     } else {
-        Err(format!(
-            "`{text}` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -"
-        ))
+        Err(format!("`{text}` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -"))
     }
 }
 
@@ -232,9 +214,7 @@ pub(super) fn absolute_dir(text: &str) -> Result<PathBuf, String> {
     if text.starts_with('/') {
         Ok(PathBuf::from(text))
     } else {
-        Err(format!(
-            "`{text}` is not absolute; write the whole path, from / on"
-        ))
+        Err(format!("`{text}` is not absolute; write the whole path, from / on"))
     }
 }
 
@@ -267,9 +247,7 @@ fn role_arn(text: &str) -> Result<String, String> {
 }
 
 fn url(text: &str) -> Result<String, String> {
-    let host = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"));
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     match host {
         Some(host) if !host.is_empty() && !host.starts_with('/') => Ok(text.to_owned()),
         // Not shown: a URL may hold a password.

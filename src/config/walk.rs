@@ -25,19 +25,11 @@ pub(super) struct Typed<T> {
 impl<T> Typed<T> {
     /// The place and the key without the value, to compare with those of values of other types.
     pub(super) fn spot(&self) -> Typed<()> {
-        Typed {
-            value: (),
-            place: self.place.clone(),
-            key: self.key.clone(),
-        }
+        Typed { value: (), place: self.place.clone(), key: self.key.clone() }
     }
 
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault {
-            place: self.place.clone(),
-            key: self.key.clone(),
-            message: message.into(),
-        }
+        Fault { place: self.place.clone(), key: self.key.clone(), message: message.into() }
     }
 }
 
@@ -58,13 +50,7 @@ impl<'a> Walk<'a> {
         env: &'a dyn Fn(&str) -> Option<String>,
         faults: &'a mut Faults,
     ) -> Self {
-        Self {
-            file: file.into(),
-            text,
-            env,
-            faults,
-            known: BTreeSet::new(),
-        }
+        Self { file: file.into(), text, env, faults, known: BTreeSet::new() }
     }
 
     /// Parses the document and has `read` read it; `None` after a syntax error, when nothing can be relied on.
@@ -76,8 +62,7 @@ impl<'a> Walk<'a> {
         }
         for error in errors {
             let place = self.place(&error.span().unwrap_or_default());
-            self.faults
-                .push(place, "syntax", format!("{}; correct the TOML", error.message()));
+            self.faults.push(place, "syntax", format!("{}; correct the TOML", error.message()));
         }
         None
     }
@@ -95,13 +80,7 @@ impl<'a> Walk<'a> {
         table: Option<&DeTable<'_>>,
         read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
     ) -> T {
-        let mut section = Section {
-            walk: self,
-            path,
-            place,
-            table,
-            asked: Vec::new(),
-        };
+        let mut section = Section { walk: self, path, place, table, asked: Vec::new() };
         let value = read(&mut section);
         section.refuse_unknown();
         value
@@ -161,10 +140,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         let path = self.path_of(key);
         let message = |value: &DeValue<'_>| {
             let brackets = format!("[[{path}]]");
-            format!(
-                "is {}; write {brackets}, with two brackets, for each",
-                kind(value)
-            )
+            format!("is {}; write {brackets}, with two brackets, for each", kind(value))
         };
         let items = match self.ask(key) {
             None => return Vec::new(),
@@ -199,15 +175,8 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             let place = self.walk.place(&key.span());
             match value.get_ref() {
                 DeValue::Table(table) => {
-                    let name = Typed {
-                        value: name,
-                        place: place.clone(),
-                        key: path.clone(),
-                    };
-                    values.push(
-                        self.walk
-                            .section(path, place, Some(table), |section| read(name, section)),
-                    );
+                    let name = Typed { value: name, place: place.clone(), key: path.clone() };
+                    values.push(self.walk.section(path, place, Some(table), |section| read(name, section)));
                 }
                 other => {
                     let message = format!("is {}; write a table, [{path}]", kind(other));
@@ -227,9 +196,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             Some((DeValue::Array(items), place, _)) if items.is_empty() => (place, "empty"),
             Some(_) => return,
         };
-        self.walk
-            .faults
-            .push(place, self.path_of(key), format!("is {lack}; {what}"));
+        self.walk.faults.push(place, self.path_of(key), format!("is {lack}; {what}"));
     }
 
     fn ask(&mut self, key: &'static str) -> Option<(&'t DeValue<'t>, Place, Range<usize>)> {
@@ -243,11 +210,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     fn refuse_unknown(&mut self) {
@@ -261,9 +224,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                 None => format!("known here: {}", self.asked.join(", ")),
             };
             let place = self.walk.place(&key.span());
-            self.walk
-                .faults
-                .push(place, self.path_of(name), format!("unknown key; {advice}"));
+            self.walk.faults.push(place, self.path_of(name), format!("unknown key; {advice}"));
         }
     }
 }
@@ -272,12 +233,8 @@ impl<'t, 'a> Section<'_, 't, 'a> {
 pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // Below this, what Jaro and Winkler call similar is no longer a slip of the finger.
     const ALIKE: f64 = 0.8;
-    let scored = known
-        .into_iter()
-        .map(|word| (strsim::jaro_winkler(name, word), word));
-    let best = scored
-        .filter(|(score, _)| *score >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let scored = known.into_iter().map(|word| (strsim::jaro_winkler(name, word), word));
+    let best = scored.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
     best.map(|(_, word)| word)
 }
 

@@ -46,15 +46,7 @@ impl Engine {
                     records: request.records.iter().map(|record| record.data.clone()).collect(),
                 }));
                 let (stream, operation, records) = (StreamId(index), request.operation, request.records);
-                self.requests.insert(
-                    id,
-                    Sent {
-                        stream,
-                        operation,
-                        records,
-                        at: now,
-                    },
-                );
+                self.requests.insert(id, Sent { stream, operation, records, at: now });
             }
         }
     }
@@ -62,15 +54,8 @@ impl Engine {
     /// # Panics
     /// When the outcome has not exactly one verdict for each record: the shell calls such an answer ambiguous.
     pub(super) fn on_put_done(&mut self, request: RequestId, outcome: Outcome, now: Instant) {
-        let sent = self
-            .requests
-            .remove(&request)
-            .expect("an outcome comes once for each request");
-        assert_eq!(
-            outcome.verdicts.len(),
-            sent.records.len(),
-            "L7: one verdict for each record"
-        );
+        let sent = self.requests.remove(&request).expect("an outcome comes once for each request");
+        assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let stream = sent.stream;
         self.streams[stream.0].in_flight -= 1;
         self.judge_request(&sent, &outcome.verdicts, now);
@@ -97,14 +82,8 @@ impl Engine {
                     self.settle(&record);
                 }
                 Verdict::Retry(why) => {
-                    *self.counts.streams[stream.0]
-                        .retries
-                        .entry(why.reason)
-                        .or_default() += 1;
-                    again.push(Record {
-                        failures: record.failures.saturating_add(1),
-                        ..record
-                    });
+                    *self.counts.streams[stream.0].retries.entry(why.reason).or_default() += 1;
+                    again.push(Record { failures: record.failures.saturating_add(1), ..record });
                 }
             }
         }
@@ -125,10 +104,7 @@ impl Engine {
                 Verdict::Delivered { .. } | Verdict::Refused { .. } => None,
             })
             .collect();
-        let end = match (
-            retries.len(),
-            verdicts.iter().filter(|verdict| is_refused(verdict)).count(),
-        ) {
+        let end = match (retries.len(), verdicts.iter().filter(|verdict| is_refused(verdict)).count()) {
             (0, 0) => RequestEnd::Delivered,
             (retries, _) if retries == verdicts.len() => RequestEnd::Failed,
             (_, refused) if refused == verdicts.len() => RequestEnd::Refused,
@@ -148,18 +124,12 @@ impl Engine {
         match (end, retries.first()) {
             (RequestEnd::Failed, Some(why)) => {
                 if stream.standing.failed(why, sent.at, now, self.rng.f64()) {
-                    self.report(Report::Held {
-                        stream: stream_id,
-                        why: (*why).clone(),
-                    });
+                    self.report(Report::Held { stream: stream_id, why: (*why).clone() });
                 }
             }
             _ => {
                 if let Some(hold) = stream.standing.answered() {
-                    self.report(Report::Resumed {
-                        stream: stream_id,
-                        after: now.since(hold.since),
-                    });
+                    self.report(Report::Resumed { stream: stream_id, after: now.since(hold.since) });
                 }
             }
         }
@@ -173,10 +143,7 @@ impl Engine {
     }
 
     fn put_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
-        *self.counts.streams[stream.0]
-            .dead_letters
-            .entry(Arc::clone(&code))
-            .or_default() += 1;
+        *self.counts.streams[stream.0].dead_letters.entry(Arc::clone(&code)).or_default() += 1;
         let life = &self.lives[&record.incarnation];
         let path = Arc::clone(&life.path);
         self.outbox_bytes += record.data.len() as u64;
@@ -190,20 +157,11 @@ impl Engine {
             data: record.data.clone(),
         });
         let offset = record.span.start();
-        self.report(Report::DeadLettered {
-            stream,
-            path,
-            offset,
-            code,
-            message,
-        });
+        self.report(Report::DeadLettered { stream, path, offset, code, message });
     }
 
     fn settle(&mut self, record: &Record) {
-        let life = self
-            .lives
-            .get_mut(&record.incarnation)
-            .expect("a life is kept until it is settled");
+        let life = self.lives.get_mut(&record.incarnation).expect("a life is kept until it is settled");
         let before = life.buffered();
         let raised = life.settle(record.entry);
         self.buffered -= before - life.buffered();
@@ -213,10 +171,7 @@ impl Engine {
     /// What follows from settled spans, once for all that one outcome settled.
     fn after_settling(&mut self, incarnation: Incarnation, now: Instant) {
         let bytes = std::mem::take(&mut self.settled_bytes);
-        let life = self
-            .lives
-            .get_mut(&incarnation)
-            .expect("a life is kept until it is settled");
+        let life = self.lives.get_mut(&incarnation).expect("a life is kept until it is settled");
         life.history.settle(life.ledger.frontier());
         let stream = life.stream;
         self.streams[stream.0].offer(life, 0);
@@ -254,27 +209,17 @@ impl Engine {
             checkpoints.push(life.checkpoint(stream));
         }
         self.saving = Some(Saving {
-            offsets: checkpoints
-                .iter()
-                .map(|saved| (saved.incarnation, saved.offset))
-                .collect(),
+            offsets: checkpoints.iter().map(|saved| (saved.incarnation, saved.offset)).collect(),
             forgotten: forgotten.clone(),
             dead_letters: self.outbox.len(),
         });
         self.pace.begun();
         let dead_letters = self.outbox.clone();
-        self.effects.push_back(Effect::Save(Save {
-            checkpoints,
-            forgotten,
-            dead_letters,
-        }));
+        self.effects.push_back(Effect::Save(Save { checkpoints, forgotten, dead_letters }));
     }
 
     pub(super) fn on_saved(&mut self, result: Result<(), String>, now: Instant) {
-        let saving = self
-            .saving
-            .take()
-            .expect("an answer comes for the save under way");
+        let saving = self.saving.take().expect("an answer comes for the save under way");
         match result {
             Ok(()) => {
                 self.counts.commits += 1;
@@ -295,8 +240,7 @@ impl Engine {
                 self.counts.commit_failures += 1;
                 self.pace.failed(now);
                 let alive = saving.offsets.iter().map(|(life, _)| *life);
-                self.changed
-                    .extend(alive.filter(|life| self.lives.contains_key(life)));
+                self.changed.extend(alive.filter(|life| self.lives.contains_key(life)));
                 self.forgotten.extend(saving.forgotten);
                 if self.not_saved.replace(why.clone()).is_none() {
                     self.report(Report::NotSaved { why });

@@ -151,11 +151,7 @@ impl Engine {
             .map(|file| (file.identity, file))
             .collect();
 
-        let known: Vec<_> = self
-            .tails
-            .iter()
-            .map(|(id, tail)| (*id, tail.source, tail.identity))
-            .collect();
+        let known: Vec<_> = self.tails.iter().map(|(id, tail)| (*id, tail.source, tail.identity)).collect();
         for (id, source, identity) in known {
             match seen.get(&(source, identity)) {
                 Some(file) => self.seen_again(id, file, now),
@@ -202,16 +198,10 @@ impl Engine {
             let (source, from) = (tail.source, Arc::clone(&tail.path));
             self.rename(id, Arc::clone(&file.path), file.target.clone(), now);
             self.count_rotation(source, Rotation::Renamed);
-            self.report(Report::Rotated {
-                source,
-                from,
-                to: Some(Arc::clone(&file.path)),
-            });
+            self.report(Report::Rotated { source, from, to: Some(Arc::clone(&file.path)) });
         }
         // A size may be older than the last read; only a read says whether the content is the same.
-        let seen_bytes = self.tails[&id]
-            .incarnation()
-            .map(|life| self.lives[&life].seen_bytes);
+        let seen_bytes = self.tails[&id].incarnation().map(|life| self.lives[&life].seen_bytes);
         if seen_bytes.is_some_and(|seen_bytes| seen_bytes != file.size) {
             self.wake(id);
         }
@@ -230,11 +220,7 @@ impl Engine {
             tail.quiet_since = now;
             let (source, from) = (tail.source, Arc::clone(&tail.path));
             self.count_rotation(source, Rotation::Removed);
-            self.report(Report::Rotated {
-                source,
-                from,
-                to: None,
-            });
+            self.report(Report::Rotated { source, from, to: None });
             self.wake(id);
         }
     }
@@ -252,9 +238,7 @@ impl Engine {
                 self.stored
                     .iter()
                     .filter_map(|stored| {
-                        let file = beside
-                            .values()
-                            .find(|file| same_file(stored.identity, file.identity))?;
+                        let file = beside.values().find(|file| same_file(stored.identity, file.identity))?;
                         let source = self.settings.sources.iter().position(|source| {
                             self.settings.streams[source.stream.0].name == stored.stream
                         })?;
@@ -267,14 +251,12 @@ impl Engine {
                 }
             }
         } else if self.surveys.may_look_beside {
-            let missing = self.stored.iter().filter(|stored| {
-                !seen
-                    .keys()
-                    .any(|(_, identity)| same_file(stored.identity, *identity))
-            });
-            let directories: BTreeSet<Arc<Path>> = missing
-                .filter_map(|stored| stored.path.parent().map(Arc::from))
-                .collect();
+            let missing = self
+                .stored
+                .iter()
+                .filter(|stored| !seen.keys().any(|(_, identity)| same_file(stored.identity, *identity)));
+            let directories: BTreeSet<Arc<Path>> =
+                missing.filter_map(|stored| stored.path.parent().map(Arc::from)).collect();
             self.surveys.may_look_beside = false;
             if !directories.is_empty() {
                 self.surveys.beside = Some(directories.into_iter().collect());
@@ -287,23 +269,12 @@ impl Engine {
         let id = TailId(self.next_tail);
         self.next_tail += 1;
         let path = Arc::clone(&file.path);
-        let mut tail = Tail::opening(
-            source,
-            Arc::clone(&path),
-            file.identity,
-            name,
-            at_first_start,
-            now,
-        );
+        let mut tail = Tail::opening(source, Arc::clone(&path), file.identity, name, at_first_start, now);
         tail.target.clone_from(&file.target);
         self.tails.insert(id, tail);
         self.by_file.insert((source, file.identity), id);
         self.index(id);
-        self.effects.push_back(Effect::Open(Open {
-            tail: id,
-            source,
-            path,
-        }));
+        self.effects.push_back(Effect::Open(Open { tail: id, source, path }));
     }
 
     pub(super) fn on_opened(&mut self, id: TailId, result: Result<Opened, FileFault>, now: Instant) {
@@ -311,23 +282,15 @@ impl Engine {
             Ok(opened) => opened,
             Err(fault) => return self.on_refused(id, fault),
         };
-        let tail = self
-            .tails
-            .get_mut(&id)
-            .expect("a tail is kept while it is opened");
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
         let (source, expected) = (tail.source, tail.identity);
-        let Phase::Opening { at_first_start } = tail.phase else {
-            unreachable!("a tail is opened once")
-        };
+        let Phase::Opening { at_first_start } = tail.phase else { unreachable!("a tail is opened once") };
         tail.identity = opened.identity;
         tail.size = opened.size;
         let unmatched = tail.name == Name::Lost;
         let path = Arc::clone(&tail.path);
         if self.refused.remove(&(source, Arc::clone(&path))).is_some() {
-            self.report(Report::Readable {
-                source,
-                path: Arc::clone(&path),
-            });
+            self.report(Report::Readable { source, path: Arc::clone(&path) });
         }
         if expected != opened.identity {
             // Another file took the name between the look and the opening.
@@ -346,11 +309,7 @@ impl Engine {
         let mine = self.stored.iter().filter(|stored| stored.stream == *stream_name);
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let start_at = self.settings.sources[source.0].start_at;
-        self.supersede(
-            opened.identity,
-            stream,
-            found.as_ref().map(|found| found.incarnation),
-        );
+        self.supersede(opened.identity, stream, found.as_ref().map(|found| found.incarnation));
         if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
             // Without a birth time nothing says that this is a file a source ever showed.
             return self.drop_tail(id);
@@ -360,18 +319,10 @@ impl Engine {
                 let history = History::resumed(stored.offset, stored.window);
                 // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
                 let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
-                let vouched = opened
-                    .head
-                    .len()
-                    .min(usize::from(stored.fingerprint.len()).max(read));
+                let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
                 let head = Head::of(&opened.head[..vouched]);
                 self.begin_life(id, stored.incarnation, history, head, Some(stored.offset));
-                self.report(Report::Following {
-                    source,
-                    path,
-                    at: stored.offset,
-                    why: Start::Checkpoint,
-                });
+                self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
                 self.wake(id);
             }
             None if at_first_start && start_at == StartAt::End && opened.size > 0 => {
@@ -381,12 +332,7 @@ impl Engine {
             None => {
                 let incarnation = self.fresh_incarnation();
                 self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
-                self.report(Report::Following {
-                    source,
-                    path,
-                    at: Offset::ZERO,
-                    why: Start::New,
-                });
+                self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });
                 self.wake(id);
             }
         }
@@ -401,10 +347,7 @@ impl Engine {
             .into_iter()
             .partition(|stored| stored.stream == *stream && same_file(stored.identity, file));
         self.stored = rest;
-        let over = claimed
-            .iter()
-            .map(|stored| stored.incarnation)
-            .filter(|life| Some(*life) != kept);
+        let over = claimed.iter().map(|stored| stored.incarnation).filter(|life| Some(*life) != kept);
         self.forgotten.extend(over);
     }
 
@@ -466,61 +409,36 @@ impl Engine {
 
     /// The content that was read is no longer in the file: it is read again, as another incarnation.
     pub(super) fn begin_again(&mut self, id: TailId, now: Instant) {
-        let tail = self
-            .tails
-            .get_mut(&id)
-            .expect("a tail begins again while it is open");
+        let tail = self.tails.get_mut(&id).expect("a tail begins again while it is open");
         let old = tail.incarnation().expect("a tail begins again after it began");
         tail.quiet_since = now;
         tail.last_line = LastLine::Waits;
         let (source, path) = (tail.source, Arc::clone(&tail.path));
         let read = self.lives[&old].position();
         self.count_rotation(source, Rotation::Truncated);
-        self.report(Report::Truncated {
-            source,
-            path: Arc::clone(&path),
-            read,
-        });
+        self.report(Report::Truncated { source, path: Arc::clone(&path), read });
         let lost = self.lives[&old].seen_bytes.saturating_sub(read.bytes());
         if lost > 0 {
-            *self.counts.sources[source.0]
-                .abandoned_bytes
-                .entry(Loss::Truncated)
-                .or_default() += lost;
-            self.report(Report::Abandoned {
-                source,
-                path,
-                from: read,
-                bytes: lost,
-                why: Loss::Truncated,
-            });
+            *self.counts.sources[source.0].abandoned_bytes.entry(Loss::Truncated).or_default() += lost;
+            self.report(Report::Abandoned { source, path, from: read, bytes: lost, why: Loss::Truncated });
         }
         self.detach(old, now);
         let incarnation = self.fresh_incarnation();
         self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
-        self.lives
-            .get_mut(&incarnation)
-            .expect("just begun")
-            .skipping_nuls = true;
+        self.lives.get_mut(&incarnation).expect("just begun").skipping_nuls = true;
         self.pace.changed(0, now);
         self.wake(id);
     }
 
     /// Nothing more is read of this incarnation; once it is settled it is forgotten.
     fn detach(&mut self, incarnation: Incarnation, now: Instant) {
-        let life = self
-            .lives
-            .get_mut(&incarnation)
-            .expect("a life is kept until it is settled");
+        let life = self.lives.get_mut(&incarnation).expect("a life is kept until it is settled");
         life.attached = false;
         self.forget_if_over(incarnation, now);
     }
 
     pub(super) fn forget_if_over(&mut self, incarnation: Incarnation, now: Instant) {
-        let over = self
-            .lives
-            .get(&incarnation)
-            .is_some_and(|life| !life.attached && life.is_settled());
+        let over = self.lives.get(&incarnation).is_some_and(|life| !life.attached && life.is_settled());
         if over {
             self.lives.remove(&incarnation);
             self.changed.remove(&incarnation);
@@ -568,9 +486,8 @@ impl Engine {
 
     /// Whether a last line without newline in this file is shipped at its end.
     pub(super) fn ships_last_line(&self, tail: &Tail) -> bool {
-        let finishing = self
-            .finishing
-            .is_some_and(|finishing| finishing.partial_lines == OnDrain::ShipPartialLines);
+        let finishing =
+            self.finishing.is_some_and(|finishing| finishing.partial_lines == OnDrain::ShipPartialLines);
         finishing || tail.last_line == LastLine::Ships
     }
 
@@ -586,17 +503,11 @@ impl Engine {
 
     fn rename(&mut self, id: TailId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
         self.unindex(id);
-        let tail = self
-            .tails
-            .get_mut(&id)
-            .expect("a tail is renamed while it is open");
+        let tail = self.tails.get_mut(&id).expect("a tail is renamed while it is open");
         tail.path = Arc::clone(&path);
         tail.target = target;
         if let Some(incarnation) = tail.incarnation() {
-            self.lives
-                .get_mut(&incarnation)
-                .expect("a followed life is kept")
-                .path = path;
+            self.lives.get_mut(&incarnation).expect("a followed life is kept").path = path;
             self.changed.insert(incarnation);
             self.pace.changed(0, now);
         }
@@ -623,9 +534,6 @@ impl Engine {
     }
 
     fn count_rotation(&mut self, source: SourceId, rotation: Rotation) {
-        *self.counts.sources[source.0]
-            .rotations
-            .entry(rotation)
-            .or_default() += 1;
+        *self.counts.sources[source.0].rotations.entry(rotation).or_default() += 1;
     }
 }

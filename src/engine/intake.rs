@@ -47,9 +47,7 @@ impl Engine {
         {
             let Some(read) = self.next_read(id) else { continue };
             let len = read.len as u64;
-            let life = self.tails[&id]
-                .incarnation()
-                .map(|life| self.lives[&life].buffered());
+            let life = self.tails[&id].incarnation().map(|life| self.lives[&life].buffered());
             if self.buffered + self.outbox_bytes + self.reserved + len > self.settings.memory.buffer {
                 self.read_turns.push_front(id);
                 break;
@@ -134,21 +132,12 @@ impl Engine {
         let mut history = History::resumed(position, crate::model::identity::Window::at_end_of(&before));
         history.recall(before);
         history.settle(position);
-        let head = if read.at == Offset::ZERO {
-            Head::of(bytes)
-        } else {
-            Head::default()
-        };
+        let head = if read.at == Offset::ZERO { Head::of(bytes) } else { Head::default() };
         let incarnation = self.fresh_incarnation();
         self.begin_life(id, incarnation, history, head, None);
         let tail = &self.tails[&id];
         let (source, path) = (tail.source, tail.path.clone());
-        self.report(Report::Following {
-            source,
-            path,
-            at: position,
-            why: Start::End,
-        });
+        self.report(Report::Following { source, path, at: position, why: Start::End });
         self.pace.changed(0, now);
         self.wake(id);
     }
@@ -166,11 +155,8 @@ impl Engine {
         let tail = &self.tails[&id];
         let source = &self.settings.sources[tail.source.0];
         let newline: Newline = source.newline;
-        let chunk_tail = if at_end && self.ships_last_line(tail) {
-            ChunkTail::Final
-        } else {
-            ChunkTail::Grows
-        };
+        let chunk_tail =
+            if at_end && self.ships_last_line(tail) { ChunkTail::Final } else { ChunkTail::Grows };
         let counts = &mut self.counts.sources[tail.source.0];
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
         let (buffered, ready, frontier) = (life.buffered(), life.ready.len(), life.ledger.frontier());

@@ -20,40 +20,17 @@ use super::port::Operation;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
     /// A file is followed from here on.
-    Following {
-        source: SourceId,
-        path: Arc<Path>,
-        at: Offset,
-        why: Start,
-    },
+    Following { source: SourceId, path: Arc<Path>, at: Offset, why: Start },
     /// A file could not be opened or read; it is tried again.
-    Refused {
-        source: SourceId,
-        path: Arc<Path>,
-        why: String,
-    },
+    Refused { source: SourceId, path: Arc<Path>, why: String },
     /// A file that was refused can be read again.
     Readable { source: SourceId, path: Arc<Path> },
     /// The same file now has another name, or none that a source matches.
-    Rotated {
-        source: SourceId,
-        from: Arc<Path>,
-        to: Option<Arc<Path>>,
-    },
+    Rotated { source: SourceId, from: Arc<Path>, to: Option<Arc<Path>> },
     /// The content that was read is no longer there: the file is read again from its beginning.
-    Truncated {
-        source: SourceId,
-        path: Arc<Path>,
-        read: Offset,
-    },
+    Truncated { source: SourceId, path: Arc<Path>, read: Offset },
     /// Bytes vanished before they could be read: a declared loss.
-    Abandoned {
-        source: SourceId,
-        path: Arc<Path>,
-        from: Offset,
-        bytes: u64,
-        why: Loss,
-    },
+    Abandoned { source: SourceId, path: Arc<Path>, from: Offset, bytes: u64, why: Loss },
     /// A file without a name was read to its end, delivered and let go.
     Closed { source: SourceId, path: Arc<Path> },
     /// A stream's records wait: its service fails.
@@ -61,13 +38,7 @@ pub enum Report {
     /// The service answers again.
     Resumed { stream: StreamId, after: Duration },
     /// A record that can never be accepted was put aside.
-    DeadLettered {
-        stream: StreamId,
-        path: Arc<Path>,
-        offset: Offset,
-        code: Arc<str>,
-        message: Arc<str>,
-    },
+    DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, code: Arc<str>, message: Arc<str> },
     /// Progress could not be made durable; it is tried again.
     NotSaved { why: String },
     /// Progress is durable again.

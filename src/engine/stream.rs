@@ -144,11 +144,7 @@ impl Stream {
     }
 
     fn form(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
-        let due = self
-            .again
-            .range(..=(now, u64::MAX))
-            .map(|(_, group)| group.records.len())
-            .sum::<usize>();
+        let due = self.again.range(..=(now, u64::MAX)).map(|(_, group)| group.records.len()).sum::<usize>();
         let operation = match self.settings.api {
             Api::PutRecord => Operation::PutRecord,
             Api::PutRecordBatch => Operation::PutRecordBatch,
@@ -167,11 +163,7 @@ impl Stream {
             self.take_turns(&mut records, &mut size, lives);
         }
         let cost = Cost::of_request(size.records(), size.bytes());
-        (!records.is_empty()).then_some(Request {
-            operation,
-            records,
-            cost,
-        })
+        (!records.is_empty()).then_some(Request { operation, records, cost })
     }
 
     /// Takes what is due to be sent again. Returns whether others may join.
@@ -214,9 +206,7 @@ impl Stream {
         };
         let mut full = size.is_full();
         while !full && let Some(incarnation) = self.turns.pop_front() {
-            let life = lives
-                .get_mut(&incarnation)
-                .expect("a life with records ready is kept");
+            let life = lives.get_mut(&incarnation).expect("a life with records ready is kept");
             life.in_turn = false;
             let mut taken = 0;
             while taken < a_turn

@@ -120,9 +120,7 @@ impl Tail {
     /// A read failed; returns whether that is news.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
-        let delay = FIRST_RETRY
-            .saturating_mul(1 << (self.failures - 1).min(10))
-            .min(LONGEST_RETRY);
+        let delay = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(10)).min(LONGEST_RETRY);
         self.retry_at = Some(now + delay);
         self.failures == 1
     }

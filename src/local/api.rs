@@ -91,11 +91,7 @@ impl Call {
                 let record = required(request.record, "record")?;
                 let data = required(record.data, "record.data")?;
                 let records = Records::one(data.as_ref());
-                Ok(Self::Put(Put {
-                    stream,
-                    operation: Operation::PutRecord,
-                    records,
-                }))
+                Ok(Self::Put(Put { stream, operation: Operation::PutRecord, records }))
             }
             Some("PutRecordBatch") => {
                 let request: PutRecordBatch<'_> = read(body)?;
@@ -105,11 +101,7 @@ impl Call {
                     .map(|record| required(record.data, "records.member.data"))
                     .collect::<Result<Vec<_>, _>>()?;
                 let records = Records::batch(&texts);
-                Ok(Self::Put(Put {
-                    stream,
-                    operation: Operation::PutRecordBatch,
-                    records,
-                }))
+                Ok(Self::Put(Put { stream, operation: Operation::PutRecordBatch, records }))
             }
             Some("DescribeDeliveryStream") => Ok(Self::Describe { name: name_in(body)? }),
             Some("CreateDeliveryStream") => Ok(Self::Create { name: name_in(body)? }),
@@ -118,15 +110,9 @@ impl Call {
                 let request: ListDeliveryStreams = read(body)?;
                 let limit = request.limit.unwrap_or(10);
                 if !(1..=LIST_LIMIT).contains(&limit) {
-                    return Err(Refusal::new(
-                        Kind::Validation,
-                        format!("Limit is 1 to {LIST_LIMIT}."),
-                    ));
+                    return Err(Refusal::new(Kind::Validation, format!("Limit is 1 to {LIST_LIMIT}.")));
                 }
-                Ok(Self::List {
-                    after: request.exclusive_start_delivery_stream_name,
-                    limit,
-                })
+                Ok(Self::List { after: request.exclusive_start_delivery_stream_name, limit })
             }
             _ => Err(Refusal::new(Kind::UnknownOperation, "")),
         }
@@ -136,11 +122,8 @@ impl Call {
 fn read<'body, T: Deserialize<'body>>(body: &'body [u8]) -> Result<T, Refusal> {
     // The parser's own message may quote what it stumbled over: a record's content.
     serde_json::from_slice(body).map_err(|error| {
-        let message = format!(
-            "Not the operation's JSON at line {}, column {}.",
-            error.line(),
-            error.column()
-        );
+        let message =
+            format!("Not the operation's JSON at line {}, column {}.", error.line(), error.column());
         Refusal::new(Kind::Serialization, message)
     })
 }
@@ -179,10 +162,7 @@ enum Entry<'a> {
     #[serde(rename_all = "PascalCase")]
     Accepted { record_id: &'a RecordId },
     #[serde(rename_all = "PascalCase")]
-    Failed {
-        error_code: &'static str,
-        error_message: &'a str,
-    },
+    Failed { error_code: &'static str, error_message: &'a str },
 }
 
 /// The body that answers a put.
@@ -200,10 +180,9 @@ pub(super) fn put_output(operation: Operation, accepted: &Accepted) -> Vec<u8> {
                 .iter()
                 .map(|verdict| match verdict {
                     Ok(record_id) => Entry::Accepted { record_id },
-                    Err(refusal) => Entry::Failed {
-                        error_code: refusal.kind.code(),
-                        error_message: &refusal.message,
-                    },
+                    Err(refusal) => {
+                        Entry::Failed { error_code: refusal.kind.code(), error_message: &refusal.message }
+                    }
                 })
                 .collect(),
         }),
@@ -297,18 +276,10 @@ mod tests {
 
     #[test]
     fn what_is_not_the_operations_json_is_a_serialization_fault() {
-        for body in [
-            "",
-            "{",
-            "[]",
-            r#"{"DeliveryStreamName":1}"#,
-            r#"{"DeliveryStreamName":"a","Record":"b"}"#,
-        ] {
-            assert_eq!(
-                parse("PutRecord", body).unwrap_err(),
-                Kind::Serialization,
-                "{body}"
-            );
+        for body in
+            ["", "{", "[]", r#"{"DeliveryStreamName":1}"#, r#"{"DeliveryStreamName":"a","Record":"b"}"#]
+        {
+            assert_eq!(parse("PutRecord", body).unwrap_err(), Kind::Serialization, "{body}");
         }
     }
 
@@ -322,44 +293,21 @@ mod tests {
     #[test]
     fn base64_with_json_escapes_is_understood() {
         let body = r#"{"DeliveryStreamName":"a","Record":{"Data":"\/\/8\u003d"},"Unknown":[1]}"#;
-        let Ok(Call::Put(put)) = parse("PutRecord", body) else {
-            panic!("it is a PutRecord")
-        };
+        let Ok(Call::Put(put)) = parse("PutRecord", body) else { panic!("it is a PutRecord") };
         assert_eq!(put.records.unwrap().data(), b"\xff\xff");
     }
 
     #[test]
     fn an_unknown_target_is_an_unknown_operation() {
-        for target in [
-            "",
-            "PutRecord",
-            "Firehose_20150804.PutRecords",
-            "Kinesis_20131202.PutRecord",
-        ] {
-            assert_eq!(
-                Call::parse(target, b"{}").unwrap_err().kind,
-                Kind::UnknownOperation,
-                "{target}"
-            );
+        for target in ["", "PutRecord", "Firehose_20150804.PutRecords", "Kinesis_20131202.PutRecord"] {
+            assert_eq!(Call::parse(target, b"{}").unwrap_err().kind, Kind::UnknownOperation, "{target}");
         }
     }
 
     #[test]
     fn a_list_has_a_limit_of_1_to_10000() {
-        assert!(matches!(
-            parse("ListDeliveryStreams", "{}"),
-            Ok(Call::List {
-                after: None,
-                limit: 10
-            })
-        ));
-        assert_eq!(
-            parse("ListDeliveryStreams", r#"{"Limit":0}"#).unwrap_err(),
-            Kind::Validation
-        );
-        assert_eq!(
-            parse("ListDeliveryStreams", r#"{"Limit":10001}"#).unwrap_err(),
-            Kind::Validation
-        );
+        assert!(matches!(parse("ListDeliveryStreams", "{}"), Ok(Call::List { after: None, limit: 10 })));
+        assert_eq!(parse("ListDeliveryStreams", r#"{"Limit":0}"#).unwrap_err(), Kind::Validation);
+        assert_eq!(parse("ListDeliveryStreams", r#"{"Limit":10001}"#).unwrap_err(), Kind::Validation);
     }
 }

@@ -24,9 +24,7 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
         }
         Ok(header) => fault_of(header),
     };
-    fault.map_or(Ok(()), |message| {
-        Err(Refusal::new(Kind::IncompleteSignature, message))
-    })
+    fault.map_or(Ok(()), |message| Err(Refusal::new(Kind::IncompleteSignature, message)))
 }
 
 /// What is missing in the header's value.
@@ -35,12 +33,7 @@ fn fault_of(header: &str) -> Option<&'static str> {
         return Some("Authorization does not begin with AWS4-HMAC-SHA256.");
     };
     let part = |name: &str| {
-        let named = |part: &str| {
-            part.trim()
-                .strip_prefix(name)?
-                .strip_prefix('=')
-                .map(str::to_owned)
-        };
+        let named = |part: &str| part.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
         rest.split(',').find_map(named)
     };
     let Some(credential) = part("Credential") else {

@@ -158,10 +158,7 @@ impl Buffer {
         assert!(self.under_way, "a chunk is refused only while it is under way");
         self.retry_at = now + pause(self.failures);
         self.failures = self.failures.saturating_add(1);
-        let oldest = self
-            .sealed
-            .front()
-            .expect("the chunk under way is the first sealed one");
+        let oldest = self.sealed.front().expect("the chunk under way is the first sealed one");
         if now.saturating_sub(oldest.accepted_at) >= RETENTION {
             return Refused::Dropped(self.settle());
         }
@@ -171,10 +168,7 @@ impl Buffer {
 
     fn settle(&mut self) -> Chunk {
         assert!(self.under_way, "a chunk is settled only while it is under way");
-        let chunk = self
-            .sealed
-            .pop_front()
-            .expect("the chunk under way is the first sealed one");
+        let chunk = self.sealed.pop_front().expect("the chunk under way is the first sealed one");
         self.under_way = false;
         self.settled_count += 1;
         self.held_bytes -= chunk.data.len() as u64;
@@ -199,19 +193,14 @@ impl Buffer {
 
 /// How long to wait after `failures` failures before this one: doubled each time.
 fn pause(failures: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(2u32.saturating_pow(failures))
-        .min(LONGEST_PAUSE)
+    FIRST_PAUSE.saturating_mul(2u32.saturating_pow(failures)).min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RULE: Buffering = Buffering {
-        interval: Duration::from_secs(1),
-        size: 10,
-    };
+    const RULE: Buffering = Buffering { interval: Duration::from_secs(1), size: 10 };
 
     fn ms(count: u64) -> Duration {
         Duration::from_millis(count)
@@ -225,9 +214,7 @@ mod tests {
         assert_eq!(buffer.next(ms(1_099)), None);
         assert_eq!(buffer.deadline(), Some(ms(1_100)));
 
-        let chunk = buffer
-            .next(ms(1_100))
-            .expect("the oldest record is one interval old");
+        let chunk = buffer.next(ms(1_100)).expect("the oldest record is one interval old");
         assert_eq!((&chunk.data[..], chunk.records), (&b"abcdef"[..], 2));
         assert_eq!(buffer.delivered(), chunk);
         assert!(buffer.is_empty());
@@ -251,10 +238,7 @@ mod tests {
         assert_eq!(buffer.next(ms(5_000)), None);
         assert_eq!(buffer.held_bytes(), 20);
         buffer.delivered();
-        assert_eq!(
-            buffer.next(ms(5_000)).expect("the second").data,
-            &b"9876543210"[..]
-        );
+        assert_eq!(buffer.next(ms(5_000)).expect("the second").data, &b"9876543210"[..]);
         assert_eq!(buffer.held_bytes(), 10);
     }
 
@@ -306,10 +290,7 @@ mod tests {
         assert_eq!(buffer.next(ms(99)), None, "the pause is not over");
         assert_eq!(buffer.next(ms(100)).expect("it is").data, &b"first 0123"[..]);
         buffer.delivered();
-        assert_eq!(
-            buffer.next(ms(100)).expect("no pause after a success").data,
-            &b"second 012"[..]
-        );
+        assert_eq!(buffer.next(ms(100)).expect("no pause after a success").data, &b"second 012"[..]);
     }
 
     #[test]

@@ -29,10 +29,7 @@ pub(super) struct DestinationError {
 
 /// Says where an I/O error came from.
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> DestinationError {
-    move |source| DestinationError {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| DestinationError { path: path.to_owned(), source }
 }
 
 /// What a file is called after, apart from the run: ordered as the deliveries are.
@@ -58,13 +55,7 @@ pub(super) struct Destination {
 impl Destination {
     /// The destination of `stream` below `dir`. Nothing is touched before the first delivery.
     pub(super) fn new(dir: &Path, stream: &str, run: u32) -> Self {
-        Self {
-            root: dir.join(stream),
-            stream: stream.to_owned(),
-            run,
-            last: None,
-            durable: None,
-        }
+        Self { root: dir.join(stream), stream: stream.to_owned(), run, last: None, durable: None }
     }
 
     /// Writes one file and returns when it is durable; says where it is.
@@ -76,10 +67,7 @@ impl Destination {
         let mut directory = self.root.clone();
         // Year, month, day, hour.
         directory.extend(mark.stamp.splitn(5, '-').take(4));
-        let name = format!(
-            "{}-{}-{:09}{:08x}",
-            self.stream, mark.stamp, mark.counter, self.run
-        );
+        let name = format!("{}-{}-{:09}{:08x}", self.stream, mark.stamp, mark.counter, self.run);
         let path = directory.join(&name);
         let temporary = directory.join(format!(".{name}"));
 
@@ -87,10 +75,7 @@ impl Destination {
         if let Err(source) = write_and_sync(&temporary, data) {
             // It is of no use to anybody; when it cannot be removed either, the next error will say so.
             let _ = fs::remove_file(&temporary);
-            return Err(DestinationError {
-                path: temporary,
-                source,
-            });
+            return Err(DestinationError { path: temporary, source });
         }
         fs::rename(&temporary, &path).map_err(at(&path))?;
         // From here on the name is taken, even if the directory cannot be synced.
@@ -109,10 +94,9 @@ impl Destination {
             self.last = self.newest_on_disk()?;
         }
         Ok(match &self.last {
-            Some(last) if stamp <= last.stamp => Mark {
-                stamp: last.stamp.clone(),
-                counter: last.counter + 1,
-            },
+            Some(last) if stamp <= last.stamp => {
+                Mark { stamp: last.stamp.clone(), counter: last.counter + 1 }
+            }
             _ => Mark { stamp, counter: 0 },
         })
     }
@@ -141,10 +125,7 @@ impl Destination {
         let rest = name.strip_prefix(&self.stream)?.strip_prefix('-')?;
         let (stamp, rest) = rest.split_at_checked(STAMP_WIDTH)?;
         let counter = rest.strip_prefix('-')?.get(..9)?.parse().ok()?;
-        Some(Mark {
-            stamp: stamp.to_owned(),
-            counter,
-        })
+        Some(Mark { stamp: stamp.to_owned(), counter })
     }
 
     /// Makes `directory` and every one above it exist after a power loss too; once for each hour.
@@ -174,12 +155,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<OsString>, DestinationError> {
             .map(|entry| entry.map(|entry| entry.file_name()))
             .collect::<Result<_, _>>()
             .map_err(at(path)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(Vec::new())
         }
         Err(error) => Err(at(path)(error)),
@@ -194,9 +170,7 @@ fn write_and_sync(path: &Path, data: &[u8]) -> io::Result<()> {
 }
 
 fn sync_directory(path: &Path) -> Result<(), DestinationError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(at(path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
 }
 
 #[cfg(test)]
@@ -219,11 +193,7 @@ mod tests {
             "app/2026/11/05/12/app-2026-11-05-12-00-00-000005-0000000000000beef",
         );
         assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
-        assert_eq!(
-            names(path.parent().unwrap()).unwrap().len(),
-            1,
-            "no temporary file is left"
-        );
+        assert_eq!(names(path.parent().unwrap()).unwrap().len(), 1, "no temporary file is left");
     }
 
     #[test]
@@ -231,27 +201,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut destination = Destination::new(dir.path(), "a-b", 9);
         let mut paths = Vec::new();
-        for at in [
-            NOON,
-            NOON,
-            NOON - Duration::from_secs(7_200),
-            NOON + Duration::from_secs(3_600),
-        ] {
+        for at in [NOON, NOON, NOON - Duration::from_secs(7_200), NOON + Duration::from_secs(3_600)] {
             paths.push(destination.deliver(b"x", at).unwrap());
         }
         // Another run, with a smaller number of its own and a clock before the last file's.
         let mut destination = Destination::new(dir.path(), "a-b", 1);
         paths.push(destination.deliver(b"x", NOON).unwrap());
-        paths.push(
-            destination
-                .deliver(b"x", NOON + Duration::from_secs(7_200))
-                .unwrap(),
-        );
+        paths.push(destination.deliver(b"x", NOON + Duration::from_secs(7_200)).unwrap());
         assert!(paths.is_sorted(), "{paths:#?}");
-        assert_eq!(
-            paths.iter().collect::<std::collections::BTreeSet<_>>().len(),
-            paths.len()
-        );
+        assert_eq!(paths.iter().collect::<std::collections::BTreeSet<_>>().len(), paths.len());
     }
 
     #[test]

@@ -27,13 +27,7 @@ impl Listener for Door {
         let (tcp, address) = Listener::accept(&mut self.0).await;
         // Answers are small, and the client waits for them. Without it they are slower, not wrong.
         let _ = tcp.set_nodelay(true);
-        (
-            Connection {
-                tcp,
-                line: Line::default(),
-            },
-            address,
-        )
+        (Connection { tcp, line: Line::default() }, address)
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {

@@ -3,10 +3,7 @@
 //! One task owns the service and every destination; requests reach it as errands through a bounded queue, so no
 //! lock is needed and acceptance has one order. Knows the clock. Deliveries run on blocking threads, one at a
 //! time for each delivery stream. Started by `Server`, asked by `http`.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the driver is where the clock is read and waited for"
-)]
+#![expect(clippy::disallowed_methods, reason = "the driver is where the clock is read and waited for")]
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -98,9 +95,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self {
-            began: Instant::now(),
-        }
+        Self { began: Instant::now() }
     }
 
     pub(super) fn moment(&self) -> Moment {
@@ -231,19 +226,14 @@ impl Driver {
             self.notes.append(&mut self.service.take_notes());
             self.answer_flushes();
         }
-        if let Some(Closing {
-            reply: Some(reply), ..
-        }) = self.closing
-        {
+        if let Some(Closing { reply: Some(reply), .. }) = self.closing {
             let _ = reply.send(self.service.held_bytes());
         }
     }
 
     fn is_done(&self) -> bool {
         let idle = self.service.is_empty() && self.journal.is_some() && self.notes.is_empty();
-        self.closing
-            .as_ref()
-            .is_some_and(|closing| idle || self.clock.moment().now >= closing.until)
+        self.closing.as_ref().is_some_and(|closing| idle || self.clock.moment().now >= closing.until)
     }
 
     fn run_errand(&mut self, errand: Errand) {
@@ -253,20 +243,14 @@ impl Driver {
                 let answer = self.service.put(put, self.clock.moment());
                 self.held.push((answer, reply));
             }
-            Errand::Flush(reply) => self.flushes.push(Flush {
-                chunks: self.service.flush(),
-                reply,
-            }),
+            Errand::Flush(reply) => self.flushes.push(Flush { chunks: self.service.flush(), reply }),
             Errand::Close(reply) => self.close(Some(reply)),
         }
     }
 
     fn close(&mut self, reply: Option<oneshot::Sender<u64>>) {
         self.service.close();
-        self.closing = Some(Closing {
-            until: self.clock.moment().now + self.patience,
-            reply,
-        });
+        self.closing = Some(Closing { until: self.clock.moment().now + self.patience, reply });
     }
 
     fn start_deliveries(&mut self) {
@@ -276,8 +260,7 @@ impl Driver {
                 .destinations
                 .remove(&stream)
                 .unwrap_or_else(|| Destination::new(&self.dir, &stream, self.run));
-            self.deliveries
-                .spawn_blocking(move || deliver(stream, destination, &chunk.data, at.since_1970));
+            self.deliveries.spawn_blocking(move || deliver(stream, destination, &chunk.data, at.since_1970));
         }
     }
 
@@ -295,21 +278,13 @@ impl Driver {
             let answers = std::mem::take(&mut self.held);
             self.journaled.spawn_blocking(move || {
                 let outcome = journal.write(&notes);
-                Written {
-                    journal,
-                    answers,
-                    outcome,
-                }
+                Written { journal, answers, outcome }
             });
         }
     }
 
     fn note_written(&mut self, written: Written) {
-        let Written {
-            journal,
-            mut answers,
-            outcome,
-        } = written;
+        let Written { journal, mut answers, outcome } = written;
         self.journal = Some(journal);
         // Accepted they are in any case, and delivered by this process: the service keeps them for 24 hours.
         answer(&mut answers);
@@ -331,11 +306,7 @@ impl Driver {
     }
 
     fn note(&mut self, delivery: Delivery) {
-        let Delivery {
-            stream,
-            destination,
-            outcome,
-        } = delivery;
+        let Delivery { stream, destination, outcome } = delivery;
         match outcome {
             Ok(path) => {
                 self.service.delivered(&stream);
@@ -359,10 +330,7 @@ impl Driver {
                 "records are gone: the destination could not be written for 24 hours"
             ),
             Refused::Kept => {
-                let due = self
-                    .reminded
-                    .get(stream)
-                    .is_none_or(|last| now.saturating_sub(*last) >= REMINDER);
+                let due = self.reminded.get(stream).is_none_or(|last| now.saturating_sub(*last) >= REMINDER);
                 if due {
                     self.reminded.insert(stream.to_owned(), now);
                     warn!(stream, %error, "the destination cannot be written; it is tried again for 24 hours");
@@ -390,11 +358,7 @@ fn answer(held: &mut Vec<Held>) {
 /// One delivery, on a blocking thread.
 fn deliver(stream: String, mut destination: Destination, data: &Bytes, since_1970: Duration) -> Delivery {
     let outcome = destination.deliver(data, since_1970);
-    Delivery {
-        stream,
-        destination,
-        outcome,
-    }
+    Delivery { stream, destination, outcome }
 }
 
 async fn sleep_for(time: Option<Duration>) {

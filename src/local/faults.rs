@@ -71,10 +71,7 @@ impl Fault {
 
     /// Its name in flags, plans and statistics.
     pub(super) fn label(self) -> &'static str {
-        let (label, _) = Self::ALL
-            .iter()
-            .find(|(_, fault)| *fault == self)
-            .expect("ALL lists every fault");
+        let (label, _) = Self::ALL.iter().find(|(_, fault)| *fault == self).expect("ALL lists every fault");
         label
     }
 
@@ -87,14 +84,10 @@ impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .iter()
-            .find(|(label, _)| *label == text)
-            .map(|(_, fault)| *fault)
-            .ok_or_else(|| {
-                let labels: Vec<_> = Self::ALL.iter().map(|(label, _)| *label).collect();
-                format!("no fault is called {text:?}; there are {}", labels.join(", "))
-            })
+        Self::ALL.iter().find(|(label, _)| *label == text).map(|(_, fault)| *fault).ok_or_else(|| {
+            let labels: Vec<_> = Self::ALL.iter().map(|(label, _)| *label).collect();
+            format!("no fault is called {text:?}; there are {}", labels.join(", "))
+        })
     }
 }
 
@@ -140,10 +133,7 @@ impl FaultPlan {
     pub fn check(&self) -> Result<(), String> {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         if let Some((fault, rate)) = self.rates.iter().find(|(_, rate)| !share(**rate)) {
-            return Err(format!(
-                "the rate of {} is {rate}, not from 0 to 1",
-                fault.label()
-            ));
+            return Err(format!("the rate of {} is {rate}, not from 0 to 1", fault.label()));
         }
         let sum: f64 = self.rates.values().sum();
         // Ten times a tenth is a little less or more than one.
@@ -151,10 +141,7 @@ impl FaultPlan {
             return Err(format!("the rates add up to {sum}, more than 1"));
         }
         if !share(self.partial_share) {
-            return Err(format!(
-                "partial_share is {}, not from 0 to 1",
-                self.partial_share
-            ));
+            return Err(format!("partial_share is {}, not from 0 to 1", self.partial_share));
         }
         Ok(())
     }
@@ -171,11 +158,7 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn new(plan: FaultPlan, seed: u64) -> Self {
-        Self {
-            plan,
-            chance: fastrand::Rng::with_seed(seed),
-            happened: BTreeMap::new(),
-        }
+        Self { plan, chance: fastrand::Rng::with_seed(seed), happened: BTreeMap::new() }
     }
 
     /// Follows another plan from now on; chance goes on where it was.
@@ -193,11 +176,7 @@ impl Faults {
 
     /// How long the answer to a request for `stream` takes at least.
     pub(super) fn latency(&self, stream: &str) -> Duration {
-        if self.concerns(stream) {
-            Duration::from_millis(self.plan.latency_ms)
-        } else {
-            Duration::ZERO
-        }
+        if self.concerns(stream) { Duration::from_millis(self.plan.latency_ms) } else { Duration::ZERO }
     }
 
     /// What goes wrong with the next request, if anything.
@@ -205,18 +184,14 @@ impl Faults {
         if !self.concerns(stream) {
             return None;
         }
-        let fault = self
-            .next_in_line(operation)
-            .or_else(|| self.by_chance(operation))?;
+        let fault = self.next_in_line(operation).or_else(|| self.by_chance(operation))?;
         *self.happened.entry(fault).or_default() += 1;
         Some(fault)
     }
 
     /// Which records of a partly failed batch of `count` fail: at least one of them.
     pub(super) fn losers(&mut self, count: usize) -> Vec<bool> {
-        let mut losers: Vec<bool> = (0..count)
-            .map(|_| self.chance.f64() < self.plan.partial_share)
-            .collect();
+        let mut losers: Vec<bool> = (0..count).map(|_| self.chance.f64() < self.plan.partial_share).collect();
         let certain = self.chance.usize(..count);
         losers[certain] = true;
         losers
@@ -230,11 +205,7 @@ impl Faults {
         while self.plan.next.front().is_some_and(|next| next.requests == 0) {
             self.plan.next.pop_front();
         }
-        let next = self
-            .plan
-            .next
-            .front_mut()
-            .filter(|next| next.fault.touches(operation))?;
+        let next = self.plan.next.front_mut().filter(|next| next.fault.touches(operation))?;
         next.requests -= 1;
         Some(next.fault)
     }
@@ -277,11 +248,7 @@ mod tests {
         let mut faults = Faults::new(plan, 1);
         assert_eq!(faults.next("a", Operation::PutRecord), Some(Fault::Internal));
         assert_eq!(faults.next("b", Operation::PutRecordBatch), Some(Fault::Internal));
-        assert_eq!(
-            faults.next("a", Operation::PutRecord),
-            None,
-            "one record cannot fail in part"
-        );
+        assert_eq!(faults.next("a", Operation::PutRecord), None, "one record cannot fail in part");
         assert_eq!(faults.next("a", Operation::PutRecordBatch), Some(Fault::Partial));
         assert_eq!(faults.next("a", Operation::PutRecordBatch), None);
         assert_eq!(faults.happened()[&Fault::Internal], 2);
@@ -292,25 +259,17 @@ mod tests {
         let draw = |seed| {
             let plan = plan(r#"{"rates":{"internal":0.2,"reset_after":0.3}}"#);
             let mut faults = Faults::new(plan, seed);
-            (0..1_000)
-                .map(|_| faults.next("a", Operation::PutRecord))
-                .collect::<Vec<_>>()
+            (0..1_000).map(|_| faults.next("a", Operation::PutRecord)).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
-        let resets = draw(7)
-            .iter()
-            .filter(|fault| **fault == Some(Fault::ResetAfter))
-            .count();
+        let resets = draw(7).iter().filter(|fault| **fault == Some(Fault::ResetAfter)).count();
         assert!((250..350).contains(&resets), "{resets} of 1,000 at a rate of 0.3");
     }
 
     #[test]
     fn a_plan_may_be_about_some_streams_only() {
-        let mut faults = Faults::new(
-            plan(r#"{"rates":{"internal":1},"latency_ms":5,"streams":["a"]}"#),
-            1,
-        );
+        let mut faults = Faults::new(plan(r#"{"rates":{"internal":1},"latency_ms":5,"streams":["a"]}"#), 1);
         assert_eq!(faults.next("a", Operation::PutRecord), Some(Fault::Internal));
         assert_eq!(faults.next("b", Operation::PutRecord), None);
         assert_eq!(faults.latency("a"), Duration::from_millis(5));

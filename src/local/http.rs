@@ -66,10 +66,7 @@ async fn serve(
     request: Request,
 ) -> Response {
     let number = front.requests.fetch_add(1, Ordering::Relaxed);
-    let mut response = front
-        .answer(&line, request)
-        .await
-        .unwrap_or_else(|refusal| refused(&refusal));
+    let mut response = front.answer(&line, request).await.unwrap_or_else(|refusal| refused(&refusal));
     let id = HeaderValue::try_from(format!("00000000-0000-0000-0000-{number:012x}"))
         .expect("hexadecimal digits are a valid header");
     response.headers_mut().insert("x-amzn-RequestId", id);
@@ -93,9 +90,7 @@ impl Front {
                 api::describe_output(&desk.ask(move |service, at| service.describe(&name, at)).await??)
             }
             Call::List { after, limit } => {
-                let (names, more) = desk
-                    .ask(move |service, _| service.list(after.as_deref(), limit))
-                    .await?;
+                let (names, more) = desk.ask(move |service, _| service.list(after.as_deref(), limit)).await?;
                 api::list_output(&names, more)
             }
             Call::Create { name } => {
@@ -117,9 +112,8 @@ impl Front {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<(Bytes, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let announced = headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let announced =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         let most = announced.unwrap_or(BODY_BYTES);
         let too_large = || {
             Refusal::new(
@@ -131,10 +125,8 @@ impl Front {
             return Err(too_large());
         }
         let permits = u32::try_from(most.div_ceil(KIB)).expect("a body that is read has less than 4 TiB");
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(permits)
-            .await
-            .expect("the room is never closed");
+        let room =
+            Arc::clone(&self.room).acquire_many_owned(permits).await.expect("the room is never closed");
         let body = to_bytes(body, most).await.map_err(|_| too_large())?;
         Ok((body, room))
     }
@@ -200,23 +192,11 @@ fn target(headers: &HeaderMap) -> Result<&str, Refusal> {
 }
 
 async fn stats(State(front): State<Front>) -> Result<Response, Gone> {
-    Ok(ok(
-        front
-            .desk
-            .ask(|service, _| api::json_bytes(&service.report()))
-            .await?,
-        JSON,
-    ))
+    Ok(ok(front.desk.ask(|service, _| api::json_bytes(&service.report())).await?, JSON))
 }
 
 async fn faults(State(front): State<Front>) -> Result<Response, Gone> {
-    Ok(ok(
-        front
-            .desk
-            .ask(|service, _| api::json_bytes(service.current_plan()))
-            .await?,
-        JSON,
-    ))
+    Ok(ok(front.desk.ask(|service, _| api::json_bytes(service.current_plan())).await?, JSON))
 }
 
 /// Takes another plan; answers with it as it was understood.

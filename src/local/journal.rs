@@ -51,11 +51,7 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn new(dir: &Path, run: Run) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            run,
-            open: HashMap::new(),
-        }
+        Self { dir: dir.to_owned(), run, open: HashMap::new() }
     }
 
     /// Notes all of `notes`. An error is that of the last note that failed; the others are noted all the same.
@@ -101,9 +97,7 @@ impl Journal {
 }
 
 fn create(path: &Path) -> Result<File, DestinationError> {
-    let parent = path
-        .parent()
-        .expect("a journal lies in its delivery stream's directory");
+    let parent = path.parent().expect("a journal lies in its delivery stream's directory");
     fs::create_dir_all(parent).map_err(at(parent))?;
     let file = File::create_new(path).map_err(at(path))?;
     // Nobody else can have it yet: its name is of this run.
@@ -114,9 +108,7 @@ fn create(path: &Path) -> Result<File, DestinationError> {
 /// Appends one frame behind the whole ones, whose length is `len`.
 fn append(file: &mut File, len: &mut u64, data: &[u8]) -> io::Result<()> {
     let length = data.len() as u64;
-    let written = file
-        .write_all(&length.to_le_bytes())
-        .and_then(|()| file.write_all(data));
+    let written = file.write_all(&length.to_le_bytes()).and_then(|()| file.write_all(data));
     if written.is_err() {
         // Half a frame would hide every one behind it. If this fails too, there is no more that can be done.
         let _ = file.set_len(*len);
@@ -186,10 +178,7 @@ mod tests {
     use super::*;
 
     fn chunk(number: u64) -> ChunkId {
-        ChunkId {
-            stream: "app".to_owned(),
-            number,
-        }
+        ChunkId { stream: "app".to_owned(), number }
     }
 
     fn keep(number: u64, data: &'static str) -> Note {
@@ -226,9 +215,7 @@ mod tests {
     fn what_was_settled_is_not_delivered_again() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::new(dir.path(), Run(1));
-        journal
-            .write(&[keep(0, "a"), keep(1, "b"), Note::Forget(chunk(0))])
-            .unwrap();
+        journal.write(&[keep(0, "a"), keep(1, "b"), Note::Forget(chunk(0))]).unwrap();
         drop(journal);
         recover(dir.path(), 2, Duration::ZERO).unwrap();
         assert_eq!(delivered(dir.path()), b"b");
@@ -264,16 +251,9 @@ mod tests {
     fn a_journal_that_cannot_be_written_says_where_and_does_not_stop_the_others() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("blocked"), "a file where a directory has to be").unwrap();
-        let blocked = ChunkId {
-            stream: "blocked".to_owned(),
-            number: 0,
-        };
+        let blocked = ChunkId { stream: "blocked".to_owned(), number: 0 };
         let mut journal = Journal::new(dir.path(), Run(1));
-        let notes = [
-            Note::Keep(blocked.clone(), Bytes::from("x")),
-            keep(0, "a"),
-            Note::Forget(blocked),
-        ];
+        let notes = [Note::Keep(blocked.clone(), Bytes::from("x")), keep(0, "a"), Note::Forget(blocked)];
         let error = journal.write(&notes).unwrap_err();
         assert!(error.path.starts_with(dir.path().join("blocked")), "{error}");
         drop(journal);

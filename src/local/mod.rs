@@ -143,10 +143,7 @@ impl Server {
     ///
     /// Errors: an address that cannot be listened on, a directory that cannot be created, a delivery stream's
     /// name that the service would not allow, a plan of faults that cannot be followed.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what is started is awaited here or by shutdown"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "what is started is awaited here or by shutdown")]
     pub async fn start(options: Options) -> Result<Self, Error> {
         let clock = Clock::start();
         let run = new_run(clock);
@@ -161,16 +158,10 @@ impl Server {
         .expect("recovering neither panics nor is cancelled")
         .map_err(|DestinationError { path, source }| Error::Directory { path, source })?;
         if recovered > 0 {
-            info!(
-                bytes = recovered,
-                "delivered what was accepted before the last end"
-            );
+            info!(bytes = recovered, "delivered what was accepted before the last end");
         }
 
-        let cannot_listen = |source| Error::Listen {
-            address: options.listen,
-            source,
-        };
+        let cannot_listen = |source| Error::Listen { address: options.listen, source };
         let tcp = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
         let address = tcp.local_addr().map_err(cannot_listen)?;
 
@@ -215,14 +206,7 @@ impl Server {
         }
         let bytes = self.desk.close().await.map_err(|_| Error::Ended)?;
         self.driver.await.map_err(|_| Error::Ended)?;
-        if bytes > 0 {
-            Err(Error::Undelivered {
-                path: self.dir,
-                bytes,
-            })
-        } else {
-            Ok(())
-        }
+        if bytes > 0 { Err(Error::Undelivered { path: self.dir, bytes }) } else { Ok(()) }
     }
 }
 
@@ -230,10 +214,7 @@ fn service(options: &Options, run: Run, clock: Clock) -> Result<Service, Error> 
     options.faults.check().map_err(Error::Option)?;
     let rules = Rules {
         quota: options.quota,
-        buffering: Buffering {
-            interval: options.buffer_interval,
-            size: options.buffer_size,
-        },
+        buffering: Buffering { interval: options.buffer_interval, size: options.buffer_size },
         streams: options.streams.clone(),
         invalid_keys: options.invalid_keys.clone(),
         encrypted: options.encrypted,

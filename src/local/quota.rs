@@ -26,21 +26,13 @@ pub struct Quota {
 
 impl Quota {
     /// No limit at all.
-    pub const NONE: Self = Self {
-        requests: 0,
-        records: 0,
-        bytes: 0,
-    };
+    pub const NONE: Self = Self { requests: 0, records: 0, bytes: 0 };
 }
 
 impl Default for Quota {
     /// 2,000 requests, 5,000 records, 5 MB: the default of the API reference of `PutRecord`.
     fn default() -> Self {
-        Self {
-            requests: 2_000,
-            records: 5_000,
-            bytes: 5_000_000,
-        }
+        Self { requests: 2_000, records: 5_000, bytes: 5_000_000 }
     }
 }
 
@@ -85,22 +77,13 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(quota: Quota) -> Self {
-        Self {
-            quota,
-            admitted: VecDeque::new(),
-            used: Usage::default(),
-            peak: Usage::default(),
-        }
+        Self { quota, admitted: VecDeque::new(), used: Usage::default(), peak: Usage::default() }
     }
 
     /// Whether a `PutRecord` of `bytes` is let in. A refused one uses nothing up.
     pub(super) fn admit_one(&mut self, bytes: u64, now: Duration) -> bool {
         self.forget(now);
-        let cost = Usage {
-            requests: 1,
-            records: 1,
-            bytes,
-        };
+        let cost = Usage { requests: 1, records: 1, bytes };
         let fits = self.after(cost).fits(self.quota);
         if fits {
             self.take(cost, now);
@@ -119,22 +102,14 @@ impl Window {
         now: Duration,
     ) -> Option<Vec<bool>> {
         self.forget(now);
-        let mut cost = Usage {
-            requests: 1,
-            records: 0,
-            bytes: 0,
-        };
+        let mut cost = Usage { requests: 1, records: 0, bytes: 0 };
         if !self.after(cost).fits(self.quota) {
             return None;
         }
         let verdicts = sizes
             .map(|bytes| {
                 let mut more = cost;
-                more.grow(Usage {
-                    requests: 0,
-                    records: 1,
-                    bytes,
-                });
+                more.grow(Usage { requests: 0, records: 1, bytes });
                 let fits = self.after(more).fits(self.quota);
                 if fits {
                     cost = more;
@@ -191,58 +166,31 @@ mod tests {
     #[test]
     fn a_stream_takes_2000_requests_5000_records_or_5_mb_a_second() {
         let mut window = Window::new(Quota::default());
-        assert_eq!(
-            (0..2_001).filter(|_| window.admit_one(1, MILLISECOND)).count(),
-            2_000
-        );
+        assert_eq!((0..2_001).filter(|_| window.admit_one(1, MILLISECOND)).count(), 2_000);
 
         let mut window = Window::new(Quota::default());
         let admitted: usize = (0..11)
-            .map(|_| {
-                window
-                    .admit_batch([1; 500].into_iter(), MILLISECOND)
-                    .expect("11 calls are few")
-            })
+            .map(|_| window.admit_batch([1; 500].into_iter(), MILLISECOND).expect("11 calls are few"))
             .map(|verdicts| verdicts.into_iter().filter(|fits| *fits).count())
             .sum();
         assert_eq!(admitted, 5_000);
 
         let mut window = Window::new(Quota::default());
-        assert_eq!(
-            (0..6)
-                .filter(|_| window.admit_one(1_000_000, MILLISECOND))
-                .count(),
-            5
-        );
+        assert_eq!((0..6).filter(|_| window.admit_one(1_000_000, MILLISECOND)).count(), 5);
     }
 
     #[test]
     fn both_operations_count_together() {
-        let mut window = Window::new(Quota {
-            requests: 2,
-            records: 4,
-            bytes: 0,
-        });
+        let mut window = Window::new(Quota { requests: 2, records: 4, bytes: 0 });
         assert!(window.admit_one(1, ms(0)));
-        assert_eq!(
-            window.admit_batch([1; 4].into_iter(), ms(1)),
-            Some(vec![true, true, true, false])
-        );
+        assert_eq!(window.admit_batch([1; 4].into_iter(), ms(1)), Some(vec![true, true, true, false]));
         assert!(!window.admit_one(1, ms(2)), "the third request");
-        assert_eq!(
-            window.admit_batch([1; 1].into_iter(), ms(3)),
-            None,
-            "the third request"
-        );
+        assert_eq!(window.admit_batch([1; 1].into_iter(), ms(3)), None, "the third request");
     }
 
     #[test]
     fn a_request_is_forgotten_one_second_later_and_not_before() {
-        let mut window = Window::new(Quota {
-            requests: 1,
-            records: 0,
-            bytes: 0,
-        });
+        let mut window = Window::new(Quota { requests: 1, records: 0, bytes: 0 });
         assert!(window.admit_one(1, ms(500)));
         assert!(!window.admit_one(1, ms(1_500) - Duration::from_nanos(1)));
         assert!(window.admit_one(1, ms(1_500)));
@@ -250,34 +198,16 @@ mod tests {
 
     #[test]
     fn a_refused_request_uses_nothing_up() {
-        let mut window = Window::new(Quota {
-            requests: 0,
-            records: 0,
-            bytes: 10,
-        });
+        let mut window = Window::new(Quota { requests: 0, records: 0, bytes: 10 });
         assert!(!window.admit_one(11, ms(0)));
         assert!(window.admit_one(10, ms(0)));
-        assert_eq!(
-            window.peak(),
-            Usage {
-                requests: 1,
-                records: 1,
-                bytes: 10
-            }
-        );
+        assert_eq!(window.peak(), Usage { requests: 1, records: 1, bytes: 10 });
     }
 
     #[test]
     fn a_small_record_fits_behind_one_that_did_not() {
-        let mut window = Window::new(Quota {
-            requests: 0,
-            records: 0,
-            bytes: 10,
-        });
-        assert_eq!(
-            window.admit_batch([6, 5, 4].into_iter(), ms(0)),
-            Some(vec![true, false, true])
-        );
+        let mut window = Window::new(Quota { requests: 0, records: 0, bytes: 10 });
+        assert_eq!(window.admit_batch([6, 5, 4].into_iter(), ms(0)), Some(vec![true, false, true]));
     }
 
     #[test]

@@ -49,10 +49,8 @@ impl Records {
                 format!("A batch holds at most {BATCH_WIRE_BYTES} bytes of base64, not {wire}."),
             ));
         }
-        let mut records = Self {
-            data: Vec::with_capacity(wire.div_ceil(4) * 3),
-            ends: Vec::with_capacity(texts.len()),
-        };
+        let mut records =
+            Self { data: Vec::with_capacity(wire.div_ceil(4) * 3), ends: Vec::with_capacity(texts.len()) };
         for text in texts {
             records.decode(text.as_ref())?;
         }

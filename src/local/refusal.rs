@@ -15,10 +15,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
+        Self { kind, message: message.into() }
     }
 
     /// What is said above a quota; the words are the service's.

@@ -164,11 +164,7 @@ impl Service {
             let verdicts = result.as_ref().ok().map(|accepted| &accepted.verdicts[..]);
             stream.count(put.operation, outcome, put.records.as_ref().ok(), verdicts);
         }
-        Answer {
-            latency,
-            result,
-            manner,
-        }
+        Answer { latency, result, manner }
     }
 
     /// Describes a delivery stream. To describe is to use: it is created, as by a put.
@@ -189,10 +185,7 @@ impl Service {
 
     /// Up to `limit` names behind `after`, in order, and whether there are more.
     pub(super) fn list(&self, after: Option<&str>, limit: usize) -> (Vec<String>, bool) {
-        let mut names = self
-            .streams
-            .keys()
-            .filter(|name| after.is_none_or(|after| name.as_str() > after));
+        let mut names = self.streams.keys().filter(|name| after.is_none_or(|after| name.as_str() > after));
         let listed = names.by_ref().take(limit).cloned().collect();
         (listed, names.next().is_some())
     }
@@ -200,10 +193,7 @@ impl Service {
     /// Creates a delivery stream.
     pub(super) fn create(&mut self, name: &str, at: Moment) -> Result<(), Refusal> {
         if self.streams.contains_key(name) {
-            return Err(Refusal::new(
-                Kind::ResourceInUse,
-                format!("Firehose {name} already exists."),
-            ));
+            return Err(Refusal::new(Kind::ResourceInUse, format!("Firehose {name} already exists.")));
         }
         self.insert(name, at)?;
         self.deleted.remove(name);
@@ -233,11 +223,7 @@ impl Service {
     /// What happened so far.
     pub(super) fn report(&self) -> Report<'_> {
         Report {
-            streams: self
-                .streams
-                .iter()
-                .map(|(name, stream)| (name.as_str(), stream.report()))
-                .collect(),
+            streams: self.streams.iter().map(|(name, stream)| (name.as_str(), stream.report())).collect(),
             faults: self.faults.happened(),
             buffered_bytes: self.held_bytes(),
         }
@@ -277,10 +263,7 @@ impl Service {
 
     /// Makes everything accepted so far due; says which chunk of which delivery stream that reaches to.
     pub(super) fn flush(&mut self) -> Vec<(String, u64)> {
-        self.streams
-            .iter_mut()
-            .map(|(name, stream)| (name.clone(), stream.flush()))
-            .collect()
+        self.streams.iter_mut().map(|(name, stream)| (name.clone(), stream.flush())).collect()
     }
 
     /// Whether everything up to that chunk is settled.
@@ -309,10 +292,7 @@ impl Service {
     fn open_to<'put>(&mut self, put: &'put Put, at: Moment) -> Result<&'put Records, Refusal> {
         let records = put.records.as_ref().map_err(Clone::clone)?;
         if self.closed {
-            return Err(Refusal::new(
-                Kind::ServiceUnavailable,
-                "The service is shutting down.",
-            ));
+            return Err(Refusal::new(Kind::ServiceUnavailable, "The service is shutting down."));
         }
         let phase = match self.streams.get(&put.stream) {
             Some(stream) => stream.phase,
@@ -348,10 +328,7 @@ impl Service {
             let stream = put.stream.clone();
             self.notes.push(Note::Keep(ChunkId { stream, number }, data));
         }
-        Ok(Accepted {
-            encrypted: self.rules.encrypted,
-            verdicts,
-        })
+        Ok(Accepted { encrypted: self.rules.encrypted, verdicts })
     }
 
     /// A delivery stream that is not there is used: it is created, unless there are only those that were named.
@@ -366,16 +343,9 @@ impl Service {
     fn insert(&mut self, name: &str, at: Moment) -> Result<&Stream, Refusal> {
         check_name(name)?;
         if self.streams.len() + self.deleted.len() >= STREAMS {
-            return Err(Refusal::new(
-                Kind::LimitExceeded,
-                format!("There are {STREAMS} delivery streams."),
-            ));
+            return Err(Refusal::new(Kind::LimitExceeded, format!("There are {STREAMS} delivery streams.")));
         }
-        let key = if self.rules.invalid_keys.contains(name) {
-            Key::Invalid
-        } else {
-            Key::Usable
-        };
+        let key = if self.rules.invalid_keys.contains(name) { Key::Invalid } else { Key::Usable };
         let stream = Stream::new(self.rules.quota, self.rules.buffering, key, at.since_1970);
         Ok(self.streams.entry(name.to_owned()).or_insert(stream))
     }
@@ -388,27 +358,18 @@ impl Service {
 
     /// Forgets the delivery stream if it is deleted and emptied.
     fn sweep(&mut self, name: &str) {
-        if self
-            .streams
-            .get(name)
-            .is_some_and(|stream| stream.phase == Phase::Deleting && stream.is_empty())
-        {
+        if self.streams.get(name).is_some_and(|stream| stream.phase == Phase::Deleting && stream.is_empty()) {
             self.streams.remove(name);
         }
     }
 
     fn under_way(&mut self, name: &str) -> &mut Stream {
-        self.streams
-            .get_mut(name)
-            .expect("a delivery stream stays while a chunk of it is under way")
+        self.streams.get_mut(name).expect("a delivery stream stays while a chunk of it is under way")
     }
 }
 
 fn not_found(name: &str) -> Refusal {
-    Refusal::new(
-        Kind::ResourceNotFound,
-        format!("Firehose {name} under account {ACCOUNT} not found."),
-    )
+    Refusal::new(Kind::ResourceNotFound, format!("Firehose {name} under account {ACCOUNT} not found."))
 }
 
 /// Errors: a name that no delivery stream can have.

@@ -48,12 +48,7 @@ pub(super) struct Counts {
 
 impl Counts {
     pub(super) fn request(&mut self, operation: &'static str, outcome: &'static str) {
-        *self
-            .requests
-            .entry(operation)
-            .or_default()
-            .entry(outcome)
-            .or_default() += 1;
+        *self.requests.entry(operation).or_default().entry(outcome).or_default() += 1;
     }
 }
 

@@ -63,10 +63,7 @@ impl RecordIds {
     fn give(&mut self) -> RecordId {
         let number = self.next;
         self.next += 1;
-        RecordId {
-            run: self.run,
-            number,
-        }
+        RecordId { run: self.run, number }
     }
 }
 
@@ -137,9 +134,7 @@ impl Stream {
                 "The key of the delivery stream is not usable.",
             ));
         }
-        let admitted = self
-            .admit(operation, records, losers, now)
-            .ok_or_else(Refusal::slow_down)?;
+        let admitted = self.admit(operation, records, losers, now).ok_or_else(Refusal::slow_down)?;
 
         let kept = if admitted.iter().all(|fits| *fits) {
             records.data().to_vec()
@@ -178,11 +173,8 @@ impl Stream {
             (Operation::PutRecordBatch, None) => self.window.admit_batch(records.sizes(), now),
             (Operation::PutRecordBatch, Some(losers)) => {
                 // What fails by itself uses no quota up.
-                let survivors = records
-                    .sizes()
-                    .zip(losers)
-                    .filter(|(_, lost)| !**lost)
-                    .map(|(bytes, _)| bytes);
+                let survivors =
+                    records.sizes().zip(losers).filter(|(_, lost)| !**lost).map(|(bytes, _)| bytes);
                 let mut verdicts = self.window.admit_batch(survivors, now)?.into_iter();
                 let verdict = |lost: &bool| !*lost && verdicts.next().expect("one verdict for each survivor");
                 Some(losers.iter().map(verdict).collect())
@@ -201,11 +193,7 @@ impl Stream {
         self.counts.request(operation.label(), outcome);
         for (index, bytes) in records.into_iter().flat_map(Records::sizes).enumerate() {
             let accepted = verdicts.is_some_and(|verdicts| verdicts[index].is_ok());
-            let amount = if accepted {
-                &mut self.counts.accepted
-            } else {
-                &mut self.counts.rejected
-            };
+            let amount = if accepted { &mut self.counts.accepted } else { &mut self.counts.rejected };
             amount.grow(1, bytes);
         }
     }

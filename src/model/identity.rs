@@ -38,10 +38,7 @@ impl Fingerprint {
     /// The fingerprint of a file that begins with `head`; what lies beyond [`HEAD_BYTES`] is ignored.
     pub fn of(head: &[u8]) -> Self {
         let head = &head[..head.len().min(HEAD_BYTES)];
-        Self {
-            len: u16::try_from(head.len()).expect("HEAD_BYTES fits in 16 bits"),
-            hash: xxh3_128(head),
-        }
+        Self { len: u16::try_from(head.len()).expect("HEAD_BYTES fits in 16 bits"), hash: xxh3_128(head) }
     }
 
     /// A fingerprint as it was stored.
@@ -65,8 +62,7 @@ impl Fingerprint {
 
     /// Whether a file that begins with `head` may be this one, grown or not: compared as a prefix.
     pub fn matches(self, head: &[u8]) -> bool {
-        head.get(..usize::from(self.len))
-            .is_some_and(|prefix| xxh3_128(prefix) == self.hash)
+        head.get(..usize::from(self.len)).is_some_and(|prefix| xxh3_128(prefix) == self.hash)
     }
 }
 
@@ -81,10 +77,7 @@ impl Window {
     /// The window at the end of `before`.
     pub fn at_end_of(before: &[u8]) -> Self {
         let bytes = &before[before.len().saturating_sub(WINDOW_BYTES)..];
-        Self {
-            len: u16::try_from(bytes.len()).expect("WINDOW_BYTES fits in 16 bits"),
-            hash: xxh3_128(bytes),
-        }
+        Self { len: u16::try_from(bytes.len()).expect("WINDOW_BYTES fits in 16 bits"), hash: xxh3_128(bytes) }
     }
 
     /// A window as it was stored.

@@ -25,18 +25,12 @@ pub struct Limits {
 impl Limits {
     /// The service's limits for a batch, and no more than `records` and `bytes` (what one second's quota allows).
     pub fn batch(records: usize, bytes: usize) -> Self {
-        Self {
-            records: records.clamp(1, BATCH_RECORDS),
-            bytes,
-        }
+        Self { records: records.clamp(1, BATCH_RECORDS), bytes }
     }
 
     /// One record by itself.
     pub fn single() -> Self {
-        Self {
-            records: 1,
-            bytes: usize::MAX,
-        }
+        Self { records: 1, bytes: usize::MAX }
     }
 }
 
@@ -51,12 +45,7 @@ pub struct Size {
 
 impl Size {
     pub fn empty(limits: Limits) -> Self {
-        Self {
-            limits,
-            records: 0,
-            bytes: 0,
-            wire_bytes: REQUEST_OVERHEAD_BYTES,
-        }
+        Self { limits, records: 0, bytes: 0, wire_bytes: REQUEST_OVERHEAD_BYTES }
     }
 
     /// Counts a record of `len` bytes in, if there is room for it; the first one always fits.

@@ -41,12 +41,7 @@ pub enum Due {
 
 impl Pace {
     pub fn new(settings: CheckpointSettings) -> Self {
-        Self {
-            settings,
-            state: State::Idle,
-            waiting_since: None,
-            settled_bytes: 0,
-        }
+        Self { settings, state: State::Idle, waiting_since: None, settled_bytes: 0 }
     }
 
     /// Something changed that a save would hold; `bytes` of it were settled.
@@ -109,10 +104,7 @@ mod tests {
     use super::*;
 
     fn pace() -> Pace {
-        Pace::new(CheckpointSettings {
-            interval: Duration::from_secs(1),
-            max_bytes: 1000,
-        })
+        Pace::new(CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1000 })
     }
 
     fn at(millis: u64) -> Instant {

@@ -31,12 +31,7 @@ pub struct History {
 impl History {
     /// A history that ends at `position` and knows only the window before it.
     pub fn resumed(position: Offset, expected: Window) -> Self {
-        Self {
-            chunks: VecDeque::new(),
-            held: 0,
-            position,
-            expected,
-        }
+        Self { chunks: VecDeque::new(), held: 0, position, expected }
     }
 
     /// The beginning of a file.
@@ -51,11 +46,7 @@ impl History {
 
     /// How many bytes before the position the next read must begin.
     pub fn overlap(&self) -> usize {
-        if self.held > 0 {
-            self.held.min(WINDOW_BYTES)
-        } else {
-            usize::from(self.expected.len())
-        }
+        if self.held > 0 { self.held.min(WINDOW_BYTES) } else { usize::from(self.expected.len()) }
     }
 
     /// Whether `before`, [`overlap`](Self::overlap) bytes just read from before the position, are the ones that
@@ -165,8 +156,7 @@ impl Head {
             return;
         }
         let fresh = &bytes[known..];
-        self.bytes
-            .extend_from_slice(&fresh[..fresh.len().min(HEAD_BYTES - len)]);
+        self.bytes.extend_from_slice(&fresh[..fresh.len().min(HEAD_BYTES - len)]);
         self.fingerprint = Fingerprint::of(&self.bytes);
         if self.bytes.len() == HEAD_BYTES {
             self.bytes = Vec::new();
@@ -215,11 +205,7 @@ mod tests {
         let mut head = Head::of(&text[..10]);
         head.push(Offset::new(5), &text[5..700]);
         head.push(Offset::new(900), &text[900..]);
-        assert_eq!(
-            head.fingerprint(),
-            Fingerprint::of(&text[..700]),
-            "a gap is not part of the head"
-        );
+        assert_eq!(head.fingerprint(), Fingerprint::of(&text[..700]), "a gap is not part of the head");
         head.push(Offset::new(700), &text[700..]);
         assert_eq!(head.fingerprint(), Fingerprint::of(&text));
         assert!(head.bytes.is_empty());

@@ -39,12 +39,7 @@ pub struct Raised {
 impl Ledger {
     /// A ledger of which everything before `frontier` is settled.
     pub fn starting_at(frontier: Offset) -> Self {
-        Self {
-            frontier,
-            admitted: frontier,
-            first: 0,
-            open: VecDeque::new(),
-        }
+        Self { frontier, admitted: frontier, first: 0, open: VecDeque::new() }
     }
 
     /// Takes in the next span of the file.
@@ -58,10 +53,7 @@ impl Ledger {
             self.admitted
         );
         self.admitted = span.end();
-        self.open.push_back(Slot {
-            end: span.end(),
-            settled: false,
-        });
+        self.open.push_back(Slot { end: span.end(), settled: false });
         Entry(self.first + self.open.len() as u64 - 1)
     }
 
@@ -70,10 +62,8 @@ impl Ledger {
     /// # Panics
     /// When the entry was never admitted or is settled already: an acknowledgement was counted twice (L7).
     pub fn settle(&mut self, entry: Entry) -> Raised {
-        let slot = entry
-            .0
-            .checked_sub(self.first)
-            .and_then(|index| self.open.get_mut(usize::try_from(index).ok()?));
+        let slot =
+            entry.0.checked_sub(self.first).and_then(|index| self.open.get_mut(usize::try_from(index).ok()?));
         match slot {
             Some(slot) if !slot.settled => slot.settled = true,
             _ => panic!("L7: {entry:?} is settled already or was never admitted"),
@@ -86,10 +76,7 @@ impl Ledger {
             self.first += 1;
             self.open.pop_front();
         }
-        Raised {
-            bytes: self.frontier.since(before.0),
-            entries: self.first - before.1,
-        }
+        Raised { bytes: self.frontier.since(before.0), entries: self.first - before.1 }
     }
 
     /// Every byte before it is settled.
@@ -155,11 +142,7 @@ mod tests {
                     let raised = ledger.settle(Entry(*entry));
                     settled.push(*entry);
                     let prefix = (0..count).take_while(|index| settled.contains(index)).count() as u64;
-                    assert_eq!(
-                        ledger.frontier(),
-                        Offset::new(prefix * LINE),
-                        "L1: {order:?} at {settled:?}"
-                    );
+                    assert_eq!(ledger.frontier(), Offset::new(prefix * LINE), "L1: {order:?} at {settled:?}");
                     assert_eq!(raised.bytes, ledger.frontier().since(before));
                     assert_eq!(raised.entries * LINE, raised.bytes);
                 }
@@ -176,13 +159,7 @@ mod tests {
         let second = ledger.admit(span(1));
         let third = ledger.admit(span(2));
         assert_eq!(ledger.settle(third), Raised::default());
-        assert_eq!(
-            ledger.settle(second),
-            Raised {
-                bytes: 20,
-                entries: 2
-            }
-        );
+        assert_eq!(ledger.settle(second), Raised { bytes: 20, entries: 2 });
         assert_eq!(ledger.frontier(), ledger.admitted());
     }
 

@@ -50,11 +50,7 @@ impl Cost {
     /// One request with `records` records of `bytes` bytes in all.
     pub fn of_request(records: usize, bytes: usize) -> Self {
         let count = |n: usize| u32::try_from(n).expect("a request is at most 500 records of 4 MiB");
-        Self {
-            requests: 1,
-            records: count(records),
-            kib: count(bytes.div_ceil(1024)),
-        }
+        Self { requests: 1, records: count(records), kib: count(bytes.div_ceil(1024)) }
     }
 
     fn axes(self) -> [u32; 3] {
@@ -181,11 +177,7 @@ impl Quota {
     pub fn used(&mut self, now: Instant) -> Use {
         self.forget_sent(now);
         let part = |axis: usize| self.sent_sum[axis] as f64 / self.full[axis].max(1.0);
-        Use {
-            requests: part(0),
-            records: part(1),
-            bytes: part(2),
-        }
+        Use { requests: part(0), records: part(1), bytes: part(2) }
     }
 
     /// The most that one request may hold and still fit into a second: records, and bytes before base64.
@@ -216,11 +208,7 @@ impl Quota {
         let mut next: Option<Instant> = None;
         for (part, axis) in owed.iter_mut().zip(&self.axes) {
             while let Some(cells) = NonZeroU32::new((*part).min(axis.burst)) {
-                match axis
-                    .limiter
-                    .check_n(cells)
-                    .expect("an instalment is at most the burst")
-                {
+                match axis.limiter.check_n(cells).expect("an instalment is at most the burst") {
                     Ok(()) => *part -= cells.get(),
                     Err(not_until) => {
                         let at = now + not_until.wait_time_from(Duration::from_nanos(now.nanos()));
@@ -272,12 +260,7 @@ impl Axis {
         let rate = cells.saturating_sub(burst).max(1);
         let cells = |n: u32| NonZeroU32::new(n).expect("a rate and a burst are at least one");
         let rate = Rate::per_second(cells(rate)).allow_burst(cells(burst));
-        Self {
-            limiter: RateLimiter::direct_with_clock(rate, clock.clone()),
-            burst,
-            allowed,
-            fraction: 0.0,
-        }
+        Self { limiter: RateLimiter::direct_with_clock(rate, clock.clone()), burst, allowed, fraction: 0.0 }
     }
 }
 
@@ -353,10 +336,7 @@ mod tests {
         let mut most = [0; 3];
         for (index, (from, _)) in sent.iter().enumerate() {
             let mut sum = [0u64; 3];
-            for (_, cost) in sent[index..]
-                .iter()
-                .take_while(|(at, _)| at.since(*from) < SECOND)
-            {
+            for (_, cost) in sent[index..].iter().take_while(|(at, _)| at.since(*from) < SECOND) {
                 for (sum, part) in sum.iter_mut().zip(cost.axes()) {
                     *sum += u64::from(part);
                 }
@@ -378,23 +358,14 @@ mod tests {
             Duration::from_secs(20),
             MILLI,
         );
-        assert!(
-            sent.len() >= 20 * 1800 * 93 / 100,
-            "{} requests in 20 s",
-            sent.len()
-        );
+        assert!(sent.len() >= 20 * 1800 * 93 / 100, "{} requests in 20 s", sent.len());
         assert!(busiest_second(&sent)[0] <= 1800);
     }
 
     #[test]
     fn a_backlog_of_full_batches_uses_over_ninety_percent_of_the_records() {
         let batch = Cost::of_request(500, 500 * 200);
-        let sent = drain(
-            &mut defaults(),
-            std::iter::repeat(batch),
-            Duration::from_secs(20),
-            MILLI,
-        );
+        let sent = drain(&mut defaults(), std::iter::repeat(batch), Duration::from_secs(20), MILLI);
         let records = sent.len() * 500;
         assert!(records >= 20 * 4500 * 90 / 100, "{records} records in 20 s");
         assert!(busiest_second(&sent)[1] <= 4500);
@@ -403,12 +374,7 @@ mod tests {
     #[test]
     fn a_large_record_is_paid_in_instalments_and_leaves_whole() {
         let large = Cost::of_request(1, 1_024_000);
-        let sent = drain(
-            &mut defaults(),
-            std::iter::repeat(large),
-            Duration::from_secs(20),
-            MILLI,
-        );
+        let sent = drain(&mut defaults(), std::iter::repeat(large), Duration::from_secs(20), MILLI);
         let kib = sent.len() * 1000;
         assert!(kib >= 20 * 4394 * 80 / 100, "{kib} KiB in 20 s");
         assert!(busiest_second(&sent)[2] <= 4394);
@@ -418,12 +384,7 @@ mod tests {
     fn a_request_above_what_a_second_allows_goes_alone() {
         let mut quota = Quota::new(settings(10, 10, 500 * 1024, 1.0), Instant::ZERO);
         let large = Cost::of_request(1, 1_024_000);
-        let sent = drain(
-            &mut quota,
-            std::iter::repeat(large),
-            Duration::from_secs(60),
-            MILLI,
-        );
+        let sent = drain(&mut quota, std::iter::repeat(large), Duration::from_secs(60), MILLI);
         assert!(sent.len() >= 25, "{}", sent.len());
         assert_eq!(busiest_second(&sent)[0], 1);
     }
@@ -458,26 +419,14 @@ mod tests {
         let mut quota = defaults();
         quota.throttled(Instant::ZERO, Instant::ZERO);
         quota.throttled(Instant::ZERO + MILLI, Instant::ZERO + MILLI);
-        let sent = drain(
-            &mut quota,
-            std::iter::repeat(Cost::of_request(1, 200)),
-            SECOND,
-            MILLI,
-        );
-        assert!(
-            (400..600).contains(&sent.len()),
-            "{} requests in the first second",
-            sent.len()
-        );
+        let sent = drain(&mut quota, std::iter::repeat(Cost::of_request(1, 200)), SECOND, MILLI);
+        assert!((400..600).contains(&sent.len()), "{} requests in the first second", sent.len());
     }
 
     #[test]
     fn without_adaptive_throttling_changes_nothing() {
         let mut quota = Quota::new(
-            QuotaSettings {
-                adaptive: Adaptive::Off,
-                ..settings(10, 10, 10_000, 1.0)
-            },
+            QuotaSettings { adaptive: Adaptive::Off, ..settings(10, 10, 10_000, 1.0) },
             Instant::ZERO,
         );
         quota.throttled(Instant::ZERO, Instant::ZERO);

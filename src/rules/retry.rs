@@ -61,18 +61,13 @@ mod tests {
     use super::*;
 
     fn backoff() -> Backoff {
-        Backoff::try_new(RetrySettings {
-            initial: Duration::from_millis(100),
-            max: Duration::from_secs(30),
-        })
-        .expect("the delays are in order")
+        Backoff::try_new(RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) })
+            .expect("the delays are in order")
     }
 
     #[test]
     fn the_bound_doubles_up_to_the_longest_delay() {
-        let bounds: Vec<_> = [1, 2, 3, 9, 10, 4_000_000_000]
-            .map(|n| backoff().bound(n).as_millis())
-            .into();
+        let bounds: Vec<_> = [1, 2, 3, 9, 10, 4_000_000_000].map(|n| backoff().bound(n).as_millis()).into();
         assert_eq!(bounds, [100, 200, 400, 25_600, 30_000, 30_000]);
     }
 

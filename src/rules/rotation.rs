@@ -20,10 +20,7 @@ use crate::model::identity::Identity;
 /// Device numbers change when a volume is mounted again, so another device alone is no other file where there is
 /// a birth time to tell; without one, it is.
 pub fn same_file(stored: Identity, seen: Identity) -> bool {
-    let born = stored
-        .birth_nanos
-        .zip(seen.birth_nanos)
-        .map(|(stored, seen)| stored == seen);
+    let born = stored.birth_nanos.zip(seen.birth_nanos).map(|(stored, seen)| stored == seen);
     stored.inode == seen.inode
         && match born {
             Some(same) => same,
@@ -60,11 +57,7 @@ mod tests {
     const HEAD: &[u8] = b"first line\nsecond line\n";
 
     fn identity(device: u64, inode: u64, birth: Option<i64>) -> Identity {
-        Identity {
-            device,
-            inode,
-            birth_nanos: birth,
-        }
+        Identity { device, inode, birth_nanos: birth }
     }
 
     fn checkpoint(identity: Identity, head: &[u8], offset: u64) -> Checkpoint {
@@ -87,76 +80,13 @@ mod tests {
         type Row<'a> = (&'a str, Identity, &'a [u8], u64, Identity, &'a [u8], u64, bool);
         let rows: &[Row] = &[
             ("the same file, grown", stored, HEAD, 11, stored, HEAD, 99, true),
-            (
-                "the same file, same size",
-                stored,
-                HEAD,
-                23,
-                stored,
-                HEAD,
-                23,
-                true,
-            ),
-            (
-                "shorter than the offset",
-                stored,
-                HEAD,
-                23,
-                stored,
-                &HEAD[..11],
-                11,
-                false,
-            ),
-            (
-                "another beginning",
-                stored,
-                HEAD,
-                11,
-                stored,
-                b"other line\nsecond line\n",
-                99,
-                false,
-            ),
-            (
-                "a short fingerprint is a prefix",
-                stored,
-                &HEAD[..11],
-                11,
-                stored,
-                HEAD,
-                23,
-                true,
-            ),
-            (
-                "a short fingerprint of another file",
-                stored,
-                b"other line\n",
-                11,
-                stored,
-                HEAD,
-                23,
-                false,
-            ),
-            (
-                "recycled inode, same beginning",
-                stored,
-                HEAD,
-                11,
-                identity(1, 10, Some(101)),
-                HEAD,
-                99,
-                false,
-            ),
-            (
-                "another inode, same content",
-                stored,
-                HEAD,
-                11,
-                identity(1, 11, Some(100)),
-                HEAD,
-                99,
-                false,
-            ),
+            ("the same file, same size", stored, HEAD, 23, stored, HEAD, 23, true),
+            ("shorter than the offset", stored, HEAD, 23, stored, &HEAD[..11], 11, false),
+            ("another beginning", stored, HEAD, 11, stored, b"other line\nsecond line\n", 99, false),
+            ("a short fingerprint is a prefix", stored, &HEAD[..11], 11, stored, HEAD, 23, true),
+            ("a short fingerprint of another file", stored, b"other line\n", 11, stored, HEAD, 23, false),
+            ("recycled inode, same beginning", stored, HEAD, 11, identity(1, 10, Some(101)), HEAD, 99, false),
+            ("another inode, same content", stored, HEAD, 11, identity(1, 11, Some(100)), HEAD, 99, false),
             (
                 "mounted again under another device",
                 stored,
@@ -167,46 +97,10 @@ mod tests {
                 99,
                 true,
             ),
-            (
-                "no birth time, same device",
-                unborn,
-                HEAD,
-                11,
-                unborn,
-                HEAD,
-                99,
-                true,
-            ),
-            (
-                "no birth time, another device",
-                unborn,
-                HEAD,
-                11,
-                identity(2, 10, None),
-                HEAD,
-                99,
-                false,
-            ),
-            (
-                "birth time known only now",
-                unborn,
-                HEAD,
-                11,
-                stored,
-                HEAD,
-                99,
-                true,
-            ),
-            (
-                "nothing read yet, empty fingerprint",
-                stored,
-                b"",
-                0,
-                stored,
-                HEAD,
-                23,
-                true,
-            ),
+            ("no birth time, same device", unborn, HEAD, 11, unborn, HEAD, 99, true),
+            ("no birth time, another device", unborn, HEAD, 11, identity(2, 10, None), HEAD, 99, false),
+            ("birth time known only now", unborn, HEAD, 11, stored, HEAD, 99, true),
+            ("nothing read yet, empty fingerprint", stored, b"", 0, stored, HEAD, 23, true),
         ];
         for (name, identity, head, offset, seen, seen_head, size, expected) in rows {
             let stored = checkpoint(*identity, head, *offset);

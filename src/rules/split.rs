@@ -61,13 +61,7 @@ pub struct Split<'a> {
 
 impl<'a> Split<'a> {
     pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, tail: Tail) -> Self {
-        Self {
-            chunk,
-            at,
-            cut: 0,
-            newline,
-            tail,
-        }
+        Self { chunk, at, cut: 0, newline, tail }
     }
 
     /// Bytes of the chunk that belong to the lines handed out so far.
@@ -139,10 +133,7 @@ mod tests {
     }
 
     fn data(lines: &[Line]) -> Vec<&[u8]> {
-        lines
-            .iter()
-            .map(|line| line.data.as_deref().unwrap_or_default())
-            .collect()
+        lines.iter().map(|line| line.data.as_deref().unwrap_or_default()).collect()
     }
 
     #[test]
@@ -159,11 +150,7 @@ mod tests {
         assert_eq!(data(&lines), [&b"a\n"[..], b"rest\n"]);
         assert_eq!(consumed, 6);
         assert_eq!(lines[1].ending, Ending::EndOfFile);
-        assert_eq!(
-            lines[1].span.end(),
-            Offset::new(106),
-            "the added newline is not in the file"
-        );
+        assert_eq!(lines[1].span.end(), Offset::new(106), "the added newline is not in the file");
     }
 
     #[test]
@@ -175,10 +162,7 @@ mod tests {
 
     #[test]
     fn a_line_at_the_limit_is_whole_and_one_byte_more_is_cut() {
-        for (newline, longest) in [
-            (Newline::Append, RECORD_BYTES - 1),
-            (Newline::Strip, RECORD_BYTES),
-        ] {
+        for (newline, longest) in [(Newline::Append, RECORD_BYTES - 1), (Newline::Strip, RECORD_BYTES)] {
             let mut text = vec![b'x'; longest];
             text.push(b'\n');
             let (lines, _) = cut(&text, newline, Tail::Grows);

@@ -52,11 +52,7 @@ pub struct Hold {
 
 impl Standing {
     pub fn new(backoff: Backoff) -> Self {
-        Self {
-            backoff,
-            streak: 0,
-            hold: None,
-        }
+        Self { backoff, streak: 0, hold: None }
     }
 
     /// Whether one more request may be sent while `in_flight` are under way.
@@ -86,13 +82,7 @@ impl Standing {
                     false => self.backoff.delay(1, chance),
                 };
                 let until = now + delay;
-                self.hold = Some(Hold {
-                    why: why.clone(),
-                    since: now,
-                    until,
-                    rounds: 1,
-                    round_began: now,
-                });
+                self.hold = Some(Hold { why: why.clone(), since: now, until, rounds: 1, round_began: now });
                 true
             }
             None => false,
@@ -125,10 +115,7 @@ mod tests {
     use crate::model::settings::RetrySettings;
 
     fn standing() -> Standing {
-        let settings = RetrySettings {
-            initial: Duration::from_millis(100),
-            max: Duration::from_secs(30),
-        };
+        let settings = RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
         Standing::new(Backoff::try_new(settings).expect("the delays are in order"))
     }
 
@@ -137,11 +124,7 @@ mod tests {
     }
 
     fn why(reason: RetryReason) -> Retry {
-        Retry {
-            reason,
-            code: "Code".into(),
-            message: "message".into(),
-        }
+        Retry { reason, code: "Code".into(), message: "message".into() }
     }
 
     #[test]
@@ -159,19 +142,14 @@ mod tests {
     #[test]
     fn a_row_of_failures_holds_the_stream_and_one_probe_at_a_time_ends_it() {
         let mut standing = standing();
-        let held: Vec<_> = (0..STREAK)
-            .map(|_| standing.failed(&why(RetryReason::Network), at(0), at(10), 1.0))
-            .collect();
+        let held: Vec<_> =
+            (0..STREAK).map(|_| standing.failed(&why(RetryReason::Network), at(0), at(10), 1.0)).collect();
         assert_eq!(held.iter().filter(|held| **held).count(), 1);
         assert_eq!(standing.may_send(5, at(20)), May::NotBefore(at(110)));
         assert_eq!(standing.may_send(5, at(110)), May::AfterProbe);
         assert_eq!(standing.may_send(0, at(110)), May::Send);
         assert!(!standing.failed(&why(RetryReason::Network), at(110), at(120), 1.0));
-        assert_eq!(
-            standing.may_send(0, at(130)),
-            May::NotBefore(at(320)),
-            "the next delay is twice as long"
-        );
+        assert_eq!(standing.may_send(0, at(130)), May::NotBefore(at(320)), "the next delay is twice as long");
         assert!(standing.answered().is_some());
         assert_eq!(standing.may_send(5, at(130)), May::Send);
     }

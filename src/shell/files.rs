@@ -174,10 +174,7 @@ mod tests {
             content.len() * 2,
         ] {
             let expected = &content[3..content.len().min(3 + len)];
-            assert!(
-                read(&file, Offset::new(3), len).unwrap() == expected,
-                "{len} bytes"
-            );
+            assert!(read(&file, Offset::new(3), len).unwrap() == expected, "{len} bytes");
         }
     }
 
@@ -193,9 +190,6 @@ mod tests {
     fn a_read_that_fails_is_no_end_of_file() {
         let directory = File::open(tempfile::tempdir().unwrap().path()).unwrap();
         let fault = read(&directory, Offset::new(7), 10).unwrap_err();
-        assert_eq!(
-            fault,
-            FileFault::Refused("read at offset 7: Is a directory (os error 21)".into())
-        );
+        assert_eq!(fault, FileFault::Refused("read at offset 7: Is a directory (os error 21)".into()));
     }
 }

@@ -125,11 +125,7 @@ impl Destination {
             code: "MissingRegion".into(),
             message: "no region: set region in [aws], or AWS_REGION, or a profile with one".into(),
         });
-        Self {
-            client: Client::new(&sdk),
-            delivery_stream: stream.delivery_stream.as_str().into(),
-            missing,
-        }
+        Self { client: Client::new(&sdk), delivery_stream: stream.delivery_stream.as_str().into(), missing }
     }
 
     /// Sends one request and says what became of each record.
@@ -141,22 +137,13 @@ impl Destination {
             (None, Operation::PutRecord) => self.put_record(records).await,
             (None, Operation::PutRecordBatch) => self.put_record_batch(records).await,
         };
-        Outcome {
-            verdicts,
-            took: began.elapsed(),
-        }
+        Outcome { verdicts, took: began.elapsed() }
     }
 
     async fn put_record(&self, records: Vec<Bytes>) -> Vec<Verdict> {
         let count = records.len();
-        let call = self
-            .client
-            .put_record()
-            .delivery_stream_name(&*self.delivery_stream);
-        let data = records
-            .into_iter()
-            .next()
-            .expect("a request has at least one record");
+        let call = self.client.put_record().delivery_stream_name(&*self.delivery_stream);
+        let data = records.into_iter().next().expect("a request has at least one record");
         let verdict = match call.record(record(&data)).send().await {
             Ok(output) => accepted(Some(output.record_id()), output.encrypted()),
             Err(error) => judge(&error),
@@ -180,20 +167,13 @@ impl Destination {
 }
 
 fn record(data: &Bytes) -> Record {
-    Record::builder()
-        .data(Blob::new(data.to_vec()))
-        .build()
-        .expect("a record with data is complete")
+    Record::builder().data(Blob::new(data.to_vec())).build().expect("a record with data is complete")
 }
 
 fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
     match id {
         Some(id) if !id.is_empty() => {
-            let encrypted = if encrypted == Some(true) {
-                Encrypted::Yes
-            } else {
-                Encrypted::No
-            };
+            let encrypted = if encrypted == Some(true) { Encrypted::Yes } else { Encrypted::No };
             Verdict::Delivered { encrypted }
         }
         _ => ambiguous("the answer has no RecordId"),
@@ -203,10 +183,7 @@ fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
 /// A batch's answer, entry by entry; one that does not fit the request says nothing about any record.
 fn judge_entries(output: &PutRecordBatchOutput, count: usize) -> Vec<Verdict> {
     let entries = output.request_responses();
-    let failed = entries
-        .iter()
-        .filter(|entry| entry.error_code().is_some())
-        .count();
+    let failed = entries.iter().filter(|entry| entry.error_code().is_some()).count();
     let claimed = usize::try_from(output.failed_put_count()).ok();
     if entries.len() != count || claimed != Some(failed) {
         let message = format!(
@@ -263,17 +240,12 @@ fn judge_code(code: &str, message: &str, status: u16) -> Verdict {
         retry(RetryReason::Throttled, code, message)
     } else if SETUP_CODES.contains(&code) || matches!(status, 401 | 403 | 407) {
         retry(RetryReason::Setup, code, message)
-    } else if matches!(
-        code,
-        "InternalFailure" | "InternalServerError" | "InternalServiceError"
-    ) || status >= 500
+    } else if matches!(code, "InternalFailure" | "InternalServerError" | "InternalServiceError")
+        || status >= 500
     {
         retry(RetryReason::Server, code, message)
     } else if (400..500).contains(&status) && !matches!(status, 408 | 429) {
-        Verdict::Refused {
-            code: code.into(),
-            message: message.into(),
-        }
+        Verdict::Refused { code: code.into(), message: message.into() }
     } else {
         ambiguous(&format!("{code} with status {status}: {message}"))
     }
@@ -295,11 +267,7 @@ fn ambiguous(message: &str) -> Verdict {
 }
 
 fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
-    Verdict::Retry(Retry {
-        reason,
-        code: code.into(),
-        message: message.into(),
-    })
+    Verdict::Retry(Retry { reason, code: code.into(), message: message.into() })
 }
 
 #[cfg(test)]
@@ -332,22 +300,13 @@ mod tests {
             ("SomethingNew", 200, "ambiguous"),
         ];
         for (code, status, expected) in rows {
-            assert_eq!(
-                reason(&judge_code(code, "", status)),
-                expected,
-                "{code} with {status}"
-            );
+            assert_eq!(reason(&judge_code(code, "", status)), expected, "{code} with {status}");
         }
     }
 
     #[test]
     fn an_answer_without_error_code_is_never_an_acknowledgement() {
-        for (status, expected) in [
-            (200, "ambiguous"),
-            (301, "ambiguous"),
-            (403, "setup"),
-            (503, "server"),
-        ] {
+        for (status, expected) in [(200, "ambiguous"), (301, "ambiguous"), (403, "setup"), (503, "server")] {
             assert_eq!(reason(&judge_status(status)), expected, "{status}");
         }
     }
@@ -369,13 +328,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_judged_entry_by_entry() {
-        let output = batch(
-            1,
-            vec![
-                entry(Some("id"), None),
-                entry(None, Some("ServiceUnavailableException")),
-            ],
-        );
+        let output =
+            batch(1, vec![entry(Some("id"), None), entry(None, Some("ServiceUnavailableException"))]);
         let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
         assert_eq!(verdicts, ["delivered", "throttled"]);
     }
@@ -383,11 +337,7 @@ mod tests {
     #[test]
     fn a_batch_whose_answer_does_not_fit_is_ambiguous_as_a_whole() {
         let fits = || vec![entry(Some("id"), None), entry(Some("id"), None)];
-        for output in [
-            batch(0, fits()[..1].to_vec()),
-            batch(1, fits()),
-            batch(-1, fits()),
-        ] {
+        for output in [batch(0, fits()[..1].to_vec()), batch(1, fits()), batch(-1, fits())] {
             let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
             assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
         }

@@ -102,11 +102,7 @@ impl Store {
         if !meta.started {
             tracing::info!(dir = %dir.display(), "first start: no state yet");
         }
-        let durable = contents
-            .checkpoints
-            .iter()
-            .map(|it| (it.incarnation, it.clone()))
-            .collect();
+        let durable = contents.checkpoints.iter().map(|it| (it.incarnation, it.clone())).collect();
         let loaded = Loaded {
             checkpoints: contents.checkpoints,
             next_incarnation: meta.next_incarnation,
@@ -120,10 +116,7 @@ impl Store {
             dir: dir.to_owned(),
             durable,
             meta,
-            owed: Owed {
-                restored: Vec::new(),
-                damaged: contents.damaged,
-            },
+            owed: Owed { restored: Vec::new(), damaged: contents.damaged },
             unsynced: false,
         };
         Ok((store, loaded))
@@ -155,22 +148,11 @@ impl Store {
     fn change(&mut self, save: &Save, removed: &[DeadLetterId]) -> Result<(), StoreError> {
         let mut database = match self.database.take() {
             Some(database) => database,
-            None => self
-                .reopen()
-                .inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
+            None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
         };
-        let change = Change {
-            damaged: &self.owed.damaged,
-            restored: &self.owed.restored,
-            save,
-            removed,
-        };
+        let change = Change { damaged: &self.owed.damaged, restored: &self.owed.restored, save, removed };
         // A lock that has lost its name keeps nobody out: its owner may be writing too.
-        let held = if self.lock.is_in_place() {
-            Ok(())
-        } else {
-            Err(self.gone())
-        };
+        let held = if self.lock.is_in_place() { Ok(()) } else { Err(self.gone()) };
         match held.and_then(|()| database.commit(change, self.meta)) {
             Ok(meta) => {
                 self.database = Some(database);
@@ -206,11 +188,7 @@ impl Store {
             next_incarnation: self.meta.next_incarnation.max(contents.meta.next_incarnation),
             ..contents.meta
         };
-        let found: HashMap<_, _> = contents
-            .checkpoints
-            .iter()
-            .map(|it| (it.incarnation, it))
-            .collect();
+        let found: HashMap<_, _> = contents.checkpoints.iter().map(|it| (it.incarnation, it)).collect();
         let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
         self.owed = Owed {
             restored: self.durable.values().filter(lacks).cloned().collect(),
@@ -229,8 +207,6 @@ impl Store {
     }
 
     fn gone(&self) -> StoreError {
-        StoreError::Gone {
-            path: self.dir.join("lock"),
-        }
+        StoreError::Gone { path: self.dir.join("lock") }
     }
 }

@@ -98,11 +98,8 @@ impl Watch {
         }
         self.forget_where(|path, identity| wanted.get(path) != Some(identity));
 
-        let mut known: HashMap<Identity, PathBuf> = self
-            .watched
-            .iter()
-            .map(|(path, identity)| (*identity, path.clone()))
-            .collect();
+        let mut known: HashMap<Identity, PathBuf> =
+            self.watched.iter().map(|(path, identity)| (*identity, path.clone())).collect();
         let mut aliases: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
         for (path, identity) in wanted {
             troubles.extend(trouble::of_file_system(path));

@@ -39,11 +39,7 @@ pub struct Disk {
 
 impl Disk {
     pub fn new(has_births: bool) -> Self {
-        Self {
-            next_inode: 11,
-            has_births,
-            ..Self::default()
-        }
+        Self { next_inode: 11, has_births, ..Self::default() }
     }
 
     pub fn create(&mut self, name: &Path) -> FileIndex {
@@ -54,17 +50,8 @@ impl Disk {
             self.next_inode
         });
         let birth_nanos = self.has_births.then_some(self.next_birth);
-        let identity = Identity {
-            device: 1,
-            inode,
-            birth_nanos,
-        };
-        self.files.push(File {
-            identity,
-            content: Vec::new(),
-            lines: Vec::new(),
-            half: None,
-        });
+        let identity = Identity { device: 1, inode, birth_nanos };
+        self.files.push(File { identity, content: Vec::new(), lines: Vec::new(), half: None });
         self.names.insert(name.to_owned(), self.files.len() - 1);
         self.files.len() - 1
     }
@@ -100,25 +87,16 @@ impl Disk {
         let file = &mut self.files[file];
         file.content.clear();
         let half = file.half.take().map(|(number, _)| number);
-        file.lines
-            .drain(..)
-            .map(|(_, number)| number)
-            .chain(half)
-            .collect()
+        file.lines.drain(..).map(|(_, number)| number).chain(half).collect()
     }
 
     pub fn rename(&mut self, from: &Path, to: &Path) {
-        let file = self
-            .names
-            .remove(from)
-            .expect("a file is renamed while it has a name");
+        let file = self.names.remove(from).expect("a file is renamed while it has a name");
         self.names.insert(to.to_owned(), file);
     }
 
     pub fn unlink(&mut self, name: &Path) -> FileIndex {
-        self.names
-            .remove(name)
-            .expect("a file is unlinked while it has a name")
+        self.names.remove(name).expect("a file is unlinked while it has a name")
     }
 
     /// The inode is free once nobody holds the file open.
@@ -132,10 +110,7 @@ impl Disk {
             .iter()
             .filter_map(|(path, file)| {
                 let matched = path.extension().is_some_and(|extension| extension == "log");
-                let beside = request
-                    .also
-                    .iter()
-                    .any(|directory| path.parent() == Some(directory));
+                let beside = request.also.iter().any(|directory| path.parent() == Some(directory));
                 let sources = if matched { vec![SourceId(0)] } else { Vec::new() };
                 (matched || beside).then(|| Observed {
                     path: Arc::from(path.as_path()),
@@ -153,11 +128,8 @@ impl Disk {
         let index = *self.names.get(path).ok_or(FileFault::Gone)?;
         let file = &self.files[index];
         let head = &file.content[..file.content.len().min(HEAD_BYTES)];
-        let opened = Opened {
-            identity: file.identity,
-            size: file.content.len() as u64,
-            head: head.to_vec().into(),
-        };
+        let opened =
+            Opened { identity: file.identity, size: file.content.len() as u64, head: head.to_vec().into() };
         Ok((index, opened))
     }
 

@@ -69,12 +69,10 @@ impl Oracle {
     }
 
     fn number(&self, data: &[u8]) -> LineNumber {
-        *self.by_text.get(data).unwrap_or_else(|| {
-            panic!(
-                "L10: a record that nobody wrote: {:?}",
-                String::from_utf8_lossy(data)
-            )
-        })
+        *self
+            .by_text
+            .get(data)
+            .unwrap_or_else(|| panic!("L10: a record that nobody wrote: {:?}", String::from_utf8_lossy(data)))
     }
 
     pub fn is_settled(&self, number: LineNumber) -> bool {

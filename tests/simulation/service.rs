@@ -38,40 +38,22 @@ pub struct Service {
 
 impl Service {
     pub fn new(faults: Faults, quota: QuotaSettings) -> Self {
-        Self {
-            faults,
-            quota,
-            window: VecDeque::new(),
-        }
+        Self { faults, quota, window: VecDeque::new() }
     }
 
     /// L4 and L5 for a request that leaves now.
     pub fn check(&mut self, put: &Put, now: Instant) {
         let bytes: usize = put.records.iter().map(bytes::Bytes::len).sum();
         let wire: usize = put.records.iter().map(|data| base64_len(data.len()) + 12).sum();
-        assert!(
-            (1..=BATCH_RECORDS).contains(&put.records.len()),
-            "L4: {} records",
-            put.records.len()
-        );
+        assert!((1..=BATCH_RECORDS).contains(&put.records.len()), "L4: {} records", put.records.len());
         assert!(wire <= BATCH_WIRE_BYTES, "L4: {wire} bytes on the wire");
-        assert!(
-            put.records
-                .iter()
-                .all(|data| (1..=RECORD_BYTES).contains(&data.len())),
-            "L4: record size"
-        );
+        assert!(put.records.iter().all(|data| (1..=RECORD_BYTES).contains(&data.len())), "L4: record size");
         assert!(
             put.operation == Operation::PutRecordBatch || put.records.len() == 1,
             "L4: PutRecord is one record"
         );
-        self.window
-            .push_back((now, put.records.len() as u64, bytes.div_ceil(1024) as u64));
-        while self
-            .window
-            .front()
-            .is_some_and(|(at, ..)| now.since(*at) >= Duration::from_secs(1))
-        {
+        self.window.push_back((now, put.records.len() as u64, bytes.div_ceil(1024) as u64));
+        while self.window.front().is_some_and(|(at, ..)| now.since(*at) >= Duration::from_secs(1)) {
             self.window.pop_front();
         }
         let allowed = |quota: f64| ((quota * self.quota.share) as u64).max(1);
@@ -86,10 +68,7 @@ impl Service {
             records <= allowed(self.quota.records_per_second.get().into()),
             "L5: {records} records in a second"
         );
-        assert!(
-            kib <= allowed((self.quota.bytes_per_second / 1024) as f64),
-            "L5: {kib} KiB in a second"
-        );
+        assert!(kib <= allowed((self.quota.bytes_per_second / 1024) as f64), "L5: {kib} KiB in a second");
     }
 
     /// What becomes of a request, and the answer.
@@ -116,10 +95,7 @@ impl Service {
             if let [data] = &put.records[..] {
                 oracle.refuse(data);
             }
-            all(Verdict::Refused {
-                code: "InvalidArgumentException".into(),
-                message: "no".into(),
-            })
+            all(Verdict::Refused { code: "InvalidArgumentException".into(), message: "no".into() })
         } else if hit(faults.nonsense) {
             all(retry(RetryReason::Ambiguous))
         } else if hit(faults.accept_then_lose) {
@@ -136,29 +112,19 @@ impl Service {
                         retry(RetryReason::Throttled)
                     } else {
                         oracle.accept(data);
-                        Verdict::Delivered {
-                            encrypted: Encrypted::No,
-                        }
+                        Verdict::Delivered { encrypted: Encrypted::No }
                     }
                 })
                 .collect()
         };
-        Outcome {
-            verdicts,
-            took: Duration::from_millis(10),
-        }
+        Outcome { verdicts, took: Duration::from_millis(10) }
     }
 }
 
 fn is_poison(data: &bytes::Bytes) -> bool {
-    data.windows(POISON.len())
-        .any(|window| window == POISON.as_bytes())
+    data.windows(POISON.len()).any(|window| window == POISON.as_bytes())
 }
 
 fn retry(reason: RetryReason) -> Verdict {
-    Verdict::Retry(Retry {
-        reason,
-        code: reason.label().into(),
-        message: "simulated".into(),
-    })
+    Verdict::Retry(Retry { reason, code: reason.label().into(), message: "simulated".into() })
 }

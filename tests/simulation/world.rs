@@ -74,10 +74,7 @@ impl Reached {
     pub fn check(&self) {
         let counts = [
             ("crashes", self.crashes),
-            (
-                "crashes_with_records_in_flight",
-                self.crashes_with_records_in_flight,
-            ),
+            ("crashes_with_records_in_flight", self.crashes_with_records_in_flight),
             ("crashes_during_a_save", self.crashes_during_a_save),
             ("rotations", self.rotations),
             ("truncations", self.truncations),
@@ -228,28 +225,16 @@ impl World {
                 _ => Duration::from_millis(self.rng.u64(0..50)),
             };
             self.later(pause, Todo::Act);
-            self.run_until(
-                |world| !world.queue.values().any(|todo| matches!(todo, Todo::Act)),
-                u64::MAX,
-            );
+            self.run_until(|world| !world.queue.values().any(|todo| matches!(todo, Todo::Act)), u64::MAX);
         }
         self.service.faults = Faults::default();
-        self.climate = Climate {
-            fail_save: 0.0,
-            lose_hint: 0.0,
-            overflow: 0.0,
-            crash: 0.0,
-            ..self.climate
-        };
+        self.climate = Climate { fail_save: 0.0, lose_hint: 0.0, overflow: 0.0, crash: 0.0, ..self.climate };
         if self.engine.is_none() {
             self.start();
         }
         self.disk.complete_all();
         let patience = self.now + Duration::from_secs(7_200);
-        self.run_until(
-            |world| world.everything_is_delivered() || world.now > patience,
-            u64::MAX,
-        );
+        self.run_until(|world| world.everything_is_delivered() || world.now > patience, u64::MAX);
         if self.now > patience {
             self.explain();
         }
@@ -263,18 +248,10 @@ impl World {
     fn explain(&mut self) {
         for (path, file) in &self.disk.names {
             let file = &self.disk.files[*file];
-            let left: Vec<_> = file
-                .lines
-                .iter()
-                .filter(|(_, number)| !self.oracle.is_settled(*number))
-                .take(3)
-                .collect();
+            let left: Vec<_> =
+                file.lines.iter().filter(|(_, number)| !self.oracle.is_settled(*number)).take(3).collect();
             let size = file.content.len();
-            eprintln!(
-                "{} {:?} {size} bytes, undelivered: {left:?}",
-                path.display(),
-                file.identity
-            );
+            eprintln!("{} {:?} {size} bytes, undelivered: {left:?}", path.display(), file.identity);
         }
         eprintln!("open: {:?}", self.open);
         let now = self.now;
@@ -285,19 +262,13 @@ impl World {
     /// I17: after a clean stop with a healthy service, the next start repeats nothing.
     fn stop_and_start(&mut self) {
         self.tell(Event::Drain);
-        self.run_until(
-            |world| world.engine.as_ref().is_some_and(Engine::is_done),
-            100_000,
-        );
+        self.run_until(|world| world.engine.as_ref().is_some_and(Engine::is_done), 100_000);
         let repeats = self.oracle.repeats;
         self.down();
         self.start();
         let until = self.now + Duration::from_secs(60);
         self.run_until(|world| world.now >= until, 100_000);
-        assert_eq!(
-            self.oracle.repeats, repeats,
-            "I17: a clean stop and start repeated lines"
-        );
+        assert_eq!(self.oracle.repeats, repeats, "I17: a clean stop and start repeated lines");
         self.oracle.check_complete();
     }
 
@@ -308,9 +279,7 @@ impl World {
     fn everything_is_delivered(&self) -> bool {
         self.disk.names.values().chain(self.open.values()).all(|file| {
             let lines = &self.disk.files[*file].lines;
-            lines
-                .iter()
-                .all(|(_, number)| self.oracle.is_settled(*number) || self.oracle.is_excused(*number))
+            lines.iter().all(|(_, number)| self.oracle.is_settled(*number) || self.oracle.is_excused(*number))
         }) && !self.oracle.has_fragile()
     }
 
@@ -318,21 +287,14 @@ impl World {
         let mut steps = 0;
         while !done(self) {
             steps += 1;
-            assert!(
-                steps < most_steps,
-                "I15: not quiet after {steps} steps at {:?}",
-                self.now
-            );
+            assert!(steps < most_steps, "I15: not quiet after {steps} steps at {:?}", self.now);
             self.step();
         }
     }
 
     /// The next thing that happens.
     fn step(&mut self) {
-        let deadline = self
-            .engine
-            .as_ref()
-            .and_then(|engine| engine.next_deadline(self.now));
+        let deadline = self.engine.as_ref().and_then(|engine| engine.next_deadline(self.now));
         let next = self.queue.first_key_value().map(|((at, _), _)| *at);
         match (next, deadline) {
             (Some(next), deadline) if deadline.is_none_or(|deadline| next <= deadline) => {
@@ -343,10 +305,7 @@ impl World {
             }
             (_, Some(deadline)) => {
                 self.spins = if deadline <= self.now { self.spins + 1 } else { 0 };
-                assert!(
-                    self.spins < 100,
-                    "the engine asks for a tick that changes nothing"
-                );
+                assert!(self.spins < 100, "the engine asks for a tick that changes nothing");
                 self.now = self.now.max(deadline);
                 self.tell(Event::Tick);
             }
@@ -404,15 +363,8 @@ impl World {
             effects.push(effect);
         }
         let status = engine.status(self.now);
-        let unsettled: u64 = status
-            .files
-            .iter()
-            .map(|file| file.read.since(file.acknowledged))
-            .sum();
-        assert!(
-            unsettled <= self.settings.memory.buffer,
-            "L6: {unsettled} bytes unsettled"
-        );
+        let unsettled: u64 = status.files.iter().map(|file| file.read.since(file.acknowledged)).sum();
+        assert!(unsettled <= self.settings.memory.buffer, "L6: {unsettled} bytes unsettled");
         for effect in effects {
             if self.traced {
                 writeln!(self.trace, "  {effect:?}").expect("a string takes everything");
@@ -471,10 +423,7 @@ impl World {
             self.open.insert(open.tail, file);
             opened
         });
-        Event::Opened {
-            tail: open.tail,
-            result,
-        }
+        Event::Opened { tail: open.tail, result }
     }
 
     fn read(&mut self, read: Read) -> Event {
@@ -483,20 +432,12 @@ impl World {
         let end = read.at.bytes() + bytes.len() as u64;
         let generation = self.generation.get(&file).copied().unwrap_or(0);
         self.served.insert(read.tail, (file, generation, end));
-        Event::Bytes {
-            tail: read.tail,
-            result: Ok(bytes.into()),
-        }
+        Event::Bytes { tail: read.tail, result: Ok(bytes.into()) }
     }
 
     fn put(&mut self, put: &Put) -> Event {
-        let outcome = self
-            .service
-            .answer(put, &mut self.rng, &mut self.oracle, &mut self.reached);
-        Event::PutDone {
-            request: put.request,
-            outcome,
-        }
+        let outcome = self.service.answer(put, &mut self.rng, &mut self.oracle, &mut self.reached);
+        Event::PutDone { request: put.request, outcome }
     }
 
     fn save(&mut self, save: Save) -> Event {
@@ -563,11 +504,7 @@ impl World {
         let seed = self.rng.u64(..);
         let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);
         self.engine = Some(engine.expect("the delays are in order"));
-        let watching = if self.rng.bool() {
-            Watching::Full
-        } else {
-            Watching::Partial
-        };
+        let watching = if self.rng.bool() { Watching::Full } else { Watching::Partial };
         self.tell(Event::Watching(watching));
     }
 
@@ -660,11 +597,7 @@ impl World {
             None => self.create(name.to_str().expect("simulated names are text")),
         };
         for _ in 0..self.rng.usize(1..40) {
-            let kind = if self.rng.f64() < self.climate.poison {
-                POISON
-            } else {
-                "line"
-            };
+            let kind = if self.rng.f64() < self.climate.poison { POISON } else { "line" };
             let padding = match self.rng.u8(0..60) {
                 0 => self.rng.usize(0..60_000),
                 _ => self.rng.usize(0..200),
@@ -795,19 +728,13 @@ fn settings(rng: &mut fastrand::Rng) -> Settings {
             max_in_flight: some(rng.u32(1..65)),
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
-            retry: RetrySettings {
-                initial: Duration::from_millis(100),
-                max: Duration::from_secs(30),
-            },
+            retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
         }],
         checkpoint: CheckpointSettings {
             interval: Duration::from_millis(rng.u64(10..3000)),
             max_bytes: rng.u64(1_000..1_000_000),
         },
-        memory: MemorySettings {
-            buffer: 4 << 20,
-            buffer_per_file: 2 << 20,
-        },
+        memory: MemorySettings { buffer: 4 << 20, buffer_per_file: 2 << 20 },
         until: Until::Drained,
         on_drain: OnDrain::KeepPartialLines,
     }

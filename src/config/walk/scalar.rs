@@ -52,10 +52,7 @@ impl Section<'_, '_, '_> {
         choices: &[(&'static str, T)],
     ) -> Option<Typed<T>> {
         self.parsed(key, |text| {
-            let known = choices
-                .iter()
-                .find(|(word, _)| *word == text)
-                .map(|(_, value)| *value);
+            let known = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
             known.ok_or_else(|| {
                 let words = quoted(choices.iter().map(|(word, _)| *word));
                 format!("`{text}` is not one of the choices; write one of {words}")
@@ -95,11 +92,7 @@ impl Section<'_, '_, '_> {
                 Scalar::Text(_) | Scalar::Switch(_) => return None,
             };
             let in_range = share > 0.0 && share <= 1.0;
-            Some(if in_range {
-                Ok(share)
-            } else {
-                Err(format!("{share} is out of range; write {expected}"))
-            })
+            Some(if in_range { Ok(share) } else { Err(format!("{share} is out of range; write {expected}")) })
         })
     }
 
@@ -121,38 +114,31 @@ impl Section<'_, '_, '_> {
             Some(if in_range {
                 Ok(duration)
             } else {
-                Err(format!(
-                    "{text} is out of range; write a duration from {low} to {high}"
-                ))
+                Err(format!("{text} is out of range; write a duration from {low} to {high}"))
             })
         })
     }
 
     /// A size between `from` and `to` bytes, both included.
     pub(in crate::config) fn size(&mut self, key: &'static str, from: u64, to: u64) -> Option<Typed<u64>> {
-        self.scalar(
-            key,
-            "a size such as \"1000KiB\", \"5MB\" or a number of bytes",
-            |scalar| {
-                let (size, shown) = match scalar {
-                    Scalar::Text(text) => match parse_size(text) {
-                        Some(size) => (Some(size), text.clone()),
-                        None => {
-                            let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
-                            return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
-                        }
-                    },
-                    Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
-                    Scalar::Fraction(_) | Scalar::Switch(_) => return None,
-                };
-                let (low, high) = (show_size(from), show_size(to));
-                let in_range = size.filter(|size| (from..=to).contains(size));
-                Some(
-                    in_range
-                        .ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
-                )
-            },
-        )
+        self.scalar(key, "a size such as \"1000KiB\", \"5MB\" or a number of bytes", |scalar| {
+            let (size, shown) = match scalar {
+                Scalar::Text(text) => match parse_size(text) {
+                    Some(size) => (Some(size), text.clone()),
+                    None => {
+                        let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
+                        return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
+                    }
+                },
+                Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
+                Scalar::Fraction(_) | Scalar::Switch(_) => return None,
+            };
+            let (low, high) = (show_size(from), show_size(to));
+            let in_range = size.filter(|size| (from..=to).contains(size));
+            Some(
+                in_range.ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
+            )
+        })
     }
 
     fn scalar<T>(
@@ -181,9 +167,7 @@ impl Section<'_, '_, '_> {
             DeValue::Integer(digits) => match i128::from_str_radix(digits.as_str(), digits.radix()) {
                 Ok(number) => Scalar::Number(number),
                 Err(_) => {
-                    self.walk
-                        .faults
-                        .push(place, key, format!("{digits} is out of range; write {expected}"));
+                    self.walk.faults.push(place, key, format!("{digits} is out of range; write {expected}"));
                     return None;
                 }
             },
@@ -191,25 +175,16 @@ impl Section<'_, '_, '_> {
             DeValue::Float(digits) => Scalar::Fraction(digits.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(switch) => Scalar::Switch(*switch),
             DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-                self.walk
-                    .faults
-                    .push(place, key, format!("is {}; write {expected}", kind(value)));
+                self.walk.faults.push(place, key, format!("is {}; write {expected}", kind(value)));
                 return None;
             }
         };
         match parse(&scalar) {
             Some(Ok(value)) => {
-                return Some(Typed {
-                    value,
-                    place,
-                    key: key.to_owned(),
-                });
+                return Some(Typed { value, place, key: key.to_owned() });
             }
             Some(Err(message)) => self.walk.faults.push(place, key, message),
-            None => self
-                .walk
-                .faults
-                .push(place, key, format!("is {}; write {expected}", kind(value))),
+            None => self.walk.faults.push(place, key, format!("is {}; write {expected}", kind(value))),
         }
         None
     }
@@ -232,10 +207,7 @@ impl Section<'_, '_, '_> {
 
 /// `words` in quotes, with commas.
 fn quoted<'k>(words: impl Iterator<Item = &'k str>) -> String {
-    words
-        .map(|word| format!("\"{word}\""))
-        .collect::<Vec<_>>()
-        .join(", ")
+    words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
 }
 
 /// A value that holds no others, its references to the environment replaced.

@@ -1,9 +1,6 @@
 use super::*;
 
-const HOLD: Buffering = Buffering {
-    interval: Duration::from_secs(60),
-    size: 1024,
-};
+const HOLD: Buffering = Buffering { interval: Duration::from_secs(60), size: 1024 };
 
 fn rules() -> Rules {
     Rules {
@@ -27,19 +24,11 @@ fn at(ms: u64) -> Moment {
 }
 
 fn one(stream: &str, base64: &str) -> Put {
-    Put {
-        stream: stream.to_owned(),
-        operation: Operation::PutRecord,
-        records: Records::one(base64),
-    }
+    Put { stream: stream.to_owned(), operation: Operation::PutRecord, records: Records::one(base64) }
 }
 
 fn batch(stream: &str, base64: &[&str]) -> Put {
-    Put {
-        stream: stream.to_owned(),
-        operation: Operation::PutRecordBatch,
-        records: Records::batch(base64),
-    }
+    Put { stream: stream.to_owned(), operation: Operation::PutRecordBatch, records: Records::batch(base64) }
 }
 
 /// Delivers everything: the bytes in the order of delivery.
@@ -80,10 +69,7 @@ fn record_ids_of_two_runs_differ() {
     let id = |run| {
         let faults = Faults::new(FaultPlan::default(), 1);
         let mut service = Service::new(rules(), faults, Run(run), at(0)).unwrap();
-        service.put(one("a", "YQ=="), at(0)).result.unwrap().verdicts[0]
-            .clone()
-            .unwrap()
-            .to_string()
+        service.put(one("a", "YQ=="), at(0)).result.unwrap().verdicts[0].clone().unwrap().to_string()
     };
     assert_ne!(id(1), id(2));
 }
@@ -99,43 +85,22 @@ fn what_is_accepted_is_delivered_in_order_of_acceptance() {
 
 #[test]
 fn put_record_throws_service_unavailable_above_the_quota() {
-    let quota = Quota {
-        requests: 2,
-        ..Quota::NONE
-    };
+    let quota = Quota { requests: 2, ..Quota::NONE };
     let mut service = service(Rules { quota, ..rules() }, "{}");
     assert!(service.put(one("a", "YQ=="), at(0)).result.is_ok());
     assert!(service.put(batch("a", &["YQ=="]), at(1)).result.is_ok());
     let answer = service.put(one("a", "YQ=="), at(2));
-    assert_eq!(
-        answer.result,
-        Err(Refusal::new(Kind::ServiceUnavailable, "Slow down."))
-    );
-    assert_eq!(
-        kind(service.put(batch("a", &["YQ=="]), at(3))),
-        Kind::ServiceUnavailable
-    );
-    assert!(
-        service.put(one("b", "YQ=="), at(4)).result.is_ok(),
-        "quotas are for each delivery stream"
-    );
-    assert!(
-        service.put(one("a", "YQ=="), at(1_000)).result.is_ok(),
-        "a second later"
-    );
+    assert_eq!(answer.result, Err(Refusal::new(Kind::ServiceUnavailable, "Slow down.")));
+    assert_eq!(kind(service.put(batch("a", &["YQ=="]), at(3))), Kind::ServiceUnavailable);
+    assert!(service.put(one("b", "YQ=="), at(4)).result.is_ok(), "quotas are for each delivery stream");
+    assert!(service.put(one("a", "YQ=="), at(1_000)).result.is_ok(), "a second later");
 }
 
 #[test]
 fn a_batch_above_the_quota_fails_for_the_records_that_do_not_fit() {
-    let quota = Quota {
-        records: 2,
-        ..Quota::NONE
-    };
+    let quota = Quota { records: 2, ..Quota::NONE };
     let mut service = service(Rules { quota, ..rules() }, "{}");
-    let accepted = service
-        .put(batch("a", &["YQ==", "Yg==", "Yw=="]), at(0))
-        .result
-        .unwrap();
+    let accepted = service.put(batch("a", &["YQ==", "Yg==", "Yw=="]), at(0)).result.unwrap();
     assert!(accepted.verdicts[0].is_ok() && accepted.verdicts[1].is_ok());
     assert_eq!(accepted.verdicts[2], Err(Refusal::slow_down()));
     assert_eq!(drain(&mut service), b"ab");
@@ -151,19 +116,10 @@ fn a_batch_above_the_quota_fails_for_the_records_that_do_not_fit() {
 
 #[test]
 fn bytes_are_counted_before_base64() {
-    let quota = Quota {
-        bytes: 6,
-        ..Quota::NONE
-    };
+    let quota = Quota { bytes: 6, ..Quota::NONE };
     let mut service = service(Rules { quota, ..rules() }, "{}");
-    assert!(
-        service.put(one("a", "YWJjZGVm"), at(0)).result.is_ok(),
-        "8 characters are 6 bytes"
-    );
-    assert_eq!(
-        kind(service.put(one("a", "YQ=="), at(0))),
-        Kind::ServiceUnavailable
-    );
+    assert!(service.put(one("a", "YWJjZGVm"), at(0)).result.is_ok(), "8 characters are 6 bytes");
+    assert_eq!(kind(service.put(one("a", "YQ=="), at(0))), Kind::ServiceUnavailable);
 }
 
 #[test]
@@ -172,10 +128,7 @@ fn a_stream_that_is_not_named_is_not_found() {
     let mut service = service(Rules { streams, ..rules() }, "{}");
     assert!(service.put(one("a", "YQ=="), at(0)).result.is_ok());
     assert_eq!(kind(service.put(one("b", "YQ=="), at(0))), Kind::ResourceNotFound);
-    assert_eq!(
-        service.describe("b", at(0)).unwrap_err().kind,
-        Kind::ResourceNotFound
-    );
+    assert_eq!(service.describe("b", at(0)).unwrap_err().kind, Kind::ResourceNotFound);
 }
 
 #[test]
@@ -202,11 +155,7 @@ fn a_name_that_no_stream_can_have_is_an_invalid_argument() {
     let longest = "x".repeat(64);
     let too_long = "x".repeat(65);
     for name in ["", ".", "..", "a/b", "../a", "a b", "ä", "a\0", too_long.as_str()] {
-        assert_eq!(
-            kind(service.put(one(name, "YQ=="), at(0))),
-            Kind::InvalidArgument,
-            "{name:?}"
-        );
+        assert_eq!(kind(service.put(one(name, "YQ=="), at(0))), Kind::InvalidArgument, "{name:?}");
     }
     for name in ["a", "A-b_c.9", "...", longest.as_str()] {
         assert!(service.put(one(name, "YQ=="), at(0)).result.is_ok(), "{name:?}");
@@ -216,21 +165,9 @@ fn a_name_that_no_stream_can_have_is_an_invalid_argument() {
 #[test]
 fn a_stream_whose_key_is_invalid_accepts_nothing() {
     let invalid_keys = BTreeSet::from(["a".to_owned()]);
-    let mut service = service(
-        Rules {
-            invalid_keys,
-            ..rules()
-        },
-        "{}",
-    );
-    assert_eq!(
-        kind(service.put(one("a", "YQ=="), at(0))),
-        Kind::InvalidKmsResource
-    );
-    assert_eq!(
-        kind(service.put(batch("a", &["YQ=="]), at(0))),
-        Kind::InvalidKmsResource
-    );
+    let mut service = service(Rules { invalid_keys, ..rules() }, "{}");
+    assert_eq!(kind(service.put(one("a", "YQ=="), at(0))), Kind::InvalidKmsResource);
+    assert_eq!(kind(service.put(batch("a", &["YQ=="]), at(0))), Kind::InvalidKmsResource);
     assert_eq!(drain(&mut service), b"");
 }
 
@@ -238,28 +175,16 @@ fn a_stream_whose_key_is_invalid_accepts_nothing() {
 fn encrypted_indicates_whether_encryption_was_enabled() {
     for encrypted in [false, true] {
         let mut service = service(Rules { encrypted, ..rules() }, "{}");
-        assert_eq!(
-            service.put(one("a", "YQ=="), at(0)).result.unwrap().encrypted,
-            encrypted
-        );
+        assert_eq!(service.put(one("a", "YQ=="), at(0)).result.unwrap().encrypted, encrypted);
         assert_eq!(service.describe("a", at(0)).unwrap().encrypted, encrypted);
     }
 }
 
 #[test]
 fn what_is_held_in_memory_is_bounded() {
-    let mut service = service(
-        Rules {
-            max_buffered_bytes: 4,
-            ..rules()
-        },
-        "{}",
-    );
+    let mut service = service(Rules { max_buffered_bytes: 4, ..rules() }, "{}");
     assert!(service.put(one("a", "YWJj"), at(0)).result.is_ok());
-    assert_eq!(
-        kind(service.put(one("b", "YWJj"), at(0))),
-        Kind::ServiceUnavailable
-    );
+    assert_eq!(kind(service.put(one("b", "YWJj"), at(0))), Kind::ServiceUnavailable);
     assert_eq!(service.held_bytes(), 3);
     assert_eq!(drain(&mut service), b"abc");
     assert!(service.put(one("b", "YWJj"), at(0)).result.is_ok());
@@ -275,11 +200,7 @@ fn a_deleted_stream_is_delivered_and_then_gone() {
     assert_eq!(service.create("a", at(0)).unwrap_err().kind, Kind::ResourceInUse);
 
     assert_eq!(drain(&mut service), b"a");
-    assert_eq!(
-        service.describe("a", at(0)).unwrap_err().kind,
-        Kind::ResourceNotFound,
-        "use is not enough"
-    );
+    assert_eq!(service.describe("a", at(0)).unwrap_err().kind, Kind::ResourceNotFound, "use is not enough");
     service.create("a", at(0)).unwrap();
     assert!(service.put(one("a", "Yg=="), at(0)).result.is_ok());
     assert_eq!(service.delete("b").unwrap_err().kind, Kind::ResourceNotFound);
@@ -291,10 +212,7 @@ fn there_is_a_limit_of_streams() {
     for number in 0..5_000 {
         service.create(&format!("s{number}"), at(0)).unwrap();
     }
-    assert_eq!(
-        kind(service.put(one("one-more", "YQ=="), at(0))),
-        Kind::LimitExceeded
-    );
+    assert_eq!(kind(service.put(one("one-more", "YQ=="), at(0))), Kind::LimitExceeded);
 }
 
 #[test]
@@ -302,10 +220,7 @@ fn a_closed_service_takes_nothing_more_and_delivers_what_it_took() {
     let mut service = service(rules(), "{}");
     service.put(one("a", "YQ=="), at(0));
     service.close();
-    assert_eq!(
-        kind(service.put(one("a", "Yg=="), at(0))),
-        Kind::ServiceUnavailable
-    );
+    assert_eq!(kind(service.put(one("a", "Yg=="), at(0))), Kind::ServiceUnavailable);
     assert_eq!(service.due(Duration::ZERO).len(), 1, "due at once");
 }
 
@@ -361,10 +276,7 @@ fn a_fault_after_acceptance_accepts_everything() {
         assert_eq!(drain(&mut service), b"ab", "{fault}");
 
         let report = serde_json::to_value(service.report()).unwrap();
-        assert_eq!(
-            report["streams"]["a"]["requests"]["PutRecordBatch"][fault], 1,
-            "{report}"
-        );
+        assert_eq!(report["streams"]["a"]["requests"]["PutRecordBatch"][fault], 1, "{report}");
         assert_eq!(report["streams"]["a"]["accepted"]["records"], 2);
         assert_eq!(report["faults"][fault], 1);
     }
@@ -379,10 +291,7 @@ fn a_partly_failed_batch_delivers_exactly_the_records_with_an_id() {
         let accepted = service.put(batch("a", &texts), at(step)).result.unwrap();
         assert!(accepted.verdicts.iter().any(Result::is_err));
         expected.extend(
-            (b'0'..)
-                .zip(&accepted.verdicts)
-                .filter(|(_, verdict)| verdict.is_ok())
-                .map(|(digit, _)| digit),
+            (b'0'..).zip(&accepted.verdicts).filter(|(_, verdict)| verdict.is_ok()).map(|(digit, _)| digit),
         );
     }
     assert_eq!(drain(&mut service), expected);

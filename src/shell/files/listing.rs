@@ -46,10 +46,7 @@ pub(super) fn of(directory: &Path) -> Result<Rc<[Entry]>, Errno> {
                 // Gone meanwhile, or a file of any kind: the look at it will tell.
                 Ok(_) | Err(_) => EntryKind::Other,
             };
-            Ok(Entry {
-                name: entry.file_name(),
-                kind,
-            })
+            Ok(Entry { name: entry.file_name(), kind })
         })
         .collect::<Result<_, _>>()?;
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));

@@ -72,11 +72,7 @@ impl From<Statx> for Look {
                 device: rustix::fs::makedev(statx.stx_dev_major, statx.stx_dev_minor),
                 inode: statx.stx_ino,
                 birth_nanos: (statx.stx_mask & StatxFlags::BTIME.bits() != 0)
-                    .then(|| {
-                        born.tv_sec
-                            .checked_mul(1_000_000_000)?
-                            .checked_add(i64::from(born.tv_nsec))
-                    })
+                    .then(|| born.tv_sec.checked_mul(1_000_000_000)?.checked_add(i64::from(born.tv_nsec)))
                     .flatten(),
             },
             size: statx.stx_size,
@@ -86,10 +82,7 @@ impl From<Statx> for Look {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests make the files that are looked at"
-)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the files that are looked at")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
@@ -106,14 +99,8 @@ mod tests {
         let look = Look::at(&path, Links::Keep).unwrap();
         assert_eq!(look.kind, FileType::RegularFile);
         assert_eq!((look.size, look.owner), (5, metadata.uid()));
-        assert_eq!(
-            (look.identity.device, look.identity.inode),
-            (metadata.dev(), metadata.ino())
-        );
-        let born = metadata
-            .created()
-            .ok()
-            .map(|at| at.duration_since(UNIX_EPOCH).unwrap());
+        assert_eq!((look.identity.device, look.identity.inode), (metadata.dev(), metadata.ino()));
+        let born = metadata.created().ok().map(|at| at.duration_since(UNIX_EPOCH).unwrap());
         assert_eq!(look.identity.birth_nanos, born.map(|born| born.as_nanos() as i64));
     }
 

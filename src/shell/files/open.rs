@@ -22,10 +22,7 @@ use crate::model::offset::Offset;
 
 /// `O_NONBLOCK`: a FIFO without a writer, or a file under a lease, must not hold the thread. `O_NOCTTY`: a
 /// terminal must not become ours.
-const TO_READ: OFlags = OFlags::RDONLY
-    .union(OFlags::NONBLOCK)
-    .union(OFlags::NOCTTY)
-    .union(OFlags::CLOEXEC);
+const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// Only a place to go on from: touches neither devices nor FIFOs.
 const TO_PASS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -63,11 +60,7 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
         FileFault::Gone => FileFault::Gone,
         FileFault::Refused(why) => FileFault::Refused(format!("{path:?}: {why}")),
     })?;
-    let opened = Opened {
-        identity: look.identity,
-        size: look.size,
-        head,
-    };
+    let opened = Opened { identity: look.identity, size: look.size, head };
     Ok((file, opened))
 }
 
@@ -94,9 +87,7 @@ fn open_unlinked(path: &Path) -> Result<OwnedFd, Fault> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Fault::Refused(Refusal::NotRegular("a directory")));
     };
-    let mut way = Way {
-        links_left: MAX_LINKS,
-    };
+    let mut way = Way { links_left: MAX_LINKS };
     let parent = way.follow(root()?, parent)?;
     rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(|fault| match fault {
         Errno::LOOP => Fault::Refused(Refusal::Link),
@@ -137,19 +128,12 @@ impl Way {
         let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
         let end = self.follow(here, Path::new(OsStr::from_bytes(target.as_bytes())))?;
         let ours = [0, rustix::process::geteuid().as_raw(), Look::of(&end)?.owner];
-        if ours.contains(&link.owner) {
-            Ok(end)
-        } else {
-            Err(Fault::Refused(Refusal::ForeignLink))
-        }
+        if ours.contains(&link.owner) { Ok(end) } else { Err(Fault::Refused(Refusal::ForeignLink)) }
     }
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests make the files that are opened"
-)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the files that are opened")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{chown, lchown, symlink};
@@ -191,9 +175,7 @@ mod tests {
         match open(path, follow_symlinks).unwrap_err() {
             FileFault::Refused(why) => {
                 let named = format!("{path:?}: ");
-                why.strip_prefix(&named)
-                    .unwrap_or_else(|| panic!("no path in {why}"))
-                    .to_owned()
+                why.strip_prefix(&named).unwrap_or_else(|| panic!("no path in {why}")).to_owned()
             }
             FileFault::Gone => panic!("{path:?} is gone"),
         }
@@ -254,11 +236,7 @@ mod tests {
             (Path::new("/dev/null"), "a character device"),
         ] {
             for follow in [false, true] {
-                assert_eq!(
-                    refusal(path, follow),
-                    format!("not a regular file but {kind}"),
-                    "{path:?}"
-                );
+                assert_eq!(refusal(path, follow), format!("not a regular file but {kind}"), "{path:?}");
             }
         }
         let link = place.link("link", &fifo);
@@ -273,18 +251,11 @@ mod tests {
         place.link("absolute", place.path("real"));
         place.link("real/up", "../relative/../deep");
         for name in ["relative/app.log", "absolute/deep/app.log", "absolute/up/app.log"] {
-            assert_eq!(
-                open(&place.path(name), false).unwrap().1.head,
-                "hello\n",
-                "{name}"
-            );
+            assert_eq!(open(&place.path(name), false).unwrap().1.head, "hello\n", "{name}");
         }
         place.link("ping", "pong");
         place.link("pong", "ping");
-        assert_eq!(
-            refusal(&place.path("ping/app.log"), false),
-            Refusal::Loop.to_string()
-        );
+        assert_eq!(refusal(&place.path("ping/app.log"), false), Refusal::Loop.to_string());
     }
 
     /// Needs the right to give files away.
@@ -301,18 +272,9 @@ mod tests {
         for (link, target) in [("to-ours", "ours"), ("to-theirs", "theirs")] {
             lchown(place.link(link, target), Some(STRANGER), None).unwrap();
         }
-        assert_eq!(
-            refusal(&place.path("to-ours/app.log"), false),
-            Refusal::ForeignLink.to_string()
-        );
-        assert_eq!(
-            open(&place.path("to-theirs/app.log"), false).unwrap().1.head,
-            "hello\n"
-        );
-        assert_eq!(
-            open(&place.path("to-ours/app.log"), true).unwrap().1.head,
-            "secret\n"
-        );
+        assert_eq!(refusal(&place.path("to-ours/app.log"), false), Refusal::ForeignLink.to_string());
+        assert_eq!(open(&place.path("to-theirs/app.log"), false).unwrap().1.head, "hello\n");
+        assert_eq!(open(&place.path("to-ours/app.log"), true).unwrap().1.head, "secret\n");
     }
 
     #[test]
@@ -333,10 +295,7 @@ mod tests {
         let path = place.file("app.log", "last words\n");
         let (file, opened) = open(&path, false).unwrap();
         fs::remove_file(&path).unwrap();
-        assert_eq!(
-            super::super::read(&file, Offset::ZERO, 100).unwrap(),
-            "last words\n"
-        );
+        assert_eq!(super::super::read(&file, Offset::ZERO, 100).unwrap(), "last words\n");
         assert_eq!(Look::of(&file).unwrap().identity, opened.identity);
     }
 }

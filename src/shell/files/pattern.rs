@@ -60,10 +60,7 @@ impl FilePattern {
             return Self::literal(text);
         }
         let components = split(text);
-        let names = components
-            .iter()
-            .take_while(|component| !is_glob(component))
-            .count();
+        let names = components.iter().take_while(|component| !is_glob(component)).count();
         let tidy = format!("/{}", components.join("/"));
         Ok(Self {
             base: Path::new("/").join(components[..names].join("/")),
@@ -106,11 +103,8 @@ impl FilePattern {
             return path == self.base;
         };
         // A class such as `[!a]` takes any character, `/` too: the number of components says whether one did.
-        let names = |path: &Path| {
-            path.components()
-                .filter(|part| matches!(part, Component::Normal(_)))
-                .count()
-        };
+        let names =
+            |path: &Path| path.components().filter(|part| matches!(part, Component::Normal(_))).count();
         let fits = match self.steps.last() {
             Some(Step::Below { .. }) => true,
             Some(Step::Name(_) | Step::Names(_)) | None => {
@@ -153,11 +147,7 @@ impl ExcludeGlob {
     pub fn try_new(text: &str) -> Result<Self, globset::Error> {
         Ok(Self {
             matcher: glob(text)?.compile_matcher(),
-            against: if text.contains('/') {
-                Against::Path
-            } else {
-                Against::FileName
-            },
+            against: if text.contains('/') { Against::Path } else { Against::FileName },
         })
     }
 
@@ -234,11 +224,7 @@ fn steps(components: &[&str]) -> Vec<Step> {
             Ok(_) | Err(_) => {
                 let rest = components[at..].join("/");
                 let endless = rest.contains("**");
-                let levels = if endless {
-                    MAX_DEPTH
-                } else {
-                    rest.matches('/').count().min(MAX_DEPTH)
-                };
+                let levels = if endless { MAX_DEPTH } else { rest.matches('/').count().min(MAX_DEPTH) };
                 steps.push(Step::Below { levels });
                 return steps;
             }
@@ -314,11 +300,7 @@ mod tests {
             ("/srv/\\*.log", "/srv/\\*.log", false),
             ("/srv/\\*.log", "/srv/*.log", true),
         ] {
-            assert_eq!(
-                pattern(text).matches(Path::new(path)),
-                expected,
-                "{text} and {path}"
-            );
+            assert_eq!(pattern(text).matches(Path::new(path)), expected, "{text} and {path}");
         }
     }
 
@@ -354,15 +336,9 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_is_refused() {
-        assert_eq!(
-            FilePattern::try_new("log/*.log").unwrap_err(),
-            PatternError::Relative
-        );
+        assert_eq!(FilePattern::try_new("log/*.log").unwrap_err(), PatternError::Relative);
         assert_eq!(FilePattern::literal("a.log").unwrap_err(), PatternError::Relative);
-        assert!(matches!(
-            FilePattern::try_new("/var/{a").unwrap_err(),
-            PatternError::Syntax(_)
-        ));
+        assert!(matches!(FilePattern::try_new("/var/{a").unwrap_err(), PatternError::Syntax(_)));
         assert!(ExcludeGlob::try_new("[a").is_err());
     }
 }

@@ -48,10 +48,7 @@ pub struct Problem {
 pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
     let mut round = Round::default();
     for (index, files) in sources.iter().enumerate() {
-        let source = Source {
-            id: SourceId(index),
-            files,
-        };
+        let source = Source { id: SourceId(index), files };
         for pattern in &files.patterns {
             round.walk(source, pattern);
         }
@@ -60,9 +57,7 @@ pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
         round.look_beside(directory);
     }
     Surveyed {
-        observation: Observation {
-            files: round.files.into_values().collect(),
-        },
+        observation: Observation { files: round.files.into_values().collect() },
         directories: round.directories.into_iter().collect(),
         problems: round.problems.into_iter().collect(),
     }
@@ -129,18 +124,8 @@ impl Round {
             }
             return;
         }
-        let base = Place {
-            path: pattern.base().to_owned(),
-            step: 0,
-            depth: 0,
-        };
-        let mut walk = Walk {
-            source,
-            pattern,
-            near: vec![base],
-            linked: Vec::new(),
-            been: HashSet::new(),
-        };
+        let base = Place { path: pattern.base().to_owned(), step: 0, depth: 0 };
+        let mut walk = Walk { source, pattern, near: vec![base], linked: Vec::new(), been: HashSet::new() };
         while let Some(place) = walk.near.pop().or_else(|| walk.linked.pop()) {
             self.visit(&mut walk, place);
         }
@@ -177,10 +162,7 @@ impl Round {
                 }
             }
             Step::Names(names) => {
-                for entry in self
-                    .list(source, &place.path)
-                    .iter()
-                    .filter(|entry| names.is_match(&entry.name))
+                for entry in self.list(source, &place.path).iter().filter(|entry| names.is_match(&entry.name))
                 {
                     let path = place.path.join(&entry.name);
                     if !last {
@@ -287,11 +269,7 @@ impl Round {
             Err(Errno::NOENT | Errno::NOTDIR) => return,
             Err(fault) => {
                 let reason = Refusal::of(fault);
-                self.problems.insert(Problem {
-                    path: directory.to_owned(),
-                    source: None,
-                    reason,
-                });
+                self.problems.insert(Problem { path: directory.to_owned(), source: None, reason });
                 return;
             }
         };
@@ -319,11 +297,7 @@ impl Round {
     }
 
     fn refuse(&mut self, source: Source<'_>, path: &Path, reason: Refusal) {
-        self.problems.insert(Problem {
-            path: path.to_owned(),
-            source: Some(source.id),
-            reason,
-        });
+        self.problems.insert(Problem { path: path.to_owned(), source: Some(source.id), reason });
     }
 
     /// Reports the directory in which the way to `path` can appear: the nearest that exists.

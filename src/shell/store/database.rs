@@ -4,10 +4,7 @@
 //!
 //! *Invariant:* a connection that failed is not used again, not even to tidy up when it closes.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a database moved aside is named by the time"
-)]
+#![expect(clippy::disallowed_methods, reason = "a database moved aside is named by the time")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -85,10 +82,7 @@ impl Database {
         create(place, floor.or_else(|| damage.map(|_| FIRST)))?;
         match Self::attach(place) {
             Ok((database, contents)) => Ok((database, contents, moved_aside)),
-            Err(Fault::Content(why)) => Err(StoreError::Damaged {
-                path: place.database(),
-                why,
-            }),
+            Err(Fault::Content(why)) => Err(StoreError::Damaged { path: place.database(), why }),
             Err(Fault::Other(error)) => Err(error),
         }
     }
@@ -115,14 +109,7 @@ impl Database {
         place.sync().map_err(Fault::Other)?;
         let files = place.files().map_err(Fault::Other)?;
         let place = place.clone();
-        Ok((
-            Self {
-                connection,
-                place,
-                files,
-            },
-            contents,
-        ))
+        Ok((Self { connection, place, files }, contents))
     }
 
     /// Makes one change durable, all or nothing, and tells what is said of the whole from then on.
@@ -138,26 +125,15 @@ impl Database {
 
     fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Meta> {
         let now_ms = unix_ms();
-        let Change {
-            damaged,
-            restored,
-            save,
-            removed,
-        } = change;
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let Change { damaged, restored, save, removed } = change;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         rows::delete_checkpoints(&transaction, damaged.iter().copied())?;
         rows::write_checkpoints(&transaction, restored, now_ms)?;
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
         rows::write_dead_letters(&transaction, &save.dead_letters, now_ms)?;
         let removed_bytes = rows::delete_dead_letters(&transaction, removed)?;
-        let added_bytes: u64 = save
-            .dead_letters
-            .iter()
-            .map(|letter| letter.data.len() as u64)
-            .sum();
+        let added_bytes: u64 = save.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
         let after = Meta {
             next_incarnation: behind_all(before.next_incarnation, restored, save),
             started: true,
@@ -175,9 +151,7 @@ impl Database {
     /// fsync may have failed, and then delete the log.
     pub(super) fn abandon(self) {
         // What fails here fails the close; there is nothing more to lose with it.
-        let _ = self
-            .connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
 }
 
@@ -197,34 +171,22 @@ pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connec
 fn prepare(connection: &mut Connection, place: &Place) -> Result<Contents, Fault> {
     let path = place.database();
     let judged = judge(&path);
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(&judged)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(&judged)?;
     // FULL: each commit syncs the log before it returns. NORMAL would lose the last ones in a power loss, with
     // the dead letters in them.
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(&judged)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(&judged)?;
     schema::verify(connection, place)?;
     // A log: one sync a commit, and readers beside it. Where the file system has no shared memory SQLite stays
     // with its rollback journal, which is as safe. Every 1,000 pages (the default) the log is written back into
     // the database and begun again, so that it stays short as long as no reader lingers.
-    connection
-        .query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
-        .map_err(&judged)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(&judged)?;
     // A log that one large commit made long is cut, not kept.
     connection
-        .query_row(
-            &format!("PRAGMA journal_size_limit = {LOG_BYTES}"),
-            [],
-            |_| Ok(()),
-        )
+        .query_row(&format!("PRAGMA journal_size_limit = {LOG_BYTES}"), [], |_| Ok(()))
         .map_err(&judged)?;
     let contents = read(connection).map_err(&judged)?;
     let contents = contents.ok_or_else(|| Fault::Content("the row of meta is damaged".to_owned()))?;
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
-        .map_err(&judged)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(&judged)?;
     Ok(contents)
 }
 
@@ -236,11 +198,7 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     };
     let (sound, damaged) = rows::read_checkpoints(connection)?;
     let checkpoints = sound.into_iter().map(|stored| stored.checkpoint).collect();
-    Ok(Some(Contents {
-        checkpoints,
-        damaged,
-        meta,
-    }))
+    Ok(Some(Contents { checkpoints, damaged, meta }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {
@@ -282,19 +240,13 @@ fn fill(path: &Path, meta: Meta) -> rusqlite::Result<()> {
 
 /// The first number behind all that are in use.
 fn behind_all(next: u64, restored: &[Checkpoint], save: &Save) -> u64 {
-    let written = restored
-        .iter()
-        .chain(&save.checkpoints)
-        .map(|checkpoint| checkpoint.incarnation);
+    let written = restored.iter().chain(&save.checkpoints).map(|checkpoint| checkpoint.incarnation);
     let used = written.chain(save.forgotten.iter().copied());
-    used.map(|incarnation| incarnation.0.saturating_add(1))
-        .fold(next, u64::max)
+    used.map(|incarnation| incarnation.0.saturating_add(1)).fold(next, u64::max)
 }
 
 /// Milliseconds since 1970; a clock before that is taken for 1970.
 fn unix_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

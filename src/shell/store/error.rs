@@ -54,18 +54,12 @@ impl StoreError {
 
 /// Puts the path to an I/O error.
 pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
-    move |source| StoreError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| StoreError::Io { path: path.to_owned(), source }
 }
 
 /// Puts the path to an SQLite error.
 pub(super) fn sqlite_at(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
-    move |source| StoreError::Sqlite {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| StoreError::Sqlite { path: path.to_owned(), source }
 }
 
 /// Why a database could not be opened: the two answers to it differ.

@@ -34,10 +34,7 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(StoreError::Held {
-                        pid: pid_in(file),
-                        path,
-                    });
+                    return Err(StoreError::Held { pid: pid_in(file), path });
                 }
                 Err(TryLockError::Error(error)) => return Err(io_at(&path)(error)),
             }

@@ -149,9 +149,7 @@ impl Place {
     /// Gives a finished database its name: it is there whole, or not at all.
     pub(super) fn adopt(&self, made: &Path) -> Result<(), StoreError> {
         // SQLite has synced its pages; the mode and the length are the file's own.
-        open(made, OpenOptions::new().read(true))
-            .and_then(|file| file.sync_all())
-            .map_err(io_at(made))?;
+        open(made, OpenOptions::new().read(true)).and_then(|file| file.sync_all()).map_err(io_at(made))?;
         fs::rename(made, self.database()).map_err(io_at(made))?;
         self.sync()
     }

@@ -66,10 +66,7 @@ impl Reader {
 
 fn told(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError + '_ {
     move |error| match judge(path)(error) {
-        Fault::Content(why) => StoreError::Damaged {
-            path: path.to_owned(),
-            why,
-        },
+        Fault::Content(why) => StoreError::Damaged { path: path.to_owned(), why },
         Fault::Other(error) => error,
     }
 }

@@ -168,35 +168,17 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
         incarnation: Incarnation(unsigned(row, 0)?),
         stream: row.get(1)?,
         path: path(row, 2)?,
-        identity: Identity {
-            device: unsigned(row, 3)?,
-            inode: unsigned(row, 4)?,
-            birth_nanos: row.get(5)?,
-        },
+        identity: Identity { device: unsigned(row, 3)?, inode: unsigned(row, 4)?, birth_nanos: row.get(5)? },
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
     };
     let updated_ms = row.get(11)?;
-    Ok((
-        StoredCheckpoint {
-            checkpoint,
-            updated_ms,
-        },
-        row.get(12)?,
-    ))
+    Ok((StoredCheckpoint { checkpoint, updated_ms }, row.get(12)?))
 }
 
 fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
-    let Checkpoint {
-        incarnation,
-        stream,
-        path,
-        identity,
-        fingerprint,
-        offset,
-        window,
-    } = checkpoint;
+    let Checkpoint { incarnation, stream, path, identity, fingerprint, offset, window } = checkpoint;
     Checksum::default()
         .number(incarnation.0)
         .bytes(stream.as_bytes())

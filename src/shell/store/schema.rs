@@ -82,11 +82,7 @@ pub(super) enum Look {
 /// Looks at the first bytes; a newer standpipe's are an error (<https://www.sqlite.org/fileformat2.html>, "The Database Header").
 pub(super) fn look(place: &Place) -> Result<Look, StoreError> {
     let Some(metadata) = place.metadata()? else {
-        return Ok(if place.has_a_past()? {
-            Look::Missing
-        } else {
-            Look::Nothing
-        });
+        return Ok(if place.has_a_past()? { Look::Missing } else { Look::Nothing });
     };
     if !metadata.is_file() {
         return Ok(Look::Damaged("not a regular file".to_owned()));
@@ -98,11 +94,7 @@ pub(super) fn look(place: &Place) -> Result<Look, StoreError> {
     };
     if header.version > KNOWN {
         let path = place.database();
-        return Err(StoreError::Newer {
-            path,
-            found: header.version,
-            known: KNOWN,
-        });
+        return Err(StoreError::Newer { path, found: header.version, known: KNOWN });
     }
     if let Some(odd) = place.odd_file_beside()? {
         return Ok(Look::Damaged(format!("{} is not a regular file", odd.display())));
@@ -150,20 +142,14 @@ pub(super) fn shape(connection: &mut Connection) -> rusqlite::Result<()> {
 /// `quick_check` reads every page, but compares no index with its table: there is none.
 pub(super) fn verify(connection: &mut Connection, place: &Place) -> Result<(), Fault> {
     let path = place.database();
-    let version: i32 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(judge(&path))?;
+    let version: i32 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(judge(&path))?;
     // A crash right after a newer one's migration may have left its version in the log only.
     if version > KNOWN {
-        return Err(Fault::Other(StoreError::Newer {
-            path,
-            found: version,
-            known: KNOWN,
-        }));
+        return Err(Fault::Other(StoreError::Newer { path, found: version, known: KNOWN }));
     }
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(judge(&path))?;
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(judge(&path))?;
     if verdict != "ok" {
         return Err(Fault::Content(verdict));
     }

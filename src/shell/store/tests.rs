@@ -51,17 +51,11 @@ fn letter(code: &str, data: &[u8]) -> DeadLetter {
 }
 
 fn save(checkpoints: &[Checkpoint]) -> Save {
-    Save {
-        checkpoints: checkpoints.to_vec(),
-        ..Save::default()
-    }
+    Save { checkpoints: checkpoints.to_vec(), ..Save::default() }
 }
 
 fn forget(incarnations: &[u64]) -> Save {
-    Save {
-        forgotten: incarnations.iter().copied().map(Incarnation).collect(),
-        ..Save::default()
-    }
+    Save { forgotten: incarnations.iter().copied().map(Incarnation).collect(), ..Save::default() }
 }
 
 fn open(dir: &Path) -> (Store, Loaded) {
@@ -116,14 +110,7 @@ fn it_is_the_first_start_until_the_first_commit() {
     let state = dir.path().join("above").join("state");
     let (store, loaded) = open(&state);
     assert!(loaded.first_start);
-    assert_eq!(
-        (
-            loaded.checkpoints.len(),
-            loaded.next_incarnation,
-            loaded.moved_aside
-        ),
-        (0, 1, None)
-    );
+    assert_eq!((loaded.checkpoints.len(), loaded.next_incarnation, loaded.moved_aside), (0, 1, None));
     drop(store);
 
     let (mut store, loaded) = open(&state);
@@ -150,15 +137,9 @@ fn a_second_store_is_refused_and_told_by_whom() {
     let dir = TempDir::new().unwrap();
     let (first, _) = open(dir.path());
     let error = Store::open(dir.path()).unwrap_err();
-    assert!(
-        matches!(error, StoreError::Held { pid: Some(pid), .. } if pid == std::process::id()),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::Held { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
     assert_eq!(error.exit_code(), 75);
-    assert!(
-        error.to_string().contains(&std::process::id().to_string()),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
     drop(first);
     open(dir.path());
 }
@@ -209,17 +190,7 @@ fn a_newer_version_is_refused_and_left_untouched() {
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(
-                matches!(
-                    error,
-                    StoreError::Newer {
-                        found: 2,
-                        known: 1,
-                        ..
-                    }
-                ),
-                "{error}"
-            );
+            assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -235,17 +206,7 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::Newer {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }
@@ -256,9 +217,7 @@ fn a_number_that_was_saved_is_never_given_again() {
     let dir = TempDir::new().unwrap();
     let (mut store, loaded) = open(dir.path());
     assert_eq!(loaded.next_incarnation, 1);
-    store
-        .commit(&save(&[checkpoint(1, 1), checkpoint(7, 1)]))
-        .unwrap();
+    store.commit(&save(&[checkpoint(1, 1), checkpoint(7, 1)])).unwrap();
     store.commit(&forget(&[7, 1])).unwrap();
     drop(store);
     let (mut store, loaded) = open(dir.path());
@@ -296,10 +255,7 @@ fn the_log_does_not_grow_with_the_number_of_commits() {
     let log = fs::metadata(dir.path().join("standpipe.db-wal")).unwrap().len();
     assert!(log < 5 * 1024 * 1024, "{log}");
     // One large commit makes it long for once.
-    let large = Save {
-        dead_letters: vec![letter("code", &vec![0; 16 << 20])],
-        ..Save::default()
-    };
+    let large = Save { dead_letters: vec![letter("code", &vec![0; 16 << 20])], ..Save::default() };
     store.commit(&large).unwrap();
     store.commit(&save(&[checkpoint(1, 9_999)])).unwrap();
     let log = fs::metadata(dir.path().join("standpipe.db-wal")).unwrap().len();

@@ -152,11 +152,7 @@ impl Pending {
             if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
                 && let Some(aliases) = self.aliases.get(directory)
             {
-                hints.extend(
-                    aliases
-                        .iter()
-                        .map(|alias| Hint::Grown(Arc::from(alias.join(name)))),
-                );
+                hints.extend(aliases.iter().map(|alias| Hint::Grown(Arc::from(alias.join(name)))));
             }
             hints.push(Hint::Grown(Arc::from(path)));
         }
@@ -195,24 +191,12 @@ mod tests {
     fn each_kind_of_event_has_its_hint() {
         let path = "/log/a";
         for (kind, expected) in [
-            (
-                EventKind::Modify(ModifyKind::Data(DataChange::Any)),
-                vec![grown(path)],
-            ),
+            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), vec![grown(path)]),
             (EventKind::Create(CreateKind::File), vec![Hint::Names]),
             (EventKind::Remove(RemoveKind::File), vec![Hint::Names]),
-            (
-                EventKind::Modify(ModifyKind::Name(RenameMode::From)),
-                vec![Hint::Names],
-            ),
-            (
-                EventKind::Modify(ModifyKind::Name(RenameMode::To)),
-                vec![Hint::Names],
-            ),
-            (
-                EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
-                vec![Hint::Names],
-            ),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::From)), vec![Hint::Names]),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), vec![Hint::Names]),
+            (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), vec![Hint::Names]),
             (EventKind::Access(AccessKind::Open(AccessMode::Any)), vec![]),
             (EventKind::Access(AccessKind::Close(AccessMode::Write)), vec![]),
         ] {
@@ -265,18 +249,12 @@ mod tests {
     fn names_that_went_are_suspects_and_too_many_make_all_suspect() {
         let mailbox = Mailbox::default();
         mailbox.put(event(EventKind::Remove(RemoveKind::Folder), "/log/a"));
-        mailbox.put(event(
-            EventKind::Modify(ModifyKind::Name(RenameMode::From)),
-            "/log/b",
-        ));
+        mailbox.put(event(EventKind::Modify(ModifyKind::Name(RenameMode::From)), "/log/b"));
         mailbox.put(event(EventKind::Create(CreateKind::Folder), "/log/c"));
         let expected = HashSet::from(["/log/a", "/log/b"].map(PathBuf::from));
         assert_eq!(mailbox.take_suspects(), Suspects::Some(expected));
         for file in 0..=MOST_NAMES {
-            mailbox.put(event(
-                EventKind::Remove(RemoveKind::File),
-                &format!("/log/{file}"),
-            ));
+            mailbox.put(event(EventKind::Remove(RemoveKind::File), &format!("/log/{file}")));
         }
         assert_eq!(mailbox.take_suspects(), Suspects::All);
         assert_eq!(mailbox.take_suspects(), Suspects::default());
@@ -290,9 +268,6 @@ mod tests {
         mailbox.put(data("/var/logs/a"));
         let mut hints = mailbox.take_hints();
         hints.sort_by_key(|hint| format!("{hint:?}"));
-        assert_eq!(
-            hints,
-            [grown("/logs/a"), grown("/var/log/a"), grown("/var/logs/a")]
-        );
+        assert_eq!(hints, [grown("/logs/a"), grown("/var/log/a"), grown("/var/logs/a")]);
     }
 }

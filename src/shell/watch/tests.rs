@@ -1,8 +1,5 @@
 //! Against the kernel's inotify, in real directories.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the tests make the files that are watched"
-)]
+#![expect(clippy::disallowed_methods, reason = "the tests make the files that are watched")]
 
 use std::fs;
 use std::io::Write;
@@ -23,11 +20,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let (watch, hints) = start();
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            watch,
-            hints,
-        }
+        Self { dir: tempfile::tempdir().unwrap(), watch, hints }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -36,11 +29,7 @@ impl Scene {
 
     fn append(&self, name: &str) {
         let path = self.path(name);
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .unwrap();
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
         file.write_all(b"line\n").unwrap();
     }
 
@@ -65,18 +54,13 @@ impl Scene {
         let arrives = async {
             loop {
                 let hints = self.hints.next().await;
-                assert!(
-                    wanted == *unwanted || !hints.contains(unwanted),
-                    "{unwanted:?} among {hints:?}"
-                );
+                assert!(wanted == *unwanted || !hints.contains(unwanted), "{unwanted:?} among {hints:?}");
                 if hints.contains(&wanted) {
                     return;
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, arrives)
-            .await
-            .unwrap_or_else(|_| panic!("no {wanted:?}"));
+        tokio::time::timeout(PATIENCE, arrives).await.unwrap_or_else(|_| panic!("no {wanted:?}"));
     }
 
     /// Makes an event in each directory and waits for it, so that whatever happened before has been seen.
@@ -94,10 +78,7 @@ impl Scene {
 }
 
 fn run(test: impl AsyncFnOnce(Scene)) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(test(Scene::new()));
 }
 
@@ -124,11 +105,7 @@ fn a_new_watch_asks_for_another_look_and_an_old_one_does_not() {
         scene.update(&["."]);
         assert_eq!(scene.hints.mailbox.take_hints(), []);
         scene.update(&[".", "none"]);
-        assert_eq!(
-            scene.hints.next().await,
-            [Hint::Names],
-            "it was there a moment ago"
-        );
+        assert_eq!(scene.hints.next().await, [Hint::Names], "it was there a moment ago");
     });
 }
 
@@ -244,9 +221,7 @@ async fn daemon_settles(scene: &mut Scene, directories: &[&str], file: &str) {
             scene.update(directories);
         }
     };
-    tokio::time::timeout(PATIENCE, seen)
-        .await
-        .unwrap_or_else(|_| panic!("no hint about {file}"));
+    tokio::time::timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("no hint about {file}"));
 }
 
 #[test]

@@ -134,10 +134,7 @@ mod tests {
         assert!(told.contains("fs.inotify.max_user_instances"), "{told}");
         let watches = notify::Error::new(ErrorKind::MaxFilesWatch);
         let told = Trouble::of_directory(Path::new("/var/log"), watches).to_string();
-        assert!(
-            told.contains("fs.inotify.max_user_watches") && told.contains("/var/log"),
-            "{told}"
-        );
+        assert!(told.contains("fs.inotify.max_user_watches") && told.contains("/var/log"), "{told}");
     }
 
     #[test]
@@ -145,10 +142,7 @@ mod tests {
         let mut troubles = Troubles::default();
         assert_eq!(troubles.report(&[]), Watching::Full);
         assert_eq!(troubles.report(&[Trouble::Dead]), Watching::Partial);
-        assert_eq!(
-            troubles.report(&[Trouble::Dead, Trouble::Watches("/".into())]),
-            Watching::Partial
-        );
+        assert_eq!(troubles.report(&[Trouble::Dead, Trouble::Watches("/".into())]), Watching::Partial);
         assert_eq!(troubles.told.len(), 2);
         assert_eq!(troubles.report(&[]), Watching::Full);
         assert_eq!(troubles.told.len(), 0);

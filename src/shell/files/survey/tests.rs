@@ -1,7 +1,4 @@
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the tests make the files that are surveyed"
-)]
+#![expect(clippy::disallowed_methods, reason = "the tests make the files that are surveyed")]
 
 use std::ffi::OsStr;
 use std::fs;
@@ -23,10 +20,7 @@ struct Tree {
 impl Tree {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self {
-            root: dir.path().canonicalize().unwrap(),
-            _dir: dir,
-        }
+        Self { root: dir.path().canonicalize().unwrap(), _dir: dir }
     }
 
     fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -61,10 +55,7 @@ impl Tree {
     }
 
     fn following(&self, patterns: &[&str]) -> SourceFiles {
-        SourceFiles {
-            follow_symlinks: true,
-            ..self.source(patterns)
-        }
+        SourceFiles { follow_symlinks: true, ..self.source(patterns) }
     }
 
     fn survey(&self, sources: &[SourceFiles]) -> Shown {
@@ -72,32 +63,15 @@ impl Tree {
     }
 
     fn show(&self, surveyed: Surveyed) -> Shown {
-        let relative = |path: &Path| {
-            path.strip_prefix(&self.root)
-                .unwrap()
-                .to_string_lossy()
-                .into_owned()
-        };
+        let relative = |path: &Path| path.strip_prefix(&self.root).unwrap().to_string_lossy().into_owned();
         let file = |file: Observed| {
             let sources: Vec<usize> = file.sources.iter().map(|source| source.0).collect();
-            (
-                relative(&file.path),
-                file.target.as_deref().map(relative),
-                sources,
-            )
+            (relative(&file.path), file.target.as_deref().map(relative), sources)
         };
         Shown {
             files: surveyed.observation.files.into_iter().map(file).collect(),
-            directories: surveyed
-                .directories
-                .iter()
-                .map(|directory| relative(directory))
-                .collect(),
-            problems: surveyed
-                .problems
-                .iter()
-                .map(|at| (relative(&at.path), at.reason.clone()))
-                .collect(),
+            directories: surveyed.directories.iter().map(|directory| relative(directory)).collect(),
+            problems: surveyed.problems.iter().map(|at| (relative(&at.path), at.reason.clone())).collect(),
         }
     }
 }
@@ -119,13 +93,7 @@ impl Shown {
 #[test]
 fn a_glob_finds_the_files_of_its_directory_and_no_others() {
     let tree = Tree::new();
-    for name in [
-        "log/a.log",
-        "log/b.log",
-        "log/b.txt",
-        "log/deep/c.log",
-        "other/d.log",
-    ] {
+    for name in ["log/a.log", "log/b.log", "log/b.txt", "log/deep/c.log", "other/d.log"] {
         tree.file(name);
     }
     let shown = tree.survey(&[tree.source(&["log/*.log"])]);
@@ -138,9 +106,7 @@ fn a_glob_finds_the_files_of_its_directory_and_no_others() {
 fn an_observation_carries_what_the_kernel_says() {
     let tree = Tree::new();
     let path = tree.file("a.log");
-    let found = survey(&[tree.source(&["*.log"])], &Survey::default())
-        .observation
-        .files;
+    let found = survey(&[tree.source(&["*.log"])], &Survey::default()).observation.files;
     let look = Look::at(&path, Links::Keep).unwrap();
     let expected = Observed {
         path: path.into(),
@@ -155,21 +121,12 @@ fn an_observation_carries_what_the_kernel_says() {
 #[test]
 fn only_directories_that_can_match_are_entered() {
     let tree = Tree::new();
-    for name in [
-        "app-a/log/x.log",
-        "app-b/log/x.log",
-        "app-b/tmp/x.log",
-        "db/log/x.log",
-        "app-c/empty",
-    ] {
+    for name in ["app-a/log/x.log", "app-b/log/x.log", "app-b/tmp/x.log", "db/log/x.log", "app-c/empty"] {
         tree.file(name);
     }
     let shown = tree.survey(&[tree.source(&["app-*/log/*.log"])]);
     assert_eq!(shown.names(), ["app-a/log/x.log", "app-b/log/x.log"]);
-    assert_eq!(
-        shown.directories,
-        ["", "app-a", "app-a/log", "app-b", "app-b/log", "app-c"]
-    );
+    assert_eq!(shown.directories, ["", "app-a", "app-a/log", "app-b", "app-b/log", "app-c"]);
 }
 
 #[test]
@@ -236,19 +193,10 @@ fn a_file_of_several_sources_and_patterns_is_one_observation() {
     let tree = Tree::new();
     tree.file("a.log");
     tree.file("b.log");
-    let sources = [
-        tree.source(&["*.log", "a.*", "a.log"]),
-        tree.source(&["b.log"]),
-        tree.source(&["**/a.log"]),
-    ];
+    let sources =
+        [tree.source(&["*.log", "a.*", "a.log"]), tree.source(&["b.log"]), tree.source(&["**/a.log"])];
     let shown = tree.survey(&sources);
-    assert_eq!(
-        shown.files,
-        [
-            ("a.log".into(), None, vec![0, 2]),
-            ("b.log".into(), None, vec![0, 1])
-        ]
-    );
+    assert_eq!(shown.files, [("a.log".into(), None, vec![0, 2]), ("b.log".into(), None, vec![0, 1])]);
 }
 
 #[test]
@@ -262,13 +210,7 @@ fn excluded_names_are_left_out_for_their_source_only() {
         .map(|text| ExcludeGlob::try_new(text).unwrap())
         .to_vec();
     let shown = tree.survey(&sources);
-    assert_eq!(
-        shown.files,
-        [
-            ("a.log".into(), None, vec![0, 1]),
-            ("a.log.gz".into(), None, vec![1])
-        ]
-    );
+    assert_eq!(shown.files, [("a.log".into(), None, vec![0, 1]), ("a.log.gz".into(), None, vec![1])]);
 }
 
 #[test]
@@ -276,9 +218,7 @@ fn hard_links_are_two_observations_of_one_identity() {
     let tree = Tree::new();
     let file = tree.file("a.log");
     fs::hard_link(&file, tree.path("b.log")).unwrap();
-    let files = survey(&[tree.source(&["*.log"])], &Survey::default())
-        .observation
-        .files;
+    let files = survey(&[tree.source(&["*.log"])], &Survey::default()).observation.files;
     assert_eq!(files.len(), 2);
     assert_eq!(files[0].identity, files[1].identity);
 }
@@ -294,25 +234,12 @@ fn a_link_is_refused_unless_links_are_followed() {
     assert_eq!(shown.problems, [("containers/app.log".into(), Refusal::Link)]);
 
     let shown = tree.survey(&[tree.following(&["containers/*.log"])]);
-    assert_eq!(
-        shown.files,
-        [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]
-    );
-    assert_eq!(
-        shown.directories,
-        ["containers", "pods"],
-        "hints come under the target's directory"
-    );
+    assert_eq!(shown.files, [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]);
+    assert_eq!(shown.directories, ["containers", "pods"], "hints come under the target's directory");
     assert_eq!(shown.problems, []);
 
-    let shown = tree.survey(&[
-        tree.following(&["containers/*.log"]),
-        tree.source(&["containers/*.log"]),
-    ]);
-    assert_eq!(
-        shown.files,
-        [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]
-    );
+    let shown = tree.survey(&[tree.following(&["containers/*.log"]), tree.source(&["containers/*.log"])]);
+    assert_eq!(shown.files, [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]);
     assert_eq!(shown.problems, [("containers/app.log".into(), Refusal::Link)]);
 }
 
@@ -345,10 +272,7 @@ fn what_is_no_regular_file_is_refused_with_its_kind() {
     ];
     let shown = tree.survey(&[tree.source(&["logs/*"])]);
     assert_eq!(shown.names(), [""; 0]);
-    assert_eq!(
-        shown.problems, special,
-        "a directory that a glob happens to match is nobody's mistake"
-    );
+    assert_eq!(shown.problems, special, "a directory that a glob happens to match is nobody's mistake");
 
     let shown = tree.survey(&[tree.source(&["logs/directory", "logs/fifo"])]);
     let directory = ("logs/directory".to_owned(), Refusal::NotRegular("a directory"));
@@ -398,17 +322,12 @@ fn names_that_are_not_text_and_names_like_globs_are_found() {
     let odd = OsStr::from_bytes(b"\xff\xfe\n.log");
     let path = tree.file(odd);
     tree.file("[a]*{b}?.log");
-    let files = survey(&[tree.source(&["*.log"])], &Survey::default())
-        .observation
-        .files;
+    let files = survey(&[tree.source(&["*.log"])], &Survey::default()).observation.files;
     assert_eq!(files.len(), 2);
     assert!(files.iter().any(|file| *file.path == *path));
 
     let literal = FilePattern::literal(tree.path("[a]*{b}?.log")).unwrap();
-    let source = SourceFiles {
-        patterns: vec![literal],
-        ..tree.source(&[])
-    };
+    let source = SourceFiles { patterns: vec![literal], ..tree.source(&[]) };
     assert_eq!(tree.survey(&[source]).names(), ["[a]*{b}?.log"]);
 }
 
@@ -420,17 +339,9 @@ fn directories_asked_for_are_looked_into_but_not_below() {
     }
     tree.link("log/link", "a.log");
     fs::remove_dir_all(tree.path("gone")).unwrap();
-    let request = Survey {
-        also: vec![tree.path("log").into(), tree.path("gone").into()],
-    };
+    let request = Survey { also: vec![tree.path("log").into(), tree.path("gone").into()] };
     let shown = tree.show(survey(&[tree.source(&["log/*.log"])], &request));
-    assert_eq!(
-        shown.files,
-        [
-            ("log/a.log".into(), None, vec![0]),
-            ("log/a.log.1".into(), None, vec![])
-        ]
-    );
+    assert_eq!(shown.files, [("log/a.log".into(), None, vec![0]), ("log/a.log.1".into(), None, vec![])]);
     assert_eq!(shown.problems, []);
 }
 
@@ -447,10 +358,7 @@ fn what_may_not_be_looked_at_is_a_problem() {
     mode(0o000);
     let shown = tree.survey(&[tree.source(&["shut/*.log", "shut/a.log"])]);
     mode(0o700);
-    let expected = [
-        ("shut".into(), Refusal::Denied),
-        ("shut/a.log".into(), Refusal::Denied),
-    ];
+    let expected = [("shut".into(), Refusal::Denied), ("shut/a.log".into(), Refusal::Denied)];
     assert_eq!(shown.problems, expected);
 }
 

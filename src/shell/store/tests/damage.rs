@@ -12,11 +12,7 @@ fn assert_sound(what: &str, dir: &Path, saved: &[Checkpoint]) -> Loaded {
     }
     if let Some(aside) = &loaded.moved_aside {
         assert!(loaded.checkpoints.is_empty(), "{what}");
-        assert!(
-            loaded.next_incarnation > 1_500_000_000_000,
-            "{what}: {}",
-            loaded.next_incarnation
-        );
+        assert!(loaded.next_incarnation > 1_500_000_000_000, "{what}: {}", loaded.next_incarnation);
         assert!(fs::symlink_metadata(aside).is_ok(), "{what}");
     }
     // And it can be worked with.
@@ -24,18 +20,12 @@ fn assert_sound(what: &str, dir: &Path, saved: &[Checkpoint]) -> Loaded {
         .commit(&save(&[checkpoint(loaded.next_incarnation, 1)]))
         .unwrap_or_else(|error| panic!("{what}: {error}"));
     drop(store);
-    assert_eq!(
-        load(dir).checkpoints.len(),
-        loaded.checkpoints.len() + 1,
-        "{what}"
-    );
+    assert_eq!(load(dir).checkpoints.len(), loaded.checkpoints.len() + 1, "{what}");
     loaded
 }
 
 fn saved() -> Vec<Checkpoint> {
-    (1..=40)
-        .map(|number| checkpoint(number, 1_000 + number))
-        .collect()
+    (1..=40).map(|number| checkpoint(number, 1_000 + number)).collect()
 }
 
 /// A database with its rows in place, or with most of them in the log.
@@ -43,12 +33,7 @@ fn harmed(in_log: bool) -> TempDir {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     let letters = vec![letter("code", &[b'x'; 9_000])];
-    store
-        .commit(&Save {
-            dead_letters: letters,
-            ..save(&saved()[..1])
-        })
-        .unwrap();
+    store.commit(&Save { dead_letters: letters, ..save(&saved()[..1]) }).unwrap();
     if in_log {
         drop(store);
         store = open(dir.path()).0;
@@ -56,11 +41,7 @@ fn harmed(in_log: bool) -> TempDir {
     for one in &saved() {
         store.commit(&save(std::slice::from_ref(one))).unwrap();
     }
-    if in_log {
-        crashed(dir.path())
-    } else {
-        dir_after(store, dir)
-    }
+    if in_log { crashed(dir.path()) } else { dir_after(store, dir) }
 }
 
 fn dir_after(store: Store, dir: TempDir) -> TempDir {
@@ -86,20 +67,13 @@ fn without_harm_everything_is_there() {
     for in_log in [false, true] {
         let dir = harmed(in_log);
         let loaded = assert_sound("no harm", dir.path(), &saved());
-        assert_eq!(
-            (loaded.checkpoints, loaded.moved_aside, loaded.next_incarnation),
-            (saved(), None, 41)
-        );
+        assert_eq!((loaded.checkpoints, loaded.moved_aside, loaded.next_incarnation), (saved(), None, 41));
     }
 }
 
 #[test]
 fn a_flipped_bit_never_makes_another_offset() {
-    for (name, in_log) in [
-        ("standpipe.db", false),
-        ("standpipe.db-wal", true),
-        ("standpipe.db", true),
-    ] {
+    for (name, in_log) in [("standpipe.db", false), ("standpipe.db-wal", true), ("standpipe.db", true)] {
         let files = content(harmed(in_log).path());
         let bytes = bytes_of(&files, name);
         // Every byte of the header, then one in each few: all pages, a bit of each position.
@@ -127,16 +101,11 @@ fn a_flipped_bit_never_makes_another_offset() {
 
 #[test]
 fn a_database_cut_anywhere_is_sound_or_moved_aside() {
-    for (name, in_log) in [
-        ("standpipe.db", false),
-        ("standpipe.db-wal", true),
-        ("standpipe.db", true),
-    ] {
+    for (name, in_log) in [("standpipe.db", false), ("standpipe.db-wal", true), ("standpipe.db", true)] {
         let files = content(harmed(in_log).path());
         let bytes = bytes_of(&files, name);
-        let lengths = (0..bytes.len())
-            .step_by(bytes.len() / 40 + 1)
-            .chain([1, 16, 99, 100, 101, 512, 4096, 8192]);
+        let lengths =
+            (0..bytes.len()).step_by(bytes.len() / 40 + 1).chain([1, 16, 99, 100, 101, 512, 4096, 8192]);
         for len in lengths {
             let dir = fresh_copy(&files, name, &bytes[..len]);
             let loaded = assert_sound(&format!("{name} cut to {len}"), dir.path(), &saved());
@@ -185,10 +154,7 @@ fn what_is_no_database_of_ours_is_moved_aside_and_kept() {
             symlink(database(other.path()), at).unwrap();
         }),
         ("another application's", &|at| {
-            Connection::open(at)
-                .unwrap()
-                .execute_batch("CREATE TABLE t (a)")
-                .unwrap();
+            Connection::open(at).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
         }),
     ];
     for (what, harm) in harms {
@@ -199,10 +165,7 @@ fn what_is_no_database_of_ours_is_moved_aside_and_kept() {
         let aside = loaded.moved_aside.expect(what);
         let name = aside.file_name().unwrap().to_string_lossy().into_owned();
         assert!(name.starts_with("standpipe.db.corrupt-"), "{name}");
-        assert!(
-            fs::symlink_metadata(database(dir.path())).unwrap().is_file(),
-            "{what}"
-        );
+        assert!(fs::symlink_metadata(database(dir.path())).unwrap().is_file(), "{what}");
         assert_eq!(fs::read_to_string(&precious).unwrap(), "precious", "{what}");
     }
     assert_eq!(load(other.path()).checkpoints, [checkpoint(9, 9)]);
@@ -282,38 +245,24 @@ fn a_changed_row_is_dropped_and_the_others_stay() {
         "SET updated_ms = 0",
     ] {
         let dir = harmed(false);
-        sql(
-            dir.path(),
-            &format!("UPDATE checkpoints {change} WHERE incarnation = 3"),
-        );
+        sql(dir.path(), &format!("UPDATE checkpoints {change} WHERE incarnation = 3"));
         let loaded = load(dir.path());
-        let expected: Vec<_> = saved()
-            .into_iter()
-            .filter(|it| it.incarnation != Incarnation(3))
-            .collect();
+        let expected: Vec<_> = saved().into_iter().filter(|it| it.incarnation != Incarnation(3)).collect();
         assert_eq!(loaded.checkpoints, expected, "{change}");
-        assert_eq!(
-            (loaded.moved_aside, loaded.next_incarnation),
-            (None, 41),
-            "{change}"
-        );
+        assert_eq!((loaded.moved_aside, loaded.next_incarnation), (None, 41), "{change}");
         // The first commit clears it away, so that the warning comes once.
         open(dir.path()).0.commit(&Save::default()).unwrap();
         let connection = Connection::open(database(dir.path())).unwrap();
-        let rows: i64 = connection
-            .query_row("SELECT count(*) FROM checkpoints", [], |row| row.get(0))
-            .unwrap();
+        let rows: i64 =
+            connection.query_row("SELECT count(*) FROM checkpoints", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 39, "{change}");
     }
 }
 
 #[test]
 fn a_changed_meta_row_costs_the_whole_state() {
-    for change in [
-        "UPDATE meta SET started = 0",
-        "UPDATE meta SET next_incarnation = 2",
-        "DELETE FROM meta",
-    ] {
+    for change in ["UPDATE meta SET started = 0", "UPDATE meta SET next_incarnation = 2", "DELETE FROM meta"]
+    {
         let dir = harmed(false);
         sql(dir.path(), change);
         let loaded = assert_sound(change, dir.path(), &[]);

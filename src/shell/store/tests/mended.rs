@@ -6,9 +6,7 @@ use super::*;
 fn a_commit_is_made_whole_or_not_at_all() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
-    store
-        .commit(&save(&[checkpoint(1, 10), checkpoint(2, 20)]))
-        .unwrap();
+    store.commit(&save(&[checkpoint(1, 10), checkpoint(2, 20)])).unwrap();
     sql(
         dir.path(),
         "CREATE TRIGGER boom BEFORE INSERT ON dead_letters WHEN new.code = 'boom'
@@ -20,12 +18,7 @@ fn a_commit_is_made_whole_or_not_at_all() {
         dead_letters: vec![letter("fine", b"12345"), letter("boom", b"123")],
     };
     let error = store.commit(&change).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with(&*database(dir.path()).to_string_lossy()),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with(&*database(dir.path()).to_string_lossy()), "{error}");
     assert_eq!(error.exit_code(), 74);
 
     let copy = crashed(dir.path());
@@ -69,9 +62,7 @@ fn what_is_done_under_an_open_store_is_noticed_and_mended() {
         let above = TempDir::new().unwrap();
         let dir = above.path().join("state");
         let (mut store, _) = open(&dir);
-        store
-            .commit(&save(&[checkpoint(1, 10), checkpoint(2, 20), checkpoint(3, 30)]))
-            .unwrap();
+        store.commit(&save(&[checkpoint(1, 10), checkpoint(2, 20), checkpoint(3, 30)])).unwrap();
         store.commit(&forget(&[3])).unwrap();
         harm(&dir);
         let change = save(&[checkpoint(1, 11)]);
@@ -81,32 +72,17 @@ fn what_is_done_under_an_open_store_is_noticed_and_mended() {
             fs::remove_file(&dir).unwrap();
         }
         store.commit(&change).expect(what);
-        assert!(
-            matches!(Store::open(&dir).expect_err(what), StoreError::Held { .. }),
-            "{what}"
-        );
+        assert!(matches!(Store::open(&dir).expect_err(what), StoreError::Held { .. }), "{what}");
 
         let copy = crashed(&dir);
         let loaded = load(copy.path());
-        assert_eq!(
-            loaded.checkpoints,
-            [checkpoint(1, 11), checkpoint(2, 20)],
-            "{what}"
-        );
-        assert!(
-            loaded.next_incarnation >= 4,
-            "{what}: {}",
-            loaded.next_incarnation
-        );
+        assert_eq!(loaded.checkpoints, [checkpoint(1, 11), checkpoint(2, 20)], "{what}");
+        assert!(loaded.next_incarnation >= 4, "{what}: {}", loaded.next_incarnation);
         assert!(!loaded.first_start, "{what}");
         // From here on it is business as usual.
         store.commit(&save(&[checkpoint(2, 21)])).expect(what);
         drop(store);
-        assert_eq!(
-            load(&dir).checkpoints,
-            [checkpoint(1, 11), checkpoint(2, 21)],
-            "{what}"
-        );
+        assert_eq!(load(&dir).checkpoints, [checkpoint(1, 11), checkpoint(2, 21)], "{what}");
     }
 }
 
@@ -117,10 +93,7 @@ fn a_database_made_in_the_middle_of_a_process_is_no_first_start() {
     // Killed before its first commit.
     drop(Database::open(&place, schema::Look::Nothing, Some(u64::MAX / 2)).unwrap());
     let loaded = load(dir.path());
-    assert_eq!(
-        (loaded.first_start, loaded.next_incarnation),
-        (false, u64::MAX / 2)
-    );
+    assert_eq!((loaded.first_start, loaded.next_incarnation), (false, u64::MAX / 2));
 }
 
 #[test]
@@ -146,18 +119,11 @@ fn what_a_failed_sync_may_have_left_unwritten_is_written_again_unchanged() {
     let before = content(dir.path());
     Place::find(dir.path()).unwrap().write_again().unwrap();
     assert_eq!(content(dir.path()), before);
-    assert!(
-        before
-            .iter()
-            .any(|(name, bytes)| name == "standpipe.db-wal" && !bytes.is_empty())
-    );
+    assert!(before.iter().any(|(name, bytes)| name == "standpipe.db-wal" && !bytes.is_empty()));
 
     store.unsynced = true;
     store.commit(&save(&[checkpoint(2, 20)])).unwrap();
     assert!(!store.unsynced);
     drop(store);
-    assert_eq!(
-        load(dir.path()).checkpoints,
-        [checkpoint(1, 10), checkpoint(2, 20)]
-    );
+    assert_eq!(load(dir.path()).checkpoints, [checkpoint(1, 10), checkpoint(2, 20)]);
 }

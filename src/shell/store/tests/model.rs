@@ -15,29 +15,17 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
     (
         (any::<u64>(), any::<String>(), any_path()),
         (any::<u64>(), any::<u64>(), any::<Option<i64>>()),
-        (
-            any::<u16>(),
-            any::<u128>(),
-            any::<u64>(),
-            any::<u16>(),
-            any::<u128>(),
-        ),
+        (any::<u16>(), any::<u128>(), any::<u64>(), any::<u16>(), any::<u128>()),
     )
-        .prop_map(
-            |((number, stream, path), (device, inode, birth_nanos), rest)| Checkpoint {
-                incarnation: Incarnation(number),
-                stream: Arc::from(stream),
-                path,
-                identity: Identity {
-                    device,
-                    inode,
-                    birth_nanos,
-                },
-                fingerprint: Fingerprint::from_parts(rest.0, rest.1),
-                offset: Offset::new(rest.2),
-                window: Window::from_parts(rest.3, rest.4),
-            },
-        )
+        .prop_map(|((number, stream, path), (device, inode, birth_nanos), rest)| Checkpoint {
+            incarnation: Incarnation(number),
+            stream: Arc::from(stream),
+            path,
+            identity: Identity { device, inode, birth_nanos },
+            fingerprint: Fingerprint::from_parts(rest.0, rest.1),
+            offset: Offset::new(rest.2),
+            window: Window::from_parts(rest.3, rest.4),
+        })
 }
 
 fn any_letter() -> impl Strategy<Value = DeadLetter> {
@@ -45,17 +33,15 @@ fn any_letter() -> impl Strategy<Value = DeadLetter> {
         (any::<String>(), any::<String>(), any_path(), any::<u64>()),
         (any::<String>(), any::<String>(), any::<Vec<u8>>()),
     )
-        .prop_map(
-            |((stream, source, path, offset), (code, message, data))| DeadLetter {
-                stream: Arc::from(stream),
-                source: Arc::from(source),
-                path,
-                offset: Offset::new(offset),
-                code: Arc::from(code),
-                message: Arc::from(message),
-                data: Bytes::from(data),
-            },
-        )
+        .prop_map(|((stream, source, path, offset), (code, message, data))| DeadLetter {
+            stream: Arc::from(stream),
+            source: Arc::from(source),
+            path,
+            offset: Offset::new(offset),
+            code: Arc::from(code),
+            message: Arc::from(message),
+            data: Bytes::from(data),
+        })
 }
 
 proptest! {
