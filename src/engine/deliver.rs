@@ -58,7 +58,7 @@ impl Engine {
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let stream = sent.stream;
         self.streams[stream.0].in_flight -= 1;
-        self.judge_request(&sent, &outcome.verdicts, now);
+        self.judge_request(&sent, &outcome, now);
 
         if sent.records.len() > 1 && outcome.verdicts.iter().all(is_refused) {
             return self.bisect(stream, sent.records, now);
@@ -73,6 +73,10 @@ impl Engine {
                     counts.bytes_delivered += record.data.len() as u64;
                     counts.billed_bytes += billed_bytes(record.data.len());
                     counts.records_encrypted += u64::from(encrypted == Encrypted::Yes);
+                    let life = &self.lives[&record.incarnation];
+                    if let Some(read) = life.read.of(record.span.start()) {
+                        counts.delivery_took.observe(now.since(read));
+                    }
                     touched.insert(record.incarnation);
                     self.settle(&record);
                 }
@@ -96,7 +100,8 @@ impl Engine {
     }
 
     /// What the outcome says of the stream as a whole.
-    fn judge_request(&mut self, sent: &Sent, verdicts: &[Verdict], now: Instant) {
+    fn judge_request(&mut self, sent: &Sent, outcome: &Outcome, now: Instant) {
+        let verdicts = &outcome.verdicts;
         let retries: Vec<&Retry> = verdicts
             .iter()
             .filter_map(|verdict| match verdict {
@@ -112,6 +117,7 @@ impl Engine {
         };
         let counts = &mut self.counts.streams[sent.stream.0];
         *counts.requests.entry((sent.operation, end)).or_default() += 1;
+        counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
         let stream = &mut self.streams[sent.stream.0];
         if retries.iter().any(|why| why.reason == RetryReason::Throttled) {
             counts.throttled += 1;
@@ -172,7 +178,7 @@ impl Engine {
     fn after_settling(&mut self, incarnation: Incarnation, now: Instant) {
         let bytes = std::mem::take(&mut self.settled_bytes);
         let life = self.lives.get_mut(&incarnation).expect("a life is kept until it is settled");
-        life.history.settle(life.ledger.frontier());
+        life.let_go();
         let stream = life.stream;
         self.streams[stream.0].offer(life, 0);
         if life.checkpointed != life.ledger.frontier() {

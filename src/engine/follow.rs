@@ -17,6 +17,7 @@ use crate::model::settings::{OnDrain, SourceId, StartAt, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
+use crate::rules::marks::Marks;
 use crate::rules::rotation::{recognise, same_file};
 
 use super::Engine;
@@ -203,6 +204,7 @@ impl Engine {
         // A size may be older than the last read; only a read says whether the content is the same.
         let seen_bytes = self.tails[&id].incarnation().map(|life| self.lives[&life].seen_bytes);
         if seen_bytes.is_some_and(|seen_bytes| seen_bytes != file.size) {
+            self.note_seen(id, file.size, now);
             self.wake(id);
         }
     }
@@ -336,6 +338,7 @@ impl Engine {
                 self.wake(id);
             }
         }
+        self.note_seen(id, opened.size, now);
         self.pace.changed(0, now);
     }
 
@@ -402,9 +405,20 @@ impl Engine {
             durable,
             seen_bytes: tail.size,
             skipping_nuls: false,
+            seen: Marks::default(),
+            read: Marks::default(),
         };
         self.lives.insert(incarnation, life);
         self.changed.insert(incarnation);
+    }
+
+    /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
+    fn note_seen(&mut self, id: TailId, size: u64, now: Instant) {
+        if let Some(incarnation) = self.tails[&id].incarnation() {
+            let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
+            life.seen.note(Offset::new(size), now);
+            life.let_go();
+        }
     }
 
     /// The content that was read is no longer in the file: it is read again, as another incarnation.

@@ -162,8 +162,14 @@ impl Engine {
         let (buffered, ready, frontier) = (life.buffered(), life.ready.len(), life.ledger.frontier());
         let start = life.position();
         let consumed = life.take_in(&fresh, newline, chunk_tail, counts);
-        let end = start.plus(fresh.len() as u64).bytes();
-        life.seen_bytes = if at_end { end } else { life.seen_bytes.max(end) };
+        let end = start.plus(fresh.len() as u64);
+        life.seen_bytes = if at_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
+        life.read.note(life.position(), now);
+        life.seen.note(end, now);
+        if at_end {
+            life.seen.cut(life.position());
+        }
+        life.let_go();
         self.buffered = self.buffered + life.buffered() - buffered;
         self.streams[life.stream.0].offer(life, life.ready.len() - ready);
         let settled = life.ledger.frontier().since(frontier);

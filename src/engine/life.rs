@@ -17,6 +17,7 @@ use crate::model::record::{Entry, Record};
 use crate::model::settings::{Newline, SourceId, StreamId};
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
+use crate::rules::marks::Marks;
 use crate::rules::split::{Ending, Split, Tail, leading_nuls};
 
 use super::report::SourceCounts;
@@ -53,6 +54,10 @@ pub(super) struct Life {
     pub(super) seen_bytes: u64,
     /// Whether everything so far was the NUL run of a truncated file.
     pub(super) skipping_nuls: bool,
+    /// When what is not settled was first seen to be in the file.
+    pub(super) seen: Marks,
+    /// When what is not settled was read.
+    pub(super) read: Marks,
 }
 
 impl Life {
@@ -127,13 +132,21 @@ impl Life {
         counts.bytes_read += bytes.len() as u64;
         self.head.push(self.position(), &bytes);
         self.history.push(bytes);
-        self.history.settle(self.ledger.frontier());
+        self.let_go();
     }
 
     /// One record is settled.
     pub(super) fn settle(&mut self, entry: Entry) -> Raised {
         self.outstanding -= 1;
         self.ledger.settle(entry)
+    }
+
+    /// The frontier may have risen: what lies before it needs no memory.
+    pub(super) fn let_go(&mut self) {
+        let frontier = self.ledger.frontier();
+        self.history.settle(frontier);
+        self.seen.settle(frontier);
+        self.read.settle(frontier);
     }
 
     /// Whether everything that was read is settled.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::{Retry, RetryReason};
+use crate::rules::histogram::Histogram;
 
 use super::port::Operation;
 
@@ -144,6 +145,10 @@ pub struct StreamCounts {
     /// Accepted records of which the service said that it keeps them encrypted.
     pub records_encrypted: u64,
     pub requests: BTreeMap<(Operation, RequestEnd), u64>,
+    /// From sending a request to its end.
+    pub request_took: BTreeMap<Operation, Histogram>,
+    /// From reading a record to its acknowledgement.
+    pub delivery_took: Histogram,
     /// Records sent again.
     pub retries: BTreeMap<RetryReason, u64>,
     /// Requests of which at least one record was throttled.

@@ -32,6 +32,8 @@ pub struct Status {
     pub surveyed: bool,
     /// Why progress is not durable, when it is not.
     pub not_saved: Option<String>,
+    /// Since when the oldest progress that is not durable has waited.
+    pub unsaved_since: Option<Instant>,
     pub counts: Counts,
 }
 
@@ -50,6 +52,8 @@ pub struct FileStatus {
     pub acknowledged: Offset,
     /// Everything before it is acknowledged, and that is durable.
     pub durable: Option<Offset>,
+    /// When the oldest line that is not acknowledged was first seen to be there.
+    pub behind_since: Option<Instant>,
 }
 
 /// What a file is to its source.
@@ -70,7 +74,7 @@ pub struct StreamStatus {
     pub in_flight: usize,
     /// Records read and not yet sent.
     pub waiting: usize,
-    /// What the last second used of the full quotas.
+    /// What the last second used of the full quotas: 0 to 1 each.
     pub used: Use,
     /// What throttling left of the rate.
     pub factor: f64,
@@ -105,6 +109,7 @@ impl Engine {
                 read: life.position(),
                 acknowledged: life.ledger.frontier(),
                 durable: life.durable,
+                behind_since: life.seen.oldest(),
             })
             .collect();
         let streams = self
@@ -135,6 +140,7 @@ impl Engine {
             watching: self.surveys.watching,
             surveyed: self.surveys.surveyed(),
             not_saved: self.not_saved.clone(),
+            unsaved_since: self.pace.unsaved_since(),
             counts: self.counts.clone(),
         }
     }

@@ -20,6 +20,8 @@ pub struct Pace {
     state: State,
     /// Since when something waits to be saved.
     waiting_since: Option<Instant>,
+    /// Since when what the save under way holds has waited.
+    saving_since: Option<Instant>,
     settled_bytes: u64,
 }
 
@@ -41,7 +43,7 @@ pub enum Due {
 
 impl Pace {
     pub fn new(settings: CheckpointSettings) -> Self {
-        Self { settings, state: State::Idle, waiting_since: None, settled_bytes: 0 }
+        Self { settings, state: State::Idle, waiting_since: None, saving_since: None, settled_bytes: 0 }
     }
 
     /// Something changed that a save would hold; `bytes` of it were settled.
@@ -81,17 +83,24 @@ impl Pace {
     /// A save of everything that waited has begun.
     pub fn begun(&mut self) {
         self.state = State::Saving;
+        self.saving_since = self.waiting_since;
         self.cleared();
     }
 
     pub fn saved(&mut self) {
         self.state = State::Idle;
+        self.saving_since = None;
     }
 
     /// The save failed: all that it held waits again.
     pub fn failed(&mut self, now: Instant) {
         self.state = State::Failed(now);
-        self.waiting_since.get_or_insert(now);
+        self.waiting_since = Some(self.saving_since.take().unwrap_or(now));
+    }
+
+    /// Since when the oldest progress that is not durable has waited.
+    pub fn unsaved_since(&self) -> Option<Instant> {
+        self.saving_since.or(self.waiting_since)
     }
 
     pub fn is_saving(&self) -> bool {
@@ -109,6 +118,22 @@ mod tests {
 
     fn at(millis: u64) -> Instant {
         Instant::at(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn what_is_not_durable_is_as_old_as_its_oldest_part_also_after_failures() {
+        let mut pace = pace();
+        assert_eq!(pace.unsaved_since(), None);
+        pace.changed(1, at(100));
+        pace.begun();
+        pace.changed(1, at(1_500));
+        assert_eq!(pace.unsaved_since(), Some(at(100)));
+        pace.failed(at(2_000));
+        assert_eq!(pace.unsaved_since(), Some(at(100)));
+        pace.begun();
+        pace.changed(1, at(3_500));
+        pace.saved();
+        assert_eq!(pace.unsaved_since(), Some(at(3_500)));
     }
 
     #[test]

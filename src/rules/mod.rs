@@ -6,8 +6,10 @@
 
 pub mod batch;
 pub mod checkpoint;
+pub mod histogram;
 pub mod history;
 pub mod ledger;
+pub mod marks;
 pub mod quota;
 pub mod retry;
 pub mod rotation;
