@@ -14,7 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
@@ -27,11 +28,16 @@ use crate::model::verdict::Outcome;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::files::{self, Problem, SourceFiles, Surveyed};
 use crate::shell::firehose::Destination;
+use crate::shell::http::Question;
+use crate::shell::http::snapshot::{About, Snapshot, StreamAbout};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::watch::{self, Watch};
 
 /// How often a progress listener is told, at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+/// How old a snapshot may be that is given out again: many who ask cost no more than one.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
 
 /// Everything that the daemon drives.
 #[derive(Debug)]
@@ -40,7 +46,10 @@ pub struct Daemon {
     began: Clock,
     sources: Arc<Vec<SourceFiles>>,
     destinations: Vec<Destination>,
-    names: Names,
+    about: Arc<About>,
+    questions: mpsc::Receiver<Question>,
+    /// The last snapshot that was given out.
+    snapshot: Option<Arc<Snapshot>>,
     /// Open files; a read borrows its file.
     open: HashMap<TailId, Arc<File>>,
     /// `None` while a commit is under way.
@@ -53,13 +62,6 @@ pub struct Daemon {
     tasks: JoinSet<Done>,
     /// What surveys could not use: told on change.
     problems: Vec<Problem>,
-}
-
-/// How sources and streams are called.
-#[derive(Clone, Debug)]
-struct Names {
-    sources: Vec<Arc<str>>,
-    streams: Vec<Arc<str>>,
 }
 
 /// What a task brings back.
@@ -100,6 +102,7 @@ impl Daemon {
         destinations: Vec<Destination>,
         store: Store,
         memory: Memory,
+        questions: mpsc::Receiver<Question>,
     ) -> Result<Self, InvalidBackoff> {
         let (watch, hints) = watch::start();
         let seed = fastrand::u64(..);
@@ -109,10 +112,9 @@ impl Daemon {
             began: Clock::now(),
             sources: Arc::new(sources),
             destinations,
-            names: Names {
-                sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
-                streams: config.streams.iter().map(|stream| Arc::clone(&stream.name)).collect(),
-            },
+            about: Arc::new(about(config)),
+            questions,
+            snapshot: None,
             open: HashMap::new(),
             store: Some(Box::new(store)),
             watch: Some(watch),
@@ -149,7 +151,8 @@ impl Daemon {
             }
             let deadline = self.engine.next_deadline(now).into_iter().chain(give_up_at).min();
             let stopping = give_up_at.is_some();
-            // Stopping comes first, that a busy daemon hears it; then results, which free what hints would fill.
+            // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
+            // would fill.
             tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {
@@ -157,13 +160,14 @@ impl Daemon {
                     give_up_at = Some(self.now() + patience);
                     self.tell(Event::Drain);
                 }
-                Some(done) = self.tasks.join_next() => {
-                    match done {
-                        Ok(done) => self.take(done),
-                        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                        Err(error) => unreachable!("no task is cancelled while the daemon runs: {error}"),
+                Some(question) = self.questions.recv() => {
+                    self.answer(question);
+                    // However much is asked, results have their turn.
+                    if let Some(done) = self.tasks.try_join_next() {
+                        self.take_joined(done);
                     }
                 }
+                Some(done) = self.tasks.join_next() => self.take_joined(done),
                 hints = self.hints.next() => {
                     for hint in hints {
                         if hint == Hint::Everything {
@@ -231,6 +235,42 @@ impl Daemon {
         }
     }
 
+    fn answer(&mut self, question: Question) {
+        // Whoever asked may be gone.
+        match question {
+            Question::Alive(asker) => {
+                let _ = asker.send(());
+            }
+            Question::Snapshot(asker) => {
+                let _ = asker.send(self.snapshot());
+            }
+        }
+    }
+
+    /// How everything stands now, or stood a moment ago.
+    fn snapshot(&mut self) -> Arc<Snapshot> {
+        let now = self.now();
+        let fresh = |snapshot: &&Arc<Snapshot>| now.since(snapshot.status.at) < SNAPSHOT_EVERY;
+        if let Some(snapshot) = self.snapshot.as_ref().filter(fresh) {
+            return Arc::clone(snapshot);
+        }
+        let snapshot = Arc::new(Snapshot {
+            about: Arc::clone(&self.about),
+            status: self.engine.status(now),
+            problems: self.problems.clone(),
+        });
+        self.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    fn take_joined(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(done) => self.take(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => unreachable!("no task is cancelled while the daemon runs: {error}"),
+        }
+    }
+
     fn take(&mut self, done: Done) {
         match done {
             Done::Surveyed(surveyed) => {
@@ -279,11 +319,11 @@ impl Daemon {
     }
 
     fn source(&self, source: SourceId) -> &str {
-        &self.names.sources[source.0]
+        &self.about.sources[source.0]
     }
 
     fn stream(&self, stream: StreamId) -> &str {
-        &self.names.streams[stream.0]
+        &self.about.streams[stream.0].name
     }
 
     /// One line for one report.
@@ -340,6 +380,21 @@ impl Daemon {
             Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
             Report::SavedAgain => info!("progress is saved again"),
         }
+    }
+}
+
+fn about(config: &Config) -> About {
+    let streams = config.streams.iter().zip(&config.settings.streams);
+    About {
+        sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
+        streams: streams
+            .map(|(stream, settings)| StreamAbout {
+                name: Arc::clone(&stream.name),
+                delivery_stream: stream.delivery_stream.clone(),
+                quota: settings.quota,
+            })
+            .collect(),
+        max_lag: config.health.max_lag,
     }
 }
 

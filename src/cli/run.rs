@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Overrides};
@@ -14,6 +15,7 @@ use crate::engine::{Memory, Status};
 use crate::local;
 use crate::shell::files::{ExcludeGlob, FilePattern, SourceFiles};
 use crate::shell::firehose::{Destination, Embedded};
+use crate::shell::http;
 use crate::shell::store::Store;
 
 use super::{DONE, FAILED, configure, fail, logging, runtime, signals};
@@ -96,7 +98,8 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         next_incarnation: loaded.next_incarnation,
         first_start: loaded.first_start,
     };
-    let daemon = match Daemon::try_new(config, source_files(config), destinations, store, memory) {
+    let (desk, questions) = http::desk();
+    let daemon = match Daemon::try_new(config, source_files(config), destinations, store, memory, questions) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
     };
@@ -105,6 +108,12 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
 
     let bar = args.once.then(progress_bar).flatten();
+    // Beside the daemon's task, so that it can say when that is stuck.
+    let mut endpoint = JoinSet::new();
+    // One pass over the files is too short for anyone to ask.
+    if let Some(listen) = config.health.listen.filter(|_| !args.once) {
+        endpoint.spawn(http::serve(listen, desk));
+    }
     let ended = daemon
         .run(stop, config.shutdown_timeout, |status| {
             if let Some(bar) = &bar {
@@ -112,6 +121,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
             }
         })
         .await;
+    endpoint.shutdown().await;
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }

@@ -13,7 +13,7 @@ use super::sources::{self, Sources};
 use super::streams::Streams;
 use super::typed::{Document, absolute_dir};
 use super::units::show_size;
-use super::{Config, Log, LogFormat, Overrides, Stream, Surroundings};
+use super::{Config, Health, Log, LogFormat, Overrides, Stream, Surroundings};
 use crate::model::settings::{CheckpointSettings, MemorySettings, OnDrain, Order, Settings, Until};
 
 const STATE_DIR: &str = "/var/lib/standpipe";
@@ -76,7 +76,10 @@ pub(super) fn build(
         state_dir: state_dir?,
         sources: sources.sources,
         streams: reached,
-        health: document.listen.map_or(Some(HEALTH), |listen| listen.value),
+        health: Health {
+            listen: document.listen.map_or(Some(HEALTH), |listen| listen.value),
+            max_lag: document.max_lag.map(|lag| lag.value),
+        },
         log: Log {
             format: document.log_format.map_or(LogFormat::Auto, |format| format.value),
             level: document.log_level.map_or(LOG_LEVEL, |level| level.value).to_owned(),
@@ -250,7 +253,7 @@ mod tests {
         assert_eq!(config.state_dir, Path::new("/home/me/out/state"));
         assert_eq!(&*config.streams[0].name, "local");
         assert_eq!(config.settings.streams[0].order, Order::PerFile);
-        assert_eq!(config.health, Some(HEALTH));
+        assert_eq!(config.health, Health { listen: Some(HEALTH), max_lag: None });
     }
 
     #[test]

@@ -29,9 +29,12 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     for (stream, stream_settings) in config.streams.iter().zip(&settings.streams) {
         write_stream(out, stream, stream_settings)?;
     }
-    match config.health {
+    match config.health.listen {
         Some(address) => writeln!(out, "health on http://{address}")?,
         None => writeln!(out, "health off")?,
+    }
+    if let Some(lag) = config.health.max_lag {
+        writeln!(out, "not ready while a line is later than {}", show_duration(lag))?;
     }
     let format = match config.log.format {
         LogFormat::Auto => "text on a terminal, json otherwise",

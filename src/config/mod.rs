@@ -43,8 +43,7 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// In the order of [`Settings::streams`].
     pub streams: Vec<Stream>,
-    /// Where health and metrics are served; `None` when they are not.
-    pub health: Option<SocketAddr>,
+    pub health: Health,
     pub log: Log,
     /// How long a shutdown may take to deliver what is there.
     pub shutdown_timeout: Duration,
@@ -82,6 +81,15 @@ pub struct Stream {
     pub role_arn: Option<String>,
     pub endpoint_url: Option<String>,
     pub request_timeout: Duration,
+}
+
+/// How the daemon can be asked how it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Where health and metrics are served; `None` when they are not.
+    pub listen: Option<SocketAddr>,
+    /// How old the oldest undelivered line may be before the daemon is not ready; `None` when that does not matter.
+    pub max_lag: Option<Duration>,
 }
 
 /// How the daemon logs.

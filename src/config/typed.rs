@@ -31,6 +31,7 @@ pub(super) struct Document {
     pub(super) sources: Vec<SourceTable>,
     pub(super) streams: Vec<StreamTable>,
     pub(super) listen: Option<Typed<Option<SocketAddr>>>,
+    pub(super) max_lag: Option<Typed<Duration>>,
     pub(super) log_format: Option<Typed<LogFormat>>,
     pub(super) log_level: Option<Typed<&'static str>>,
     pub(super) checkpoint_interval: Option<Typed<Duration>>,
@@ -115,13 +116,16 @@ pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
         }),
         sources: root.tables("source", source),
         streams: root.table("stream", |streams| streams.named_tables(stream)),
-        listen: root.table("health", |health| health.parsed("listen", listen)),
         ..sections(root)
     }
 }
 
 /// The tables of few keys that stand alone.
 fn sections(root: &mut Section<'_, '_, '_>) -> Document {
+    let (listen, max_lag) = root.table("health", |health| {
+        let max_lag = health.duration("max_lag", Duration::from_secs(1), 7 * DAY);
+        (health.parsed("listen", listen), max_lag)
+    });
     let (log_format, log_level) = root.table("log", |log| {
         let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
         let levels = ["off", "error", "warn", "info", "debug", "trace"].map(|level| (level, level));
@@ -140,6 +144,8 @@ fn sections(root: &mut Section<'_, '_, '_>) -> Document {
         (timeout, shutdown.switch("ship_partial_lines"))
     });
     Document {
+        listen,
+        max_lag,
         log_format,
         log_level,
         checkpoint_interval,

@@ -23,6 +23,9 @@ use super::port::{Effect, Put, RequestId};
 use super::report::{Report, RequestEnd};
 use super::{Engine, Sent};
 
+/// How many error codes dead letters are counted by; the service chooses their names, and others become one.
+const MOST_CODES_COUNTED: usize = 16;
+
 /// What a save under way holds.
 #[derive(Debug)]
 pub(super) struct Saving {
@@ -149,7 +152,9 @@ impl Engine {
     }
 
     fn put_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
-        *self.counts.streams[stream.0].dead_letters.entry(Arc::clone(&code)).or_default() += 1;
+        let counted = &mut self.counts.streams[stream.0].dead_letters;
+        let known = counted.len() < MOST_CODES_COUNTED || counted.contains_key(&code);
+        *counted.entry(if known { Arc::clone(&code) } else { "other".into() }).or_default() += 1;
         let life = &self.lives[&record.incarnation];
         let path = Arc::clone(&life.path);
         self.outbox_bytes += record.data.len() as u64;

@@ -65,6 +65,8 @@ pub enum Loss {
 }
 
 impl Loss {
+    pub const ALL: [Self; 1] = [Self::Truncated];
+
     /// As it appears in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
@@ -82,6 +84,8 @@ pub enum Rotation {
 }
 
 impl Rotation {
+    pub const ALL: [Self; 3] = [Self::Renamed, Self::Removed, Self::Truncated];
+
     /// As it appears in metrics.
     pub const fn label(self) -> &'static str {
         match self {

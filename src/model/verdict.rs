@@ -48,6 +48,8 @@ pub enum RetryReason {
 }
 
 impl RetryReason {
+    pub const ALL: [Self; 5] = [Self::Throttled, Self::Server, Self::Network, Self::Ambiguous, Self::Setup];
+
     /// As it appears in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {

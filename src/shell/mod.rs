@@ -2,5 +2,6 @@
 
 pub mod files;
 pub mod firehose;
+pub mod http;
 pub mod store;
 pub mod watch;

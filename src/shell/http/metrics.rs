@@ -1,0 +1,368 @@
+//! `/metrics`: every name, its help and where its value comes from, in one table.
+//!
+//! Knows names. Keeps no counter: the engine counts, and each answer is written from one snapshot, so that values
+//! that belong together are of the same moment. prometheus-client writes OpenMetrics; the classic text format, which
+//! older scrapers and `promtool check metrics` read, differs in three places, and is made from it.
+//!
+//! *Invariant:* labels are names from the configuration and words of ours: a path, a message or an error's text is
+//! never one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::engine::StreamStatus;
+use crate::engine::port::Operation;
+use crate::engine::report::{Counts, Loss, Rotation, SourceCounts, StreamCounts};
+use crate::model::verdict::RetryReason;
+use crate::rules::histogram::Histogram;
+
+use super::readiness;
+use super::snapshot::{Snapshot, StreamAbout};
+
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The content type and the text.
+pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> (&'static str, String) {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page(Arc::clone(snapshot))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
+    if open { (OPEN, text) } else { (CLASSIC, classic(&text)) }
+}
+
+/// OpenMetrics as the classic text format: a counter's family is called as its samples are, an `info` is a gauge,
+/// and the end is not marked.
+fn classic(open: &str) -> String {
+    let mut text = String::with_capacity(open.len() + 1024);
+    let counters: Vec<&str> =
+        open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    for line in open.lines() {
+        let described = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
+        match described.and_then(|rest| rest.split_once(' ')) {
+            Some((name, rest)) if counters.contains(&name) => {
+                text.push_str(&line[..7]);
+                text.push_str(name);
+                text.push_str("_total ");
+                text.push_str(rest);
+            }
+            _ if line == "# EOF" => continue,
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[derive(Debug)]
+struct Page(Arc<Snapshot>);
+
+impl Collector for Page {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let snapshot = &*self.0;
+        let mut out = Out { encoder };
+        sources(&mut out, snapshot)?;
+        streams(&mut out, snapshot)?;
+        daemon(&mut out, snapshot)
+    }
+}
+
+fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let counts = &snapshot.status.counts.sources;
+    let each = |value: fn(&SourceCounts) -> u64| -> Vec<(Labels<'_>, u64)> {
+        let named = snapshot.about.sources.iter().zip(counts);
+        named.map(|(name, counts)| (vec![("source", &**name)], value(counts))).collect()
+    };
+    let split = |label: &'static str, values: fn(&SourceCounts) -> Vec<(&'static str, u64)>| {
+        let named = snapshot.about.sources.iter().zip(counts);
+        named
+            .flat_map(|(name, counts)| {
+                let values = values(counts).into_iter();
+                values.map(move |(word, value)| (vec![("source", &**name), (label, word)], value))
+            })
+            .collect::<Vec<_>>()
+    };
+    out.counter(
+        "standpipe_lines_read",
+        "Lines read, pieces of overlong lines included",
+        each(|counts| counts.lines_read),
+    )?;
+    out.counter(
+        "standpipe_bytes_read",
+        "Bytes of files read, up to the last complete line",
+        each(|counts| counts.bytes_read),
+    )?;
+    out.counter(
+        "standpipe_empty_lines_skipped",
+        "Empty lines of which append_newline = false leaves nothing to send",
+        each(|counts| counts.empty_lines),
+    )?;
+    out.counter(
+        "standpipe_nul_bytes_skipped",
+        "NUL bytes at the beginning of truncated files",
+        each(|counts| counts.nul_bytes),
+    )?;
+    out.counter(
+        "standpipe_partial_lines_shipped",
+        "Last lines that were shipped without a newline of their own",
+        each(|counts| counts.partial_lines_shipped),
+    )?;
+    out.counter(
+        "standpipe_oversize_lines",
+        "Pieces that ended at the largest record instead of a newline, by what was done",
+        split("action", |counts| vec![("split", counts.oversize_pieces)]),
+    )?;
+    out.counter(
+        "standpipe_abandoned_bytes",
+        "Bytes that vanished before they could be read: lost",
+        split("reason", |counts| {
+            Loss::ALL.map(|why| (why.label(), of(&counts.abandoned_bytes, &why))).into()
+        }),
+    )?;
+    out.counter(
+        "standpipe_rotations",
+        "Files that were renamed, removed or truncated",
+        split("kind", |counts| Rotation::ALL.map(|kind| (kind.label(), of(&counts.rotations, &kind))).into()),
+    )?;
+    let lags = snapshot.lags();
+    let late = |value: &dyn Fn(&super::snapshot::Lag) -> f64| -> Vec<(Labels<'_>, f64)> {
+        let named = snapshot.about.sources.iter().zip(&lags);
+        named.map(|(name, lag)| (vec![("source", &**name)], value(lag))).collect()
+    };
+    out.gauge("standpipe_files_watched", "Files that are followed", late(&|lag| lag.files as f64))?;
+    out.gauge(
+        "standpipe_lag_bytes",
+        "Bytes in files that are not acknowledged",
+        late(&|lag| lag.bytes as f64),
+    )?;
+    out.gauge(
+        "standpipe_oldest_unacknowledged_seconds",
+        "How long the oldest line that is not acknowledged has been seen to be there",
+        late(&|lag| lag.oldest.as_secs_f64()),
+    )
+}
+
+fn streams(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let counts = || snapshot.about.streams.iter().zip(&snapshot.status.counts.streams);
+    let each = |value: fn(&StreamCounts) -> u64| -> Vec<(Labels<'_>, u64)> {
+        counts().map(|(about, counts)| (vec![("stream", &*about.name)], value(counts))).collect()
+    };
+    out.counter(
+        "standpipe_records_delivered",
+        "Records that the service acknowledged",
+        each(|counts| counts.records_delivered),
+    )?;
+    out.counter(
+        "standpipe_bytes_delivered",
+        "Bytes of acknowledged records, before base64",
+        each(|counts| counts.bytes_delivered),
+    )?;
+    out.counter(
+        "standpipe_billed_bytes",
+        "Bytes of acknowledged records, each rounded up to 5 KiB as the service bills them",
+        each(|counts| counts.billed_bytes),
+    )?;
+    out.counter(
+        "standpipe_encrypted_records",
+        "Acknowledged records that the service keeps under server-side encryption, by what it says",
+        each(|counts| counts.records_encrypted),
+    )?;
+    let requests = counts().flat_map(|(about, counts)| {
+        counts.requests.iter().map(|((operation, end), count)| {
+            let labels =
+                vec![("stream", &*about.name), ("operation", label(*operation)), ("outcome", end.label())];
+            (labels, *count)
+        })
+    });
+    out.counter("standpipe_requests", "Requests, by how they ended", requests)?;
+    let retries = counts().flat_map(|(about, counts)| {
+        RetryReason::ALL
+            .map(|why| (vec![("stream", &*about.name), ("reason", why.label())], of(&counts.retries, &why)))
+    });
+    out.counter("standpipe_retries", "Records that were sent again, by why", retries)?;
+    out.counter(
+        "standpipe_throttled",
+        "Requests of which the service throttled a record",
+        each(|counts| counts.throttled),
+    )?;
+    let dead = counts().flat_map(|(about, counts)| {
+        let dead = counts.dead_letters.iter();
+        dead.map(|(code, count)| (vec![("stream", &*about.name), ("reason", &**code)], *count))
+    });
+    out.counter("standpipe_dead_letters", "Records that the service will never accept, by error code", dead)?;
+
+    let now = |value: fn(&StreamStatus) -> f64| -> Vec<(Labels<'_>, f64)> {
+        snapshot.streams().map(|(about, stream)| (vec![("stream", &*about.name)], value(stream))).collect()
+    };
+    out.gauge("standpipe_in_flight_requests", "Requests under way", now(|stream| stream.in_flight as f64))?;
+    out.gauge(
+        "standpipe_waiting_records",
+        "Records that were read and are in no request",
+        now(|stream| stream.waiting as f64),
+    )?;
+    out.gauge(
+        "standpipe_stream_held",
+        "1 while the stream's service accepts nothing",
+        now(|stream| f64::from(u8::from(stream.held.is_some()))),
+    )?;
+    out.gauge("standpipe_adaptive_factor", "What throttling left of the rate", now(|stream| stream.factor))?;
+    let used = |(about, stream): (&'_ StreamAbout, &'_ StreamStatus)| {
+        [("requests", stream.used.requests), ("records", stream.used.records), ("bytes", stream.used.bytes)]
+            .map(|(quota, used)| (about.name.to_string(), quota, used))
+    };
+    let used: Vec<_> = snapshot.streams().flat_map(used).collect();
+    out.gauge(
+        "standpipe_rate_limit_ratio",
+        "Use of each full quota in the last second",
+        used.iter().map(|(name, quota, used)| (vec![("stream", &**name), ("quota", *quota)], *used)),
+    )?;
+    let took = counts().flat_map(|(about, counts)| {
+        counts
+            .request_took
+            .iter()
+            .map(|(operation, took)| (vec![("stream", &*about.name), ("operation", label(*operation))], took))
+    });
+    out.histogram("standpipe_request_seconds", "From sending a request to its end", took)?;
+    out.histogram(
+        "standpipe_delivery_delay_seconds",
+        "From reading a line to its acknowledgement",
+        counts().map(|(about, counts)| (vec![("stream", &*about.name)], &counts.delivery_took)),
+    )
+}
+
+fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let status = &snapshot.status;
+    let counts: &Counts = &status.counts;
+    let one = |value: u64| [(Vec::new(), value)];
+    let level = |value: f64| [(Vec::new(), value)];
+    out.counter("standpipe_checkpoint_commits", "Saves of the state that came through", one(counts.commits))?;
+    out.counter("standpipe_checkpoint_failures", "Saves that failed", one(counts.commit_failures))?;
+    out.counter(
+        "standpipe_watch_overflows",
+        "Times that inotify's queue overflowed and everything was looked at",
+        one(counts.watch_overflows),
+    )?;
+    out.gauge(
+        "standpipe_checkpoint_age_seconds",
+        "How long the oldest progress that is not on disk has waited",
+        level(snapshot.age(status.unsaved_since).as_secs_f64()),
+    )?;
+    out.gauge(
+        "standpipe_buffered_bytes",
+        "Memory charged for what was read and is not acknowledged",
+        level(status.buffered_bytes as f64),
+    )?;
+    out.gauge(
+        "standpipe_files_unread",
+        "Files that a source names or matches and that cannot be read",
+        level((status.refused.len() + snapshot.problems.len()) as f64),
+    )?;
+    let ready = readiness::reasons(snapshot).is_empty();
+    out.gauge("standpipe_ready", "1 when /readyz answers 200", level(f64::from(u8::from(ready))))?;
+    let (version, commit) = match env!("STANDPIPE_VERSION").split_once(" (") {
+        Some((version, commit)) => (version, commit.trim_end_matches(')')),
+        None => (env!("STANDPIPE_VERSION"), ""),
+    };
+    out.gauge(
+        "standpipe_build_info",
+        "1, with the version as labels",
+        [(vec![("version", version), ("commit", commit)], 1.0)],
+    )
+}
+
+/// What was counted; what never happened is shown as 0, so that its first time is seen as an increase.
+fn of<K: Ord>(counts: &BTreeMap<K, u64>, key: &K) -> u64 {
+    counts.get(key).copied().unwrap_or(0)
+}
+
+const fn label(operation: Operation) -> &'static str {
+    match operation {
+        Operation::PutRecord => "put_record",
+        Operation::PutRecordBatch => "put_record_batch",
+    }
+}
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+/// Names in the order given.
+#[derive(Debug)]
+struct Set<'a>(&'a Labels<'a>);
+
+impl EncodeLabelSet for Set<'_> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|label| label.encode(encoder.encode_label()))
+    }
+}
+
+/// Where families are written to.
+struct Out<'e> {
+    encoder: DescriptorEncoder<'e>,
+}
+
+impl Out<'_> {
+    fn counter<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels<'a>, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            match labels.is_empty() {
+                true => family.encode_counter::<NoLabelSet, _, f64>(&value, None)?,
+                false => {
+                    family
+                        .encode_family(&Set(&labels))?
+                        .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn gauge<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels<'a>, f64)>,
+    ) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            match labels.is_empty() {
+                true => family.encode_gauge(&value)?,
+                false => family.encode_family(&Set(&labels))?.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels<'a>, &'a Histogram)>,
+    ) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, histogram) in values {
+            let bound = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+            let buckets: Vec<_> = histogram.buckets().map(|(upper, count)| (bound(upper), count)).collect();
+            let sum = histogram.sum().as_secs_f64();
+            family.encode_family(&Set(&labels))?.encode_histogram::<NoLabelSet>(
+                sum,
+                histogram.count(),
+                &buckets,
+                None,
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Why the daemon is not ready, and what to do about it.
+//!
+//! Knows the conditions of readiness, each as one reason with advice. The service being slow is none of them; that it
+//! does not accept, that progress cannot be saved, or that lines are later than allowed, is.
+
+use std::time::Duration;
+
+use crate::model::verdict::{Retry, RetryReason};
+
+use super::snapshot::Snapshot;
+use super::status::Reason;
+
+/// Every reason why the daemon is not ready; none when it is.
+pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
+    let status = &snapshot.status;
+    let mut reasons = Vec::new();
+    if !status.surveyed {
+        reasons.push(Reason {
+            code: "starting".to_owned(),
+            stream: None,
+            message: "the files of the sources have not been looked at yet".to_owned(),
+            advice: "wait; a directory that hangs (a dead network file system) keeps it here".to_owned(),
+        });
+    }
+    for (about, stream) in snapshot.streams() {
+        if let Some((why, since)) = &stream.held {
+            let seconds = status.at.since(*since).as_secs();
+            reasons.push(Reason {
+                code: format!("stream_{}", why.reason.label()),
+                stream: Some(about.name.to_string()),
+                message: format!("{}: {} (for {seconds} s)", why.code, why.message),
+                advice: advice(why).to_owned(),
+            });
+        }
+    }
+    if let Some(why) = &status.not_saved {
+        reasons.push(Reason {
+            code: "state_not_saved".to_owned(),
+            stream: None,
+            message: why.clone(),
+            advice: "make the state directory writable and give it space; a restart now would send again what was \
+                     delivered since the last save"
+                .to_owned(),
+        });
+    }
+    if let Some(max_lag) = snapshot.about.max_lag {
+        let oldest = snapshot.lags().iter().map(|lag| lag.oldest).max().unwrap_or(Duration::ZERO);
+        if oldest > max_lag {
+            reasons.push(Reason {
+                code: "late".to_owned(),
+                stream: None,
+                message: format!(
+                    "the oldest undelivered line has waited for {} s; health.max_lag is {} s",
+                    oldest.as_secs(),
+                    max_lag.as_secs()
+                ),
+                advice:
+                    "see which stream is held or at its quota; `api = \"auto\"` carries more lines in fewer \
+                         requests"
+                        .to_owned(),
+            });
+        }
+    }
+    reasons
+}
+
+/// What an operator can do about a failure.
+pub(super) fn advice(why: &Retry) -> &'static str {
+    match (why.reason, &*why.code) {
+        (RetryReason::Throttled, _) => {
+            "others write to this delivery stream too, or its quota is below the configured one: lower `share` or \
+             `quota`, or have the quota raised"
+        }
+        (RetryReason::Server, _) => "nothing; the service fails, and standpipe tries again until it does not",
+        (RetryReason::Network, _) => {
+            "see whether the endpoint can be reached from here: name resolution, routes, proxies, certificates"
+        }
+        (RetryReason::Ambiguous, _) => {
+            "see what answers at the endpoint: a proxy or captive portal, or not the service"
+        }
+        (RetryReason::Setup, "ResourceNotFoundException") => {
+            "create the delivery stream, or correct `delivery_stream` and `region`"
+        }
+        (RetryReason::Setup, "InvalidKMSResourceException") => {
+            "enable the delivery stream's key, and allow its use"
+        }
+        (RetryReason::Setup, "InvalidSourceException") => {
+            "the delivery stream takes its data from elsewhere: use one of type DirectPut"
+        }
+        (RetryReason::Setup, "AccessDenied" | "AccessDeniedException" | "NotAuthorized") => {
+            "allow firehose:PutRecord and firehose:PutRecordBatch on the delivery stream to these credentials"
+        }
+        (RetryReason::Setup, "MissingRegion") => "set `region` in [aws], or AWS_REGION",
+        (RetryReason::Setup, "RequestExpired" | "RequestTimeTooSkewed") => "set this machine's clock",
+        (RetryReason::Setup, _) => "correct or renew the credentials; they are read again with each try",
+    }
+}

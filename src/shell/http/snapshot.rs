@@ -1,0 +1,82 @@
+//! How everything stands at one moment, with the names that an answer needs.
+//!
+//! Knows values only. The daemon makes it; the answers are written from it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::{FileStatus, Status, StreamStatus};
+use crate::model::settings::{QuotaSettings, SourceId};
+use crate::model::time::Instant;
+use crate::shell::files::Problem;
+
+/// The daemon at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub about: Arc<About>,
+    pub status: Status,
+    /// Files that a source names or matches and that cannot be used.
+    pub problems: Vec<Problem>,
+}
+
+/// What stays the same from one moment to the next.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// In the order of the settings.
+    pub sources: Vec<Arc<str>>,
+    /// In the order of the settings.
+    pub streams: Vec<StreamAbout>,
+    /// How old the oldest undelivered line may be before the daemon is not ready.
+    pub max_lag: Option<Duration>,
+}
+
+/// One stream's settings, as far as an operator compares with them.
+#[derive(Clone, Debug)]
+pub struct StreamAbout {
+    pub name: Arc<str>,
+    pub delivery_stream: String,
+    pub quota: QuotaSettings,
+}
+
+/// How late one source is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    pub files: usize,
+    /// Seen in its files and not acknowledged.
+    pub bytes: u64,
+    /// How long the oldest line that is not acknowledged has been seen to be there.
+    pub oldest: Duration,
+}
+
+impl Snapshot {
+    /// How late each source is, in the order of the settings.
+    pub fn lags(&self) -> Vec<Lag> {
+        let mut lags = vec![Lag::default(); self.about.sources.len()];
+        for file in &self.status.files {
+            let lag = &mut lags[file.source.0];
+            lag.files += 1;
+            lag.bytes += lag_bytes(file);
+            lag.oldest = lag.oldest.max(self.age(file.behind_since));
+        }
+        lags
+    }
+
+    /// How long ago `since` was; zero for what never was.
+    pub fn age(&self, since: Option<Instant>) -> Duration {
+        since.map_or(Duration::ZERO, |since| self.status.at.since(since))
+    }
+
+    pub fn source(&self, source: SourceId) -> &Arc<str> {
+        &self.about.sources[source.0]
+    }
+
+    /// Each stream with its settings.
+    pub fn streams(&self) -> impl Iterator<Item = (&StreamAbout, &StreamStatus)> {
+        self.about.streams.iter().zip(&self.status.streams)
+    }
+}
+
+/// What a file is known to hold beyond what is acknowledged, in bytes.
+pub fn lag_bytes(file: &FileStatus) -> u64 {
+    file.size.max(file.read.bytes()).saturating_sub(file.acknowledged.bytes())
+}

@@ -1,0 +1,340 @@
+//! What `/status`, `/readyz` and `/healthz` say, field by field.
+//!
+//! Knows names and units; `docs/status.md` explains them. `standpipe status` and the page read the same types, so
+//! fields are added, never renamed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::port::Watching;
+use crate::engine::{FileState, FileStatus, StreamStatus};
+use crate::model::settings::{Adaptive, StreamId};
+use crate::model::time::Instant;
+use crate::model::verdict::Retry;
+
+use super::readiness;
+use super::snapshot::{Snapshot, StreamAbout, lag_bytes};
+
+/// The whole answer of `/status`. Ages and uptimes are in seconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub uptime_seconds: f64,
+    pub ready: bool,
+    pub reasons: Vec<Reason>,
+    pub streams: Vec<Stream>,
+    pub sources: Vec<Source>,
+    pub files: Vec<File>,
+    /// Files that a source names or matches and that are not read.
+    pub unread: Vec<Unread>,
+    pub checkpoint: Checkpoint,
+    pub buffered_bytes: u64,
+    /// `"full"`, or `"partial"` when some directory cannot be watched and is surveyed instead.
+    pub watching: String,
+    /// How often inotify's queue overflowed.
+    pub watch_overflows: u64,
+}
+
+/// One reason why the daemon is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    pub message: String,
+    pub advice: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stream {
+    pub name: String,
+    pub delivery_stream: String,
+    /// `"idle"`, `"sending"` or `"held"`.
+    pub state: String,
+    pub in_flight_requests: u64,
+    /// Read and not yet in a request.
+    pub waiting_records: u64,
+    /// What the last second used of each full quota, 0 to 1; `share` is the part that may be.
+    pub used: Axes,
+    /// What left in the last second.
+    pub rate: Axes,
+    /// The full quotas, a second.
+    pub quota: Axes,
+    pub share: f64,
+    /// What throttling left of the rate, 0 to 1; 1 without `adaptive`.
+    pub adaptive_factor: f64,
+    pub adaptive: bool,
+    pub records_delivered: u64,
+    pub bytes_delivered: u64,
+    pub billed_bytes: u64,
+    pub requests: u64,
+    pub throttled: u64,
+    pub retries: BTreeMap<String, u64>,
+    pub dead_letters: u64,
+    /// Why nothing is accepted now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<Trouble>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<Trouble>,
+}
+
+/// One value for each quota.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Axes {
+    pub requests: f64,
+    pub records: f64,
+    pub bytes: f64,
+}
+
+/// What went wrong, and what to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trouble {
+    pub reason: String,
+    pub code: String,
+    pub message: String,
+    pub advice: String,
+    pub age_seconds: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Source {
+    pub name: String,
+    pub files: u64,
+    /// Seen in its files and not acknowledged.
+    pub lag_bytes: u64,
+    /// How long the oldest line that is not acknowledged has been seen to be there.
+    pub lag_seconds: f64,
+    pub lines_read: u64,
+    pub bytes_read: u64,
+    pub abandoned_bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct File {
+    pub source: String,
+    pub path: String,
+    pub device: u64,
+    pub inode: u64,
+    /// `"followed"`, `"draining"` (renamed or removed) or `"truncated"` (its content is gone; what was read of it
+    /// is under way).
+    pub state: String,
+    pub size: u64,
+    /// Where the next line begins.
+    pub read: u64,
+    /// Everything before it is acknowledged.
+    pub acknowledged: u64,
+    /// Everything before it is acknowledged, and that is on disk.
+    pub durable: u64,
+    pub lag_bytes: u64,
+    pub lag_seconds: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unread {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    pub path: String,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// How long the oldest progress that is not on disk has waited; 0 when all is.
+    pub age_seconds: f64,
+    pub commits: u64,
+    pub failures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The answer of `/readyz`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ready {
+    pub ready: bool,
+    pub reasons: Vec<Reason>,
+}
+
+/// The answer of `/healthz`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Health {
+    pub ready: bool,
+    pub reasons: Vec<Reason>,
+    pub version: String,
+    pub uptime_seconds: f64,
+    pub files: u64,
+    pub lag_bytes: u64,
+    pub lag_seconds: f64,
+    pub checkpoint_age_seconds: f64,
+    pub dead_letters: u64,
+    pub abandoned_bytes: u64,
+}
+
+impl Ready {
+    pub(super) fn of(reasons: Vec<Reason>) -> Self {
+        Self { ready: reasons.is_empty(), reasons }
+    }
+}
+
+impl Health {
+    pub(super) fn of(snapshot: &Snapshot, reasons: Vec<Reason>) -> Self {
+        let lags = snapshot.lags();
+        let counts = &snapshot.status.counts;
+        Self {
+            ready: reasons.is_empty(),
+            reasons,
+            version: env!("STANDPIPE_VERSION").to_owned(),
+            uptime_seconds: seconds(snapshot.status.at.since(Instant::ZERO)),
+            files: snapshot.status.files.len() as u64,
+            lag_bytes: lags.iter().map(|lag| lag.bytes).sum(),
+            lag_seconds: lags.iter().map(|lag| seconds(lag.oldest)).fold(0.0, f64::max),
+            checkpoint_age_seconds: seconds(snapshot.age(snapshot.status.unsaved_since)),
+            dead_letters: counts.streams.iter().flat_map(|stream| stream.dead_letters.values()).sum(),
+            abandoned_bytes: counts.sources.iter().flat_map(|source| source.abandoned_bytes.values()).sum(),
+        }
+    }
+}
+
+impl Status {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let status = &snapshot.status;
+        let reasons = readiness::reasons(snapshot);
+        Self {
+            version: env!("STANDPIPE_VERSION").to_owned(),
+            uptime_seconds: seconds(status.at.since(Instant::ZERO)),
+            ready: reasons.is_empty(),
+            reasons,
+            streams: snapshot.streams().map(|(about, stream)| Stream::of(snapshot, about, stream)).collect(),
+            sources: sources(snapshot),
+            files: status.files.iter().map(|file| File::of(snapshot, file)).collect(),
+            unread: unread(snapshot),
+            checkpoint: Checkpoint {
+                age_seconds: seconds(snapshot.age(status.unsaved_since)),
+                commits: status.counts.commits,
+                failures: status.counts.commit_failures,
+                error: status.not_saved.clone(),
+            },
+            buffered_bytes: status.buffered_bytes,
+            watching: match status.watching {
+                Watching::Full => "full",
+                Watching::Partial => "partial",
+            }
+            .to_owned(),
+            watch_overflows: status.counts.watch_overflows,
+        }
+    }
+}
+
+impl Stream {
+    fn of(snapshot: &Snapshot, about: &StreamAbout, stream: &StreamStatus) -> Self {
+        let StreamId(index) = stream.stream;
+        let counts = &snapshot.status.counts.streams[index];
+        let quota = Axes {
+            requests: f64::from(about.quota.requests_per_second.get()),
+            records: f64::from(about.quota.records_per_second.get()),
+            bytes: about.quota.bytes_per_second as f64,
+        };
+        let used =
+            Axes { requests: stream.used.requests, records: stream.used.records, bytes: stream.used.bytes };
+        let trouble = |why: &Retry, since: Instant| Trouble {
+            reason: why.reason.label().to_owned(),
+            code: why.code.to_string(),
+            message: why.message.to_string(),
+            advice: readiness::advice(why).to_owned(),
+            age_seconds: seconds(snapshot.status.at.since(since)),
+        };
+        let busy = stream.in_flight > 0 || stream.waiting > 0;
+        Self {
+            name: about.name.to_string(),
+            delivery_stream: about.delivery_stream.clone(),
+            state: match (&stream.held, busy) {
+                (Some(_), _) => "held",
+                (None, true) => "sending",
+                (None, false) => "idle",
+            }
+            .to_owned(),
+            in_flight_requests: stream.in_flight as u64,
+            waiting_records: stream.waiting as u64,
+            used,
+            rate: Axes {
+                requests: used.requests * quota.requests,
+                records: used.records * quota.records,
+                bytes: used.bytes * quota.bytes,
+            },
+            quota,
+            share: about.quota.share,
+            adaptive_factor: stream.factor,
+            adaptive: about.quota.adaptive == Adaptive::On,
+            records_delivered: counts.records_delivered,
+            bytes_delivered: counts.bytes_delivered,
+            billed_bytes: counts.billed_bytes,
+            requests: counts.requests.values().sum(),
+            throttled: counts.throttled,
+            retries: counts.retries.iter().map(|(why, count)| (why.label().to_owned(), *count)).collect(),
+            dead_letters: counts.dead_letters.values().sum(),
+            held: stream.held.as_ref().map(|(why, since)| trouble(why, *since)),
+            last_error: stream.last_error.as_ref().map(|(at, why)| trouble(why, *at)),
+        }
+    }
+}
+
+impl File {
+    fn of(snapshot: &Snapshot, file: &FileStatus) -> Self {
+        Self {
+            source: snapshot.source(file.source).to_string(),
+            path: file.path.display().to_string(),
+            device: file.identity.device,
+            inode: file.identity.inode,
+            state: match file.state {
+                FileState::Followed => "followed",
+                FileState::Draining => "draining",
+                FileState::Truncated => "truncated",
+            }
+            .to_owned(),
+            size: file.size,
+            read: file.read.bytes(),
+            acknowledged: file.acknowledged.bytes(),
+            durable: file.durable.map_or(0, |offset| offset.bytes()),
+            lag_bytes: lag_bytes(file),
+            lag_seconds: seconds(snapshot.age(file.behind_since)),
+        }
+    }
+}
+
+fn sources(snapshot: &Snapshot) -> Vec<Source> {
+    let counts = &snapshot.status.counts.sources;
+    let lags = snapshot.lags();
+    let named = snapshot.about.sources.iter().zip(lags).zip(counts);
+    named
+        .map(|((name, lag), counts)| Source {
+            name: name.to_string(),
+            files: lag.files as u64,
+            lag_bytes: lag.bytes,
+            lag_seconds: seconds(lag.oldest),
+            lines_read: counts.lines_read,
+            bytes_read: counts.bytes_read,
+            abandoned_bytes: counts.abandoned_bytes.values().sum(),
+        })
+        .collect()
+}
+
+fn unread(snapshot: &Snapshot) -> Vec<Unread> {
+    let name = |source| snapshot.source(source).to_string();
+    let refused = snapshot.status.refused.iter().map(|(source, path, reason)| Unread {
+        source: Some(name(*source)),
+        path: path.display().to_string(),
+        reason: reason.clone(),
+    });
+    let problems = snapshot.problems.iter().map(|problem| Unread {
+        source: problem.source.map(name),
+        path: problem.path.display().to_string(),
+        reason: problem.reason.to_string(),
+    });
+    refused.chain(problems).collect()
+}
+
+/// Rounded to milliseconds: nobody reads more.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
