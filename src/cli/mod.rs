@@ -8,6 +8,7 @@ pub mod local;
 mod logging;
 mod run;
 mod signals;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ struct Arguments {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Status(status::StatusArgs),
     Local(local::LocalArgs),
 }
 
@@ -53,6 +55,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match arguments.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
+        Command::Status(args) => status::status(&args),
         Command::Local(args) => serve(args),
     })
 }
