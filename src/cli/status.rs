@@ -56,7 +56,9 @@ pub(super) struct StatusArgs {
 enum Failure {
     #[error("--url: {0:?} is not of the form http://HOST:PORT")]
     Url(String),
-    #[error("nothing answers at {address}: {source}; is the daemon running, and is this its `health.listen`?")]
+    #[error(
+        "nothing answers at {address}: {source}; is the daemon running, and is this its `health.listen`?"
+    )]
     Connect { address: String, source: io::Error },
     #[error("{address} does not answer like a standpipe daemon: {why}")]
     Answer { address: String, why: String },
@@ -87,10 +89,8 @@ async fn show(args: &StatusArgs) -> Result<bool, Failure> {
         let answer = asked.unwrap_or_else(|_| Err(Failure::Timeout { address: address.clone() }));
         let (text, ready) = match answer {
             Ok(answer) => {
-                let status: Status = serde_json::from_slice(&answer).map_err(|error| Failure::Answer {
-                    address: address.clone(),
-                    why: error.to_string(),
-                })?;
+                let status: Status = serde_json::from_slice(&answer)
+                    .map_err(|error| Failure::Answer { address: address.clone(), why: error.to_string() })?;
                 match args.json {
                     true => (String::from_utf8_lossy(&answer).into_owned(), status.ready),
                     false => (table(&status), status.ready),
@@ -162,7 +162,8 @@ fn write_table(out: &mut String, status: &Status) -> std::fmt::Result {
     let state = if status.ready { "ready" } else { "NOT READY" };
     writeln!(out, "standpipe {}  up {}  {state}", plain(&status.version), duration(status.uptime_seconds))?;
     for reason in &status.reasons {
-        let stream = reason.stream.as_deref().map(|stream| format!("{}: ", plain(stream))).unwrap_or_default();
+        let stream =
+            reason.stream.as_deref().map(|stream| format!("{}: ", plain(stream))).unwrap_or_default();
         writeln!(out, "  ! {stream}{}", plain(&reason.message))?;
         writeln!(out, "    -> {}", plain(&reason.advice))?;
     }
@@ -334,7 +335,8 @@ mod tests {
 
     #[test]
     fn sizes_and_durations_have_two_or_three_digits() {
-        let sizes = [(0, "0 B"), (999, "999 B"), (1000, "1.0 KiB"), (1 << 20, "1.0 MiB"), (500 << 20, "500 MiB")];
+        let sizes =
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 KiB"), (1 << 20, "1.0 MiB"), (500 << 20, "500 MiB")];
         for (size, expected) in sizes {
             assert_eq!(bytes(size), expected);
         }

@@ -9,7 +9,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "connections have time limits")]
 
+mod history;
 mod metrics;
+mod page;
 mod readiness;
 pub mod snapshot;
 pub mod status;
@@ -28,7 +30,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
@@ -100,6 +102,9 @@ impl Desk {
 pub async fn serve(listen: SocketAddr, desk: Desk) {
     let listener = bind(listen).await;
     let mut connections = JoinSet::new();
+    let (seen, points) = watch::channel(history::Points::default());
+    connections.spawn(history::watch(desk.clone(), seen));
+    let front = Front { desk, points };
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         tokio::select! {
@@ -112,7 +117,7 @@ pub async fn serve(listen: SocketAddr, desk: Desk) {
                     {
                         oldest.abort();
                     }
-                    oldest_first.push_back(connections.spawn(connection(socket, desk.clone())));
+                    oldest_first.push_back(connections.spawn(connection(socket, front.clone())));
                 }
                 // Out of descriptors, most likely: the queue of the socket keeps who waits.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -145,10 +150,17 @@ async fn bind(listen: SocketAddr) -> TcpListener {
     }
 }
 
-async fn connection(socket: TcpStream, desk: Desk) {
+/// What every answer is made from.
+#[derive(Clone, Debug)]
+struct Front {
+    desk: Desk,
+    points: watch::Receiver<history::Points>,
+}
+
+async fn connection(socket: TcpStream, front: Front) {
     // Without it answers are slower, not wrong.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request| answer(request, desk.clone()));
+    let service = service_fn(move |request| answer(request, front.clone()));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -160,7 +172,8 @@ async fn connection(socket: TcpStream, desk: Desk) {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(request: Request<Incoming>, desk: Desk) -> Result<Answer, Infallible> {
+async fn answer(request: Request<Incoming>, front: Front) -> Result<Answer, Infallible> {
+    let desk = &front.desk;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -173,11 +186,21 @@ async fn answer(request: Request<Incoming>, desk: Desk) -> Result<Answer, Infall
             false => text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n"),
         });
     }
-    if !matches!(path, "/readyz" | "/healthz" | "/status" | "/metrics") {
-        return Ok(text(
-            StatusCode::NOT_FOUND,
-            "not here; there are /livez, /readyz, /healthz, /metrics and /status\n",
-        ));
+    match path {
+        "/" => {
+            let mut page = body(StatusCode::OK, "text/html; charset=utf-8", page::PAGE.to_owned());
+            page.headers_mut().insert("content-security-policy", page::policy());
+            return Ok(page);
+        }
+        "/history" => {
+            let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
+            return Ok(json(StatusCode::OK, &front.points.borrow().since(since.unwrap_or(0.0))));
+        }
+        "/readyz" | "/healthz" | "/status" | "/metrics" => {}
+        _ => {
+            let there = "not here; there are /, /livez, /readyz, /healthz, /metrics, /status and /history\n";
+            return Ok(text(StatusCode::NOT_FOUND, there));
+        }
     }
     let Some(snapshot) = desk.snapshot().await else {
         return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n"));

@@ -1,0 +1,415 @@
+//! The health endpoint of the real binary: what it says is compared with what was done, and clients that misbehave
+//! disturb nothing.
+#![expect(clippy::disallowed_methods, reason = "processes, files and sockets are what is tested")]
+#![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that is killed with the test, and what it said.
+struct Running {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_standpipe"))
+            .args(args)
+            .env_clear()
+            .env("AWS_ACCESS_KEY_ID", "AKID")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_REGION", "us-east-1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        for pipe in [
+            Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
+            Box::new(child.stderr.take().unwrap()),
+        ] {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                    *log.lock().unwrap() += &format!("{line}\n");
+                }
+            });
+        }
+        Self { child, log }
+    }
+
+    fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// What stands between `before` and `after` in the log, once it does.
+    fn says(&self, before: &str, after: &str) -> String {
+        eventually(&format!("{before:?} in the log"), || {
+            let log = self.log();
+            let (_, rest) = log.split_once(before)?;
+            rest.split_once(after).map(|(found, _)| found.to_owned())
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
+    }
+}
+
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < give_up, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A daemon with its embedded delivery stream beside it, and where both answer.
+struct World {
+    daemon: Running,
+    health: SocketAddr,
+    _service: Running,
+    service: SocketAddr,
+}
+
+impl World {
+    /// One source `app` over `dir/*.log`; `more` is added to the configuration.
+    fn start(dir: &Path, more: &str) -> Self {
+        let service = Running::start(&["local", "--listen", "127.0.0.1:0", "--dir", path(&dir.join("out"))]);
+        let address = service.says("http://", "\n");
+        fs::write(
+            dir.join("c.toml"),
+            format!(
+                "state_dir = {:?}\n[aws]\nendpoint_url = \"http://{address}\"\n[[source]]\nname = \"app\"\n\
+                 paths = [{:?}]\nstream = \"logs\"\n[stream.logs]\nretry = {{ initial = \"10ms\", max = \"50ms\" }}\n\
+                 [health]\nlisten = \"127.0.0.1:0\"\n{more}",
+                dir.join("state"),
+                dir.join("*.log")
+            ),
+        )
+        .unwrap();
+        let daemon = Running::start(&["run", "-c", path(&dir.join("c.toml"))]);
+        let said = daemon.says("\"message\":\"health endpoint listens\"", "\n");
+        let health = said.split_once("\"address\":\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap();
+        Self { daemon, health, _service: service, service: address.parse().unwrap() }
+    }
+
+    fn get(&self, target: &str) -> Response {
+        Response::of(self.health, &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    fn status(&self) -> Value {
+        serde_json::from_str(&self.get("/status").body).unwrap()
+    }
+
+    fn fault(&self, plan: &str) {
+        let length = plan.len();
+        let request = format!(
+            "POST /_standpipe/faults HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{plan}"
+        );
+        let answer = Response::of(self.service, &request);
+        assert_eq!(answer.code, 200, "{}", answer.body);
+    }
+}
+
+#[derive(Debug)]
+struct Response {
+    code: u16,
+    head: String,
+    body: String,
+}
+
+impl Response {
+    fn of(address: SocketAddr, request: &str) -> Self {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let code = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+        Self { code, head: head.to_owned(), body: body.to_owned() }
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// The value of a sample, by its name and labels as they are written.
+fn sample(metrics: &str, name: &str) -> f64 {
+    let found = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    found.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).parse().unwrap()
+}
+
+#[test]
+fn what_is_told_is_what_was_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..500).map(|number| format!("line {number}\n")).collect();
+    fs::write(dir.path().join("a.log"), &lines).unwrap();
+    fs::write(dir.path().join("b.log"), "half a line").unwrap();
+    let world = World::start(dir.path(), "");
+    let file = eventually("everything is durable", || {
+        let status = world.status();
+        let file = status["files"].as_array()?.iter().find(|file| file["size"] == lines.len())?.clone();
+        (file["durable"] == lines.len()).then_some(file)
+    });
+    assert_eq!(file["path"], path(&dir.path().join("a.log")));
+    assert_eq!((&file["lag_bytes"], &file["state"]), (&0.into(), &"followed".into()));
+
+    assert_eq!(world.get("/livez").code, 200);
+    assert_eq!(world.get("/readyz").code, 200);
+    let health: Value = serde_json::from_str(&world.get("/healthz").body).unwrap();
+    assert_eq!((&health["ready"], &health["files"]), (&true.into(), &2.into()));
+    let status = world.status();
+    // A line that has no newline yet is no late line.
+    assert_eq!(status["sources"][0]["lag_bytes"], 11);
+    assert_eq!(status["sources"][0]["lag_seconds"], 0.0);
+    assert_eq!(status["streams"][0]["records_delivered"], 500);
+
+    let metrics = world.get("/metrics").body;
+    let bytes = lines.len() as f64;
+    for (name, value) in [
+        (r#"standpipe_lines_read_total{source="app"}"#, 500.0),
+        (r#"standpipe_bytes_read_total{source="app"}"#, bytes),
+        (r#"standpipe_records_delivered_total{stream="logs"}"#, 500.0),
+        (r#"standpipe_bytes_delivered_total{stream="logs"}"#, bytes),
+        (r#"standpipe_billed_bytes_total{stream="logs"}"#, 500.0 * 5120.0),
+        (r#"standpipe_requests_total{stream="logs",operation="put_record",outcome="delivered"}"#, 500.0),
+        (r#"standpipe_request_seconds_count{stream="logs",operation="put_record"}"#, 500.0),
+        (r#"standpipe_delivery_delay_seconds_count{stream="logs"}"#, 500.0),
+        (r#"standpipe_delivery_delay_seconds_bucket{le="+Inf",stream="logs"}"#, 500.0),
+        (r#"standpipe_retries_total{stream="logs",reason="throttled"}"#, 0.0),
+        (r#"standpipe_abandoned_bytes_total{source="app",reason="truncated"}"#, 0.0),
+        (r#"standpipe_files_watched{source="app"}"#, 2.0),
+        (r#"standpipe_lag_bytes{source="app"}"#, 11.0),
+        (r#"standpipe_oldest_unacknowledged_seconds{source="app"}"#, 0.0),
+        (r#"standpipe_in_flight_requests{stream="logs"}"#, 0.0),
+        ("standpipe_buffered_bytes", 0.0),
+        ("standpipe_ready", 1.0),
+        ("standpipe_checkpoint_failures_total", 0.0),
+        ("standpipe_watch_overflows_total", 0.0),
+    ] {
+        assert_eq!(sample(&metrics, name), value, "{name}");
+    }
+    assert!(sample(&metrics, "standpipe_checkpoint_commits_total") >= 1.0);
+}
+
+#[test]
+fn a_service_that_refuses_is_told_with_what_to_do_and_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), "max_lag = \"1s\"\n");
+    world.fault(r#"{"rates": {"not_found": 1.0}}"#);
+    fs::write(dir.path().join("a.log"), "late\n").unwrap();
+    let reasons = eventually("both reasons", || {
+        let ready = world.get("/readyz");
+        let body: Value = serde_json::from_str(&ready.body).unwrap();
+        let reasons = body["reasons"].as_array()?.clone();
+        (ready.code == 503 && reasons.len() == 2).then_some(reasons)
+    });
+    assert_eq!((&reasons[0]["code"], &reasons[0]["stream"]), (&"stream_setup".into(), &"logs".into()));
+    assert!(reasons[0]["message"].as_str().unwrap().contains("ResourceNotFoundException"), "{reasons:?}");
+    assert!(reasons[0]["advice"].as_str().unwrap().contains("create the delivery stream"), "{reasons:?}");
+    assert_eq!(reasons[1]["code"], "late");
+    assert_eq!(world.get("/livez").code, 200, "a restart would not help");
+    let metrics = world.get("/metrics").body;
+    assert_eq!(sample(&metrics, "standpipe_ready"), 0.0);
+    assert_eq!(sample(&metrics, r#"standpipe_stream_held{stream="logs"}"#), 1.0);
+    assert_eq!(sample(&metrics, r#"standpipe_lag_bytes{source="app"}"#), 5.0);
+    assert!(sample(&metrics, r#"standpipe_oldest_unacknowledged_seconds{source="app"}"#) >= 1.0);
+    assert_eq!(world.status()["streams"][0]["held"]["code"], "ResourceNotFoundException");
+
+    world.fault("{}");
+    eventually("ready again", || (world.get("/readyz").code == 200).then_some(()));
+    eventually("delivered", || (world.status()["files"][0]["durable"] == 5).then_some(()));
+}
+
+#[test]
+fn state_that_cannot_be_saved_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), "");
+    eventually("ready", || (world.get("/readyz").code == 200).then_some(()));
+    fs::remove_dir_all(dir.path().join("state")).unwrap();
+    fs::write(dir.path().join("a.log"), "line\n").unwrap();
+    let body = eventually("the reason", || {
+        let ready = world.get("/readyz");
+        ready.body.contains("state_not_saved").then_some(ready)
+    });
+    assert_eq!(body.code, 503);
+    let metrics = world.get("/metrics").body;
+    assert!(sample(&metrics, "standpipe_checkpoint_failures_total") >= 1.0);
+    assert!(sample(&metrics, "standpipe_checkpoint_age_seconds") > 0.0);
+    assert_eq!(
+        sample(&metrics, r#"standpipe_records_delivered_total{stream="logs"}"#),
+        1.0,
+        "shipping goes on"
+    );
+}
+
+#[test]
+fn a_taken_port_keeps_nothing_from_being_shipped_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    fs::write(dir.path().join("a.log"), "line\n").unwrap();
+    let out = dir.path().join("out");
+    let config = format!(
+        "[[source]]\npaths = [{:?}]\nstream = \"s\"\n[health]\nlisten = \"{address}\"\n",
+        dir.path().join("a.log")
+    );
+    fs::write(dir.path().join("c.toml"), config).unwrap();
+    let daemon = Running::start(&["run", "-c", path(&dir.path().join("c.toml")), "--local", path(&out)]);
+    daemon.says("the health endpoint cannot listen", "\n");
+    daemon.says("\"message\":\"following\"", "\n");
+    eventually("delivered", || out.join("s").is_dir().then_some(()));
+    drop(taken);
+    eventually("the endpoint", || TcpStream::connect(address).ok());
+    let answer = Response::of(address, "GET /livez HTTP/1.0\r\n\r\n");
+    assert_eq!(answer.code, 200);
+    assert_eq!(daemon.log().matches("cannot listen").count(), 1, "told once");
+}
+
+#[test]
+fn clients_that_misbehave_keep_nobody_from_asking() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), "");
+    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(world.health).unwrap()).collect();
+    let slow: Vec<_> = (0..100)
+        .map(|_| {
+            let mut socket = TcpStream::connect(world.health).unwrap();
+            // The server may have closed it to make room for the next.
+            let _ = socket.write_all(b"GET /status HTT");
+            socket
+        })
+        .collect();
+    assert_eq!(world.get("/livez").code, 200);
+
+    let mut endless = TcpStream::connect(world.health).unwrap();
+    endless.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(1024 * 1024));
+    // It need not take all of it.
+    let _ = endless.write_all(head.as_bytes());
+    let mut answer = Vec::new();
+    let _ = endless.read_to_end(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{:?}", String::from_utf8_lossy(&answer));
+
+    for (request, code) in [
+        ("POST /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
+        ("GET /../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
+        ("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        ("nonsense\r\n\r\n", 400),
+    ] {
+        assert_eq!(Response::of(world.health, request).code, code, "{request}");
+    }
+    let head = Response::of(world.health, "HEAD /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!((head.code, &*head.body), (200, ""));
+    drop((idle, slow));
+    assert!(world.daemon.log().lines().all(|line| !line.contains("ERROR")), "{}", world.daemon.log());
+}
+
+#[test]
+fn metrics_come_in_both_formats_and_names_are_escaped() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(
+        dir.path(),
+        "[[source]]\nname = 'a \"quoted\" \\ name'\npaths = [\"/nonexistent/x.log\"]\nstream = \"logs\"\n",
+    );
+    let classic = world.get("/metrics");
+    assert!(classic.head.contains("text/plain; version=0.0.4"), "{}", classic.head);
+    assert!(!classic.body.contains("# EOF"));
+    let open = Response::of(
+        world.health,
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
+    );
+    assert!(open.head.contains("application/openmetrics-text"), "{}", open.head);
+    assert!(open.body.ends_with("# EOF\n"));
+    let escaped = r#"standpipe_lines_read_total{source="a \"quoted\" \\ name"} 0"#;
+    assert!(classic.body.contains(escaped), "{}", classic.body);
+    assert!(open.body.contains(escaped), "{}", open.body);
+    for (name, kind) in EVERY_METRIC {
+        assert!(classic.body.contains(&format!("# TYPE {name} {kind}\n")), "{name} in\n{}", classic.body);
+        assert!(classic.body.contains(&format!("# HELP {name} ")), "{name}");
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        assert!(open.body.contains(&format!("# TYPE {family} {kind}\n")), "{family} in\n{}", open.body);
+    }
+}
+
+/// What dashboards and alerts are written to.
+const EVERY_METRIC: [(&str, &str); 29] = [
+    ("standpipe_lines_read_total", "counter"),
+    ("standpipe_bytes_read_total", "counter"),
+    ("standpipe_records_delivered_total", "counter"),
+    ("standpipe_bytes_delivered_total", "counter"),
+    ("standpipe_billed_bytes_total", "counter"),
+    ("standpipe_requests_total", "counter"),
+    ("standpipe_retries_total", "counter"),
+    ("standpipe_throttled_total", "counter"),
+    ("standpipe_dead_letters_total", "counter"),
+    ("standpipe_abandoned_bytes_total", "counter"),
+    ("standpipe_partial_lines_shipped_total", "counter"),
+    ("standpipe_oversize_lines_total", "counter"),
+    ("standpipe_rotations_total", "counter"),
+    ("standpipe_checkpoint_commits_total", "counter"),
+    ("standpipe_checkpoint_failures_total", "counter"),
+    ("standpipe_watch_overflows_total", "counter"),
+    ("standpipe_files_watched", "gauge"),
+    ("standpipe_lag_bytes", "gauge"),
+    ("standpipe_oldest_unacknowledged_seconds", "gauge"),
+    ("standpipe_in_flight_requests", "gauge"),
+    ("standpipe_buffered_bytes", "gauge"),
+    ("standpipe_rate_limit_ratio", "gauge"),
+    ("standpipe_adaptive_factor", "gauge"),
+    ("standpipe_checkpoint_age_seconds", "gauge"),
+    ("standpipe_ready", "gauge"),
+    ("standpipe_build_info", "gauge"),
+    ("standpipe_request_seconds", "histogram"),
+    ("standpipe_delivery_delay_seconds", "histogram"),
+    ("standpipe_stream_held", "gauge"),
+];
+
+#[test]
+fn the_status_command_shows_the_same_and_says_by_its_code_whether_all_is_well() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.log"), "1\n2\n").unwrap();
+    let world = World::start(dir.path(), "");
+    eventually("durable", || (world.status()["files"][0]["durable"] == 4).then_some(()));
+    let url = format!("http://{}", world.health);
+    let ask = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_standpipe")).arg("status").args(args).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), text)
+    };
+    let (code, table) = ask(&["--url", &url]);
+    assert_eq!(code, 0, "{table}");
+    for words in ["ready", "STREAM logs", "2 delivered", "a.log", "100%"] {
+        assert!(table.contains(words), "{words:?} in\n{table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let (code, json) = ask(&["--url", &url, "--json"]);
+    assert_eq!(code, 0);
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["streams"][0]["records_delivered"], 2);
+    drop(world);
+    let (code, text) = ask(&["--url", &url]);
+    assert_eq!(code, 1);
+    assert!(text.contains("is the daemon running"), "{text}");
+}
