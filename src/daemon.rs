@@ -301,12 +301,16 @@ impl Daemon {
     }
 
     fn update_watch(&mut self) {
-        if let (Some(mut watch), Some(directories)) = (self.watch.take(), self.to_watch.take()) {
-            self.tasks.spawn_blocking(move || {
-                let watching = watch.update(&directories);
-                Done::Watched(watch, watching)
-            });
+        // Neither is taken without the other: a watch that is dropped watches nothing.
+        if self.to_watch.is_none() {
+            return;
         }
+        let Some(mut watch) = self.watch.take() else { return };
+        let directories = self.to_watch.take().expect("just seen");
+        self.tasks.spawn_blocking(move || {
+            let watching = watch.update(&directories);
+            Done::Watched(watch, watching)
+        });
     }
 
     /// Tells of each problem once, when it appears.

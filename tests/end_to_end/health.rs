@@ -1,160 +1,14 @@
 //! The health endpoint of the real binary: what it says is compared with what was done, and clients that misbehave
 //! disturb nothing.
-#![expect(clippy::disallowed_methods, reason = "processes, files and sockets are what is tested")]
-#![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
 use serde_json::Value;
 
-/// How long anything may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A process that is killed with the test, and what it said.
-struct Running {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Running {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_standpipe"))
-            .args(args)
-            .env_clear()
-            .env("AWS_ACCESS_KEY_ID", "AKID")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("AWS_REGION", "us-east-1")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        for pipe in [
-            Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
-            Box::new(child.stderr.take().unwrap()),
-        ] {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                    *log.lock().unwrap() += &format!("{line}\n");
-                }
-            });
-        }
-        Self { child, log }
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// What stands between `before` and `after` in the log, once it does.
-    fn says(&self, before: &str, after: &str) -> String {
-        eventually(&format!("{before:?} in the log"), || {
-            let log = self.log();
-            let (_, rest) = log.split_once(before)?;
-            rest.split_once(after).map(|(found, _)| found.to_owned())
-        })
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", self.log());
-        }
-    }
-}
-
-fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < give_up, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A daemon with its embedded delivery stream beside it, and where both answer.
-struct World {
-    daemon: Running,
-    health: SocketAddr,
-    _service: Running,
-    service: SocketAddr,
-}
-
-impl World {
-    /// One source `app` over `dir/*.log`; `more` is added to the configuration.
-    fn start(dir: &Path, more: &str) -> Self {
-        let service = Running::start(&["local", "--listen", "127.0.0.1:0", "--dir", path(&dir.join("out"))]);
-        let address = service.says("http://", "\n");
-        fs::write(
-            dir.join("c.toml"),
-            format!(
-                "state_dir = {:?}\n[aws]\nendpoint_url = \"http://{address}\"\n[[source]]\nname = \"app\"\n\
-                 paths = [{:?}]\nstream = \"logs\"\n[stream.logs]\nretry = {{ initial = \"10ms\", max = \"50ms\" }}\n\
-                 [health]\nlisten = \"127.0.0.1:0\"\n{more}",
-                dir.join("state"),
-                dir.join("*.log")
-            ),
-        )
-        .unwrap();
-        let daemon = Running::start(&["run", "-c", path(&dir.join("c.toml"))]);
-        let said = daemon.says("\"message\":\"health endpoint listens\"", "\n");
-        let health = said.split_once("\"address\":\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap();
-        Self { daemon, health, _service: service, service: address.parse().unwrap() }
-    }
-
-    fn get(&self, target: &str) -> Response {
-        Response::of(self.health, &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
-    }
-
-    fn status(&self) -> Value {
-        serde_json::from_str(&self.get("/status").body).unwrap()
-    }
-
-    fn fault(&self, plan: &str) {
-        let length = plan.len();
-        let request = format!(
-            "POST /_standpipe/faults HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{plan}"
-        );
-        let answer = Response::of(self.service, &request);
-        assert_eq!(answer.code, 200, "{}", answer.body);
-    }
-}
-
-#[derive(Debug)]
-struct Response {
-    code: u16,
-    head: String,
-    body: String,
-}
-
-impl Response {
-    fn of(address: SocketAddr, request: &str) -> Self {
-        let mut socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut text = String::new();
-        socket.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let code = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
-        Self { code, head: head.to_owned(), body: body.to_owned() }
-    }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use crate::world::{PATIENCE, Running, World, append, eventually, exchange, text};
 
 /// The value of a sample, by its name and labels as they are written.
 fn sample(metrics: &str, name: &str) -> f64 {
@@ -164,30 +18,30 @@ fn sample(metrics: &str, name: &str) -> f64 {
 
 #[test]
 fn what_is_told_is_what_was_done() {
-    let dir = tempfile::tempdir().unwrap();
     let lines: String = (0..500).map(|number| format!("line {number}\n")).collect();
-    fs::write(dir.path().join("a.log"), &lines).unwrap();
-    fs::write(dir.path().join("b.log"), "half a line").unwrap();
-    let world = World::start(dir.path(), "");
+    let world = World::new();
+    append(&world.file("a.log"), &lines);
+    append(&world.file("b.log"), "half a line");
+    let daemon = world.run();
     let file = eventually("everything is durable", || {
-        let status = world.status();
+        let status = daemon.status();
         let file = status["files"].as_array()?.iter().find(|file| file["size"] == lines.len())?.clone();
         (file["durable"] == lines.len()).then_some(file)
     });
-    assert_eq!(file["path"], path(&dir.path().join("a.log")));
+    assert_eq!(file["path"], text(&world.file("a.log")));
     assert_eq!((&file["lag_bytes"], &file["state"]), (&0.into(), &"followed".into()));
 
-    assert_eq!(world.get("/livez").code, 200);
-    assert_eq!(world.get("/readyz").code, 200);
-    let health: Value = serde_json::from_str(&world.get("/healthz").body).unwrap();
+    assert_eq!(daemon.get("/livez").code, 200);
+    assert_eq!(daemon.get("/readyz").code, 200);
+    let health: Value = serde_json::from_str(&daemon.get("/healthz").body).unwrap();
     assert_eq!((&health["ready"], &health["files"]), (&true.into(), &2.into()));
-    let status = world.status();
+    let status = daemon.status();
     // A line that has no newline yet is no late line.
     assert_eq!(status["sources"][0]["lag_bytes"], 11);
     assert_eq!(status["sources"][0]["lag_seconds"], 0.0);
     assert_eq!(status["streams"][0]["records_delivered"], 500);
 
-    let metrics = world.get("/metrics").body;
+    let metrics = daemon.get("/metrics").body;
     let bytes = lines.len() as f64;
     for (name, value) in [
         (r#"standpipe_lines_read_total{source="app"}"#, 500.0),
@@ -217,12 +71,12 @@ fn what_is_told_is_what_was_done() {
 
 #[test]
 fn a_service_that_refuses_is_told_with_what_to_do_and_passes() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(dir.path(), "max_lag = \"1s\"\n");
+    let world = World::new().late_after("1s");
+    let daemon = world.run();
     world.fault(r#"{"rates": {"not_found": 1.0}}"#);
-    fs::write(dir.path().join("a.log"), "late\n").unwrap();
+    append(&world.file("a.log"), "late\n");
     let reasons = eventually("both reasons", || {
-        let ready = world.get("/readyz");
+        let ready = daemon.get("/readyz");
         let body: Value = serde_json::from_str(&ready.body).unwrap();
         let reasons = body["reasons"].as_array()?.clone();
         (ready.code == 503 && reasons.len() == 2).then_some(reasons)
@@ -231,32 +85,32 @@ fn a_service_that_refuses_is_told_with_what_to_do_and_passes() {
     assert!(reasons[0]["message"].as_str().unwrap().contains("ResourceNotFoundException"), "{reasons:?}");
     assert!(reasons[0]["advice"].as_str().unwrap().contains("create the delivery stream"), "{reasons:?}");
     assert_eq!(reasons[1]["code"], "late");
-    assert_eq!(world.get("/livez").code, 200, "a restart would not help");
-    let metrics = world.get("/metrics").body;
+    assert_eq!(daemon.get("/livez").code, 200, "a restart would not help");
+    let metrics = daemon.get("/metrics").body;
     assert_eq!(sample(&metrics, "standpipe_ready"), 0.0);
     assert_eq!(sample(&metrics, r#"standpipe_stream_held{stream="logs"}"#), 1.0);
     assert_eq!(sample(&metrics, r#"standpipe_lag_bytes{source="app"}"#), 5.0);
     assert!(sample(&metrics, r#"standpipe_oldest_unacknowledged_seconds{source="app"}"#) >= 1.0);
-    assert_eq!(world.status()["streams"][0]["held"]["code"], "ResourceNotFoundException");
+    assert_eq!(daemon.status()["streams"][0]["held"]["code"], "ResourceNotFoundException");
 
     world.fault("{}");
-    eventually("ready again", || (world.get("/readyz").code == 200).then_some(()));
-    eventually("delivered", || (world.status()["files"][0]["durable"] == 5).then_some(()));
+    eventually("ready again", || (daemon.get("/readyz").code == 200).then_some(()));
+    eventually("delivered", || (daemon.status()["files"][0]["durable"] == 5).then_some(()));
 }
 
 #[test]
 fn state_that_cannot_be_saved_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(dir.path(), "");
-    eventually("ready", || (world.get("/readyz").code == 200).then_some(()));
-    fs::remove_dir_all(dir.path().join("state")).unwrap();
-    fs::write(dir.path().join("a.log"), "line\n").unwrap();
+    let world = World::new();
+    let daemon = world.run();
+    eventually("ready", || (daemon.get("/readyz").code == 200).then_some(()));
+    fs::remove_dir_all(world.dir().join("state")).unwrap();
+    append(&world.file("a.log"), "line\n");
     let body = eventually("the reason", || {
-        let ready = world.get("/readyz");
+        let ready = daemon.get("/readyz");
         ready.body.contains("state_not_saved").then_some(ready)
     });
     assert_eq!(body.code, 503);
-    let metrics = world.get("/metrics").body;
+    let metrics = daemon.get("/metrics").body;
     assert!(sample(&metrics, "standpipe_checkpoint_failures_total") >= 1.0);
     assert!(sample(&metrics, "standpipe_checkpoint_age_seconds") > 0.0);
     assert_eq!(
@@ -278,33 +132,33 @@ fn a_taken_port_keeps_nothing_from_being_shipped_and_is_tried_again() {
         dir.path().join("a.log")
     );
     fs::write(dir.path().join("c.toml"), config).unwrap();
-    let daemon = Running::start(&["run", "-c", path(&dir.path().join("c.toml")), "--local", path(&out)]);
+    let daemon = Running::start(&["run", "-c", text(&dir.path().join("c.toml")), "--local", text(&out)]);
     daemon.says("the health endpoint cannot listen", "\n");
     daemon.says("\"message\":\"following\"", "\n");
     eventually("delivered", || out.join("s").is_dir().then_some(()));
     drop(taken);
     eventually("the endpoint", || TcpStream::connect(address).ok());
-    let answer = Response::of(address, "GET /livez HTTP/1.0\r\n\r\n");
+    let answer = exchange(address, "GET /livez HTTP/1.0\r\n\r\n");
     assert_eq!(answer.code, 200);
     assert_eq!(daemon.log().matches("cannot listen").count(), 1, "told once");
 }
 
 #[test]
 fn clients_that_misbehave_keep_nobody_from_asking() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(dir.path(), "");
-    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(world.health).unwrap()).collect();
+    let world = World::new();
+    let daemon = world.run();
+    let idle: Vec<_> = (0..200).map(|_| TcpStream::connect(daemon.health).unwrap()).collect();
     let slow: Vec<_> = (0..100)
         .map(|_| {
-            let mut socket = TcpStream::connect(world.health).unwrap();
+            let mut socket = TcpStream::connect(daemon.health).unwrap();
             // The server may have closed it to make room for the next.
             let _ = socket.write_all(b"GET /status HTT");
             socket
         })
         .collect();
-    assert_eq!(world.get("/livez").code, 200);
+    assert_eq!(daemon.get("/livez").code, 200);
 
-    let mut endless = TcpStream::connect(world.health).unwrap();
+    let mut endless = TcpStream::connect(daemon.health).unwrap();
     endless.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(1024 * 1024));
     // It need not take all of it.
@@ -319,26 +173,25 @@ fn clients_that_misbehave_keep_nobody_from_asking() {
         ("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
         ("nonsense\r\n\r\n", 400),
     ] {
-        assert_eq!(Response::of(world.health, request).code, code, "{request}");
+        assert_eq!(exchange(daemon.health, request).code, code, "{request}");
     }
-    let head = Response::of(world.health, "HEAD /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head = exchange(daemon.health, "HEAD /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert_eq!((head.code, &*head.body), (200, ""));
     drop((idle, slow));
-    assert!(world.daemon.log().lines().all(|line| !line.contains("ERROR")), "{}", world.daemon.log());
+    assert!(daemon.running.log().lines().all(|line| !line.contains("ERROR")), "{}", daemon.running.log());
 }
 
 #[test]
 fn metrics_come_in_both_formats_and_names_are_escaped() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::start(
-        dir.path(),
+    let world = World::new().configured(
         "[[source]]\nname = 'a \"quoted\" \\ name'\npaths = [\"/nonexistent/x.log\"]\nstream = \"logs\"\n",
     );
-    let classic = world.get("/metrics");
+    let daemon = world.run();
+    let classic = daemon.get("/metrics");
     assert!(classic.head.contains("text/plain; version=0.0.4"), "{}", classic.head);
     assert!(!classic.body.contains("# EOF"));
-    let open = Response::of(
-        world.health,
+    let open = exchange(
+        daemon.health,
         "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
     );
     assert!(open.head.contains("application/openmetrics-text"), "{}", open.head);
@@ -389,11 +242,11 @@ const EVERY_METRIC: [(&str, &str); 29] = [
 
 #[test]
 fn the_status_command_shows_the_same_and_says_by_its_code_whether_all_is_well() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("a.log"), "1\n2\n").unwrap();
-    let world = World::start(dir.path(), "");
-    eventually("durable", || (world.status()["files"][0]["durable"] == 4).then_some(()));
-    let url = format!("http://{}", world.health);
+    let world = World::new();
+    append(&world.file("a.log"), "1\n2\n");
+    let daemon = world.run();
+    eventually("durable", || (daemon.status()["files"][0]["durable"] == 4).then_some(()));
+    let url = format!("http://{}", daemon.health);
     let ask = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_standpipe")).arg("status").args(args).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -408,7 +261,7 @@ fn the_status_command_shows_the_same_and_says_by_its_code_whether_all_is_well() 
     let (code, json) = ask(&["--url", &url, "--json"]);
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["streams"][0]["records_delivered"], 2);
-    drop(world);
+    drop(daemon);
     let (code, text) = ask(&["--url", &url]);
     assert_eq!(code, 1);
     assert!(text.contains("is the daemon running"), "{text}");

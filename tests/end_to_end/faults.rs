@@ -1,0 +1,173 @@
+//! A service that fails in every way that its stand-in can: nothing is lost, and repeats have a reason.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::world::{Running, World, eventually, standpipe, text};
+
+#[test]
+fn whatever_the_service_does_every_line_arrives() {
+    for api in ["put_record", "auto"] {
+        let plan = r#"{"partial_share": 0.3, "rates": {
+            "unavailable": 0.05, "internal": 0.05, "partial": 0.2, "reset_before": 0.05, "html": 0.03, "redirect": 0.03}}"#;
+        let mut world = World::new().configured(&format!("api = \"{api}\"\n"));
+        world.fault(plan);
+        let (a, b) = (world.file("a.log"), world.file("b.log"));
+        // As many requests in batches as one by one, more or less.
+        let lines = if api == "auto" { 10_000 } else { 700 };
+        world.written.append(&a, "a", lines);
+        world.written.append(&b, "b", lines);
+        let daemon = world.run();
+        assert_eq!(world.all_arrive(), 0, "{api}: none of these accepts a record and hides it");
+        daemon.settle();
+        let stats = world.stats();
+        let faults = stats["faults"].as_object().unwrap();
+        assert!(faults.len() >= 5, "{api}: {stats}");
+        daemon.running.stop();
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_after_acceptance_repeats_that_request_only() {
+    let mut world =
+        World::new().configured("api = \"auto\"\nmax_in_flight = 1\nrequest_timeout = \"300ms\"\n");
+    world.fault(r#"{"next": [["reset_after", 1], ["truncated", 1], ["short", 1], ["hang_after", 1]]}"#);
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 2_400);
+    let daemon = world.run();
+    let repeated = world.all_arrive();
+    daemon.settle();
+    assert_eq!(world.stats()["faults"].as_object().unwrap().len(), 4, "{}", world.stats());
+    assert!((4..=2_000).contains(&repeated), "{repeated} repeated by four requests");
+    daemon.running.stop();
+}
+
+#[test]
+fn a_record_that_is_refused_goes_to_the_dead_letters_and_its_neighbours_arrive() {
+    let mut world = World::new().configured("api = \"put_record\"\n");
+    world.fault(r#"{"next": [["invalid_argument", 1]]}"#);
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 50);
+    let daemon = world.run();
+    daemon.settle();
+    assert_eq!(world.compare().missing, 1);
+    assert_eq!(daemon.status()["streams"][0]["dead_letters"], 1);
+    daemon.running.stop();
+    let database = rusqlite::Connection::open(world.dir().join("state/standpipe.db")).unwrap();
+    let kept: Vec<u8> = database
+        .query_row("SELECT data FROM dead_letters WHERE code = 'InvalidArgumentException'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let lines = world.arrived("logs");
+    let all = [lines, kept].concat();
+    assert_eq!(world.written.compare(&all).missing, 0, "the dead letter is the line that is missing");
+}
+
+#[test]
+fn one_stream_that_fails_does_not_hold_up_another() {
+    let world =
+        World::new().configured("[[source]]\npaths = [\"/nonexistent/never.log\"]\nstream = \"other\"\n");
+    // The configuration gets a source whose files exist.
+    let extra = world.dir().join("other");
+    std::fs::create_dir(&extra).unwrap();
+    let mut world =
+        world.configured(&format!("[[source]]\npaths = [{:?}]\nstream = \"broken\"\n", extra.join("*.log")));
+    world.fault(r#"{"rates": {"not_found": 1.0}, "streams": ["broken"]}"#);
+    std::fs::write(extra.join("x.log"), "stuck\n".repeat(2_000)).unwrap();
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 500);
+    let daemon = world.run();
+    world.all_arrive();
+    let status = daemon.status();
+    let stream = |name: &str| -> Value {
+        let streams = status["streams"].as_array().unwrap();
+        streams.iter().find(|stream| stream["name"] == name).unwrap().clone()
+    };
+    assert_eq!(stream("broken")["state"], "held");
+    assert_ne!(stream("logs")["state"], "held");
+    daemon.running.stop();
+}
+
+#[test]
+fn a_service_that_is_down_at_first_is_waited_for() {
+    let mut world = World::new();
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 100);
+    let config = world.config();
+    // Nothing listens there until the service is back.
+    let daemon = world.run();
+    world.all_arrive();
+    world.restart_service(&[]);
+    world.written.append(&a, "a", 100);
+    world.all_arrive();
+    daemon.settle();
+    daemon.running.stop();
+    assert!(config.exists());
+}
+
+#[test]
+fn a_service_that_never_answers_keeps_nobody_from_stopping() {
+    let world = World::new();
+    let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
+    crate::world::append(&world.file("a.log"), "line\n");
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let endpoint = config.lines().find(|line| line.starts_with("endpoint_url")).unwrap().to_owned();
+    let config = config
+        .replace(&endpoint, &format!("endpoint_url = \"http://{}\"", hanging.local_addr().unwrap()))
+        + "[shutdown]\ntimeout = \"500ms\"\n";
+    let path = world.dir().join("hanging.toml");
+    std::fs::write(&path, config).unwrap();
+    let daemon = Running::start(&["run", "-c", text(&path)]);
+    let (connection, _) = hanging.accept().unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.exit(), Some(0));
+    drop(connection);
+    // What was not acknowledged was not checkpointed.
+    assert_eq!(world.once().0, 0);
+    assert_eq!(world.arrived("logs"), b"line\n");
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let world = World::new();
+    world.fault(r#"{"rates": {"hang": 1.0}}"#);
+    crate::world::append(&world.file("a.log"), "line\n");
+    let daemon = world.run();
+    eventually("a request under way", || {
+        (daemon.status()["streams"][0]["in_flight_requests"] == 1).then_some(())
+    });
+    daemon.running.signal(Signal::TERM);
+    daemon.running.says("a second one ends the process at once", "\n");
+    daemon.running.signal(Signal::INT);
+    assert_eq!(daemon.running.exit(), Some(0));
+}
+
+#[test]
+fn without_region_or_credentials_it_stays_up_says_so_and_keeps_trying() {
+    for (missing, code, words) in [
+        ("AWS_REGION", "MissingRegion", "AWS_REGION"),
+        ("AWS_SECRET_ACCESS_KEY", "MissingCredentials", "credentials"),
+    ] {
+        let mut world = World::new();
+        let a = world.file("a.log");
+        world.written.append(&a, "a", 3);
+        let mut command = standpipe(&["run", "-c", text(&world.config())]);
+        command.env_remove(missing);
+        let running = Running::of(command);
+        let said = running.says("\"message\":\"health endpoint listens\"", "\n");
+        let health = said.split_once("\"address\":\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap();
+        let ready = eventually("the reason", || {
+            let ready = crate::world::get(health, "/readyz");
+            ready.body.contains(code).then_some(ready)
+        });
+        assert_eq!(ready.code, 503);
+        assert!(ready.body.contains(words), "{}", ready.body);
+        running.says("not delivering; trying again", "\n");
+        running.stop();
+        assert_eq!(world.once().0, 0, "nothing is lost meanwhile");
+        assert_eq!(world.compare().missing, 0);
+    }
+}

@@ -1,0 +1,125 @@
+//! Files that are renamed, removed, truncated and replaced, while the daemon runs and while it does not.
+
+use std::fs;
+use std::process::Command;
+
+use crate::world::{World, append, eventually, text};
+
+#[test]
+fn renamed_and_created_files_lose_and_repeat_nothing() {
+    let mut world = World::new();
+    let (now, old, older) = (world.file("a.log"), world.file("a.log.1"), world.file("a.log.2"));
+    let daemon = world.run();
+    for round in 0..12 {
+        world.written.append(&now, "a", 150);
+        // What has another name before anybody saw it was never a file of the source.
+        daemon.follows(&now);
+        if old.exists() {
+            fs::rename(&old, &older).unwrap();
+        }
+        fs::rename(&now, &old).unwrap();
+        // The writer has it open a little longer.
+        world.written.append(&old, "a", 30);
+        world.written.append(&now, "b", 20 + round);
+    }
+    assert_eq!(world.all_arrive(), 0);
+    daemon.running.stop();
+    assert_eq!(world.compare().repeated, 0);
+}
+
+#[test]
+fn a_file_that_was_renamed_while_nobody_looked_is_read_to_its_end() {
+    let mut world = World::new();
+    let (now, old) = (world.file("a.log"), world.file("a.log.1"));
+    world.written.append(&now, "a", 300);
+    let daemon = world.run();
+    world.all_arrive();
+    daemon.settle();
+    daemon.running.stop();
+    world.written.append(&now, "a", 200);
+    fs::rename(&now, &old).unwrap();
+    world.written.append(&now, "b", 200);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.running.stop();
+}
+
+#[test]
+fn a_truncated_file_is_read_from_its_beginning() {
+    let mut world = World::new();
+    let file = world.file("a.log");
+    let daemon = world.run();
+    for round in 0..6 {
+        world.written.append(&file, "a", 100 + 10 * round);
+        world.all_arrive();
+        daemon.settle();
+        // In place, as with copytruncate.
+        fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
+    }
+    world.written.append(&file, "a", 1_000);
+    assert_eq!(world.all_arrive(), 0);
+    assert!(daemon.running.log().contains("truncated"), "it is told");
+    daemon.running.stop();
+}
+
+#[test]
+fn a_file_that_is_removed_with_lines_unread_is_delivered_when_the_service_is_back() {
+    let mut world = World::new();
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 10);
+    let daemon = world.run();
+    world.all_arrive();
+    world.fault(r#"{"rates": {"internal": 1.0}}"#);
+    // More than is read ahead of the service.
+    world.written.append(&file, "a", 60_000);
+    eventually("it is behind", || (daemon.status()["sources"][0]["lag_bytes"].as_u64()? > 0).then_some(()));
+    fs::remove_file(&file).unwrap();
+    world.written.append(&file, "b", 50);
+    world.fault(r#"{"rates": {}}"#);
+    eventually("most of it", || {
+        let delivered = daemon.status()["streams"][0]["records_delivered"].as_u64()?;
+        (delivered > 3_000).then_some(())
+    });
+    assert!(world.compare().invented.is_empty());
+    let file = eventually("the removed file", || {
+        let status = daemon.status();
+        let files = status["files"].as_array()?.clone();
+        files.into_iter().find(|file| file["state"] == "draining")
+    });
+    assert!(file["size"].as_u64().unwrap() > 5_000_000, "{file}");
+}
+
+#[test]
+fn logrotate_loses_and_repeats_nothing() {
+    if Command::new("logrotate").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no logrotate on this machine");
+        return;
+    }
+    for options in ["create", "create\n  compress\n  delaycompress", "create\n  dateext\n  dateformat -%s"] {
+        let mut world = World::new();
+        let file = world.file("a.log");
+        world.written.append(&file, "a", 10);
+        let rules = world.dir().join("logrotate.conf");
+        let text_of_rules = format!(
+            "{} {{\n  su root root\n  rotate 50\n  size 1\n  missingok\n  {options}\n}}\n",
+            text(&file)
+        );
+        fs::write(&rules, text_of_rules).unwrap();
+        let daemon = world.run();
+        for round in 0..8 {
+            world.written.append(&file, "a", 120 + round);
+            daemon.follows(&file);
+            let mut rotate = Command::new("logrotate");
+            rotate.arg("-f").arg("-s").arg(world.dir().join("logrotate.state")).arg(&rules);
+            let rotated = rotate.output().unwrap();
+            assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+            if options.contains("compress") {
+                // What is compressed in the next round has to be read before it is.
+                world.all_arrive();
+            }
+        }
+        append(&file, &world.written.lines("a", 5));
+        assert_eq!(world.all_arrive(), 0, "{options}");
+        daemon.running.stop();
+    }
+}
