@@ -15,17 +15,17 @@ fn killed_again_and_again_it_loses_nothing_and_repeats_little() {
         let plan = r#"{"rates": {"unavailable": 0.02, "reset_before": 0.02, "internal": 0.02}}"#;
         let mut world = World::new().matching("*.log*").configured(&format!("api = \"{api}\"\n"));
         world.fault(plan);
-        let (now, old) = (world.file("a.log"), world.file("a.log.1"));
+        let now = world.file("a.log");
         let other = world.file("b.log");
         let kills = 8;
-        for _ in 0..kills {
+        for kill in 0..kills {
             world.written.append(&now, "a", rng.u64(1..400));
             world.written.append(&other, "b", rng.u64(1..200));
             let daemon = world.run();
             world.written.append(&now, "a", rng.u64(1..400));
             std::thread::sleep(Duration::from_millis(rng.u64(0..150)));
             if rng.bool() {
-                fs::rename(&now, &old).unwrap();
+                fs::rename(&now, world.file(&format!("a.log.{kill}"))).unwrap();
                 world.written.append(&now, "a", rng.u64(1..100));
             }
             std::thread::sleep(Duration::from_millis(rng.u64(0..150)));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::world::{World, append, eventually, text};
 
@@ -64,29 +65,29 @@ fn a_truncated_file_is_read_from_its_beginning() {
 
 #[test]
 fn a_file_that_is_removed_with_lines_unread_is_delivered_when_the_service_is_back() {
-    let mut world = World::new();
+    let memory = "[memory]\nbuffer = \"2MiB\"\nbuffer_per_file = \"2MiB\"\n";
+    let mut world = World::new().configured(&format!("api = \"auto\"\n{memory}"));
     let file = world.file("a.log");
     world.written.append(&file, "a", 10);
     let daemon = world.run();
     world.all_arrive();
     world.fault(r#"{"rates": {"internal": 1.0}}"#);
     // More than is read ahead of the service.
-    world.written.append(&file, "a", 60_000);
+    world.written.append(&file, "a", 40_000);
     eventually("it is behind", || (daemon.status()["sources"][0]["lag_bytes"].as_u64()? > 0).then_some(()));
     fs::remove_file(&file).unwrap();
     world.written.append(&file, "b", 50);
+    daemon.follows(&file);
+    let status = daemon.status();
+    let removed = status["files"].as_array().unwrap().iter().find(|file| file["state"] == "draining");
+    assert!(removed.unwrap()["lag_bytes"].as_u64().unwrap() > 0, "{status}");
     world.fault(r#"{"rates": {}}"#);
-    eventually("most of it", || {
-        let delivered = daemon.status()["streams"][0]["records_delivered"].as_u64()?;
-        (delivered > 3_000).then_some(())
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    eventually("the removed file to be let go", || {
+        (daemon.status()["files"].as_array()?.len() == 1).then_some(())
     });
-    assert!(world.compare().invented.is_empty());
-    let file = eventually("the removed file", || {
-        let status = daemon.status();
-        let files = status["files"].as_array()?.clone();
-        files.into_iter().find(|file| file["state"] == "draining")
-    });
-    assert!(file["size"].as_u64().unwrap() > 5_000_000, "{file}");
+    daemon.running.stop();
 }
 
 #[test]
@@ -106,9 +107,15 @@ fn logrotate_loses_and_repeats_nothing() {
         );
         fs::write(&rules, text_of_rules).unwrap();
         let daemon = world.run();
-        for round in 0..8 {
+        for round in 0..5 {
             world.written.append(&file, "a", 120 + round);
             daemon.follows(&file);
+            if options.contains("%s") {
+                // Names by the second do not come twice in one.
+                let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+                let now = second();
+                eventually("the next second", || (second() > now).then_some(()));
+            }
             let mut rotate = Command::new("logrotate");
             rotate.arg("-f").arg("-s").arg(world.dir().join("logrotate.state")).arg(&rules);
             let rotated = rotate.output().unwrap();

@@ -112,7 +112,7 @@ fn the_command_line_alone_is_enough_and_a_glob_finds_files_that_come_later() {
 #[test]
 fn a_backlog_stays_below_the_quotas_as_the_service_counts_them() {
     // The service is strict, and has exactly what the daemon was told.
-    for api in ["put_record", "auto"] {
+    for api in ["put_record"] {
         let options = ["--quota-requests", "60", "--quota-records", "150", "--quota-bytes", "40KiB"];
         let mut world = World::with_service(&options).configured(&format!(
             "api = \"{api}\"\nquota = {{ requests_per_second = 60, records_per_second = 150, bytes_per_second = \"40KiB\", share = 0.9 }}\n"
