@@ -69,16 +69,17 @@ pub(super) fn run(args: &RunArgs) -> u8 {
 }
 
 async fn drive(args: &RunArgs, config: &Config) -> u8 {
+    // Before the state is read, which may take a while.
+    let stop = match signals::stop() {
+        Ok(stop) => stop,
+        Err(error) => return fail(&error),
+    };
     let (store, loaded) = match Store::open(&config.state_dir) {
         Ok(opened) => opened,
         Err(error) => {
             eprintln!("standpipe: {error}");
             return error.exit_code();
         }
-    };
-    let stop = match signals::stop() {
-        Ok(stop) => stop,
-        Err(error) => return fail(&error),
     };
     let server = match &args.local {
         Some(dir) => match local::Server::start(local::Options::new(dir)).await {

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_core::Stream;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -23,6 +23,8 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
     }
     Ok(async move {
         match Signals::new([SIGTERM, SIGINT]) {
+            // One that came before anybody listened has left its mark.
+            Ok(_) if asked.load(Ordering::SeqCst) => tracing::info!("asked to stop while starting"),
             Ok(mut signals) => {
                 let next = std::future::poll_fn(|context| Pin::new(&mut signals).poll_next(context));
                 if let Some(signal) = next.await {
