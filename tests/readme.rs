@@ -77,15 +77,23 @@ fn help() -> BTreeMap<String, Vec<String>> {
             .map(str::to_owned)
             .collect::<Vec<_>>()
     };
+    let commands = |help: &str| {
+        let commands = help.split("Commands:\n").nth(1).unwrap_or_default();
+        // One command a line; lines that stand further right go on with what was said.
+        let names = commands.split("\n\n").next().unwrap().lines().filter(|line| !line.starts_with("   "));
+        let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
     let main = words(&["--help"]);
-    let commands = main.split("Commands:\n").nth(1).unwrap();
-    let commands = commands.split("\n\n").next().unwrap();
-    let mut help: BTreeMap<_, _> = commands
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help")
-        .map(|name| (name.to_owned(), flags(&words(&[name, "--help"]))))
-        .collect();
+    let mut help = BTreeMap::new();
+    for name in commands(&main) {
+        let own = words(&[&name, "--help"]);
+        let mut known = flags(&own);
+        for inner in commands(&own) {
+            known.extend(flags(&words(&[&name, &inner, "--help"])));
+        }
+        help.insert(name, known);
+    }
     assert!(help["run"].contains(&"--once".to_owned()), "{help:?}");
     help.insert(String::new(), flags(&main));
     help

@@ -4,11 +4,17 @@
 //! and the shells.
 
 mod check;
+mod checkpoints;
+mod completions;
+mod dead_letters;
 pub mod local;
 mod logging;
 mod run;
+mod shipped;
 mod signals;
+mod state;
 mod status;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +32,9 @@ const USAGE: u8 = 64;
 /// Wrong configuration, or state written by a newer version.
 const CONFIGURATION: u8 = 78;
 
+/// Where the configuration is unless it is named.
+const DEFAULT_FILE: &str = "/etc/standpipe/standpipe.toml";
+
 /// Tails log files into Amazon Data Firehose: one line, one record, and no line lost.
 #[derive(Debug, Parser)]
 #[command(name = "standpipe", version = env!("STANDPIPE_VERSION"), max_term_width = 100)]
@@ -39,7 +48,11 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Shipped(shipped::ShippedArgs),
+    Checkpoints(checkpoints::CheckpointsArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Local(local::LocalArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs the command line of this process.
@@ -56,7 +69,11 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Status(args) => status::status(&args),
+        Command::Shipped(args) => shipped::shipped(&args),
+        Command::Checkpoints(args) => checkpoints::checkpoints(&args),
+        Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Local(args) => serve(args),
+        Command::Completions(args) => completions::completions(&args),
     })
 }
 
@@ -89,15 +106,8 @@ fn configure(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, u8
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
 fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
-    let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let surroundings = Surroundings {
-        env: &|name| std::env::var(name).ok(),
-        current_dir: &current_dir,
-        exists: &|path| path.symlink_metadata().is_ok(),
-    };
-    let default = PathBuf::from("/etc/standpipe/standpipe.toml");
+    let default = PathBuf::from(DEFAULT_FILE);
     let file = match file {
         Some(file) => Some(file),
         None if overrides.paths.is_empty() => Some(&default),
@@ -105,7 +115,32 @@ fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config
     };
     let text = file.map(|path| crate::config::read(path)).transpose()?;
     let file = file.map(PathBuf::as_path).zip(text.as_deref());
-    Config::build(file, overrides, &surroundings)
+    surrounded(|around| Config::build(file, overrides, around))
+}
+
+/// Where the state is that a subcommand asks for: as the daemon would find it, except that no configuration file
+/// need be there.
+fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u8> {
+    let default = PathBuf::from(DEFAULT_FILE);
+    let file = file.or_else(|| default.exists().then_some(&default));
+    let found = file.map(|path| crate::config::read(path)).transpose().and_then(|text| {
+        let file = file.map(PathBuf::as_path).zip(text.as_deref());
+        surrounded(|around| Config::state_dir(file, overrides, around))
+    });
+    found.map_err(|faults| {
+        eprintln!("{faults}");
+        if faults.only_command_line() { USAGE } else { CONFIGURATION }
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
+fn surrounded<T>(ask: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+    let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    ask(&Surroundings {
+        env: &|name| std::env::var(name).ok(),
+        current_dir: &current_dir,
+        exists: &|path| path.symlink_metadata().is_ok(),
+    })
 }
 
 fn fail(error: &dyn std::error::Error) -> u8 {

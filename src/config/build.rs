@@ -102,7 +102,7 @@ fn keep_local(stream: &mut Stream) {
 ///
 /// `--local` comes before the file: its positions are of lines that never reached AWS, and in the daemon's own
 /// state they would keep the daemon from sending them.
-fn state_dir(
+pub(super) fn state_dir(
     document: &Document,
     overrides: &Overrides,
     around: &Surroundings<'_>,

@@ -174,6 +174,26 @@ impl Config {
         faults.or(config)
     }
 
+    /// Where the state is kept, whatever else is wrong with the file: a rotator that asks what has been shipped has
+    /// not the daemon's environment, and needs none of it.
+    pub fn state_dir(
+        file: Option<(&Path, &str)>,
+        overrides: &Overrides,
+        around: &Surroundings<'_>,
+    ) -> Result<PathBuf, Faults> {
+        let mut of_file = Faults::default();
+        let document = match file {
+            Some((name, text)) => typed::read(name, text, around.env, &mut of_file),
+            None => Some(typed::Document::default()),
+        };
+        let Some(document) = document.filter(|_| !of_file.about("state_dir")) else {
+            return of_file.or(None);
+        };
+        let mut faults = Faults::default();
+        let dir = build::state_dir(&document, overrides, around, &mut faults);
+        faults.or(dir)
+    }
+
     /// What the configuration amounts to, in plain lines for `standpipe check`.
     pub fn describe(&self) -> String {
         describe::describe(self)
@@ -193,6 +213,19 @@ pub fn read(path: &Path) -> Result<String, Faults> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_directory_is_known_although_the_rest_is_wrong() {
+        let around = Surroundings { env: &|_| None, current_dir: Path::new("/"), exists: &|_| false };
+        let dir =
+            |text: &str| Config::state_dir(Some((Path::new("c.toml"), text)), &Overrides::default(), &around);
+        let text = "state_dir = \"/state\"\n[stream.default]\nregion = \"${UNSET}\"";
+        assert_eq!(dir(text), Ok(PathBuf::from("/state")));
+        assert_eq!(dir("").as_deref(), Ok(Path::new("/var/lib/standpipe")));
+        for text in ["state_dir = \"relative\"", "state_dir = \"/${UNSET}\"", "state_dir = "] {
+            dir(text).expect_err(text);
+        }
+    }
 
     #[test]
     fn a_file_that_cannot_be_read_is_a_fault_with_its_name() {

@@ -140,6 +140,11 @@ impl Store {
         self.change(&Save::default(), ids)
     }
 
+    /// The first number that may be given to a new incarnation.
+    pub const fn next_incarnation(&self) -> u64 {
+        self.meta.next_incarnation
+    }
+
     /// All data of all dead letters that are durable, in bytes.
     pub const fn dead_letter_bytes(&self) -> u64 {
         self.meta.dead_letter_bytes

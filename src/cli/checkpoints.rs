@@ -1,0 +1,275 @@
+//! `standpipe checkpoints`: the positions, as they are on disk; and how a person moves them.
+//!
+//! Knows how a position is shown, and what makes one that the daemon will believe: identity, beginning, and the bytes
+//! before it come from the file itself. Changing is for when no daemon runs.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::engine::port::{FileFault, Opened};
+use crate::model::checkpoint::{Checkpoint, Save};
+use crate::model::identity::{Fingerprint, Incarnation, WINDOW_BYTES, Window};
+use crate::model::offset::Offset;
+use crate::rules::rotation::same_file;
+use crate::shell::files;
+use crate::shell::store::StoredCheckpoint;
+
+use super::state::{StateArgs, refuse, time};
+use super::table::{plain, table};
+use super::{DONE, FAILED, USAGE};
+
+/// Shows how far each file is shipped, or changes it
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = false)]
+pub(super) struct CheckpointsArgs {
+    #[command(subcommand)]
+    command: CheckpointsCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum CheckpointsCommand {
+    /// Shows every position that is durable; may run beside a daemon
+    List {
+        /// As JSON: an array with an object for each position
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Makes the next start go on at OFFSET in this file; refuses while a daemon runs
+    ///
+    /// What lies before OFFSET and was not shipped never will be; what lies behind it and was shipped is shipped
+    /// again.
+    Set {
+        /// The file
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Where a line begins, in bytes; "end" is behind the last newline
+        #[arg(value_name = "OFFSET")]
+        offset: Wanted,
+        /// Only in this stream; needed when the file has no position yet
+        #[arg(long, value_name = "NAME")]
+        stream: Option<String>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+    /// Makes the next start ship this file from its beginning; refuses while a daemon runs
+    Forget {
+        /// The file; when it is there no more, the name that it had
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// Only in this stream
+        #[arg(long, value_name = "NAME")]
+        stream: Option<String>,
+        #[command(flatten)]
+        state: StateArgs,
+    },
+}
+
+/// Where a person wants a file to be gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    At(u64),
+    End,
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "end" => Ok(Self::End),
+            _ => text.parse().map(Self::At).map_err(|_| "neither a number of bytes nor \"end\"".to_owned()),
+        }
+    }
+}
+
+pub(super) fn checkpoints(args: &CheckpointsArgs) -> u8 {
+    let done = match &args.command {
+        CheckpointsCommand::List { json, state } => list(*json, state),
+        CheckpointsCommand::Set { path, offset, stream, state } => {
+            set(path, *offset, stream.as_deref(), state)
+        }
+        CheckpointsCommand::Forget { path, stream, state } => forget(path, stream.as_deref(), state),
+    };
+    done.map_or_else(|code| code, |()| DONE)
+}
+
+fn list(json: bool, state: &StateArgs) -> Result<(), u8> {
+    let stored = state.read()?.checkpoints().map_err(|error| refuse(&error))?;
+    let text = match json {
+        true => {
+            let all: Vec<Value> = stored.iter().map(as_json).collect();
+            format!("{:#}\n", Value::from(all))
+        }
+        false => {
+            let heading = ["stream", "offset", "saved", "path"].map(str::to_owned).to_vec();
+            let rows = stored.iter().map(|StoredCheckpoint { checkpoint, updated_ms }| {
+                vec![
+                    plain(&checkpoint.stream),
+                    checkpoint.offset.to_string(),
+                    time(*updated_ms),
+                    plain(&checkpoint.path.to_string_lossy()),
+                ]
+            });
+            table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
+        }
+    };
+    // Nobody may be reading.
+    let _ = io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn as_json(stored: &StoredCheckpoint) -> Value {
+    let StoredCheckpoint { checkpoint, updated_ms } = stored;
+    json!({
+        "stream": &*checkpoint.stream,
+        "path": checkpoint.path.to_string_lossy(),
+        "offset": checkpoint.offset.bytes(),
+        "saved": time(*updated_ms),
+        "incarnation": checkpoint.incarnation.0,
+        "device": checkpoint.identity.device,
+        "inode": checkpoint.identity.inode,
+        "born_nanos": checkpoint.identity.birth_nanos,
+    })
+}
+
+fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> Result<(), u8> {
+    let (mut store, reader) = state.hold()?;
+    let path = absolute(path);
+    let (file, opened) = open(&path)?;
+    let offset = place(&path, &file, &opened, wanted)?;
+    let stored = reader.checkpoints().map_err(|error| refuse(&error))?;
+    let of_file = stored.iter().map(|stored| &stored.checkpoint);
+    let of_file: Vec<_> = of_file
+        .filter(|stored| same_file(stored.identity, opened.identity) && in_stream(stored, stream))
+        .collect();
+    let mut streams: Vec<Arc<str>> = of_file.iter().map(|stored| Arc::clone(&stored.stream)).collect();
+    streams.extend(stream.map(Arc::from));
+    streams.sort();
+    streams.dedup();
+    if streams.is_empty() {
+        eprintln!("standpipe: {}: has no position yet; name its stream with --stream", path.display());
+        return Err(FAILED);
+    }
+    let before = usize::try_from(offset.bytes()).unwrap_or(usize::MAX).min(WINDOW_BYTES);
+    let window = read(&path, &file, offset.minus(before as u64), before)?;
+    // No more than the daemon will have read: what lies behind may still change.
+    let head = usize::try_from(offset.bytes()).unwrap_or(usize::MAX).min(opened.head.len());
+    let mut save =
+        Save { forgotten: of_file.iter().map(|stored| stored.incarnation).collect(), ..Save::default() };
+    for (next, stream) in (store.next_incarnation()..).zip(&streams) {
+        save.checkpoints.push(Checkpoint {
+            incarnation: Incarnation(next),
+            stream: Arc::clone(stream),
+            path: Arc::from(path.as_path()),
+            identity: opened.identity,
+            fingerprint: Fingerprint::of(&opened.head[..head]),
+            offset,
+            window: Window::at_end_of(&window),
+        });
+    }
+    store.commit(&save).map_err(|error| refuse(&error))?;
+    for stream in &streams {
+        let from = of_file.iter().filter(|stored| stored.stream == *stream).map(|stored| stored.offset).max();
+        let from = from.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+        eprintln!("standpipe: {}: {stream}: from {from} to {offset}", path.display());
+    }
+    Ok(())
+}
+
+fn forget(path: &Path, stream: Option<&str>, state: &StateArgs) -> Result<(), u8> {
+    let (mut store, reader) = state.hold()?;
+    let path = absolute(path);
+    let identity = match files::open(&path, true) {
+        Ok((_, opened)) => Some(opened.identity),
+        Err(FileFault::Gone | FileFault::Refused(_)) => None,
+    };
+    let stored = reader.checkpoints().map_err(|error| refuse(&error))?;
+    let is_meant = |stored: &&Checkpoint| match identity {
+        Some(identity) => same_file(stored.identity, identity),
+        None => *stored.path == *path,
+    };
+    let meant: Vec<_> = stored
+        .iter()
+        .map(|stored| &stored.checkpoint)
+        .filter(is_meant)
+        .filter(|stored| in_stream(stored, stream))
+        .collect();
+    if meant.is_empty() {
+        eprintln!("standpipe: {}: has no position", path.display());
+        return Err(FAILED);
+    }
+    let forgotten = meant.iter().map(|stored| stored.incarnation).collect();
+    store.commit(&Save { forgotten, ..Save::default() }).map_err(|error| refuse(&error))?;
+    for stored in meant {
+        eprintln!("standpipe: {}: {}: forgot {}", path.display(), stored.stream, stored.offset);
+    }
+    Ok(())
+}
+
+fn in_stream(stored: &Checkpoint, stream: Option<&str>) -> bool {
+    stream.is_none_or(|stream| *stored.stream == *stream)
+}
+
+/// The offset that is wanted, if a line begins there.
+fn place(path: &Path, file: &std::fs::File, opened: &Opened, wanted: Wanted) -> Result<Offset, u8> {
+    let at = match wanted {
+        Wanted::End => return behind_last_newline(path, file, opened.size),
+        Wanted::At(at) => at,
+    };
+    if at > opened.size {
+        eprintln!("standpipe: {}: has {} bytes, so that nothing is at {at}", path.display(), opened.size);
+        return Err(USAGE);
+    }
+    let start = behind_last_newline(path, file, at)?;
+    if start.bytes() != at {
+        eprintln!(
+            "standpipe: {}: {at} is inside a line, which would be shipped in two; the line begins at {start}",
+            path.display()
+        );
+        return Err(USAGE);
+    }
+    Ok(start)
+}
+
+/// Where the line begins that reaches to `end`.
+fn behind_last_newline(path: &Path, file: &std::fs::File, end: u64) -> Result<Offset, u8> {
+    const STEP: u64 = 256 * 1024;
+    let mut end = Offset::new(end);
+    while end > Offset::ZERO {
+        let start = end.minus(STEP);
+        let piece = usize::try_from(end.since(start)).expect("a step at most");
+        let piece = read(path, file, start, piece)?;
+        if let Some(newline) = memchr::memrchr(b'\n', &piece) {
+            return Ok(start.plus(newline as u64 + 1));
+        }
+        end = start;
+    }
+    Ok(end)
+}
+
+fn open(path: &Path) -> Result<(std::fs::File, Opened), u8> {
+    files::open(path, true).map_err(|fault| cannot(path, &fault))
+}
+
+fn read(path: &Path, file: &std::fs::File, at: Offset, len: usize) -> Result<bytes::Bytes, u8> {
+    files::read(file, at, len).map_err(|fault| cannot(path, &fault))
+}
+
+fn cannot(path: &Path, fault: &FileFault) -> u8 {
+    match fault {
+        FileFault::Gone => eprintln!("standpipe: {}: no such file", path.display()),
+        FileFault::Refused(why) => eprintln!("standpipe: {why}"),
+    }
+    FAILED
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

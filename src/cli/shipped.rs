@@ -1,0 +1,178 @@
+//! `standpipe shipped`: whether every line of some files is acknowledged, and that is durable.
+//!
+//! Knows files and checkpoints as they are on disk, and compares them as the daemon does at its start: a position
+//! counts for a file only if identity, beginning and the bytes before it agree. It asks no daemon, so the answer
+//! holds whether or not one runs.
+
+#![expect(clippy::disallowed_methods, reason = "waits for the daemon beside it")]
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use crate::engine::port::FileFault;
+use crate::model::checkpoint::Checkpoint;
+use crate::rules::rotation::{recognise, same_file};
+use crate::shell::files;
+use crate::shell::store::{Reader, StoreError};
+
+use super::state::{StateArgs, refuse};
+use super::table::plain;
+use super::{DONE, FAILED};
+
+/// How often the state is looked at again.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Says whether every line of the files is acknowledged and that is durable
+///
+/// Exits 0 if so, else 1 with what is missing, also for a last line without newline and for a file that is not
+/// followed. A line that the service refused counts once it is among the dead letters. May run beside a daemon, and
+/// without one; for scripts of logrotate, pre-stop hooks, and whoever wants to delete a file.
+#[derive(Args, Clone, Debug)]
+pub(super) struct ShippedArgs {
+    /// The files
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// How long to wait until it is so
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    wait: Duration,
+    #[command(flatten)]
+    state: StateArgs,
+}
+
+pub(super) fn shipped(args: &ShippedArgs) -> u8 {
+    let dir = match args.state.dir() {
+        Ok(dir) => dir,
+        Err(code) => return code,
+    };
+    let began = Instant::now();
+    loop {
+        let missing = look(&dir, &args.paths);
+        match &missing {
+            Ok(missing) if missing.is_empty() => return DONE,
+            Err(error @ StoreError::Newer { .. }) => return refuse(error),
+            Ok(_) | Err(_) => {}
+        }
+        let left = args.wait.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return conclude(&missing);
+        }
+        thread::sleep(left.min(AGAIN_AFTER));
+    }
+}
+
+/// Files with the first thing that each of them lacks, in each stream that it goes to.
+fn look(dir: &Path, paths: &[PathBuf]) -> Result<Vec<(PathBuf, Missing)>, StoreError> {
+    let stored = Reader::open(dir)?.checkpoints()?;
+    let stored: Vec<_> = stored.into_iter().map(|stored| stored.checkpoint).collect();
+    let mut lacking = Vec::new();
+    for path in paths {
+        lacking.extend(missing(path, &stored).into_iter().map(|missing| (path.clone(), missing)));
+    }
+    Ok(lacking)
+}
+
+fn conclude(missing: &Result<Vec<(PathBuf, Missing)>, StoreError>) -> u8 {
+    match missing {
+        Ok(missing) => {
+            for (path, missing) in missing {
+                eprintln!("standpipe: {}: {missing}", plain(&path.to_string_lossy()));
+            }
+            FAILED
+        }
+        Err(error) => refuse(error),
+    }
+}
+
+/// Why a file cannot be let go of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Missing {
+    Unreadable(String),
+    Unknown,
+    /// There is a position, but of other content.
+    Changed {
+        stream: String,
+    },
+    Behind {
+        stream: String,
+        offset: u64,
+        bytes: u64,
+    },
+    /// All that is left has no newline.
+    LastLine {
+        stream: String,
+        offset: u64,
+        bytes: u64,
+    },
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => write!(f, "{why}"),
+            Self::Unknown => write!(f, "not followed: no position is known of this file"),
+            Self::Changed { stream } => {
+                write!(f, "{stream}: truncated or replaced, and not shipped since then")
+            }
+            Self::Behind { stream, offset, bytes } => {
+                write!(f, "{stream}: {bytes} bytes from offset {offset} on are not shipped")
+            }
+            Self::LastLine { stream, offset, bytes } => write!(
+                f,
+                "{stream}: the last line ({bytes} bytes from offset {offset} on) has no newline, and is not shipped"
+            ),
+        }
+    }
+}
+
+fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
+    let (file, opened) = match files::open(path, true) {
+        Ok(opened) => opened,
+        Err(FileFault::Gone) => return vec![Missing::Unreadable("no such file".to_owned())],
+        Err(FileFault::Refused(why)) => return vec![Missing::Unreadable(why)],
+    };
+    if opened.size == 0 {
+        return Vec::new();
+    }
+    let mine: Vec<_> = stored.iter().filter(|stored| same_file(stored.identity, opened.identity)).collect();
+    if mine.is_empty() {
+        return vec![Missing::Unknown];
+    }
+    let streams: BTreeSet<_> = mine.iter().map(|stored| &*stored.stream).collect();
+    let lacks = |stream: &str| {
+        let of_stream = mine.iter().copied().filter(|stored| &*stored.stream == stream);
+        let stream = stream.to_owned();
+        let Some(found) = recognise(opened.identity, opened.size, &opened.head, of_stream) else {
+            return Some(Missing::Changed { stream });
+        };
+        let window = usize::from(found.window.len());
+        let before = files::read(&file, found.offset.minus(window as u64), window);
+        match before {
+            Ok(before) if found.window.matches(&before) => {}
+            Ok(_) => return Some(Missing::Changed { stream }),
+            Err(FileFault::Gone) => return Some(Missing::Unreadable("no such file".to_owned())),
+            Err(FileFault::Refused(why)) => return Some(Missing::Unreadable(why)),
+        }
+        let (offset, bytes) = (found.offset.bytes(), opened.size - found.offset.bytes());
+        match bytes {
+            0 => None,
+            _ if ends_in_its_first_line(&file, found, bytes) => {
+                Some(Missing::LastLine { stream, offset, bytes })
+            }
+            _ => Some(Missing::Behind { stream, offset, bytes }),
+        }
+    };
+    streams.into_iter().filter_map(lacks).collect()
+}
+
+/// Whether there is no newline behind the position; a rest too long to look through is taken for lines.
+fn ends_in_its_first_line(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> bool {
+    const MOST: u64 = 1024 * 1024;
+    let rest = usize::try_from(bytes.min(MOST)).expect("a mebibyte at most");
+    bytes <= MOST
+        && files::read(file, stored.offset, rest).is_ok_and(|rest| memchr::memchr(b'\n', &rest).is_none())
+}

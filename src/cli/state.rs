@@ -1,0 +1,79 @@
+//! What the subcommands that look into the state directory share.
+//!
+//! Knows where it is, how to look into it beside a daemon, and how to hold it when no daemon runs. Reading makes
+//! nothing there; holding makes no state where there is none.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::Overrides;
+use crate::shell::store::{Reader, Store, StoreError};
+
+use super::{logging, state_dir};
+
+/// Where the state is.
+#[derive(Args, Clone, Debug)]
+pub(super) struct StateArgs {
+    /// State directory [default: the configuration's, else $STATE_DIRECTORY, else /var/lib/standpipe]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Configuration file that names the state directory [default: /etc/standpipe/standpipe.toml, if it is there]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl StateArgs {
+    /// The directory; exit code and message when the configuration does not say.
+    pub(super) fn dir(&self) -> Result<PathBuf, u8> {
+        let overrides = Overrides { state_dir: self.state_dir.clone(), ..Overrides::default() };
+        state_dir(self.config.as_ref(), &overrides)
+    }
+
+    /// A look at what is durable, also beside a running daemon.
+    pub(super) fn read(&self) -> Result<Reader, u8> {
+        Reader::open(&self.dir()?).map_err(|error| refuse(&error))
+    }
+
+    /// The state for this process alone.
+    pub(super) fn hold(&self) -> Result<(Store, Reader), u8> {
+        let dir = self.dir()?;
+        // What is moved aside, and why, is told there.
+        let _ = logging::start(&Default::default());
+        // Before the lock, which would be made: where no daemon has been there is nothing to change.
+        Reader::open(&dir).map_err(|error| refuse(&error))?;
+        let (store, _) = Store::open(&dir).map_err(|error| refuse(&error))?;
+        let reader = Reader::open(&dir).map_err(|error| refuse(&error))?;
+        Ok((store, reader))
+    }
+}
+
+/// Says what is wrong with the state; tells the exit code.
+pub(super) fn refuse(error: &StoreError) -> u8 {
+    eprintln!("standpipe: {error}{}", advice(error));
+    error.exit_code()
+}
+
+fn advice(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            ": no standpipe has kept its state there; name the directory with --state-dir"
+        }
+        StoreError::Held { .. } => ": stop it first",
+        StoreError::Newer { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Gone { .. }
+        | StoreError::Io { .. }
+        | StoreError::Sqlite { .. } => "",
+    }
+}
+
+/// A moment as RFC 3339 in UTC.
+pub(super) fn time(unix_ms: i64) -> String {
+    let since = std::time::Duration::from_millis(unix_ms.max(0).cast_unsigned());
+    // Beyond the year 9999 lies only damage.
+    match std::time::SystemTime::UNIX_EPOCH.checked_add(since) {
+        Some(at) if since.as_secs() < 253_402_300_800 => humantime::format_rfc3339_millis(at).to_string(),
+        Some(_) | None => unix_ms.to_string(),
+    }
+}
