@@ -9,6 +9,7 @@
 //! - `engine/intake.rs`: what was read becomes records
 //! - `engine/deliver.rs`: records leave, outcomes come back, progress is saved
 //! - `engine/tail.rs`, `life.rs`, `stream.rs`: an open file, an incarnation, a way out
+//! - `engine/reload.rs`, `stored.rs`: another configuration; positions of files that are not open
 //! - `engine/report.rs`, `status.rs`: what is told
 //!
 //! *Invariant (L6):* bytes read and not settled never exceed the memory budget; (L9): a lost hint costs time only.
@@ -18,8 +19,10 @@ mod follow;
 mod intake;
 mod life;
 pub mod port;
+mod reload;
 pub mod report;
 mod status;
+mod stored;
 mod stream;
 mod tail;
 
@@ -43,6 +46,7 @@ use self::follow::Surveys;
 use self::life::Life;
 use self::port::{Effect, Event, RequestId, TailId, Watching};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
+use self::stored::Stored;
 use self::stream::Stream;
 use self::tail::Tail;
 
@@ -71,7 +75,17 @@ pub struct Engine {
     /// Files that cannot be opened, and why: told once.
     refused: BTreeMap<(SourceId, Arc<Path>), String>,
     /// Checkpoints that no file has claimed.
-    stored: Vec<Checkpoint>,
+    stored: Stored,
+    /// Those of `stored` that the database does not have yet.
+    parting: BTreeSet<Incarnation>,
+    /// Those of `stored` whose files were closed since the start, oldest first.
+    closed: VecDeque<Incarnation>,
+    /// Those of `stored` that were let go of with their source.
+    parked: BTreeMap<Incarnation, SourceId>,
+    /// Sources that are no longer configured.
+    retired: BTreeSet<SourceId>,
+    /// Tails that are to be let go of.
+    leaving: BTreeSet<TailId>,
     lives: BTreeMap<Incarnation, Life>,
     /// Tails that wait to be read, each once.
     read_turns: VecDeque<TailId>,
@@ -92,6 +106,7 @@ pub struct Engine {
     outbox_bytes: u64,
     saving: Option<Saving>,
     last_commit: Instant,
+    renewed_at: Instant,
     /// What the outcome in hand moved frontiers by, in bytes.
     settled_bytes: u64,
     not_saved: Option<String>,
@@ -148,7 +163,12 @@ impl Engine {
             by_file: HashMap::new(),
             by_path: HashMap::new(),
             refused: BTreeMap::new(),
-            stored: memory.checkpoints,
+            stored: Stored::new(memory.checkpoints),
+            parting: BTreeSet::new(),
+            closed: VecDeque::new(),
+            parked: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            leaving: BTreeSet::new(),
             lives: BTreeMap::new(),
             read_turns: VecDeque::new(),
             reads_under_way: 0,
@@ -163,6 +183,7 @@ impl Engine {
             outbox_bytes: 0,
             saving: None,
             last_commit: now,
+            renewed_at: now,
             settled_bytes: 0,
             not_saved: None,
             finishing,
@@ -190,8 +211,16 @@ impl Engine {
             Event::Saved(result) => self.on_saved(result, now),
             Event::Watching(watching) => self.on_watching(watching),
             Event::Tick => {}
+            Event::Reload(reload) => {
+                if self.on_reload(*reload, now).is_err() {
+                    self.counts.reloads_refused += 1;
+                }
+            }
+            Event::ReloadRefused => self.counts.reloads_refused += 1,
             Event::Drain => self.on_drain(),
         }
+        self.let_go_of_leaving(now);
+        self.renew(now);
         self.follow(now);
         self.read();
         self.send(now);

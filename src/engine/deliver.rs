@@ -31,6 +31,7 @@ const MOST_CODES_COUNTED: usize = 16;
 pub(super) struct Saving {
     offsets: Vec<(Incarnation, Offset)>,
     forgotten: Vec<Incarnation>,
+    parted: BTreeSet<Incarnation>,
     /// From the front of the outbox.
     dead_letters: usize,
 }
@@ -219,11 +220,14 @@ impl Engine {
             let stream = Arc::clone(&self.settings.streams[life.stream.0].name);
             checkpoints.push(life.checkpoint(stream));
         }
-        self.saving = Some(Saving {
-            offsets: checkpoints.iter().map(|saved| (saved.incarnation, saved.offset)).collect(),
-            forgotten: forgotten.clone(),
-            dead_letters: self.outbox.len(),
-        });
+        let parted = std::mem::take(&mut self.parting);
+        let offsets = checkpoints.iter().map(|saved| (saved.incarnation, saved.offset)).collect();
+        if !parted.is_empty() {
+            let parted = self.stored.iter().filter(|stored| parted.contains(&stored.incarnation));
+            checkpoints.extend(parted.cloned());
+        }
+        self.saving =
+            Some(Saving { offsets, parted, forgotten: forgotten.clone(), dead_letters: self.outbox.len() });
         self.pace.begun();
         let dead_letters = self.outbox.clone();
         self.effects.push_back(Effect::Save(Save { checkpoints, forgotten, dead_letters }));
@@ -253,6 +257,8 @@ impl Engine {
                 let alive = saving.offsets.iter().map(|(life, _)| *life);
                 self.changed.extend(alive.filter(|life| self.lives.contains_key(life)));
                 self.forgotten.extend(saving.forgotten);
+                let still = self.stored.iter().map(|stored| stored.incarnation);
+                self.parting.extend(still.filter(|life| saving.parted.contains(life)));
                 if self.not_saved.replace(why.clone()).is_none() {
                     self.report(Report::NotSaved { why });
                 }
@@ -265,6 +271,7 @@ impl Engine {
         self.saving.is_some()
             || !self.changed.is_empty()
             || !self.forgotten.is_empty()
+            || !self.parting.is_empty()
             || !self.outbox.is_empty()
     }
 

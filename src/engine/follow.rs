@@ -5,7 +5,7 @@
 //! *Invariant (L9):* whatever hints said or failed to say, every survey compares all that is there with all that
 //! is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::rules::marks::Marks;
 use crate::rules::rotation::{recognise, same_file};
 
 use super::Engine;
-use super::life::Life;
+use super::life::{Afterwards, Life};
 use super::port::{Effect, FileFault, Hint, Observation, Observed, Open, Opened, Survey, TailId, Watching};
 use super::report::{Loss, Report, Rotation, Start};
 use super::tail::{LastLine, Name, Phase, Tail};
@@ -38,6 +38,9 @@ const SURVEY_EVERY_UNWATCHED: Duration = Duration::from_secs(1);
 const SURVEY_GAP: Duration = Duration::from_millis(50);
 const SURVEY_GAP_FACTOR: u32 = 10;
 
+/// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
+const MOST_CLOSED: usize = 1000;
+
 /// How often files without a name are looked at: hints no longer find them.
 const UNNAMED_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,7 @@ pub(super) struct Surveys {
     /// Directories to look into once: they held files that no source showed at the first survey.
     beside: Option<Vec<Arc<Path>>>,
     /// Whether checkpoints may still be found beside the sources' names.
-    may_look_beside: bool,
+    pub(super) may_look_beside: bool,
     first_start: bool,
     unnamed_at: Instant,
 }
@@ -177,7 +180,8 @@ impl Engine {
     fn one_name_each<'a>(&self, files: &'a [Observed]) -> BTreeMap<(SourceId, Identity), &'a Observed> {
         let mut seen = BTreeMap::new();
         for file in files {
-            for source in &file.sources {
+            // A survey that began before a reload still shows what is no longer configured.
+            for source in file.sources.iter().filter(|source| !self.retired.contains(source)) {
                 let key = (*source, file.identity);
                 let known = self.by_file.get(&key).and_then(|tail| self.tails.get(tail));
                 if known.is_some_and(|tail| tail.path == file.path) {
@@ -236,35 +240,54 @@ impl Engine {
     ) {
         if self.surveys.beside.take().is_some() {
             self.surveys.may_look_beside = false;
-            let found: Vec<_> =
-                self.stored
-                    .iter()
-                    .filter_map(|stored| {
-                        let file = beside.values().find(|file| same_file(stored.identity, file.identity))?;
-                        let source = self.settings.sources.iter().position(|source| {
-                            self.settings.streams[source.stream.0].name == stored.stream
-                        })?;
-                        Some((SourceId(source), *file))
-                    })
-                    .collect();
+            let found: Vec<_> = self
+                .unread()
+                .filter_map(|(identity, _, stream)| {
+                    let file = beside.values().find(|file| same_file(identity, file.identity))?;
+                    let mut sources = self.settings.sources.iter().enumerate();
+                    let (source, _) = sources.find(|(place, source)| {
+                        *self.settings.streams[source.stream.0].name == *stream
+                            && !self.retired.contains(&SourceId(*place))
+                    })?;
+                    Some((SourceId(source), *file))
+                })
+                .collect();
             for (source, file) in found {
                 if !self.by_file.contains_key(&(source, file.identity)) {
                     self.open(source, file, Name::Lost, false, now);
                 }
             }
         } else if self.surveys.may_look_beside {
-            let missing = self
-                .stored
-                .iter()
-                .filter(|stored| !seen.keys().any(|(_, identity)| same_file(stored.identity, *identity)));
+            let mut shown: HashMap<u64, Vec<Identity>> = HashMap::new();
+            for (_, identity) in seen.keys() {
+                shown.entry(identity.inode).or_default().push(*identity);
+            }
+            let is_shown = |identity: Identity| {
+                let of_inode = shown.get(&identity.inode);
+                of_inode.is_some_and(|files| files.iter().any(|file| same_file(identity, *file)))
+            };
+            let missing = self.unread().filter(|(identity, ..)| !is_shown(*identity));
             let directories: BTreeSet<Arc<Path>> =
-                missing.filter_map(|stored| stored.path.parent().map(Arc::from)).collect();
+                missing.filter_map(|(_, path, _)| path.parent().map(Arc::from)).collect();
             self.surveys.may_look_beside = false;
             if !directories.is_empty() {
                 self.surveys.beside = Some(directories.into_iter().collect());
                 self.surveys.wanted = true;
             }
         }
+    }
+
+    /// Positions in files that are not open, of sources that are configured: what is known of the file, and its
+    /// stream.
+    fn unread(&self) -> impl Iterator<Item = (Identity, &Path, &str)> {
+        let is_wanted =
+            |life: &Incarnation| self.parked.get(life).is_none_or(|source| !self.retired.contains(source));
+        let stored = self.stored.iter().filter(move |stored| is_wanted(&stored.incarnation));
+        let stored = stored.map(|stored| (stored.identity, &*stored.path, &*stored.stream));
+        let lives = self.lives.values().filter(|life| !life.attached && life.afterwards == Afterwards::Kept);
+        let lives = lives.filter(move |life| is_wanted(&life.incarnation));
+        let stream = |stream: StreamId| &*self.settings.streams[stream.0].name;
+        stored.chain(lives.map(move |life| (life.identity, &*life.path, stream(life.stream))))
     }
 
     fn open(&mut self, source: SourceId, file: &Observed, name: Name, at_first_start: bool, now: Instant) {
@@ -307,8 +330,11 @@ impl Engine {
         }
 
         let stream = self.settings.sources[source.0].stream;
+        if let Some(life) = self.parted_life(opened.identity, stream) {
+            return self.go_on_with(id, life, now);
+        }
         let stream_name = &self.settings.streams[stream.0].name;
-        let mine = self.stored.iter().filter(|stored| stored.stream == *stream_name);
+        let mine = self.stored.of(opened.identity, stream_name);
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let start_at = self.settings.sources[source.0].start_at;
         self.supersede(opened.identity, stream, found.as_ref().map(|found| found.incarnation));
@@ -345,13 +371,8 @@ impl Engine {
     /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
     /// a life that is over.
     fn supersede(&mut self, file: Identity, stream: StreamId, kept: Option<Incarnation>) {
-        let stream = &self.settings.streams[stream.0].name;
-        let (claimed, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.stored)
-            .into_iter()
-            .partition(|stored| stored.stream == *stream && same_file(stored.identity, file));
-        self.stored = rest;
-        let over = claimed.iter().map(|stored| stored.incarnation).filter(|life| Some(*life) != kept);
-        self.forgotten.extend(over);
+        let claimed = self.stored.take(file, &self.settings.streams[stream.0].name);
+        self.forgotten.extend(claimed.into_iter().filter(|life| Some(*life) != kept));
     }
 
     fn on_refused(&mut self, id: TailId, fault: FileFault) {
@@ -402,6 +423,7 @@ impl Engine {
             outstanding: 0,
             in_turn: false,
             attached: true,
+            afterwards: Afterwards::Forgotten,
             durable,
             seen_bytes: tail.size,
             skipping_nuls: false,
@@ -410,6 +432,34 @@ impl Engine {
         };
         self.lives.insert(incarnation, life);
         self.changed.insert(incarnation);
+        self.parting.remove(&incarnation);
+        self.parked.remove(&incarnation);
+    }
+
+    /// An incarnation of which nothing more was to be read, and that is not settled yet: its source was away.
+    fn parted_life(&self, file: Identity, stream: StreamId) -> Option<Incarnation> {
+        let is_it = |life: &&Life| {
+            !life.attached
+                && life.afterwards == Afterwards::Kept
+                && life.stream == stream
+                && same_file(life.identity, file)
+        };
+        self.lives.values().find(is_it).map(|life| life.incarnation)
+    }
+
+    /// It is read on from where reading stopped; the next read says whether it is still the same content.
+    fn go_on_with(&mut self, id: TailId, incarnation: Incarnation, now: Instant) {
+        let tail = self.tails.get_mut(&id).expect("just opened");
+        tail.phase = Phase::Following(incarnation);
+        let life = self.lives.get_mut(&incarnation).expect("just found");
+        life.attached = true;
+        life.source = tail.source;
+        life.path = Arc::clone(&tail.path);
+        let (source, path, at) = (tail.source, Arc::clone(&tail.path), life.position());
+        self.changed.insert(incarnation);
+        self.report(Report::Following { source, path, at, why: Start::Checkpoint });
+        self.wake(id);
+        self.pace.changed(0, now);
     }
 
     /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
@@ -436,7 +486,7 @@ impl Engine {
             *self.counts.sources[source.0].abandoned_bytes.entry(Loss::Truncated).or_default() += lost;
             self.report(Report::Abandoned { source, path, from: read, bytes: lost, why: Loss::Truncated });
         }
-        self.detach(old, now);
+        self.detach(old, Afterwards::Forgotten, now);
         let incarnation = self.fresh_incarnation();
         self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
         self.lives.get_mut(&incarnation).expect("just begun").skipping_nuls = true;
@@ -444,19 +494,27 @@ impl Engine {
         self.wake(id);
     }
 
-    /// Nothing more is read of this incarnation; once it is settled it is forgotten.
-    fn detach(&mut self, incarnation: Incarnation, now: Instant) {
+    /// Nothing more is read of this incarnation; once it is settled, its checkpoint is forgotten or kept.
+    pub(super) fn detach(&mut self, incarnation: Incarnation, afterwards: Afterwards, now: Instant) {
         let life = self.lives.get_mut(&incarnation).expect("a life is kept until it is settled");
         life.attached = false;
+        life.afterwards = afterwards;
         self.forget_if_over(incarnation, now);
     }
 
     pub(super) fn forget_if_over(&mut self, incarnation: Incarnation, now: Instant) {
         let over = self.lives.get(&incarnation).is_some_and(|life| !life.attached && life.is_settled());
         if over {
-            self.lives.remove(&incarnation);
+            let life = self.lives.remove(&incarnation).expect("just found");
             self.changed.remove(&incarnation);
-            self.forgotten.insert(incarnation);
+            match life.afterwards {
+                Afterwards::Forgotten => drop(self.forgotten.insert(incarnation)),
+                Afterwards::Kept => {
+                    let stream = Arc::clone(&self.settings.streams[life.stream.0].name);
+                    self.stored.push(life.checkpoint(stream));
+                    self.parting.insert(incarnation);
+                }
+            }
             self.pace.changed(0, now);
         }
     }
@@ -492,8 +550,25 @@ impl Engine {
             } else if life.is_settled() {
                 let (source, path) = (tail.source, Arc::clone(&tail.path));
                 self.drop_tail(id);
-                self.detach(incarnation, now);
+                self.keep_closed(incarnation, now);
                 self.report(Report::Closed { source, path });
+            }
+        }
+    }
+
+    /// A file that was closed may still be there under another name. For those who ask whether it was shipped, and in
+    /// case it comes back, its checkpoint is kept, if there is a birth time to tell it from others.
+    fn keep_closed(&mut self, incarnation: Incarnation, now: Instant) {
+        if self.lives[&incarnation].identity.birth_nanos.is_none() {
+            return self.detach(incarnation, Afterwards::Forgotten, now);
+        }
+        self.detach(incarnation, Afterwards::Kept, now);
+        self.closed.push_back(incarnation);
+        if self.closed.len() > MOST_CLOSED {
+            let oldest = self.closed.pop_front();
+            if oldest.is_some_and(|oldest| self.stored.remove(oldest)) {
+                self.parting.retain(|incarnation| Some(*incarnation) != oldest);
+                self.forgotten.extend(oldest);
             }
         }
     }
@@ -505,7 +580,7 @@ impl Engine {
         finishing || tail.last_line == LastLine::Ships
     }
 
-    fn drop_tail(&mut self, id: TailId) {
+    pub(super) fn drop_tail(&mut self, id: TailId) {
         self.unindex(id);
         let tail = self.tails.remove(&id).expect("a tail is dropped once");
         let key = (tail.source, tail.identity);

@@ -26,6 +26,15 @@ use super::report::SourceCounts;
 /// against the memory budget, which a file of very short lines would otherwise exceed many times over.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 96;
 
+/// What becomes of the checkpoint of an incarnation that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// Its content is gone, or nothing could tell its file from another.
+    Forgotten,
+    /// Its file may be there, and may be wanted again.
+    Kept,
+}
+
 /// One incarnation on its way.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -45,6 +54,8 @@ pub(super) struct Life {
     pub(super) in_turn: bool,
     /// Whether more may be read of it.
     pub(super) attached: bool,
+    /// What becomes of its checkpoint when it is settled and nothing more is read of it.
+    pub(super) afterwards: Afterwards,
     /// Where the last save that was begun stands, whether it came through or not.
     pub(super) checkpointed: Offset,
     /// What the state database is known to hold.

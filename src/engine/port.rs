@@ -3,6 +3,7 @@
 //! The daemon and the simulation both drive the engine through these nouns and nothing else. Every effect that
 //! asks a question is answered by exactly one event; effects without an answer say so.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use crate::model::checkpoint::Save;
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::verdict::Outcome;
 
 use super::report::Report;
@@ -88,7 +89,7 @@ pub enum Operation {
 }
 
 /// What the engine is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Hint(Hint),
     Observed(Observation),
@@ -110,8 +111,21 @@ pub enum Event {
     Watching(Watching),
     /// Nothing but time has passed.
     Tick,
+    /// The configuration has changed. Never after [`Event::Drain`].
+    Reload(Box<Reload>),
+    /// The configuration has changed into one that cannot be used.
+    ReloadRefused,
     /// Read what is there, deliver it, save, and be done.
     Drain,
+}
+
+/// Another configuration for the sources and streams that there are, and for new ones behind them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reload {
+    /// As [`merge`](crate::rules::reload::merge) makes it: no source and no stream changes its place.
+    pub settings: Settings,
+    /// Sources that are no longer configured: no survey shows their files from now on.
+    pub retired: BTreeSet<SourceId>,
 }
 
 /// Where to look. Only ever a hint: one that is lost costs time, never data.

@@ -165,6 +165,9 @@ pub struct StreamCounts {
 pub struct Counts {
     pub commits: u64,
     pub commit_failures: u64,
+    /// Configurations that took effect since the start, and those that could not be used.
+    pub reloads: u64,
+    pub reloads_refused: u64,
     /// Times that hints were lost and everything was looked at.
     pub watch_overflows: u64,
     pub sources: Vec<SourceCounts>,

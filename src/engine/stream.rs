@@ -79,6 +79,21 @@ impl Stream {
         })
     }
 
+    /// Takes the settings of `fresh`, and goes on with what is under way. A stream that was held is tried at once:
+    /// the change may be what mends it.
+    pub(super) fn change(&mut self, fresh: Self, now: Instant) {
+        // What was put together may be larger than what may be sent at once from now on.
+        if let Some(request) = self.formed.take() {
+            self.send_again(request.records, now, true);
+        }
+        let Self { settings, backoff, quota, standing, .. } = fresh;
+        let earlier = std::mem::replace(&mut self.quota, quota);
+        self.quota.take_over(earlier);
+        self.standing = standing;
+        self.backoff = backoff;
+        self.settings = settings;
+    }
+
     /// `life` has records ready, `fresh` of them new: it waits for its turn, unless order forbids.
     pub(super) fn offer(&mut self, life: &mut Life, fresh: usize) {
         self.waiting += fresh;

@@ -13,6 +13,15 @@ use crate::model::time::Instant;
 /// How long after a failed save the next is tried.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How often the checkpoints of files that are followed are saved though nothing changed.
+///
+/// It says that they are in use. Those of files that no source has claimed for [`KEEP_UNCLAIMED`] are given up, and
+/// what was not saved for so long is one of them.
+pub const RENEW_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a checkpoint is kept that no file claims: its source may come back into the configuration.
+pub const KEEP_UNCLAIMED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Decides when the next save is due.
 #[derive(Clone, Debug)]
 pub struct Pace {
@@ -44,6 +53,11 @@ pub enum Due {
 impl Pace {
     pub fn new(settings: CheckpointSettings) -> Self {
         Self { settings, state: State::Idle, waiting_since: None, saving_since: None, settled_bytes: 0 }
+    }
+
+    /// Other settings from now on.
+    pub fn change(&mut self, settings: CheckpointSettings) {
+        self.settings = settings;
     }
 
     /// Something changed that a save would hold; `bytes` of it were settled.
@@ -148,6 +162,16 @@ mod tests {
         pace.changed(1, at(900));
         assert_eq!(pace.due(at(900)), Due::NotBefore(at(1100)));
         assert_eq!(pace.due(at(1100)), Due::Now);
+    }
+
+    #[test]
+    fn another_interval_holds_for_what_waits_already() {
+        let mut pace = pace();
+        pace.changed(500, at(100));
+        pace.change(CheckpointSettings { interval: Duration::from_millis(200), max_bytes: 1000 });
+        assert_eq!(pace.due(at(100)), Due::NotBefore(at(300)));
+        pace.change(CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 500 });
+        assert_eq!(pace.due(at(100)), Due::Now);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod history;
 pub mod ledger;
 pub mod marks;
 pub mod quota;
+pub mod reload;
 pub mod retry;
 pub mod rotation;
 pub mod split;

@@ -133,6 +133,16 @@ impl Quota {
         }
     }
 
+    /// These quotas in place of `earlier`, whose requests were sent all the same: what left in the last second
+    /// counts against the new ones, and so does what throttling has taught.
+    pub fn take_over(&mut self, earlier: Self) {
+        let Self { sent, sent_sum, factor, factor_at, lowered_at, .. } = earlier;
+        (self.sent, self.sent_sum) = (sent, sent_sum);
+        if self.adaptive == Adaptive::On {
+            (self.factor, self.factor_at, self.lowered_at) = (factor, factor_at, lowered_at);
+        }
+    }
+
     /// Whether a request of this cost may leave now. The same cost is asked for again until it may.
     pub fn admit(&mut self, cost: Cost, now: Instant) -> Admission {
         self.clock.set(now);

@@ -41,6 +41,11 @@ impl Service {
         Self { faults, quota, window: VecDeque::new() }
     }
 
+    /// Other quotas are configured from now on.
+    pub fn change(&mut self, quota: QuotaSettings) {
+        self.quota = quota;
+    }
+
     /// L4 and L5 for a request that leaves now.
     pub fn check(&mut self, put: &Put, now: Instant) {
         let bytes: usize = put.records.iter().map(bytes::Bytes::len).sum();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe::engine::port::{Effect, Event, Hint, Open, Put, Read, Survey, TailId, Watching};
+use standpipe::engine::port::{Effect, Event, Hint, Open, Put, Read, Reload, Survey, TailId, Watching};
 use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::checkpoint::{Checkpoint, Save};
@@ -20,6 +20,7 @@ use standpipe::model::settings::{
     Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
+use standpipe::rules::reload::merge;
 
 use super::disk::{Disk, FileIndex};
 use super::oracle::Oracle;
@@ -46,6 +47,9 @@ pub struct Reached {
     pub held: u64,
     pub failed_saves: u64,
     pub unread_bytes_lost: u64,
+    pub reloads: u64,
+    pub sources_removed: u64,
+    pub sources_back_with_records_under_way: u64,
 }
 
 impl Reached {
@@ -68,6 +72,9 @@ impl Reached {
         self.held += other.held;
         self.failed_saves += other.failed_saves;
         self.unread_bytes_lost += other.unread_bytes_lost;
+        self.reloads += other.reloads;
+        self.sources_removed += other.sources_removed;
+        self.sources_back_with_records_under_way += other.sources_back_with_records_under_way;
     }
 
     /// Every worst case was reached.
@@ -91,6 +98,9 @@ impl Reached {
             ("held", self.held),
             ("failed_saves", self.failed_saves),
             ("unread_bytes_lost", self.unread_bytes_lost),
+            ("reloads", self.reloads),
+            ("sources_removed", self.sources_removed),
+            ("sources_back_with_records_under_way", self.sources_back_with_records_under_way),
         ];
         for (what, count) in counts {
             assert!(count > 0, "the seeds never reached: {what}");
@@ -121,6 +131,7 @@ struct Climate {
     overflow: f64,
     poison: f64,
     fail_save: f64,
+    reload: f64,
     longest_delay: Duration,
 }
 
@@ -130,6 +141,8 @@ pub struct World {
     queue: BTreeMap<(Instant, u64), Todo>,
     queued: u64,
     settings: Settings,
+    /// Whether the source is in the configuration.
+    configured: bool,
     climate: Climate,
     disk: Disk,
     service: Service,
@@ -181,12 +194,15 @@ impl World {
             poison: maybe(&mut rng, 0.02),
             fail_save: maybe(&mut rng, 0.5),
             longest_delay: Duration::from_millis(rng.u64(1..400)),
+            // Every fourth seed, so that the others do what they always did.
+            reload: if seed % 4 == 2 { 0.02 } else { 0.0 },
         };
         let settings = settings(&mut rng);
         let quota = settings.streams[0].quota;
         let has_births = rng.u8(0..4) > 0;
         let mut world = Self {
             now: Instant::ZERO,
+            configured: true,
             queue: BTreeMap::new(),
             queued: 0,
             climate,
@@ -228,9 +244,19 @@ impl World {
             self.run_until(|world| !world.queue.values().any(|todo| matches!(todo, Todo::Act)), u64::MAX);
         }
         self.service.faults = Faults::default();
-        self.climate = Climate { fail_save: 0.0, lose_hint: 0.0, overflow: 0.0, crash: 0.0, ..self.climate };
+        self.climate = Climate {
+            fail_save: 0.0,
+            lose_hint: 0.0,
+            overflow: 0.0,
+            crash: 0.0,
+            reload: 0.0,
+            ..self.climate
+        };
         if self.engine.is_none() {
             self.start();
+        }
+        if !self.configured {
+            self.reload(true);
         }
         self.disk.complete_all();
         let patience = self.now + Duration::from_secs(7_200);
@@ -415,7 +441,33 @@ impl World {
     }
 
     fn survey(&mut self, request: &Survey) -> Event {
-        Event::Observed(self.disk.survey(request))
+        let mut observation = self.disk.survey(request);
+        if !self.configured {
+            observation.files.iter_mut().for_each(|file| file.sources.clear());
+            observation.files.retain(|_| !request.also.is_empty());
+        }
+        Event::Observed(observation)
+    }
+
+    /// Another configuration: other settings for the stream, with or without the source.
+    fn reload(&mut self, configured: bool) {
+        let Some(old) = self.engine.as_ref().map(|engine| engine.settings().clone()) else { return };
+        self.reached.reloads += 1;
+        self.reached.sources_removed += u64::from(self.configured && !configured);
+        self.reached.sources_back_with_records_under_way +=
+            u64::from(!self.configured && configured && !self.puts_under_way.is_empty());
+        self.configured = configured;
+        let mut new = settings(&mut self.rng);
+        // A budget below what is already in memory would be exceeded for a while.
+        new.memory = self.settings.memory;
+        self.service.change(new.streams[0].quota);
+        self.settings = new.clone();
+        if !configured {
+            new.sources.clear();
+        }
+        let merged = merge(&old, &new);
+        let retired = merged.retired();
+        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
     }
 
     fn open(&mut self, open: &Open) -> Event {
@@ -479,9 +531,14 @@ impl World {
     /// I11: the daemon lets go of a file.
     fn close(&mut self, tail: TailId) {
         let file = self.open.remove(&tail).expect("a file is closed once");
+        if !self.configured && !self.disk.names.iter().any(|(path, named)| *named == file && is_matched(path))
+        {
+            // Let go of unread, as it was asked for.
+            self.excuse(file);
+        }
         let is_named = self.disk.names.values().any(|named| *named == file);
         if !is_named && !self.open.values().any(|open| *open == file) {
-            for (_, number) in &self.disk.files[file].lines {
+            for (_, number) in self.disk.files[file].lines.iter().filter(|_| self.configured) {
                 let is_refused = self.oracle.is_refused(*number);
                 assert!(
                     is_refused || self.oracle.is_settled(*number),
@@ -496,6 +553,7 @@ impl World {
 
     fn start(&mut self) {
         self.process += 1;
+        self.configured = true;
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
             next_incarnation: self.next_incarnation,
@@ -566,7 +624,7 @@ impl World {
         let climate = self.climate;
         let dice = self.rng.f64();
         let name = PathBuf::from(format!("/log/{}.log", self.rng.usize(0..climate.names)));
-        let thresholds = [climate.rotate, climate.truncate, climate.remove, climate.crash];
+        let thresholds = [climate.rotate, climate.truncate, climate.remove, climate.crash, climate.reload];
         let mut sum = 0.0;
         let kind = thresholds.iter().position(|chance| {
             sum += chance;
@@ -577,6 +635,10 @@ impl World {
             Some(1) if self.disk.names.contains_key(&name) => self.truncate(&name),
             Some(2) if self.disk.names.contains_key(&name) => self.remove(&name),
             Some(3) => self.crash_or_start(),
+            Some(4) => {
+                let configured = !self.configured || self.rng.bool();
+                self.reload(configured);
+            }
             _ if self.engine.is_none() && self.rng.u8(0..8) == 0 => self.start(),
             _ => self.append(&name),
         }
