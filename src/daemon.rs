@@ -19,12 +19,13 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
-use crate::engine::port::{Effect, Event, FileFault, Hint, Opened, RequestId, TailId, Watching};
+use crate::engine::port::{Effect, Event, FileFault, Hint, Opened, Reload, RequestId, TailId, Watching};
 use crate::engine::report::{Report, Start};
 use crate::engine::{Engine, Memory, Status};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Outcome;
+use crate::rules::reload::merge;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::files::{self, Problem, SourceFiles, Surveyed};
 use crate::shell::firehose::Destination;
@@ -72,6 +73,24 @@ enum Done {
     Bytes(TailId, Result<bytes::Bytes, FileFault>),
     Put(RequestId, Outcome),
     Saved(Box<Store>, Result<(), StoreError>),
+}
+
+/// What somebody who has changed the configuration asks for.
+#[derive(Clone, Debug)]
+pub enum Change {
+    To(Box<Changed>),
+    /// It cannot be used: everything stays as it is.
+    Unusable,
+}
+
+/// Another configuration, with what it takes to carry it out.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub config: Config,
+    /// In the order of the configuration.
+    pub sources: Vec<SourceFiles>,
+    /// In the order of the configuration.
+    pub destinations: Vec<Destination>,
 }
 
 /// How a run ended.
@@ -125,11 +144,13 @@ impl Daemon {
         })
     }
 
-    /// Runs until the engine is done: by itself, or because `stop` resolved. After that it has `patience` left.
+    /// Runs until the engine is done: by itself, or because `stop` resolved. After that it has `patience` left, or
+    /// what the last of the `changes` says.
     pub async fn run(
         mut self,
         stop: impl Future<Output = ()>,
-        patience: Duration,
+        mut changes: mpsc::Receiver<Change>,
+        mut patience: Duration,
         mut progress: impl FnMut(&Status),
     ) -> Ended {
         let mut stop = std::pin::pin!(stop);
@@ -159,6 +180,12 @@ impl Daemon {
                     info!(patience = ?patience, "stopping: reading what is there and delivering it");
                     give_up_at = Some(self.now() + patience);
                     self.tell(Event::Drain);
+                }
+                Some(change) = changes.recv(), if !stopping => {
+                    if let Change::To(changed) = &change {
+                        patience = changed.config.shutdown_timeout;
+                    }
+                    self.change(change);
                 }
                 Some(question) = self.questions.recv() => {
                     self.answer(question);
@@ -193,6 +220,30 @@ impl Daemon {
     fn tell(&mut self, event: Event) {
         let now = self.now();
         self.engine.handle(event, now);
+    }
+
+    /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
+    fn change(&mut self, change: Change) {
+        let Change::To(changed) = change else {
+            return self.tell(Event::ReloadRefused);
+        };
+        let Changed { config, sources, destinations } = *changed;
+        let merged = merge(self.engine.settings(), &config.settings);
+        let new_about = about(&config);
+        let no_files = SourceFiles { patterns: Vec::new(), exclude: Vec::new(), follow_symlinks: false };
+        let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
+        self.sources = Arc::new(merged.sources.iter().map(of_source).collect());
+        let of_stream = |(place, new): (usize, &Option<usize>)| match new {
+            Some(new) => (destinations[*new].clone(), new_about.streams[*new].clone()),
+            None => (self.destinations[place].clone(), self.about.streams[place].clone()),
+        };
+        let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
+        self.destinations = destinations;
+        let names = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
+        self.about = Arc::new(About { sources: names.collect(), streams, ..new_about });
+        let retired = merged.retired();
+        info!(sources = merged.sources.len() - retired.len(), "another configuration is in effect");
+        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
     }
 
     /// Starts what the engine wants done.

@@ -1,16 +1,18 @@
 //! `standpipe run`: the daemon, or one pass over the files with `--once`.
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Overrides};
-use crate::daemon::{Daemon, End, Ended};
+use crate::config::{Config, Faults, Overrides};
+use crate::daemon::{Change, Changed, Daemon, End, Ended};
 use crate::engine::{Memory, Status};
 use crate::local;
 use crate::shell::files::{ExcludeGlob, FilePattern, SourceFiles};
@@ -18,7 +20,7 @@ use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
 use crate::shell::store::Store;
 
-use super::{DONE, FAILED, configure, fail, logging, runtime, signals};
+use super::{DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
 
 /// Tails files into Amazon Data Firehose, in the foreground; logs to standard error
 #[derive(Args, Clone, Debug)]
@@ -44,15 +46,18 @@ pub(super) struct RunArgs {
     state_dir: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &RunArgs) -> u8 {
-    let overrides = Overrides {
+fn overrides(args: &RunArgs) -> Overrides {
+    Overrides {
         paths: args.paths.clone(),
         stream: args.stream.clone(),
         local: args.local.clone(),
         once: args.once,
         state_dir: args.state_dir.clone(),
-    };
-    let config = match configure(args.config.as_ref(), &overrides) {
+    }
+}
+
+pub(super) fn run(args: &RunArgs) -> u8 {
+    let config = match configure(args.config.as_ref(), &overrides(args)) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -74,6 +79,11 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         Ok(stop) => stop,
         Err(error) => return fail(&error),
     };
+    // One pass over the files ends before anybody changes its configuration, and a hangup ends it.
+    let hangups = match (!args.once).then(signals::hangups).transpose() {
+        Ok(hangups) => hangups,
+        Err(error) => return fail(&error),
+    };
     let (store, loaded) = match Store::open(&config.state_dir) {
         Ok(opened) => opened,
         Err(error) => {
@@ -90,10 +100,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     };
     let embedded =
         server.as_ref().map(|server| Embedded { endpoint_url: format!("http://{}", server.address()) });
-    let mut destinations = Vec::with_capacity(config.streams.len());
-    for stream in &config.streams {
-        destinations.push(Destination::connect(stream, embedded.as_ref()).await);
-    }
+    let destinations = connect(config, embedded.as_ref()).await;
     let memory = Memory {
         checkpoints: loaded.checkpoints,
         next_incarnation: loaded.next_incarnation,
@@ -115,13 +122,17 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
         endpoint.spawn(http::serve(listen, desk));
     }
-    let ended = daemon
-        .run(stop, config.shutdown_timeout, |status| {
-            if let Some(bar) = &bar {
-                show_progress(bar, status);
-            }
-        })
-        .await;
+    let (sender, changes) = mpsc::channel(1);
+    let running = daemon.run(stop, changes, config.shutdown_timeout, |status| {
+        if let Some(bar) = &bar {
+            show_progress(bar, status);
+        }
+    });
+    let ended = tokio::select! {
+        biased;
+        ended = running => ended,
+        never = reload(hangups, args, config, embedded.as_ref(), sender) => match never {},
+    };
     endpoint.shutdown().await;
     if let Some(bar) = &bar {
         bar.finish_and_clear();
@@ -134,6 +145,66 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         return fail(&error);
     }
     conclude(args, config, &ended)
+}
+
+async fn connect(config: &Config, embedded: Option<&Embedded>) -> Vec<Destination> {
+    let mut destinations = Vec::with_capacity(config.streams.len());
+    for stream in &config.streams {
+        destinations.push(Destination::connect(stream, embedded).await);
+    }
+    destinations
+}
+
+/// Reads the configuration again whenever it is asked for, and hands it to the daemon.
+async fn reload(
+    hangups: Option<signals::Hangups>,
+    args: &RunArgs,
+    started_with: &Config,
+    embedded: Option<&Embedded>,
+    changes: mpsc::Sender<Change>,
+) -> Infallible {
+    let Some(mut hangups) = hangups else {
+        return std::future::pending().await;
+    };
+    loop {
+        hangups.next().await;
+        info!("asked to read the configuration again");
+        let change = match read_again(args).await {
+            Ok(config) => {
+                warn_of_what_needs_a_restart(started_with, &config);
+                let destinations = connect(&config, embedded).await;
+                Change::To(Box::new(Changed { sources: source_files(&config), destinations, config }))
+            }
+            Err(faults) => {
+                for fault in faults.iter() {
+                    error!(%fault, "the configuration cannot be used; the one before stays in effect");
+                }
+                Change::Unusable
+            }
+        };
+        // Nobody takes it while stopping.
+        let _ = changes.send(change).await;
+    }
+}
+
+async fn read_again(args: &RunArgs) -> Result<Config, Faults> {
+    let (file, overrides) = (args.config.clone(), overrides(args));
+    let read = move || configuration(file.as_ref(), &overrides);
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => read,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
+    let keys = [
+        ("state_dir", started_with.state_dir != config.state_dir),
+        ("health.listen", started_with.health.listen != config.health.listen),
+        ("log", started_with.log != config.log),
+    ];
+    for (key, _) in keys.iter().filter(|(_, differs)| *differs) {
+        warn!(key, "changed in the configuration, and takes effect after a restart");
+    }
 }
 
 /// The patterns as the files shell takes them.

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first asks to stop, the second ends the process at once.
+//! SIGTERM and SIGINT: the first asks to stop, the second ends the process at once. SIGHUP asks for the configuration
+//! to be read again.
 
 use std::io;
 use std::pin::Pin;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_core::Stream;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook_tokio::Signals;
 
@@ -37,4 +38,23 @@ pub(super) fn stop() -> io::Result<impl Future<Output = ()>> {
             }
         }
     })
+}
+
+/// Each SIGHUP from now on; several that come at once may count as one.
+pub(super) struct Hangups(Signals);
+
+/// # Errors
+/// When the handler cannot be installed, or no runtime is there.
+pub(super) fn hangups() -> io::Result<Hangups> {
+    Signals::new([SIGHUP]).map(Hangups)
+}
+
+impl Hangups {
+    /// Resolves at the next one.
+    pub(super) async fn next(&mut self) {
+        let next = std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context));
+        if next.await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

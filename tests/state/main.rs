@@ -6,4 +6,5 @@
 
 mod commands;
 mod process;
+mod reload;
 mod stage;

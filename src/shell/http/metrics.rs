@@ -247,6 +247,14 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.counter("standpipe_checkpoint_commits", "Saves of the state that came through", one(counts.commits))?;
     out.counter("standpipe_checkpoint_failures", "Saves that failed", one(counts.commit_failures))?;
     out.counter(
+        "standpipe_config_reloads",
+        "Configurations that took effect since the start, and those that could not be used",
+        [
+            (vec![("outcome", "applied")], counts.reloads),
+            (vec![("outcome", "refused")], counts.reloads_refused),
+        ],
+    )?;
+    out.counter(
         "standpipe_watch_overflows",
         "Times that inotify's queue overflowed and everything was looked at",
         one(counts.watch_overflows),

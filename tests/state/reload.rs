@@ -1,0 +1,154 @@
+//! SIGHUP: another configuration while lines are under way.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::stage::{Daemon, STREAM, Stage, await_that, lines};
+
+const APPLIED: &str = "another configuration is in effect";
+const REFUSED: &str = "the configuration cannot be used";
+
+fn source(stage: &Stage, name: &str, stream: &str) -> String {
+    format!(
+        "[[source]]\nname = \"{name}\"\npaths = [{:?}]\nstream = \"{stream}\"\n",
+        stage.log(&format!("{name}-*.log"))
+    )
+}
+
+#[track_caller]
+fn reload(stage: &Stage, daemon: &mut Daemon, config: &str) {
+    stage.configure_all(config);
+    let before = daemon.log().matches(APPLIED).count();
+    daemon.signal(Signal::HUP);
+    daemon.await_log_times(APPLIED, before + 1);
+}
+
+#[test]
+fn sources_come_and_go_under_load_and_no_line_is_lost_or_repeated() {
+    let stage = Stage::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| source(&stage, name, STREAM));
+    let stream = |settings: &str| format!("[stream.{STREAM}]\n{settings}\n");
+    let wide =
+        "quota = { requests_per_second = 100000, records_per_second = 100000, bytes_per_second = \"100MB\" }";
+    stage.configure_all(&format!("{a}{b}{}", stream(wide)));
+    let mut daemon = stage.run();
+    daemon.await_log("starting");
+    let done = AtomicBool::new(false);
+    let written = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut written = 0;
+            while !done.load(Ordering::SeqCst) {
+                for name in ["a-0.log", "b-0.log", "b-1.log", "c-0.log"] {
+                    stage.append(name, &lines(written..written + 20));
+                    written += 20;
+                }
+                if written % 4000 == 0 {
+                    // Rotated, while its source may be away.
+                    fs::rename(stage.log("b-0.log"), stage.log(&format!("b-0.log.{written}"))).unwrap();
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            written
+        });
+        for round in 0..12 {
+            let settings =
+                ["api = \"auto\"", "max_in_flight = 3", "ordered = true", "api = \"put_record_batch\""];
+            let settings = format!("{}{wide}", stream(settings[round % 4]));
+            let sources = [format!("{a}{b}"), format!("{c}{a}"), format!("{b}{c}{a}"), format!("{b}{c}")];
+            reload(&stage, &mut daemon, &format!("{}{settings}", sources[round % 4]));
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        done.store(true, Ordering::SeqCst);
+        writer.join().unwrap()
+    });
+    reload(&stage, &mut daemon, &format!("{c}{b}{a}{}", stream(wide)));
+    stage.await_shipped(&["a-0.log", "b-1.log", "c-0.log"]);
+    // Files that were renamed while nobody followed them are found beside their names, now or at the next start.
+    assert_eq!(daemon.stop(), 0);
+    let daemon = stage.run();
+    await_that("every line", || stage.service.tally(STREAM).0.len() == written);
+    assert_eq!(daemon.stop(), 0);
+    let tally = stage.service.tally(STREAM);
+    tally.check(written);
+    assert_eq!(tally.repeats(), 0);
+}
+
+#[test]
+fn a_configuration_with_mistakes_changes_nothing() {
+    let stage = Stage::new();
+    let mut daemon = stage.run();
+    daemon.await_log("starting");
+    let sound = fs::read_to_string(stage.config()).unwrap();
+    let faults = ["[[source", "shutdown = 3", "[[source]]\npaths = [\"relative\"]\nstream = \"x\""];
+    for (round, fault) in faults.iter().enumerate() {
+        fs::write(stage.config(), format!("{sound}\n{fault}")).unwrap();
+        daemon.signal(Signal::HUP);
+        daemon.await_log_times("asked to read", round + 1);
+        daemon.await_log_times(REFUSED, round + 1);
+        stage.append("app.log", &lines(round * 10..round * 10 + 10));
+        await_that("the lines", || stage.service.tally(STREAM).0.len() == round * 10 + 10);
+    }
+    fs::remove_file(stage.config()).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.await_log("cannot be read");
+    assert!(!daemon.log().contains(APPLIED));
+    fs::write(stage.config(), sound).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.await_log(APPLIED);
+    assert_eq!(daemon.stop(), 0);
+    stage.service.tally(STREAM).check(30);
+}
+
+#[test]
+fn a_source_that_is_gone_for_a_while_goes_on_where_it_was() {
+    let stage = Stage::new();
+    let [a, b] = ["a", "b"].map(|name| source(&stage, name, STREAM));
+    stage.configure_all(&format!("{a}{b}"));
+    stage.append("a-0.log", &lines(0..100));
+    stage.append("b-0.log", &lines(100..200));
+    let mut daemon = stage.run();
+    stage.await_shipped(&["a-0.log", "b-0.log"]);
+
+    reload(&stage, &mut daemon, &b);
+    stage.append("a-0.log", &lines(200..300));
+    stage.append("b-0.log", &lines(300..400));
+    stage.await_shipped(&["b-0.log"]);
+    assert_eq!(stage.service.tally(STREAM).0.len(), 300, "nothing is read of what is not configured");
+    // Also across restarts, and with nothing but its position to go by.
+    for _ in 0..2 {
+        assert_eq!(daemon.stop(), 0);
+        daemon = stage.run();
+        daemon.await_log("following");
+    }
+    reload(&stage, &mut daemon, &format!("{b}{a}"));
+    stage.await_shipped(&["a-0.log", "b-0.log"]);
+    assert_eq!(daemon.stop(), 0);
+    let tally = stage.service.tally(STREAM);
+    tally.check(400);
+    assert_eq!(tally.repeats(), 0);
+}
+
+#[test]
+fn a_source_that_ships_elsewhere_from_now_on_leaves_nothing_behind() {
+    let stage = Stage::new();
+    let slow = "retry = { initial = \"10ms\", max = \"50ms\" }";
+    let streams = format!("[stream.{STREAM}]\n{slow}\n");
+    stage.configure_all(&format!("{}{streams}", source(&stage, "a", STREAM)));
+    stage.append("a-0.log", &lines(0..100));
+    // Read, and not delivered, when the configuration changes.
+    stage.service.faults(r#"{"rates": {"unavailable": 1.0}}"#);
+    let mut daemon = stage.run();
+    daemon.await_log("not delivering");
+    reload(&stage, &mut daemon, &source(&stage, "a", "other"));
+    stage.service.faults("{}");
+    stage.append("a-0.log", &lines(100..120));
+    await_that("the file in its new stream", || stage.service.tally("other").0.len() == 120);
+    await_that("what was under way in the old one", || stage.service.tally(STREAM).0.len() == 100);
+    assert_eq!(daemon.stop(), 0);
+    stage.service.tally("other").check(120);
+    stage.service.tally(STREAM).check(100);
+    assert_eq!((stage.service.tally("other").repeats(), stage.service.tally(STREAM).repeats()), (0, 0));
+}
