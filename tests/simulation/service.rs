@@ -41,6 +41,11 @@ impl Service {
         Self { faults, quota, window: VecDeque::new() }
     }
 
+    /// Another process sends from now on. It does not know what the one before it sent in the last second.
+    pub fn next_sender(&mut self) {
+        self.window.clear();
+    }
+
     /// Other quotas are configured from now on.
     pub fn change(&mut self, quota: QuotaSettings) {
         self.quota = quota;

@@ -553,6 +553,7 @@ impl World {
 
     fn start(&mut self) {
         self.process += 1;
+        self.service.next_sender();
         self.configured = true;
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
