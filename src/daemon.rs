@@ -432,6 +432,13 @@ impl Daemon {
                     code = %code, message = %message, "refused by the service: put aside as a dead letter"
                 );
             }
+            Report::Stuck { source, path, offset } => {
+                error!(
+                    source = self.source(*source), path = %path.display(), offset = offset.bytes(),
+                    "refused by the service, and the dead letters are full: this file waits; stop standpipe, see \
+                     `standpipe dead-letters`, and start it again"
+                );
+            }
             Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
             Report::SavedAgain => info!("progress is saved again"),
         }

@@ -58,6 +58,8 @@ pub struct Memory {
     pub next_incarnation: u64,
     /// Whether nothing was ever saved: only then may a source start at the end of its files.
     pub first_start: bool,
+    /// All data of all dead letters.
+    pub dead_letter_bytes: u64,
 }
 
 /// Everything that is known and under way.
@@ -104,6 +106,8 @@ pub struct Engine {
     /// Refused records that are not durable yet; every save carries all of them.
     outbox: Vec<DeadLetter>,
     outbox_bytes: u64,
+    /// Data of the dead letters that are durable.
+    dead_letter_bytes: u64,
     saving: Option<Saving>,
     last_commit: Instant,
     renewed_at: Instant,
@@ -181,6 +185,7 @@ impl Engine {
             forgotten: BTreeSet::new(),
             outbox: Vec::new(),
             outbox_bytes: 0,
+            dead_letter_bytes: memory.dead_letter_bytes,
             saving: None,
             last_commit: now,
             renewed_at: now,
@@ -270,10 +275,11 @@ impl Engine {
     }
 
     fn everything_is_read(&self) -> bool {
-        self.tails.values().all(|tail| tail.finished)
+        let is_stuck = |life: Incarnation| self.lives[&life].stuck > 0;
+        self.tails.values().all(|tail| tail.finished || tail.incarnation().is_some_and(is_stuck))
     }
 
     fn everything_is_settled(&self) -> bool {
-        self.requests.is_empty() && self.lives.values().all(Life::is_settled)
+        self.requests.is_empty() && self.lives.values().all(Life::has_come_to_rest)
     }
 }

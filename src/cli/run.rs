@@ -105,6 +105,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         checkpoints: loaded.checkpoints,
         next_incarnation: loaded.next_incarnation,
         first_start: loaded.first_start,
+        dead_letter_bytes: loaded.dead_letter_bytes,
     };
     let (desk, questions) = http::desk();
     let daemon = match Daemon::try_new(config, source_files(config), destinations, store, memory, questions) {
@@ -187,6 +188,7 @@ async fn reload(
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a file is read, maybe from a file system that hangs")]
 async fn read_again(args: &RunArgs) -> Result<Config, Faults> {
     let (file, overrides) = (args.config.clone(), overrides(args));
     let read = move || configuration(file.as_ref(), &overrides);
@@ -297,6 +299,10 @@ fn conclude(args: &RunArgs, config: &Config, ended: &Ended) -> u8 {
     );
     // Nobody may be reading.
     let _ = io::stdout().write_all(text.as_bytes());
+    if !ended.status.stuck.is_empty() {
+        eprintln!("standpipe: the dead letters are full, and not every file is shipped, see above");
+        return FAILED;
+    }
     let unread = missing.len() + ended.problems.len() + ended.status.refused.len();
     if unread > 0 {
         eprintln!("standpipe: {unread} files could not be read, see above");

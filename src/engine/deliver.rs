@@ -17,7 +17,7 @@ use crate::model::record::Record;
 use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
-use crate::rules::checkpoint::Due;
+use crate::rules::checkpoint::{Due, MOST_DEAD_LETTER_BYTES};
 
 use super::port::{Effect, Put, RequestId};
 use super::report::{Report, RequestEnd};
@@ -85,9 +85,13 @@ impl Engine {
                     self.settle(&record);
                 }
                 Verdict::Refused { code, message } => {
-                    touched.insert(record.incarnation);
-                    self.put_aside(stream, &record, code, message);
-                    self.settle(&record);
+                    if self.is_room_for(&record) {
+                        touched.insert(record.incarnation);
+                        self.put_aside(stream, &record, code, message);
+                        self.settle(&record);
+                    } else {
+                        self.get_stuck(&record);
+                    }
                 }
                 Verdict::Retry(why) => {
                     *self.counts.streams[stream.0].retries.entry(why.reason).or_default() += 1;
@@ -150,6 +154,21 @@ impl Engine {
         let second = records.split_off(records.len() / 2);
         self.streams[stream.0].send_again(records, now, true);
         self.streams[stream.0].send_again(second, now, true);
+    }
+
+    fn is_room_for(&self, record: &Record) -> bool {
+        let held = self.dead_letter_bytes + self.outbox_bytes;
+        held + record.data.len() as u64 <= MOST_DEAD_LETTER_BYTES
+    }
+
+    /// Nothing is dropped: the record keeps its place in the file, and the file is read no further.
+    fn get_stuck(&mut self, record: &Record) {
+        let life = self.lives.get_mut(&record.incarnation).expect("a life is kept until it is settled");
+        life.stuck += 1;
+        if life.stuck == 1 {
+            let (source, path) = (life.source, Arc::clone(&life.path));
+            self.report(Report::Stuck { source, path, offset: record.span.start() });
+        }
     }
 
     fn put_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
@@ -245,7 +264,8 @@ impl Engine {
                         life.durable = Some(offset);
                     }
                 }
-                self.outbox.drain(..saving.dead_letters);
+                let written = self.outbox.drain(..saving.dead_letters);
+                self.dead_letter_bytes += written.map(|letter| letter.data.len() as u64).sum::<u64>();
                 self.outbox_bytes = self.outbox.iter().map(|letter| letter.data.len() as u64).sum();
                 if self.not_saved.take().is_some() {
                     self.report(Report::SavedAgain);

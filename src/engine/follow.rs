@@ -421,6 +421,7 @@ impl Engine {
             history,
             ready: Default::default(),
             outstanding: 0,
+            stuck: 0,
             in_turn: false,
             attached: true,
             afterwards: Afterwards::Forgotten,

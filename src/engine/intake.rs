@@ -15,6 +15,7 @@ use crate::rules::history::{Head, History};
 use crate::rules::split::{MOST_INCOMPLETE_BYTES, Tail as ChunkTail};
 
 use super::Engine;
+use super::life::Life;
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
 use super::tail::{Phase, READ_BYTES};
@@ -47,7 +48,12 @@ impl Engine {
         {
             let Some(read) = self.next_read(id) else { continue };
             let len = read.len as u64;
-            let life = self.tails[&id].incarnation().map(|life| self.lives[&life].buffered());
+            let life = self.tails[&id].incarnation().map(|life| &self.lives[&life]);
+            if life.is_some_and(|life| life.stuck > 0) {
+                passed_over.push(id);
+                continue;
+            }
+            let life = life.map(Life::buffered);
             if self.buffered + self.outbox_bytes + self.reserved + len > self.settings.memory.buffer {
                 self.read_turns.push_front(id);
                 break;

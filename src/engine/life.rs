@@ -50,6 +50,9 @@ pub(super) struct Life {
     pub(super) ready: VecDeque<Record>,
     /// Records that were taken by a request and are not settled.
     pub(super) outstanding: usize,
+    /// Those of them that the service refused while there was no room for more dead letters. They stay here, and
+    /// with them the frontier, until the next start.
+    pub(super) stuck: usize,
     /// Whether it waits for its turn in its stream.
     pub(super) in_turn: bool,
     /// Whether more may be read of it.
@@ -163,6 +166,11 @@ impl Life {
     /// Whether everything that was read is settled.
     pub(super) fn is_settled(&self) -> bool {
         self.ledger.is_settled()
+    }
+
+    /// Whether its frontier will rise no further: all is settled, or what is not is stuck or lies behind it.
+    pub(super) fn has_come_to_rest(&self) -> bool {
+        self.is_settled() || (self.stuck > 0 && self.outstanding == self.stuck)
     }
 
     /// What a checkpoint taken now holds.

@@ -40,6 +40,8 @@ pub enum Report {
     Resumed { stream: StreamId, after: Duration },
     /// A record that can never be accepted was put aside.
     DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, code: Arc<str>, message: Arc<str> },
+    /// A record can never be accepted, and there is no room for more dead letters: its file waits there.
+    Stuck { source: SourceId, path: Arc<Path>, offset: Offset },
     /// Progress could not be made durable; it is tried again.
     NotSaved { why: String },
     /// Progress is durable again.

@@ -34,6 +34,10 @@ pub struct Status {
     pub not_saved: Option<String>,
     /// Since when the oldest progress that is not durable has waited.
     pub unsaved_since: Option<Instant>,
+    /// Data of the dead letters, in bytes.
+    pub dead_letter_bytes: u64,
+    /// Files that wait because there is no room for their dead letters.
+    pub stuck: Vec<(SourceId, Arc<Path>)>,
     pub counts: Counts,
 }
 
@@ -131,6 +135,7 @@ impl Engine {
             .iter()
             .map(|((source, path), why)| (*source, Arc::clone(path), why.clone()))
             .collect();
+        let stuck = self.lives.values().filter(|life| life.stuck > 0);
         Status {
             at: now,
             files,
@@ -140,6 +145,8 @@ impl Engine {
             watching: self.surveys.watching,
             surveyed: self.surveys.surveyed(),
             not_saved: self.not_saved.clone(),
+            dead_letter_bytes: self.dead_letter_bytes + self.outbox_bytes,
+            stuck: stuck.map(|life| (life.source, Arc::clone(&life.path))).collect(),
             unsaved_since: self.pace.unsaved_since(),
             counts: self.counts.clone(),
         }

@@ -75,11 +75,11 @@ pub struct Loaded {
     pub dead_letter_bytes: u64,
 }
 
-/// What the database lacks of what was durable, and has of what never was.
+/// What the database lacks of what was durable, and has of what never was, or is no longer wanted.
 #[derive(Debug, Default)]
 struct Owed {
     restored: Vec<Checkpoint>,
-    damaged: Vec<Incarnation>,
+    dropped: Vec<Incarnation>,
 }
 
 impl Store {
@@ -116,7 +116,7 @@ impl Store {
             dir: dir.to_owned(),
             durable,
             meta,
-            owed: Owed { restored: Vec::new(), damaged: contents.damaged },
+            owed: Owed { restored: Vec::new(), dropped: contents.dropped },
             unsynced: false,
         };
         Ok((store, loaded))
@@ -155,7 +155,7 @@ impl Store {
             Some(database) => database,
             None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
         };
-        let change = Change { damaged: &self.owed.damaged, restored: &self.owed.restored, save, removed };
+        let change = Change { dropped: &self.owed.dropped, restored: &self.owed.restored, save, removed };
         // A lock that has lost its name keeps nobody out: its owner may be writing too.
         let held = if self.lock.is_in_place() { Ok(()) } else { Err(self.gone()) };
         match held.and_then(|()| database.commit(change, self.meta)) {
@@ -197,7 +197,7 @@ impl Store {
         let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
         self.owed = Owed {
             restored: self.durable.values().filter(lacks).cloned().collect(),
-            damaged: contents.damaged,
+            dropped: contents.dropped,
         };
         Ok(database)
     }

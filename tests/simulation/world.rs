@@ -559,6 +559,7 @@ impl World {
             checkpoints: self.saved.values().cloned().collect(),
             next_incarnation: self.next_incarnation,
             first_start: self.first_start,
+            dead_letter_bytes: 0,
         };
         let seed = self.rng.u64(..);
         let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);

@@ -195,6 +195,48 @@ fn dead_letters_are_shown_exported_sent_again_and_dropped() {
 }
 
 #[test]
+fn a_file_stops_when_there_is_no_room_for_its_dead_letters() {
+    use standpipe::model::checkpoint::{DeadLetter, Save};
+    use standpipe::shell::store::Store;
+    let stage = Stage::new();
+    let letter = DeadLetter {
+        stream: STREAM.into(),
+        source: "app".into(),
+        path: std::path::Path::new("/earlier.log").into(),
+        offset: standpipe::model::offset::Offset::ZERO,
+        code: "InvalidArgumentException".into(),
+        message: "refused".into(),
+        data: vec![b'x'; 1 << 20].into(),
+    };
+    let (mut store, _) = Store::open(&stage.state()).unwrap();
+    for dead_letters in [vec![letter.clone(); 200], vec![letter; 56]] {
+        store.commit(&Save { dead_letters, ..Save::default() }).unwrap();
+    }
+    drop(store);
+
+    stage.append("a.log", &lines(0..50));
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
+    let mut daemon = stage.run();
+    daemon.await_log("the dead letters are full");
+    stage.append("b.log", &lines(50..100));
+    stage.await_shipped(&["b.log"]);
+    await_that("all but one", || stage.service.tally(STREAM).0.len() == 99);
+    let a = stage.log("a.log");
+    assert_eq!(stage.say(&["shipped", a.to_str().unwrap()]).code, 1);
+    assert_eq!(stage.say(&["dead-letters", "list", "--json"]).json().as_array().unwrap().len(), 256);
+    assert_eq!(daemon.stop(), 0);
+
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
+    let once = stage.say(&["run", "--once"]);
+    assert_eq!(once.code, 1, "{once:?}");
+    assert!(once.err.contains("the dead letters are full"), "{}", once.err);
+
+    assert_eq!(stage.say(&["dead-letters", "purge"]).code, 0);
+    assert_eq!(stage.say(&["run", "--once"]).code, 0);
+    stage.service.tally(STREAM).check(100);
+}
+
+#[test]
 fn completions_name_every_command() {
     let stage = Stage::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

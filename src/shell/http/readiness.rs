@@ -43,6 +43,23 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
                 .to_owned(),
         });
     }
+    if let Some((source, path)) = status.stuck.first() {
+        reasons.push(Reason {
+            code: "dead_letters_full".to_owned(),
+            stream: None,
+            message: format!(
+                "{} files wait, {} of source {} among them: the service refuses a record of theirs, and {} bytes of dead \
+                 letters leave no room for it",
+                status.stuck.len(),
+                path.display(),
+                snapshot.source(*source),
+                status.dead_letter_bytes
+            ),
+            advice: "stop standpipe, look at what `standpipe dead-letters export` shows, `replay` or `purge` it, and \
+                     start again"
+                .to_owned(),
+        });
+    }
     if let Some(max_lag) = snapshot.about.max_lag {
         let oldest = snapshot.lags().iter().map(|lag| lag.oldest).max().unwrap_or(Duration::ZERO);
         if oldest > max_lag {

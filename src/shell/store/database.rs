@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::Incarnation;
+use crate::rules::checkpoint::KEEP_UNCLAIMED;
 
 use super::error::{Fault, StoreError, judge, sqlite_at};
 use super::place::{Files, Place};
@@ -42,8 +43,8 @@ pub(super) struct Database {
 #[derive(Debug)]
 pub(super) struct Contents {
     pub(super) checkpoints: Vec<Checkpoint>,
-    /// Rows that cannot be trusted, to be deleted.
-    pub(super) damaged: Vec<Incarnation>,
+    /// Rows that cannot be trusted, or that nobody has claimed for long: to be deleted.
+    pub(super) dropped: Vec<Incarnation>,
     pub(super) meta: Meta,
 }
 
@@ -53,7 +54,7 @@ pub(super) type Opened = (Database, Contents, Option<PathBuf>);
 /// One transaction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change<'a> {
-    pub(super) damaged: &'a [Incarnation],
+    pub(super) dropped: &'a [Incarnation],
     /// Checkpoints that were durable once and are missing; what `save` says of them is newer.
     pub(super) restored: &'a [Checkpoint],
     pub(super) save: &'a Save,
@@ -125,9 +126,9 @@ impl Database {
 
     fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Meta> {
         let now_ms = unix_ms();
-        let Change { damaged, restored, save, removed } = change;
+        let Change { dropped, restored, save, removed } = change;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        rows::delete_checkpoints(&transaction, damaged.iter().copied())?;
+        rows::delete_checkpoints(&transaction, dropped.iter().copied())?;
         rows::write_checkpoints(&transaction, restored, now_ms)?;
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
@@ -190,15 +191,27 @@ fn prepare(connection: &mut Connection, place: &Place) -> Result<Contents, Fault
     Ok(contents)
 }
 
+/// What has not been saved for a month while others were is of files that no source claims: those that are claimed
+/// are saved every day. Compared with the newest and not with the clock, for a daemon may have been off for longer.
+///
 /// `None` when the row of `meta` is damaged: then nobody knows whether the state had started, or which numbers
 /// were used.
 fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     let Some(meta) = Meta::read(connection)? else {
         return Ok(None);
     };
-    let (sound, damaged) = rows::read_checkpoints(connection)?;
-    let checkpoints = sound.into_iter().map(|stored| stored.checkpoint).collect();
-    Ok(Some(Contents { checkpoints, damaged, meta }))
+    let (sound, mut dropped) = rows::read_checkpoints(connection)?;
+    let newest = sound.iter().map(|stored| stored.updated_ms).max().unwrap_or_default().min(unix_ms());
+    let keep_ms = i64::try_from(KEEP_UNCLAIMED.as_millis()).expect("a month");
+    let (kept, expired): (Vec<_>, Vec<_>) =
+        sound.into_iter().partition(|stored| newest.saturating_sub(stored.updated_ms) <= keep_ms);
+    if !expired.is_empty() {
+        let count = expired.len();
+        tracing::info!(count, "positions are given up: no source has claimed their files for 30 days");
+    }
+    dropped.extend(expired.into_iter().map(|stored| stored.checkpoint.incarnation));
+    let checkpoints = kept.into_iter().map(|stored| stored.checkpoint).collect();
+    Ok(Some(Contents { checkpoints, dropped, meta }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {

@@ -104,6 +104,42 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777
 }
 
+/// Saved by a daemon whose clock said so.
+fn save_at(dir: &Path, checkpoints: &[Checkpoint], unix_ms: i64) {
+    let connection = Connection::open(database(dir)).unwrap();
+    rows::write_checkpoints(&connection, checkpoints, unix_ms).unwrap();
+}
+
+#[test]
+fn checkpoints_that_nobody_claims_are_given_up_after_a_month() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(&save(&[checkpoint(9, 90)])).unwrap();
+    store.commit(&forget(&[9])).unwrap();
+    drop(store);
+    let last = 1_700_000_000_000;
+    save_at(dir.path(), &[checkpoint(1, 10)], last - 31 * DAY);
+    save_at(dir.path(), &[checkpoint(2, 20)], last - 29 * DAY);
+    save_at(dir.path(), &[checkpoint(3, 30)], last);
+    // Years later: the daemon was off, and nobody can have claimed anything.
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!(loaded.checkpoints, [checkpoint(2, 20), checkpoint(3, 30)]);
+    store.commit(&Save::default()).unwrap();
+    let left = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
+    assert_eq!(left.len(), 2, "and deleted with the next commit");
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_costs_no_position() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(&save(&[checkpoint(1, 10)])).unwrap();
+    drop(store);
+    save_at(dir.path(), &[checkpoint(2, 20)], 4_000_000_000_000);
+    assert_eq!(load(dir.path()).checkpoints, [checkpoint(1, 10), checkpoint(2, 20)]);
+}
+
 #[test]
 fn it_is_the_first_start_until_the_first_commit() {
     let dir = TempDir::new().unwrap();
