@@ -5,6 +5,8 @@
 #![expect(unreachable_pub, reason = "the rooms of a test are for that test alone")]
 
 mod commands;
+mod faults;
 mod process;
 mod reload;
 mod stage;
+mod strace;

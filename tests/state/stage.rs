@@ -19,6 +19,11 @@ pub const STREAM: &str = "app-logs";
 /// Generous: it is only reached when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a loop turns: `usual` times, and `STANDPIPE_LOOPS` times as often when that is set.
+pub fn loops(usual: usize) -> usize {
+    std::env::var("STANDPIPE_LOOPS").map_or(1, |factor| factor.parse().expect("a number")) * usual
+}
+
 /// Waits until `done`; what it waits for is said when it never comes.
 #[track_caller]
 pub fn await_that(what: &str, mut done: impl FnMut() -> bool) {
@@ -180,8 +185,8 @@ impl Stage {
     }
 
     /// The same, run by another program.
-    pub fn command_under(&self, wrapper: &[&str], args: &[&str]) -> Command {
-        let mut command = Command::new(wrapper[0]);
+    pub fn command_under(&self, wrapper: &[String], args: &[&str]) -> Command {
+        let mut command = Command::new(&wrapper[0]);
         command.args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_standpipe"));
         dressed(command, args)
     }
@@ -202,7 +207,7 @@ impl Stage {
         )
     }
 
-    pub fn run_under(&self, wrapper: &[&str]) -> Daemon {
+    pub fn run_under(&self, wrapper: &[String]) -> Daemon {
         let config = self.config();
         let command = self.command_under(wrapper, &["run", "-c", config.to_str().unwrap()]);
         Daemon::start(command, self.dir.path().join("daemon.log"))
