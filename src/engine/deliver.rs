@@ -18,6 +18,7 @@ use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::checkpoint::{Due, MOST_DEAD_LETTER_BYTES};
+use crate::rules::quota::Cost;
 
 use super::port::{Effect, Put, RequestId};
 use super::report::{Report, RequestEnd};
@@ -127,9 +128,19 @@ impl Engine {
         *counts.requests.entry((sent.operation, end)).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
         let stream = &mut self.streams[sent.stream.0];
+        let accepted =
+            sent.records.iter().zip(verdicts).filter(|(_, verdict)| !matches!(verdict, Verdict::Retry(_)));
+        let (records, bytes) =
+            accepted.fold((0, 0), |(records, bytes), (record, _)| (records + 1, bytes + record.data.len()));
+        if records > 0 {
+            stream.quota.accepted(Cost::of_request(records, bytes), now);
+        }
         if retries.iter().any(|why| why.reason == RetryReason::Throttled) {
             counts.throttled += 1;
-            stream.quota.throttled(sent.at, now);
+            // A service that takes nothing at all is not asked for its share.
+            if stream.standing.hold().is_none() {
+                stream.quota.throttled(sent.at, now);
+            }
         }
         if let Some(why) = retries.first() {
             self.last_errors[sent.stream.0] = Some((now, (*why).clone()));
@@ -138,6 +149,7 @@ impl Engine {
         match (end, retries.first()) {
             (RequestEnd::Failed, Some(why)) => {
                 if stream.standing.failed(why, sent.at, now, self.rng.f64()) {
+                    stream.quota.silenced();
                     self.report(Report::Held { stream: stream_id, why: (*why).clone() });
                 }
             }

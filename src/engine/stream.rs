@@ -66,7 +66,7 @@ impl Stream {
         let backoff = Backoff::try_new(settings.retry)?;
         Ok(Self {
             quota: Quota::new(settings.quota, now),
-            standing: Standing::new(backoff),
+            standing: Standing::new(backoff, settings.quota.adaptive),
             backoff,
             settings,
             turns: VecDeque::new(),
@@ -128,6 +128,7 @@ impl Stream {
     /// The next request that may leave now, if any; else sets the deadline.
     pub(super) fn next(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
         self.deadline = None;
+        self.quota.wake(self.in_flight, now);
         if self.in_flight >= self.settings.max_in_flight.get() as usize {
             return None;
         }
@@ -139,6 +140,7 @@ impl Stream {
             }
             May::AfterProbe => return None,
         }
+        self.take_apart(now);
         if self.formed.is_none() {
             self.formed = self.form(lives, now);
         }
@@ -155,6 +157,16 @@ impl Stream {
                 self.deadline = Some(at);
                 None
             }
+        }
+    }
+
+    /// What was put together before the rate fell would take long to pay for.
+    fn take_apart(&mut self, now: Instant) {
+        let (most_records, _) = self.quota.largest_request();
+        if self.formed.as_ref().is_some_and(|formed| formed.records.len() > 2 * most_records)
+            && let Some(formed) = self.formed.take()
+        {
+            self.send_again(formed.records, now, true);
         }
     }
 

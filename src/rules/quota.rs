@@ -25,17 +25,25 @@ use governor::{Quota as Rate, RateLimiter};
 use crate::model::settings::{Adaptive, QuotaSettings};
 use crate::model::time::Instant;
 
+use super::adaptive::Factor;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The burst's part of what one second allows: large enough that coarse timers do not cost throughput, small
 /// enough that a backlog uses 95 % of it.
 const BURST_PART: u32 = 20;
 
-/// What throttling leaves of the rate, and how much of the full rate comes back each second.
-const BACK_OFF: f64 = 0.5;
-const CLIMB_PER_SECOND: f64 = 0.05;
-/// Below it a daemon would look dead rather than patient.
-const LEAST_FACTOR: f64 = 1.0 / 64.0;
+/// A request holds at most this part of what a second allows: requests that fill a second only in part leave the
+/// rest of it unused, and few large ones tell too seldom that the quota is reached.
+const LARGEST_PART: f64 = 1.0 / 128.0;
+/// However low the rate, this part of what a second allows at the full rate is not too much.
+const LARGEST_PART_AT_LEAST: f64 = 1.0 / 1024.0;
+
+/// When nothing was asked for so long, the process was stopped or starved, or had nothing to do.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What was admitted so shortly before a pause may not have left before it.
+const LEAVING: Duration = Duration::from_millis(100);
 
 /// What one request uses up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,10 +97,9 @@ pub struct Quota {
     /// The request that is being paid for.
     paying: Option<Payment>,
     adaptive: Adaptive,
-    /// The part of the rate that throttling left: above 0, at most 1.
-    factor: f64,
-    factor_at: Instant,
-    lowered_at: Option<Instant>,
+    factor: Factor,
+    /// When [`Quota::wake`] was last called.
+    woken: Instant,
 }
 
 #[derive(Debug)]
@@ -119,34 +126,51 @@ impl Quota {
             u64::from(settings.records_per_second.get()),
             settings.bytes_per_second / 1024,
         ];
+        let axes = quotas.map(|quota| Axis::new(quota, settings.share, &clock));
         Self {
-            axes: quotas.map(|quota| Axis::new(quota, settings.share, &clock)),
+            axes,
             full: quotas.map(|quota| quota as f64),
             clock,
             sent: VecDeque::new(),
             sent_sum: [0; 3],
             paying: None,
             adaptive: settings.adaptive,
-            factor: 1.0,
-            factor_at: now,
-            lowered_at: None,
+            factor: Factor::new(now),
+            woken: now,
+        }
+    }
+
+    /// Told whenever something happens, before [`admit`](Self::admit) is asked: `under_way` requests have no answer.
+    ///
+    /// A process that was stopped right after an admission sends when it goes on: what has just been admitted then
+    /// counts as leaving now.
+    pub fn wake(&mut self, under_way: usize, now: Instant) {
+        let last = std::mem::replace(&mut self.woken, now);
+        if now.since(last) < PAUSE {
+            return;
+        }
+        for (at, _) in self.sent.iter_mut().rev().take(under_way) {
+            if last.since(*at) > LEAVING {
+                break;
+            }
+            *at = now;
         }
     }
 
     /// These quotas in place of `earlier`, whose requests were sent all the same: what left in the last second
     /// counts against the new ones, and so does what throttling has taught.
     pub fn take_over(&mut self, earlier: Self) {
-        let Self { sent, sent_sum, factor, factor_at, lowered_at, .. } = earlier;
+        let Self { sent, sent_sum, factor, .. } = earlier;
         (self.sent, self.sent_sum) = (sent, sent_sum);
         if self.adaptive == Adaptive::On {
-            (self.factor, self.factor_at, self.lowered_at) = (factor, factor_at, lowered_at);
+            self.factor = factor;
         }
     }
 
     /// Whether a request of this cost may leave now. The same cost is asked for again until it may.
     pub fn admit(&mut self, cost: Cost, now: Instant) -> Admission {
         self.clock.set(now);
-        self.climb(now);
+        self.factor.climb(now);
         self.forget_sent(now);
         let owed = match self.paying {
             Some(payment) if payment.cost == cost => payment.owed,
@@ -168,45 +192,52 @@ impl Quota {
         Admission::Now
     }
 
+    /// The service accepted this much.
+    pub fn accepted(&mut self, cost: Cost, now: Instant) {
+        let parts =
+            self.axes.iter().zip(cost.axes()).map(|(axis, part)| f64::from(part) / axis.allowed as f64);
+        self.factor.accepted(parts.fold(0.0, f64::max), now);
+    }
+
     /// A request that was sent at `sent_at` was throttled: lowers the rate, once per round trip.
     pub fn throttled(&mut self, sent_at: Instant, now: Instant) {
-        self.climb(now);
-        let seen = self.lowered_at.is_some_and(|lowered| sent_at <= lowered);
-        if self.adaptive == Adaptive::On && !seen {
-            self.factor = (self.factor * BACK_OFF).max(LEAST_FACTOR);
-            self.lowered_at = Some(now);
+        if self.adaptive == Adaptive::On {
+            self.factor.throttled(sent_at, now);
         }
+    }
+
+    /// The service takes nothing at all any more.
+    pub fn silenced(&mut self) {
+        self.factor.silenced();
     }
 
     /// The part of the rate that throttling left: above 0, at most 1.
     pub fn factor(&self) -> f64 {
-        self.factor
+        self.factor.value()
     }
 
     /// What the last second used of the full quotas, 0 to 1 each.
-    pub fn used(&mut self, now: Instant) -> Use {
-        self.forget_sent(now);
-        let part = |axis: usize| self.sent_sum[axis] as f64 / self.full[axis].max(1.0);
+    pub fn used(&self, now: Instant) -> Use {
+        let mut sum = self.sent_sum;
+        for (_, cost) in self.sent.iter().take_while(|(at, _)| now.since(*at) >= SECOND) {
+            subtract(&mut sum, *cost);
+        }
+        let part = |axis: usize| sum[axis] as f64 / self.full[axis].max(1.0);
         Use { requests: part(0), records: part(1), bytes: part(2) }
     }
 
-    /// The most that one request may hold and still fit into a second: records, and bytes before base64.
+    /// The most that one request should hold: records, and bytes before base64.
     pub fn largest_request(&self) -> (usize, usize) {
-        let axis = |index: usize| usize::try_from(self.axes[index].allowed).unwrap_or(usize::MAX);
-        (axis(1), axis(2).saturating_mul(1024))
-    }
-
-    fn climb(&mut self, now: Instant) {
-        let climbed = now.since(self.factor_at).as_secs_f64() * CLIMB_PER_SECOND;
-        self.factor = (self.factor + climbed).min(1.0);
-        self.factor_at = now;
+        let part = (self.factor.value() * LARGEST_PART).max(LARGEST_PART_AT_LEAST);
+        let part = |axis: usize| self.axes[axis].allowed as f64 * part;
+        ((part(1) as usize).max(1), (part(2) * 1024.0) as usize)
     }
 
     /// A lowered rate makes each request dearer, so that pacing stays with the limiters.
     fn price(&mut self, cost: Cost) -> [u32; 3] {
         let mut owed = cost.axes();
         for (part, axis) in owed.iter_mut().zip(&mut self.axes) {
-            let price = f64::from(*part) / self.factor + axis.fraction;
+            let price = f64::from(*part) / self.factor.value() + axis.fraction;
             axis.fraction = price.fract();
             *part = price.trunc() as u32;
         }
@@ -242,9 +273,7 @@ impl Quota {
             if fits(&sum) {
                 break;
             }
-            for (axis, part) in sum.iter_mut().zip(part.axes()) {
-                *axis -= u64::from(part);
-            }
+            subtract(&mut sum, *part);
             last = Some(*at + SECOND);
         }
         last
@@ -254,11 +283,15 @@ impl Quota {
         while let Some((at, cost)) = self.sent.front()
             && now.since(*at) >= SECOND
         {
-            for (sum, part) in self.sent_sum.iter_mut().zip(cost.axes()) {
-                *sum -= u64::from(part);
-            }
+            subtract(&mut self.sent_sum, *cost);
             self.sent.pop_front();
         }
+    }
+}
+
+fn subtract(sum: &mut [u64; 3], cost: Cost) {
+    for (sum, part) in sum.iter_mut().zip(cost.axes()) {
+        *sum -= u64::from(part);
     }
 }
 
@@ -412,25 +445,30 @@ mod tests {
     }
 
     #[test]
-    fn throttling_lowers_the_rate_once_per_round_trip_and_time_brings_it_back() {
+    fn a_lowered_factor_lowers_the_rate() {
         let mut quota = defaults();
-        let at = |millis| Instant::at(Duration::from_millis(millis));
-        quota.throttled(at(100), at(150));
-        quota.throttled(at(120), at(160));
-        assert!((quota.factor() - 0.5).abs() < 0.01, "{}", quota.factor());
-        quota.throttled(at(155), at(200));
-        assert!((quota.factor() - 0.25).abs() < 0.01, "{}", quota.factor());
-        quota.admit(Cost::of_request(1, 1), at(200 + 15_000));
-        assert!((quota.factor() - 1.0).abs() < 0.01, "{}", quota.factor());
+        for millis in 0..8 {
+            quota.throttled(Instant::ZERO + MILLI * millis, Instant::ZERO + MILLI * millis);
+        }
+        let factor = quota.factor();
+        assert!((0.2..0.5).contains(&factor), "{factor}");
+        let sent = drain(&mut quota, std::iter::repeat(Cost::of_request(1, 200)), SECOND, MILLI);
+        let (least, most) = (1800.0 * factor * 0.9, 1800.0 * factor * 1.2);
+        assert!((least..most).contains(&(sent.len() as f64)), "{} requests in the first second", sent.len());
     }
 
     #[test]
-    fn a_lowered_factor_lowers_the_rate() {
+    fn what_is_sent_after_a_pause_counts_from_then_on() {
+        let at = |millis| Instant::at(MILLI * millis);
         let mut quota = defaults();
-        quota.throttled(Instant::ZERO, Instant::ZERO);
-        quota.throttled(Instant::ZERO + MILLI, Instant::ZERO + MILLI);
-        let sent = drain(&mut quota, std::iter::repeat(Cost::of_request(1, 200)), SECOND, MILLI);
-        assert!((400..600).contains(&sent.len()), "{} requests in the first second", sent.len());
+        quota.wake(0, at(1000));
+        assert_eq!(quota.admit(Cost::of_request(1, 1), at(1000)), Admission::Now);
+        // The process was stopped between the admission and the call, and goes on two seconds later.
+        quota.wake(1, at(3000));
+        assert!(quota.used(at(3000)).requests > 0.0);
+        quota.wake(1, at(3200));
+        quota.wake(1, at(4000));
+        assert_eq!(quota.used(at(4000)).requests, 0.0, "it has long left");
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!
 //! *Invariant:* while held, at most one request is under way, and the time between probes only grows.
 
+use std::time::Duration;
+
+use crate::model::settings::Adaptive;
 use crate::model::time::Instant;
 use crate::model::verdict::{Retry, RetryReason};
 
@@ -16,6 +19,10 @@ use super::retry::Backoff;
 /// This many failures in a row, without a success, hold the stream. At a failure rate of one half that happens
 /// by chance to one request in 256, and then costs one initial delay.
 const STREAK: u32 = 8;
+
+/// Throttling that lowers the rate anyway holds the stream only after this long without a success: until then it may
+/// just as well say that others take a large part of the quota.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +38,12 @@ pub enum May {
 #[derive(Clone, Debug)]
 pub struct Standing {
     backoff: Backoff,
+    /// Whether throttling lowers the rate.
+    adaptive: Adaptive,
     /// Failures since the last success.
     streak: u32,
+    /// When the streak began.
+    streak_began: Instant,
     hold: Option<Hold>,
 }
 
@@ -51,8 +62,8 @@ pub struct Hold {
 }
 
 impl Standing {
-    pub fn new(backoff: Backoff) -> Self {
-        Self { backoff, streak: 0, hold: None }
+    pub fn new(backoff: Backoff, adaptive: Adaptive) -> Self {
+        Self { backoff, adaptive, streak: 0, streak_began: Instant::ZERO, hold: None }
     }
 
     /// Whether one more request may be sent while `in_flight` are under way.
@@ -73,10 +84,15 @@ impl Standing {
 
     /// A request that was sent at `sent_at` failed as a whole. Returns whether the stream is now held and was not.
     pub fn failed(&mut self, why: &Retry, sent_at: Instant, now: Instant, chance: f64) -> bool {
+        if self.streak == 0 {
+            self.streak_began = now;
+        }
         self.streak += 1;
         let setup = why.reason == RetryReason::Setup;
+        let slows_down = self.adaptive == Adaptive::On && why.reason == RetryReason::Throttled;
+        let lasts = !slows_down || now.since(self.streak_began) >= SILENCE;
         match &mut self.hold {
-            None if setup || self.streak >= STREAK => {
+            None if setup || (self.streak >= STREAK && lasts) => {
                 let delay = match setup {
                     true => self.backoff.patient_delay(chance),
                     false => self.backoff.delay(1, chance),
@@ -109,14 +125,12 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::settings::RetrySettings;
 
     fn standing() -> Standing {
         let settings = RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
-        Standing::new(Backoff::try_new(settings).expect("the delays are in order"))
+        Standing::new(Backoff::try_new(settings).expect("the delays are in order"), Adaptive::On)
     }
 
     fn at(millis: u64) -> Instant {
@@ -152,6 +166,22 @@ mod tests {
         assert_eq!(standing.may_send(0, at(130)), May::NotBefore(at(320)), "the next delay is twice as long");
         assert!(standing.answered().is_some());
         assert_eq!(standing.may_send(5, at(130)), May::Send);
+    }
+
+    #[test]
+    fn throttling_holds_a_stream_only_when_nothing_is_taken_for_long() {
+        let mut standing = standing();
+        for millis in (0..3000).step_by(100) {
+            assert!(
+                !standing.failed(&why(RetryReason::Throttled), at(millis), at(millis), 1.0),
+                "{millis} ms"
+            );
+        }
+        assert!(standing.failed(&why(RetryReason::Throttled), at(2990), at(3000), 1.0));
+
+        let mut standing = Standing { adaptive: Adaptive::Off, ..self::standing() };
+        let held = (0..STREAK).any(|_| standing.failed(&why(RetryReason::Throttled), at(0), at(10), 1.0));
+        assert!(held, "without a rate that falls, only waiting helps");
     }
 
     #[test]

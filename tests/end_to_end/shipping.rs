@@ -112,20 +112,22 @@ fn the_command_line_alone_is_enough_and_a_glob_finds_files_that_come_later() {
 #[test]
 fn a_backlog_stays_below_the_quotas_as_the_service_counts_them() {
     // The service is strict, and has exactly what the daemon was told.
-    let options = ["--quota-requests", "60", "--quota-records", "150", "--quota-bytes", "40KiB"];
-    let mut world = World::with_service(&options).configured(
-        "quota = { requests_per_second = 60, records_per_second = 150, bytes_per_second = \"40KiB\", share = 0.9 }\n",
-    );
-    let (a, b) = (world.file("a.log"), world.file("b.log"));
-    world.written.append(&a, "a", 200);
-    world.written.append(&b, "b", 100);
-    let (code, _, log) = world.once();
-    assert_eq!(code, 0, "{log}");
-    assert_eq!(world.all_arrive(), 0);
-    let stats = &world.stats()["streams"]["logs"];
-    assert_eq!(stats["rejected"]["records"], 0, "{stats}");
-    let peak = &stats["peak_per_second"];
-    assert!(peak["requests"].as_u64().unwrap() <= 54, "{stats}");
-    assert!(peak["records"].as_u64().unwrap() <= 135, "{stats}");
-    assert!(peak["bytes"].as_u64().unwrap() <= 36 * 1024, "{stats}");
+    for api in ["put_record", "auto"] {
+        let options = ["--quota-requests", "60", "--quota-records", "150", "--quota-bytes", "40KiB"];
+        let mut world = World::with_service(&options).configured(&format!(
+            "api = \"{api}\"\nquota = {{ requests_per_second = 60, records_per_second = 150, bytes_per_second = \"40KiB\" }}\n"
+        ));
+        let (a, b) = (world.file("a.log"), world.file("b.log"));
+        world.written.append(&a, "a", 200);
+        world.written.append(&b, "b", 100);
+        let (code, _, log) = world.once();
+        assert_eq!(code, 0, "{log}");
+        assert_eq!(world.all_arrive(), 0);
+        let stats = &world.stats()["streams"]["logs"];
+        assert_eq!(stats["rejected"]["records"], 0, "{api}: {stats}");
+        let peak = &stats["peak_per_second"];
+        assert!(peak["requests"].as_u64().unwrap() <= 60, "{api}: {stats}");
+        assert!(peak["records"].as_u64().unwrap() <= 150, "{api}: {stats}");
+        assert!(peak["bytes"].as_u64().unwrap() <= 40 * 1024, "{api}: {stats}");
+    }
 }

@@ -1,0 +1,218 @@
+//! Many engines on one clock, each with one file that never ends.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use standpipe::engine::port::{Effect, Event, Observation, Observed, Opened, Put, Read};
+use standpipe::engine::{Engine, Memory};
+use standpipe::model::identity::Identity;
+use standpipe::model::settings::{
+    Adaptive, Api, CheckpointSettings, MemorySettings, Newline, OnDrain, Order, QuotaSettings, RetrySettings,
+    Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+};
+use standpipe::model::time::Instant;
+use standpipe::model::verdict::Outcome;
+
+use super::service::{BYTES, RECORDS, REQUESTS, Service};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub daemons: usize,
+    pub api: Api,
+    pub line_bytes: usize,
+    /// Half of the daemons start 20 seconds after the others.
+    pub late: bool,
+    pub seed: u64,
+}
+
+impl Plan {
+    pub fn bottleneck_records_per_second(&self) -> f64 {
+        let by_bytes = BYTES as f64 / self.line_bytes as f64;
+        match self.api {
+            Api::PutRecord => by_bytes.min(REQUESTS as f64),
+            Api::Auto | Api::PutRecordBatch => by_bytes.min(RECORDS as f64),
+        }
+    }
+}
+
+/// What is to happen to one daemon.
+#[derive(Debug)]
+enum Todo {
+    /// To be ignored if the deadline has changed since.
+    Wake(u64),
+    Arrive(Put, Instant),
+    Tell(Event),
+}
+
+struct Daemon {
+    engine: Engine,
+    /// The number of the deadline that counts.
+    deadline: u64,
+    accepted: u64,
+}
+
+pub struct Fleet {
+    plan: Plan,
+    rng: fastrand::Rng,
+    now: Instant,
+    queue: BTreeMap<(Instant, u64), (usize, Todo)>,
+    queued: u64,
+    daemons: Vec<Daemon>,
+    /// What any part of the endless file is cut from.
+    content: Bytes,
+    pub service: Service,
+}
+
+impl Fleet {
+    pub fn new(plan: Plan) -> Self {
+        let mut rng = fastrand::Rng::with_seed(plan.seed);
+        let mut line = vec![b'x'; plan.line_bytes];
+        line[plan.line_bytes - 1] = b'\n';
+        let daemons: Vec<_> = (0..plan.daemons)
+            .map(|_| Daemon {
+                engine: Engine::try_new(settings(plan), Memory::default(), rng.u64(..), Instant::ZERO)
+                    .expect("the delays are in order"),
+                deadline: 0,
+                accepted: 0,
+            })
+            .collect();
+        let mut fleet = Self {
+            content: line.repeat(1024 * 1024 / plan.line_bytes).into(),
+            plan,
+            rng,
+            now: Instant::ZERO,
+            queue: BTreeMap::new(),
+            queued: 0,
+            daemons,
+            service: Service::default(),
+        };
+        for daemon in 0..plan.daemons {
+            let start = if plan.late && daemon % 2 == 1 { 20_000 } else { fleet.rng.u64(0..500) };
+            fleet.later(Duration::from_millis(start), daemon, Todo::Tell(Event::Tick));
+        }
+        fleet
+    }
+
+    pub fn accepted(&self) -> Vec<u64> {
+        self.daemons.iter().map(|daemon| daemon.accepted).collect()
+    }
+
+    pub fn run_until(&mut self, end: Duration) {
+        while let Some(next) = self.queue.first_entry()
+            && next.key().0 <= Instant::at(end)
+        {
+            let ((at, _), (daemon, todo)) = next.remove_entry();
+            self.now = at;
+            match todo {
+                Todo::Wake(number) if number == self.daemons[daemon].deadline => {
+                    self.tell(daemon, Event::Tick);
+                }
+                Todo::Wake(_) => {}
+                Todo::Arrive(put, sent) => self.arrive(daemon, &put, sent),
+                Todo::Tell(event) => self.tell(daemon, event),
+            }
+        }
+    }
+
+    fn later(&mut self, delay: Duration, daemon: usize, todo: Todo) {
+        self.queued += 1;
+        self.queue.insert((self.now + delay, self.queued), (daemon, todo));
+    }
+
+    fn arrive(&mut self, daemon: usize, put: &Put, sent: Instant) {
+        let verdicts = self.service.answer(put, self.now);
+        let accepted = verdicts
+            .iter()
+            .filter(|verdict| !matches!(verdict, standpipe::model::verdict::Verdict::Retry(_)));
+        self.daemons[daemon].accepted += accepted.count() as u64;
+        let back = self.way();
+        let took = (self.now + back).since(sent);
+        let event = Event::PutDone { request: put.request, outcome: Outcome { verdicts, took } };
+        self.later(back, daemon, Todo::Tell(event));
+    }
+
+    /// How long a request or an answer is on its way.
+    fn way(&mut self) -> Duration {
+        Duration::from_micros(self.rng.u64(5_000..15_000))
+    }
+
+    fn tell(&mut self, daemon: usize, event: Event) {
+        let now = self.now;
+        self.daemons[daemon].engine.handle(event, now);
+        while let Some(effect) = self.daemons[daemon].engine.poll_effect() {
+            let event = match effect {
+                Effect::Survey(_) => Event::Observed(Observation { files: vec![endless()] }),
+                Effect::Open(open) => {
+                    let Observed { identity, size, .. } = endless();
+                    let head = self.content.slice(..1024);
+                    Event::Opened { tail: open.tail, result: Ok(Opened { identity, size, head }) }
+                }
+                Effect::Read(read) => self.read(read),
+                Effect::Save(_) => Event::Saved(Ok(())),
+                Effect::Put(put) => {
+                    let way = self.way();
+                    self.later(way, daemon, Todo::Arrive(put, now));
+                    continue;
+                }
+                Effect::Close(_) | Effect::Report(_) => continue,
+            };
+            self.later(Duration::from_micros(100), daemon, Todo::Tell(event));
+        }
+        let state = &mut self.daemons[daemon];
+        state.deadline += 1;
+        if let Some(at) = state.engine.next_deadline(now) {
+            let number = state.deadline;
+            self.later(at.since(now), daemon, Todo::Wake(number));
+        }
+    }
+
+    fn read(&self, read: Read) -> Event {
+        let from =
+            usize::try_from(read.at.bytes() % self.plan.line_bytes as u64).expect("below a line's length");
+        Event::Bytes { tail: read.tail, result: Ok(self.content.slice(from..from + read.len)) }
+    }
+}
+
+fn endless() -> Observed {
+    Observed {
+        path: Path::new("/log/endless.log").into(),
+        target: None,
+        identity: Identity { device: 1, inode: 1, birth_nanos: Some(1) },
+        size: 1 << 50,
+        sources: vec![SourceId(0)],
+    }
+}
+
+fn settings(plan: Plan) -> Settings {
+    let number = |n: u64| NonZeroU32::new(u32::try_from(n).expect("small")).expect("above zero");
+    Settings {
+        sources: vec![SourceSettings {
+            name: "fleet".into(),
+            stream: StreamId(0),
+            start_at: StartAt::Beginning,
+            newline: Newline::Append,
+            close_removed_after: Duration::from_secs(10),
+        }],
+        streams: vec![StreamSettings {
+            name: "fleet".into(),
+            api: plan.api,
+            max_in_flight: number(64),
+            order: Order::Free,
+            quota: QuotaSettings {
+                requests_per_second: number(REQUESTS),
+                records_per_second: number(RECORDS),
+                bytes_per_second: BYTES,
+                share: 0.9,
+                adaptive: Adaptive::On,
+            },
+            retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+        }],
+        checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
+        memory: MemorySettings { buffer: 1 << 20, buffer_per_file: 1 << 20 },
+        until: Until::Drained,
+        on_drain: OnDrain::KeepPartialLines,
+    }
+}

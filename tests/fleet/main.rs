@@ -1,0 +1,99 @@
+//! Fleets: 2 to 200 daemons, each believing that it has the delivery stream's quota for itself.
+//!
+//! Whole engines on an invented clock, with files that never end, in front of one service that keeps the quota
+//! strictly and tells nobody how many there are. What must come out: the quota is used, each daemon gets its part,
+//! and little is refused.
+//!
+//! `STANDPIPE_FLEETS=all cargo test --test fleet -- --nocapture` prints the table of `docs/performance.md`.
+
+#![expect(clippy::disallowed_methods, reason = "the choice of fleets comes from the environment")]
+#![expect(clippy::print_stdout, reason = "the figures are for docs/performance.md")]
+#![expect(unreachable_pub, reason = "the rooms of a test are for that test alone")]
+
+mod daemons;
+mod service;
+
+use std::time::Duration;
+
+use daemons::{Fleet, Plan};
+use standpipe::model::settings::Api;
+
+/// By then a fleet must have settled.
+const SETTLED: Duration = Duration::from_secs(60);
+/// For so long it is then measured.
+const MEASURED: Duration = Duration::from_secs(30);
+
+/// What a fleet came to.
+#[derive(Debug)]
+struct Result {
+    /// Accepted, as a part of the quota that is the bottleneck.
+    goodput: f64,
+    /// Jain's index of the daemons' accepted records: 1 when all are equal, 1/n when one has everything.
+    fairness: f64,
+    /// Requests of which a record was throttled, as a part of all.
+    rejected: f64,
+}
+
+fn run(plan: Plan) -> Result {
+    let mut fleet = Fleet::new(plan);
+    fleet.run_until(SETTLED);
+    let before = fleet.accepted();
+    fleet.service.forget();
+    fleet.run_until(SETTLED + MEASURED);
+    let each: Vec<f64> =
+        fleet.accepted().iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
+    let sum: f64 = each.iter().sum();
+    let squares: f64 = each.iter().map(|records| records * records).sum();
+    let counted = &fleet.service.counted;
+    let quota = plan.bottleneck_records_per_second();
+    Result {
+        goodput: sum / MEASURED.as_secs_f64() / quota,
+        fairness: sum * sum / (each.len() as f64 * squares),
+        rejected: counted.rejected as f64 / counted.requests.max(1) as f64,
+    }
+}
+
+fn plans() -> Vec<Plan> {
+    let all = std::env::var("STANDPIPE_FLEETS").is_ok_and(|value| value == "all");
+    let sizes: &[usize] = if all { &[2, 3, 5, 10, 20, 50, 100, 150, 200] } else { &[2, 20, 200] };
+    let apis = [Api::PutRecord, Api::Auto];
+    apis.into_iter()
+        .flat_map(|api| {
+            sizes.iter().map(move |daemons| Plan {
+                daemons: *daemons,
+                api,
+                line_bytes: 200,
+                late: false,
+                seed: 1,
+            })
+        })
+        .collect()
+}
+
+fn check(plan: Plan) {
+    let result = run(plan);
+    println!(
+        "{:>4} {:<10} {:<5} goodput {:>5.1} %  fairness {:.3}  rejected {:>4.2} %",
+        plan.daemons,
+        format!("{:?}", plan.api),
+        if plan.late { "late" } else { "" },
+        result.goodput * 100.0,
+        result.fairness,
+        result.rejected * 100.0
+    );
+    assert!(result.goodput >= 0.90, "{plan:?}: {result:?}");
+    assert!(result.fairness >= 0.95, "{plan:?}: {result:?}");
+    assert!(result.rejected < 0.02, "{plan:?}: {result:?}");
+}
+
+#[test]
+fn n2_fleets_of_2_to_200_daemons_use_the_quota_share_it_fairly_and_are_seldom_refused() {
+    plans().into_iter().for_each(check);
+}
+
+#[test]
+fn n2_daemons_that_come_late_get_their_part() {
+    for api in [Api::PutRecord, Api::Auto] {
+        check(Plan { daemons: 20, api, line_bytes: 200, late: true, seed: 2 });
+    }
+}

@@ -1,0 +1,69 @@
+//! One delivery stream that keeps its quota to the letter, for everyone together.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use standpipe::engine::port::Put;
+use standpipe::model::time::Instant;
+use standpipe::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
+
+pub const REQUESTS: u64 = 2_000;
+pub const RECORDS: u64 = 5_000;
+pub const BYTES: u64 = 5_000_000;
+
+#[derive(Debug, Default)]
+pub struct Counted {
+    pub requests: u64,
+    /// Requests of which at least one record was throttled.
+    pub rejected: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Service {
+    /// What was let in during the last second.
+    window: VecDeque<(Instant, [u64; 3])>,
+    used: [u64; 3],
+    pub counted: Counted,
+}
+
+impl Service {
+    pub fn forget(&mut self) {
+        self.counted = Counted::default();
+    }
+
+    /// A request arrives; a record that does not fit into the last second is refused, and uses nothing up.
+    pub fn answer(&mut self, put: &Put, now: Instant) -> Vec<Verdict> {
+        while let Some((at, cost)) = self.window.front()
+            && now.since(*at) >= Duration::from_secs(1)
+        {
+            self.used.iter_mut().zip(cost).for_each(|(used, part)| *used -= part);
+            self.window.pop_front();
+        }
+        self.counted.requests += 1;
+        let mut cost = [1, 0, 0];
+        let called = self.used[0] < REQUESTS;
+        let verdicts: Vec<_> = put
+            .records
+            .iter()
+            .map(|data| {
+                let after = [self.used[1] + cost[1] + 1, self.used[2] + cost[2] + data.len() as u64];
+                if called && after[0] <= RECORDS && after[1] <= BYTES {
+                    cost[1] += 1;
+                    cost[2] += data.len() as u64;
+                    return Verdict::Delivered { encrypted: Encrypted::No };
+                }
+                Verdict::Retry(Retry {
+                    reason: RetryReason::Throttled,
+                    code: "ServiceUnavailableException".into(),
+                    message: "Slow down.".into(),
+                })
+            })
+            .collect();
+        self.counted.rejected += u64::from(cost[1] < put.records.len() as u64);
+        if called && cost[1] > 0 {
+            self.used.iter_mut().zip(cost).for_each(|(used, part)| *used += part);
+            self.window.push_back((now, cost));
+        }
+        verdicts
+    }
+}
