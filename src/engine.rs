@@ -69,6 +69,8 @@ pub struct Engine {
     rng: fastrand::Rng,
     effects: VecDeque<Effect>,
     surveys: Surveys,
+    /// Whether everything that was there at the start has been opened.
+    opened: bool,
     tails: BTreeMap<TailId, Tail>,
     /// The tail of each file in each source, once it is being opened.
     by_file: HashMap<(SourceId, Identity), TailId>,
@@ -163,6 +165,7 @@ impl Engine {
             rng: fastrand::Rng::with_seed(seed),
             effects: VecDeque::new(),
             surveys: Surveys::new(memory.first_start, &memory.checkpoints),
+            opened: false,
             tails: BTreeMap::new(),
             by_file: HashMap::new(),
             by_path: HashMap::new(),

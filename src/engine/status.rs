@@ -15,7 +15,7 @@ use crate::rules::quota::Use;
 use super::Engine;
 use super::port::Watching;
 use super::report::Counts;
-use super::tail::{Name, Phase};
+use super::tail::{Name, Phase, Tail};
 
 /// Everything an operator may ask about.
 #[derive(Clone, Debug)]
@@ -28,8 +28,8 @@ pub struct Status {
     /// What the memory budget is charged, in bytes.
     pub buffered_bytes: u64,
     pub watching: Watching,
-    /// Whether every source has been looked at once.
-    pub surveyed: bool,
+    /// Whether every source has been looked at once, and what was found is open.
+    pub opened: bool,
     /// Why progress is not durable, when it is not.
     pub not_saved: Option<String>,
     /// Since when the oldest progress that is not durable has waited.
@@ -90,6 +90,8 @@ pub struct StreamStatus {
 impl Engine {
     /// Everything as it stands now.
     pub fn status(&mut self, now: Instant) -> Status {
+        let is_opening = |tail: &Tail| !matches!(tail.phase, Phase::Following(_));
+        self.opened |= self.surveys.surveyed() && !self.tails.values().any(is_opening);
         let followed = self.tails.values().filter_map(|tail| {
             let Phase::Following(incarnation) = tail.phase else {
                 return None;
@@ -143,7 +145,7 @@ impl Engine {
             streams,
             buffered_bytes: self.buffered,
             watching: self.surveys.watching,
-            surveyed: self.surveys.surveyed(),
+            opened: self.opened,
             not_saved: self.not_saved.clone(),
             dead_letter_bytes: self.dead_letter_bytes + self.outbox_bytes,
             stuck: stuck.map(|life| (life.source, Arc::clone(&life.path))).collect(),

@@ -4,7 +4,6 @@
 //!
 //! *Invariant:* a rule knows nouns, never another rule and never the engine.
 
-pub mod adaptive;
 pub mod batch;
 pub mod checkpoint;
 pub mod histogram;

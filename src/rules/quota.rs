@@ -11,6 +11,8 @@
 //! *Invariant (L5):* in any one-second window, admitted ≤ share × quota on each of the three axes; only a single
 //! request that is larger than that goes alone.
 
+mod adaptive;
+
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use governor::{Quota as Rate, RateLimiter};
 use crate::model::settings::{Adaptive, QuotaSettings};
 use crate::model::time::Instant;
 
-use super::adaptive::Factor;
+use self::adaptive::Factor;
 
 const SECOND: Duration = Duration::from_secs(1);
 

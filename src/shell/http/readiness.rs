@@ -14,11 +14,11 @@ use super::status::Reason;
 pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     let status = &snapshot.status;
     let mut reasons = Vec::new();
-    if !status.surveyed {
+    if !status.opened {
         reasons.push(Reason {
             code: "starting".to_owned(),
             stream: None,
-            message: "the files of the sources have not been looked at yet".to_owned(),
+            message: "the files of the sources have not all been found and opened yet".to_owned(),
             advice: "wait; a directory that hangs (a dead network file system) keeps it here".to_owned(),
         });
     }

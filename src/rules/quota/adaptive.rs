@@ -41,7 +41,7 @@ const LATELY: f64 = 1.0;
 
 /// What throttling left.
 #[derive(Clone, Debug)]
-pub struct Factor {
+pub(super) struct Factor {
     value: f64,
     at: Instant,
     lowered_at: Option<Instant>,
@@ -53,22 +53,22 @@ pub struct Factor {
 }
 
 impl Factor {
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         let accepted = Accepted { part: 0.0, at: now, since: now };
         Self { value: 1.0, at: now, lowered_at: None, step: 0.0, regain: 0.0, accepted }
     }
 
-    pub fn value(&self) -> f64 {
+    pub(super) fn value(&self) -> f64 {
         self.value
     }
 
     /// The service took a request that used up `part` of what a second allows.
-    pub fn accepted(&mut self, part: f64, now: Instant) {
+    pub(super) fn accepted(&mut self, part: f64, now: Instant) {
         self.accepted.add(part, now);
     }
 
     /// A request that was sent at `sent_at` was refused for having been one too many.
-    pub fn throttled(&mut self, sent_at: Instant, now: Instant) {
+    pub(super) fn throttled(&mut self, sent_at: Instant, now: Instant) {
         self.climb(now);
         // It left before the last refusal was known.
         if self.lowered_at.is_some_and(|lowered| sent_at <= lowered) {
@@ -81,11 +81,11 @@ impl Factor {
     }
 
     /// The service takes nothing at all any more, from nobody: once it does, as much can be had as before.
-    pub fn silenced(&mut self) {
+    pub(super) fn silenced(&mut self) {
         self.regain = self.accepted.at_last() * REGAINED;
     }
 
-    pub fn climb(&mut self, now: Instant) {
+    pub(super) fn climb(&mut self, now: Instant) {
         let seconds = now.since(self.at).as_secs_f64();
         self.at = now;
         let Some(lowered_at) = self.lowered_at.filter(|_| self.value < 1.0) else { return };
