@@ -6,6 +6,8 @@
 
 mod commands;
 mod faults;
+mod golden;
+mod kills;
 mod process;
 mod reload;
 mod stage;

@@ -49,3 +49,11 @@ impl Drop for Strace {
         let _ = self.0.wait();
     }
 }
+
+/// The words before a program that trace it from its first instruction; it stays the child of who starts it.
+pub fn from_the_start(inject: &str) -> Vec<String> {
+    let calls = inject.split(':').next().unwrap();
+    let words = ["strace", "-D", "-f", "-o", "/dev/null", "-e"].map(str::to_owned);
+    let rest = [format!("trace={calls}"), "-e".to_owned(), format!("inject={inject}")];
+    words.into_iter().chain(rest).collect()
+}
