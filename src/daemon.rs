@@ -423,6 +423,13 @@ impl Daemon {
                     message = %why.message, "not delivering; trying again until it works"
                 );
             }
+            Report::BatchesWouldHelp { stream } => {
+                warn!(
+                    stream = self.stream(*stream),
+                    "lines wait for the quota of requests, and there is room for more records and bytes: \
+                     `api = \"auto\"` would carry more lines in fewer requests"
+                );
+            }
             Report::Resumed { stream, after } => {
                 info!(stream = self.stream(*stream), seconds = after.as_secs_f64(), "delivering again");
             }

@@ -236,6 +236,9 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
         let dead = stream.dead_letters;
         writeln!(out, "  {} requests throttled, {dead} dead letters", stream.throttled)?;
     }
+    if let Some(advice) = &stream.advice {
+        writeln!(out, "  {}", plain(advice))?;
+    }
     if let Some(Trouble { code, message, advice, age_seconds, .. }) = &stream.last_error {
         writeln!(out, "  last error {} ago: {}: {}", duration(*age_seconds), plain(code), plain(message))?;
         writeln!(out, "    -> {}", plain(advice))?;

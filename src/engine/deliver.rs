@@ -53,6 +53,10 @@ impl Engine {
                 let (stream, operation, records) = (StreamId(index), request.operation, request.records);
                 self.requests.insert(id, Sent { stream, operation, records, at: now });
             }
+            if std::mem::take(&mut stream.advise) {
+                let stream = StreamId(index);
+                self.effects.push_back(Effect::Report(Report::BatchesWouldHelp { stream }));
+            }
         }
     }
 
@@ -62,7 +66,7 @@ impl Engine {
         let sent = self.requests.remove(&request).expect("an outcome comes once for each request");
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let stream = sent.stream;
-        self.streams[stream.0].in_flight -= 1;
+        self.streams[stream.0].landed(&sent.records);
         self.judge_request(&sent, &outcome, now);
 
         if sent.records.len() > 1 && outcome.verdicts.iter().all(is_refused) {

@@ -30,8 +30,11 @@ impl Engine {
     /// When a stream's retry delays make no backoff; then nothing has changed.
     pub(super) fn on_reload(&mut self, reload: Reload, now: Instant) -> Result<(), InvalidBackoff> {
         let Reload { settings, retired } = reload;
-        let fresh: Result<Vec<_>, _> =
-            settings.streams.iter().map(|stream| Stream::try_new(stream.clone(), now)).collect();
+        let fresh: Result<Vec<_>, _> = settings
+            .streams
+            .iter()
+            .map(|stream| Stream::try_new(stream.clone(), settings.checkpoint, now))
+            .collect();
         let mut fresh = fresh?.into_iter();
         for (stream, fresh) in self.streams.iter_mut().zip(fresh.by_ref()) {
             stream.change(fresh, now);

@@ -36,6 +36,8 @@ pub enum Report {
     Closed { source: SourceId, path: Arc<Path> },
     /// A stream's records wait: its service fails.
     Held { stream: StreamId, why: Retry },
+    /// Lines have waited for the quota of requests alone for a while: batches would carry them.
+    BatchesWouldHelp { stream: StreamId },
     /// The service answers again.
     Resumed { stream: StreamId, after: Duration },
     /// A record that can never be accepted was put aside.

@@ -85,6 +85,8 @@ pub struct StreamStatus {
     /// Why the stream is held back, when it is, and since when.
     pub held: Option<(Retry, Instant)>,
     pub last_error: Option<(Instant, Retry)>,
+    /// Whether lines wait for the quota of requests alone, so that batches would carry them.
+    pub batches_would_help: bool,
 }
 
 impl Engine {
@@ -130,6 +132,7 @@ impl Engine {
                 factor: stream.quota.factor(),
                 held: stream.standing.hold().map(|hold| (hold.why.clone(), hold.since)),
                 last_error: self.last_errors[index].clone(),
+                batches_would_help: stream.bottleneck.lasts(now),
             })
             .collect();
         let refused = self

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::identity::Incarnation;
 use crate::model::record::Record;
-use crate::model::settings::{Api, Order, StreamSettings};
+use crate::model::settings::{Api, CheckpointSettings, Order, StreamSettings};
 use crate::model::time::Instant;
 use crate::rules::batch::{Limits, Size};
+use crate::rules::bottleneck::Bottleneck;
 use crate::rules::quota::{Admission, Cost, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
 use crate::rules::standing::{May, Standing};
@@ -22,13 +23,22 @@ use super::port::Operation;
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;
 
+/// So many requests may be under way however large they are: one large record must not wait for another.
+const REQUESTS_OF_ANY_SIZE: usize = 4;
+
 /// One delivery stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) settings: StreamSettings,
+    /// The most data that may be under way, in bytes: a crash repeats it, as it repeats what was acknowledged since
+    /// the last checkpoint, and the same bound holds for both.
+    most_in_flight_bytes: u64,
     pub(super) backoff: Backoff,
     pub(super) quota: Quota,
     pub(super) standing: Standing,
+    pub(super) bottleneck: Bottleneck,
+    /// Whether the operator is to be told of it.
+    pub(super) advise: bool,
     /// Incarnations with records ready, each once.
     turns: VecDeque<Incarnation>,
     /// Records ready in all incarnations of this stream.
@@ -38,7 +48,9 @@ pub(super) struct Stream {
     groups: u64,
     /// Put together, but not yet admitted by the quota.
     formed: Option<Request>,
+    /// Requests under way, and their data in bytes.
     pub(super) in_flight: usize,
+    in_flight_bytes: u64,
     /// When it is worth asking again though nothing happened.
     pub(super) deadline: Option<Instant>,
 }
@@ -62,11 +74,17 @@ pub(super) struct Request {
 impl Stream {
     /// # Errors
     /// When the retry delays make no backoff.
-    pub(super) fn try_new(settings: StreamSettings, now: Instant) -> Result<Self, InvalidBackoff> {
+    pub(super) fn try_new(
+        settings: StreamSettings,
+        checkpoint: CheckpointSettings,
+        now: Instant,
+    ) -> Result<Self, InvalidBackoff> {
         let backoff = Backoff::try_new(settings.retry)?;
         Ok(Self {
             quota: Quota::new(settings.quota, now),
             standing: Standing::new(backoff, settings.quota.adaptive),
+            bottleneck: Bottleneck::default(),
+            advise: false,
             backoff,
             settings,
             turns: VecDeque::new(),
@@ -75,6 +93,8 @@ impl Stream {
             groups: 0,
             formed: None,
             in_flight: 0,
+            most_in_flight_bytes: checkpoint.max_bytes,
+            in_flight_bytes: 0,
             deadline: None,
         })
     }
@@ -86,7 +106,8 @@ impl Stream {
         if let Some(request) = self.formed.take() {
             self.send_again(request.records, now, true);
         }
-        let Self { settings, backoff, quota, standing, .. } = fresh;
+        let Self { settings, most_in_flight_bytes, backoff, quota, standing, .. } = fresh;
+        self.most_in_flight_bytes = most_in_flight_bytes;
         let earlier = std::mem::replace(&mut self.quota, quota);
         self.quota.take_over(earlier);
         self.standing = standing;
@@ -115,6 +136,12 @@ impl Stream {
         }
     }
 
+    /// A request with these records is no longer under way.
+    pub(super) fn landed(&mut self, records: &[Record]) {
+        self.in_flight -= 1;
+        self.in_flight_bytes -= data_bytes(records);
+    }
+
     /// Whether no record waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0 && self.again.is_empty() && self.formed.is_none() && self.in_flight == 0
@@ -129,7 +156,9 @@ impl Stream {
     pub(super) fn next(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
         self.deadline = None;
         self.quota.wake(self.in_flight, now);
-        if self.in_flight >= self.settings.max_in_flight.get() as usize {
+        let is_full =
+            self.in_flight_bytes >= self.most_in_flight_bytes && self.in_flight >= REQUESTS_OF_ANY_SIZE;
+        if is_full || self.in_flight >= self.settings.max_in_flight.get() as usize {
             return None;
         }
         match self.standing.may_send(self.in_flight, now) {
@@ -151,13 +180,27 @@ impl Stream {
         match self.quota.admit(request.cost, now) {
             Admission::Now => {
                 self.in_flight += 1;
+                self.in_flight_bytes += data_bytes(&request.records);
                 self.formed.take()
             }
             Admission::NotBefore(at) => {
                 self.deadline = Some(at);
+                if self.would_fit_into_batches(now) {
+                    self.advise |= self.bottleneck.saw(now);
+                }
                 None
             }
         }
+    }
+
+    /// Whether lines wait though only the quota of requests is used up: half of that of the records, and of the
+    /// bytes, is free.
+    fn would_fit_into_batches(&self, now: Instant) -> bool {
+        let used = self.quota.used(now);
+        self.settings.api == Api::PutRecord
+            && self.waiting > 0
+            && used.requests > 2.0 * used.records
+            && used.requests > 2.0 * used.bytes
     }
 
     /// What was put together before the rate fell would take long to pay for.
@@ -252,4 +295,8 @@ impl Stream {
             self.offer(life, 0);
         }
     }
+}
+
+fn data_bytes(records: &[Record]) -> u64 {
+    records.iter().map(|record| record.data.len() as u64).sum()
 }

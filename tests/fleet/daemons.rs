@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use standpipe::engine::port::{Effect, Event, Observation, Observed, Opened, Put, Read};
+use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
 use standpipe::model::settings::{
@@ -52,6 +53,8 @@ struct Daemon {
     /// The number of the deadline that counts.
     deadline: u64,
     accepted: u64,
+    /// How often it said that batches would help.
+    advised: u64,
 }
 
 pub struct Fleet {
@@ -77,6 +80,7 @@ impl Fleet {
                     .expect("the delays are in order"),
                 deadline: 0,
                 accepted: 0,
+                advised: 0,
             })
             .collect();
         let mut fleet = Self {
@@ -98,6 +102,10 @@ impl Fleet {
 
     pub fn accepted(&self) -> Vec<u64> {
         self.daemons.iter().map(|daemon| daemon.accepted).collect()
+    }
+
+    pub fn advised(&self) -> u64 {
+        self.daemons.iter().map(|daemon| daemon.advised).sum()
     }
 
     pub fn run_until(&mut self, end: Duration) {
@@ -155,6 +163,10 @@ impl Fleet {
                 Effect::Put(put) => {
                     let way = self.way();
                     self.later(way, daemon, Todo::Arrive(put, now));
+                    continue;
+                }
+                Effect::Report(Report::BatchesWouldHelp { .. }) => {
+                    self.daemons[daemon].advised += 1;
                     continue;
                 }
                 Effect::Close(_) | Effect::Report(_) => continue,

@@ -97,3 +97,16 @@ fn n2_daemons_that_come_late_get_their_part() {
         check(Plan { daemons: 20, api, line_bytes: 200, late: true, seed: 2 });
     }
 }
+
+#[test]
+fn a_backlog_that_batches_would_carry_is_told_once_and_no_other() {
+    let plan = Plan { daemons: 1, api: Api::PutRecord, line_bytes: 200, late: false, seed: 3 };
+    let advised = |plan| {
+        let mut fleet = Fleet::new(plan);
+        fleet.run_until(Duration::from_secs(60));
+        fleet.advised()
+    };
+    assert_eq!(advised(plan), 1);
+    assert_eq!(advised(Plan { api: Api::Auto, ..plan }), 0, "it sends batches");
+    assert_eq!(advised(Plan { line_bytes: 4_000, ..plan }), 0, "the quota of bytes is as full");
+}

@@ -10,6 +10,10 @@ use crate::model::verdict::{Retry, RetryReason};
 use super::snapshot::Snapshot;
 use super::status::Reason;
 
+/// When the quota of requests alone is what lines wait for.
+pub(super) const BATCHES_WOULD_HELP: &str = "lines wait for the quota of requests, and there is room for more records and \
+                                             bytes: `api = \"auto\"` would carry more lines in fewer requests";
+
 /// Every reason why the daemon is not ready; none when it is.
 pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     let status = &snapshot.status;

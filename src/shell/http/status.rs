@@ -78,6 +78,9 @@ pub struct Stream {
     pub held: Option<Trouble>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<Trouble>,
+    /// What would carry more lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
 }
 
 /// One value for each quota.
@@ -275,6 +278,7 @@ impl Stream {
             dead_letters: counts.dead_letters.values().sum(),
             held: stream.held.as_ref().map(|(why, since)| trouble(why, *since)),
             last_error: stream.last_error.as_ref().map(|(at, why)| trouble(why, *at)),
+            advice: stream.batches_would_help.then(|| readiness::BATCHES_WOULD_HELP.to_owned()),
         }
     }
 }
