@@ -153,8 +153,11 @@ impl Engine {
         seed: u64,
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
-        let streams: Result<Vec<_>, _> =
-            settings.streams.iter().map(|stream| Stream::try_new(stream.clone(), now)).collect();
+        let streams: Result<Vec<_>, _> = settings
+            .streams
+            .iter()
+            .map(|stream| Stream::try_new(stream.clone(), settings.checkpoint, now))
+            .collect();
         let finishing = match settings.until {
             Until::Drained => None,
             Until::EndOfFiles => {
