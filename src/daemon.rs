@@ -420,7 +420,7 @@ impl Daemon {
             Report::Held { stream, why } => {
                 error!(
                     stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
-                    message = %why.message, "not delivering; trying again until it works"
+                    error = %why.message, "not delivering; trying again until it works"
                 );
             }
             Report::BatchesWouldHelp { stream } => {
@@ -436,7 +436,7 @@ impl Daemon {
             Report::DeadLettered { stream, path, offset, code, message } => {
                 error!(
                     stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
-                    code = %code, message = %message, "refused by the service: put aside as a dead letter"
+                    code = %code, error = %message, "refused by the service: put aside as a dead letter"
                 );
             }
             Report::Stuck { source, path, offset } => {

@@ -15,8 +15,10 @@ pub(super) fn start(log: &Log) -> io::Result<()> {
     let filter = match std::env::var_os("RUST_LOG").filter(|value| !value.is_empty()) {
         Some(_) => EnvFilter::try_from_default_env()
             .map_err(|error| io::Error::other(format!("RUST_LOG: {error}")))?,
-        // The SDK speaks of its own retries and connections, which say nothing that our lines do not.
-        None => EnvFilter::try_new(format!("warn,standpipe={}", log.level)).map_err(|error| other(&error))?,
+        // The SDK speaks of its own retries and connections, and of each place where it found no region or credentials,
+        // which says nothing that our lines do not.
+        None => EnvFilter::try_new(format!("warn,aws_config=error,standpipe={}", log.level))
+            .map_err(|error| other(&error))?,
     };
     let terminal = io::stderr().is_terminal();
     let builder =

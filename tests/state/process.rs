@@ -121,3 +121,30 @@ fn a_service_that_hangs_keeps_nobody_from_stopping() {
         stage.service.tally(STREAM).check(10);
     }
 }
+
+/// P7: where a panic would be one thread's, the rest would live on without it.
+#[test]
+fn a_panic_anywhere_ends_the_process_that_is_shipped() {
+    let manifest = include_str!("../../Cargo.toml");
+    let release = manifest.split("[profile.release]").nth(1).unwrap().split("\n[").next().unwrap();
+    assert!(release.lines().any(|line| line.starts_with("panic = \"abort\"")), "{release}");
+}
+
+/// Each line of a JSON log is read by machines, and by most of them one value is kept of two under one key.
+#[test]
+fn no_line_of_the_json_log_has_a_key_twice() {
+    let stage = Stage::new();
+    let text = std::fs::read_to_string(stage.config()).unwrap();
+    std::fs::write(stage.config(), text.replace("format = \"text\"", "format = \"json\"")).unwrap();
+    stage.service.faults(r#"{"next": [["invalid_argument", 1], ["access_denied", 1]]}"#);
+    stage.append("app.log", &lines(0..1));
+    let mut daemon = stage.run();
+    daemon.await_log("put aside");
+    stage.append("app.log", &lines(1..2));
+    daemon.await_log("not delivering");
+    let log = daemon.log();
+    for line in log.lines() {
+        assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
+    }
+    daemon.kill();
+}

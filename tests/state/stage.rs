@@ -309,9 +309,10 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to stop; its exit code.
+    /// Asks it to stop, as soon as it listens to signals; its exit code.
     #[track_caller]
-    pub fn stop(self) -> i32 {
+    pub fn stop(mut self) -> i32 {
+        self.await_log("starting");
         self.signal(rustix::process::Signal::TERM);
         self.wait()
     }
