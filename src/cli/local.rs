@@ -16,7 +16,7 @@ use crate::local::{Error, Fault, FaultPlan, Next, Options, Quota, Server};
 /// Serve the Firehose API on this machine, with a directory as destination
 ///
 /// For development and tests: point any AWS SDK or CLI at it with an endpoint URL and any credentials. Accepted
-/// records appear under DIR/<stream>/YYYY/MM/DD/HH/, in order of acceptance. What was acknowledged survives
+/// records appear under DIR/STREAM/YYYY/MM/DD/HH/, in order of acceptance. What was acknowledged survives
 /// the process: a later start on the same directory delivers it.
 #[derive(Args, Clone, Debug)]
 pub struct LocalArgs {

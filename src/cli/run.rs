@@ -35,7 +35,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
     /// Ships to the embedded delivery stream instead of AWS: no account, no credentials, no network. Accepted
-    /// records appear below DIR/<stream>/; the state directory is DIR/state unless --state-dir is given
+    /// records appear below DIR/STREAM/; the state directory is DIR/state unless --state-dir is given
     #[arg(long, value_name = "DIR")]
     local: Option<PathBuf>,
     /// Reads every matching file to its end (a last line without newline included), delivers everything and exits

@@ -5,7 +5,7 @@
 //!
 //! Knows moments at which it was so. Does not know the quotas.
 //!
-//! *Invariant:* said only of what lasts, and at most once in [`SAID_EVERY`].
+//! *Invariant:* said only of what lasts, and at most once in ten minutes.
 
 use std::time::Duration;
 

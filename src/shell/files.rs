@@ -5,7 +5,7 @@
 //! All of it blocks, so the daemon calls it on blocking threads.
 //!
 //! *Invariant:* only regular files are read, and whoever can write into a log directory can make this module
-//! neither block nor read what lies elsewhere: see [`open`].
+//! neither block nor read what lies elsewhere: see `files/open.rs`.
 
 mod listing;
 mod look;
