@@ -156,7 +156,7 @@ impl Daemon {
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = None;
         let mut told = None;
-        self.tell(Event::Tick);
+        self.tell_descriptors();
         let how = loop {
             self.launch();
             let now = self.now();
@@ -222,6 +222,13 @@ impl Daemon {
         self.engine.handle(event, now);
     }
 
+    /// Connections and files share the descriptors.
+    fn tell_descriptors(&mut self) {
+        let streams = &self.engine.settings().streams;
+        let connections = streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+        self.tell(Event::Descriptors(files::most_open(connections)));
+    }
+
     /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
     fn change(&mut self, change: Change) {
         let Change::To(changed) = change else {
@@ -244,6 +251,7 @@ impl Daemon {
         let retired = merged.retired();
         info!(sources = merged.sources.len() - retired.len(), "another configuration is in effect");
         self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
+        self.tell_descriptors();
     }
 
     /// Starts what the engine wants done.
@@ -412,6 +420,19 @@ impl Daemon {
                 error!(
                     source = self.source(*source), path = %path.display(), offset = from.bytes(), bytes,
                     reason = why.label(), "lost: gone before they could be read"
+                );
+            }
+            Report::Missed { source, path, bytes } => {
+                warn!(
+                    source = self.source(*source), path = %path.display(), bytes,
+                    "seen, and gone before it could be opened"
+                );
+            }
+            Report::FewDescriptors { most } => {
+                warn!(
+                    open = most,
+                    "no descriptor is left: idle files are closed and others wait; raise the limit on open files \
+                     (LimitNOFILE in a unit, ulimit -n in a shell)"
                 );
             }
             Report::Closed { source, path } => {

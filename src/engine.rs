@@ -6,6 +6,7 @@
 //!
 //! - `engine/port.rs`: what comes in and goes out
 //! - `engine/follow.rs`: surveys and files: who is read
+//! - `engine/descriptors.rs`: which files are open
 //! - `engine/intake.rs`: what was read becomes records
 //! - `engine/deliver.rs`: records leave, outcomes come back, progress is saved
 //! - `engine/tail.rs`, `life.rs`, `stream.rs`: an open file, an incarnation, a way out
@@ -15,6 +16,7 @@
 //! *Invariant (L6):* bytes read and not settled never exceed the memory budget; (L9): a lost hint costs time only.
 
 mod deliver;
+mod descriptors;
 mod follow;
 mod intake;
 mod life;
@@ -42,6 +44,7 @@ use crate::rules::retry::InvalidBackoff;
 pub use self::status::{FileState, FileStatus, Status, StreamStatus};
 
 use self::deliver::Saving;
+use self::descriptors::Descriptors;
 use self::follow::Surveys;
 use self::life::Life;
 use self::port::{Effect, Event, RequestId, TailId, Watching};
@@ -72,6 +75,7 @@ pub struct Engine {
     /// Whether everything that was there at the start has been opened.
     opened: bool,
     tails: BTreeMap<TailId, Tail>,
+    descriptors: Descriptors,
     /// The tail of each file in each source, once it is being opened.
     by_file: HashMap<(SourceId, Identity), TailId>,
     /// The tails that hints under a name concern.
@@ -170,6 +174,7 @@ impl Engine {
             surveys: Surveys::new(memory.first_start, &memory.checkpoints),
             opened: false,
             tails: BTreeMap::new(),
+            descriptors: Descriptors::default(),
             by_file: HashMap::new(),
             by_path: HashMap::new(),
             refused: BTreeMap::new(),
@@ -221,6 +226,7 @@ impl Engine {
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),
             Event::Watching(watching) => self.on_watching(watching),
+            Event::Descriptors(most) => self.on_descriptors(most),
             Event::Tick => {}
             Event::Reload(reload) => {
                 if self.on_reload(*reload, now).is_err() {
@@ -233,6 +239,7 @@ impl Engine {
         self.let_go_of_leaving(now);
         self.renew(now);
         self.follow(now);
+        self.open_waiting(now);
         self.read();
         self.send(now);
         self.save(now);
@@ -249,6 +256,7 @@ impl Engine {
             .into_iter()
             .chain(self.streams.iter().filter_map(|stream| stream.deadline))
             .chain(self.save_deadline(now))
+            .chain(self.descriptor_deadline())
             .min()
     }
 

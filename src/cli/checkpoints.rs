@@ -188,7 +188,7 @@ fn forget(path: &Path, stream: Option<&str>, state: &StateArgs) -> Result<(), u8
     let path = absolute(path);
     let identity = match files::open(&path, true) {
         Ok((_, opened)) => Some(opened.identity),
-        Err(FileFault::Gone | FileFault::Refused(_)) => None,
+        Err(_) => None,
     };
     let stored = reader.checkpoints().map_err(|error| refuse(&error))?;
     let is_meant = |stored: &&Checkpoint| match identity {
@@ -264,7 +264,7 @@ fn read(path: &Path, file: &std::fs::File, at: Offset, len: usize) -> Result<byt
 
 fn cannot(path: &Path, fault: &FileFault) -> u8 {
     match fault {
-        FileFault::Gone => eprintln!("standpipe: {}: no such file", path.display()),
+        FileFault::Gone | FileFault::NoDescriptor => eprintln!("standpipe: {}: {fault}", path.display()),
         FileFault::Refused(why) => eprintln!("standpipe: {why}"),
     }
     FAILED

@@ -15,7 +15,7 @@ use crate::config::{Config, Faults, Overrides};
 use crate::daemon::{Change, Changed, Daemon, End, Ended};
 use crate::engine::{Memory, Status};
 use crate::local;
-use crate::shell::files::{ExcludeGlob, FilePattern, SourceFiles};
+use crate::shell::files::{self, ExcludeGlob, FilePattern, SourceFiles};
 use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
 use crate::shell::store::Store;
@@ -236,11 +236,8 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
 }
 
 fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        warn!(%error, limit = ?limit.current, "the limit on open files cannot be raised");
+    if let Err((error, limit)) = files::raise_limit() {
+        warn!(%error, ?limit, "the limit on open files cannot be raised");
     }
 }
 

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::engine::port::FileFault;
 use crate::model::checkpoint::Checkpoint;
 use crate::rules::rotation::{recognise, same_file};
 use crate::shell::files;
@@ -132,8 +131,7 @@ impl fmt::Display for Missing {
 fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
     let (file, opened) = match files::open(path, true) {
         Ok(opened) => opened,
-        Err(FileFault::Gone) => return vec![Missing::Unreadable("no such file".to_owned())],
-        Err(FileFault::Refused(why)) => return vec![Missing::Unreadable(why)],
+        Err(fault) => return vec![Missing::Unreadable(fault.to_string())],
     };
     if opened.size == 0 {
         return Vec::new();
@@ -154,8 +152,7 @@ fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
         match before {
             Ok(before) if found.window.matches(&before) => {}
             Ok(_) => return Some(Missing::Changed { stream }),
-            Err(FileFault::Gone) => return Some(Missing::Unreadable("no such file".to_owned())),
-            Err(FileFault::Refused(why)) => return Some(Missing::Unreadable(why)),
+            Err(fault) => return Some(Missing::Unreadable(fault.to_string())),
         }
         let (offset, bytes) = (found.offset.bytes(), opened.size - found.offset.bytes());
         match bytes {

@@ -22,9 +22,9 @@ use crate::rules::rotation::{recognise, same_file};
 
 use super::Engine;
 use super::life::{Afterwards, Life};
-use super::port::{Effect, FileFault, Hint, Observation, Observed, Open, Opened, Survey, TailId, Watching};
+use super::port::{Effect, FileFault, Hint, Observation, Observed, Opened, Survey, TailId, Watching};
 use super::report::{Loss, Report, Rotation, Start};
-use super::tail::{LastLine, Name, Phase, Tail};
+use super::tail::{Descriptor, LastLine, Name, Phase, Tail};
 
 /// How long until the next look at everything when hints can be relied on: it finds what mmap writers and lost
 /// hints leave.
@@ -124,7 +124,8 @@ impl Engine {
             self.surveys.wanted = false;
             self.surveys.under_way = true;
             self.surveys.began = Some(now);
-            let also = self.surveys.beside.clone().unwrap_or_default();
+            let mut also = self.surveys.beside.clone().unwrap_or_default();
+            also.extend(self.descriptors.begin_seeking().iter().cloned());
             self.effects.push_back(Effect::Survey(Survey { also }));
         }
         if self.surveys.unnamed_at <= now {
@@ -207,24 +208,41 @@ impl Engine {
         }
         // A size may be older than the last read; only a read says whether the content is the same.
         let seen_bytes = self.tails[&id].incarnation().map(|life| self.lives[&life].seen_bytes);
-        if seen_bytes.is_some_and(|seen_bytes| seen_bytes != file.size) {
+        let tail = &self.tails[&id];
+        let interrupted = tail.dirty && tail.descriptor == Descriptor::None;
+        if interrupted || seen_bytes.is_some_and(|seen_bytes| seen_bytes != file.size) {
             self.note_seen(id, file.size, now);
             self.wake(id);
         }
     }
 
     fn not_seen(&mut self, id: TailId, beside: Option<&Observed>, now: Instant) {
-        let tail = self.tails.get_mut(&id).expect("a known tail is kept");
-        if let Some(file) = beside
-            && tail.path != file.path
-        {
-            self.rename(id, Arc::clone(&file.path), None, now);
+        let tail = &self.tails[&id];
+        let is_closed = matches!(tail.descriptor, Descriptor::None | Descriptor::Awaited);
+        let (source, from, before) = (tail.source, Arc::clone(&tail.path), tail.name);
+        match beside {
+            Some(file) if from != file.path => {
+                self.rename(id, Arc::clone(&file.path), None, now);
+                if is_closed {
+                    self.count_rotation(source, Rotation::Renamed);
+                    self.report(Report::Rotated {
+                        source,
+                        from: Arc::clone(&from),
+                        to: Some(Arc::clone(&file.path)),
+                    });
+                }
+            }
+            None if is_closed => return self.not_found(id, now),
+            _ => {}
         }
         let tail = self.tails.get_mut(&id).expect("a known tail is kept");
-        if tail.name == Name::Matched && tail.incarnation().is_some() {
+        if is_closed {
             tail.name = Name::Lost;
             tail.quiet_since = now;
-            let (source, from) = (tail.source, Arc::clone(&tail.path));
+            self.wake(id);
+        } else if before == Name::Matched && tail.incarnation().is_some() {
+            tail.name = Name::Lost;
+            tail.quiet_since = now;
             self.count_rotation(source, Rotation::Removed);
             self.report(Report::Rotated { source, from, to: None });
             self.wake(id);
@@ -299,15 +317,19 @@ impl Engine {
         self.tails.insert(id, tail);
         self.by_file.insert((source, file.identity), id);
         self.index(id);
-        self.effects.push_back(Effect::Open(Open { tail: id, source, path }));
+        self.await_descriptor(id);
     }
 
     pub(super) fn on_opened(&mut self, id: TailId, result: Result<Opened, FileFault>, now: Instant) {
         let opened = match result {
             Ok(opened) => opened,
-            Err(fault) => return self.on_refused(id, fault),
+            Err(fault) => return self.on_not_opened(id, fault, now),
         };
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
+        tail.descriptor = Descriptor::Open;
+        if tail.incarnation().is_some() {
+            return self.on_reopened(id, &opened, now);
+        }
         let (source, expected) = (tail.source, tail.identity);
         let Phase::Opening { at_first_start } = tail.phase else { unreachable!("a tail is opened once") };
         tail.identity = opened.identity;
@@ -375,20 +397,15 @@ impl Engine {
         self.forgotten.extend(claimed.into_iter().filter(|life| Some(*life) != kept));
     }
 
-    fn on_refused(&mut self, id: TailId, fault: FileFault) {
+    pub(super) fn on_refused(&mut self, id: TailId, why: String) {
         let tail = &self.tails[&id];
         let (source, path) = (tail.source, Arc::clone(&tail.path));
         self.by_file.remove(&(source, tail.identity));
         self.unindex(id);
         self.tails.remove(&id);
-        match fault {
-            FileFault::Gone => self.surveys.wanted = true,
-            FileFault::Refused(why) => {
-                let before = self.refused.insert((source, Arc::clone(&path)), why.clone());
-                if before.as_ref() != Some(&why) {
-                    self.report(Report::Refused { source, path, why });
-                }
-            }
+        let before = self.refused.insert((source, Arc::clone(&path)), why.clone());
+        if before.as_ref() != Some(&why) {
+            self.report(Report::Refused { source, path, why });
         }
     }
 
@@ -484,8 +501,7 @@ impl Engine {
         self.report(Report::Truncated { source, path: Arc::clone(&path), read });
         let lost = self.lives[&old].seen_bytes.saturating_sub(read.bytes());
         if lost > 0 {
-            *self.counts.sources[source.0].abandoned_bytes.entry(Loss::Truncated).or_default() += lost;
-            self.report(Report::Abandoned { source, path, from: read, bytes: lost, why: Loss::Truncated });
+            self.abandon(source, path, read, lost, Loss::Truncated);
         }
         self.detach(old, Afterwards::Forgotten, now);
         let incarnation = self.fresh_incarnation();
@@ -493,6 +509,12 @@ impl Engine {
         self.lives.get_mut(&incarnation).expect("just begun").skipping_nuls = true;
         self.pace.changed(0, now);
         self.wake(id);
+    }
+
+    /// Declares a loss.
+    pub(super) fn abandon(&mut self, source: SourceId, path: Arc<Path>, from: Offset, bytes: u64, why: Loss) {
+        *self.counts.sources[source.0].abandoned_bytes.entry(why).or_default() += bytes;
+        self.report(Report::Abandoned { source, path, from, bytes, why });
     }
 
     /// Nothing more is read of this incarnation; once it is settled, its checkpoint is forgotten or kept.
@@ -531,6 +553,13 @@ impl Engine {
             .collect();
         for id in ids {
             let tail = &self.tails[&id];
+            if tail.retry_at.is_some_and(|at| now < at) || tail.descriptor != Descriptor::Open {
+                // A closed file is woken by the survey that finds it, or by the next try.
+                if tail.retry_at.is_some_and(|at| at <= now) {
+                    self.wake(id);
+                }
+                continue;
+            }
             let Some(incarnation) = tail.incarnation() else {
                 self.wake(id);
                 continue;
@@ -559,7 +588,7 @@ impl Engine {
 
     /// A file that was closed may still be there under another name. For those who ask whether it was shipped, and in
     /// case it comes back, its checkpoint is kept, if there is a birth time to tell it from others.
-    fn keep_closed(&mut self, incarnation: Incarnation, now: Instant) {
+    pub(super) fn keep_closed(&mut self, incarnation: Incarnation, now: Instant) {
         if self.lives[&incarnation].identity.birth_nanos.is_none() {
             return self.detach(incarnation, Afterwards::Forgotten, now);
         }
@@ -588,7 +617,10 @@ impl Engine {
         if self.by_file.get(&key) == Some(&id) {
             self.by_file.remove(&key);
         }
-        self.effects.push_back(Effect::Close(id));
+        if tail.descriptor == Descriptor::Open {
+            self.descriptors.release();
+            self.effects.push_back(Effect::Close(id));
+        }
     }
 
     fn rename(&mut self, id: TailId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {

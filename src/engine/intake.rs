@@ -18,7 +18,7 @@ use super::Engine;
 use super::life::Life;
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
-use super::tail::{Phase, READ_BYTES};
+use super::tail::{Descriptor, Phase, READ_BYTES};
 
 /// Reads under way at once: enough to hide one slow file behind others.
 const READS_AT_ONCE: usize = 4;
@@ -33,6 +33,9 @@ impl Engine {
             return;
         };
         tail.dirty = true;
+        if tail.descriptor != Descriptor::Open {
+            return self.await_descriptor(id);
+        }
         let opening = matches!(tail.phase, Phase::Opening { .. });
         if !opening && tail.reading.is_none() && !tail.queued {
             tail.queued = true;
@@ -114,19 +117,15 @@ impl Engine {
         }
     }
 
-    fn on_read_failed(&mut self, id: TailId, fault: FileFault, now: Instant) {
+    pub(super) fn on_read_failed(&mut self, id: TailId, fault: FileFault, now: Instant) {
         let finishing = self.finishing.is_some();
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
         // The next try comes from looking after tails with a retry, not from the turn.
         tail.dirty = false;
         tail.finished |= finishing;
         if tail.failed(now) {
-            let why = match fault {
-                FileFault::Gone => "the file is gone".to_owned(),
-                FileFault::Refused(why) => why,
-            };
             let (source, path) = (tail.source, tail.path.clone());
-            self.report(Report::Refused { source, path, why });
+            self.report(Report::Refused { source, path, why: fault.to_string() });
         }
     }
 

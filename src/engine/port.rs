@@ -19,7 +19,7 @@ use super::report::Report;
 
 /// One file that the engine holds open.
 ///
-/// Given by the engine in [`Open`], never given twice in one process, over with [`Effect::Close`].
+/// Given by the engine in [`Open`], never given to another file in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TailId(pub u64);
 
@@ -36,7 +36,8 @@ pub enum Effect {
     Open(Open),
     /// Read from an open file. Answered by [`Event::Bytes`]; one is under way for each tail.
     Read(Read),
-    /// Let go of an open file. No answer. Never sent while a read of it is under way.
+    /// Let go of an open file. No answer. Never sent while a read of it is under way; the same tail may be opened
+    /// again.
     Close(TailId),
     /// Send one request. Answered by [`Event::PutDone`].
     Put(Put),
@@ -109,6 +110,8 @@ pub enum Event {
     Saved(Result<(), String>),
     /// How far hints can be relied on has changed.
     Watching(Watching),
+    /// So many files may be open at once. Without it, any number.
+    Descriptors(usize),
     /// Nothing but time has passed.
     Tick,
     /// The configuration has changed. Never after [`Event::Drain`].
@@ -179,10 +182,15 @@ pub struct Opened {
 }
 
 /// Why a file could not be opened or read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileFault {
     /// No file has that name any more.
+    #[error("no such file")]
     Gone,
+    /// The process or the machine has no descriptor left.
+    #[error("too many open files")]
+    NoDescriptor,
     /// It is there but refused: no permission, not a regular file, a link, an I/O error.
+    #[error("{0}")]
     Refused(String),
 }

@@ -18,7 +18,7 @@ use super::life::Afterwards;
 use super::port::{Reload, TailId};
 use super::report::{SourceCounts, StreamCounts};
 use super::stream::Stream;
-use super::tail::Phase;
+use super::tail::Descriptor;
 
 impl Engine {
     /// What the engine works by, with everything that was ever configured in its place.
@@ -78,7 +78,7 @@ impl Engine {
                 self.leaving.remove(&id);
                 continue;
             };
-            if tail.reading.is_some() || matches!(tail.phase, Phase::Opening { .. }) {
+            if tail.reading.is_some() || tail.descriptor == Descriptor::Opening {
                 continue;
             }
             let (incarnation, source) = (tail.incarnation(), tail.source);

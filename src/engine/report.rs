@@ -32,6 +32,10 @@ pub enum Report {
     Truncated { source: SourceId, path: Arc<Path>, read: Offset },
     /// Bytes vanished before they could be read: a declared loss.
     Abandoned { source: SourceId, path: Arc<Path>, from: Offset, bytes: u64, why: Loss },
+    /// A file was seen and gone before it could be opened.
+    Missed { source: SourceId, path: Arc<Path>, bytes: u64 },
+    /// The kernel has no more descriptors: so many files are open, and others wait.
+    FewDescriptors { most: usize },
     /// A file without a name was read to its end, delivered and let go.
     Closed { source: SourceId, path: Arc<Path> },
     /// A stream's records wait: its service fails.
@@ -66,15 +70,18 @@ pub enum Start {
 pub enum Loss {
     /// The file was truncated before they were read.
     Truncated,
+    /// The file was removed while it was closed.
+    Removed,
 }
 
 impl Loss {
-    pub const ALL: [Self; 1] = [Self::Truncated];
+    pub const ALL: [Self; 2] = [Self::Truncated, Self::Removed];
 
     /// As it appears in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Truncated => "truncated",
+            Self::Removed => "removed",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One open file, as the engine follows it.
+//! One file, as the engine follows it.
 //!
 //! Knows how far reading has come in the file that is open now, and whether more may be there. Does not know what
 //! becomes of the lines: that is the incarnation's.
@@ -20,7 +20,7 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
-/// One file that is open, or being opened.
+/// One file that is followed, or to be followed.
 #[derive(Debug)]
 pub(super) struct Tail {
     pub(super) source: SourceId,
@@ -29,6 +29,7 @@ pub(super) struct Tail {
     pub(super) target: Option<Arc<Path>>,
     pub(super) identity: Identity,
     pub(super) phase: Phase,
+    pub(super) descriptor: Descriptor,
     /// Whether some source matches a name of it.
     pub(super) name: Name,
     /// Size in bytes when last looked at.
@@ -64,6 +65,17 @@ pub(super) enum Phase {
     Following(Incarnation),
 }
 
+/// Whether the file can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Descriptor {
+    /// It is closed: nothing of it is unread as far as is known, or nobody knows where it is.
+    None,
+    /// It waits to be opened.
+    Awaited,
+    Opening,
+    Open,
+}
+
 /// Whether a file still has a name that a source matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
@@ -95,6 +107,7 @@ impl Tail {
             target: None,
             identity,
             phase: Phase::Opening { at_first_start },
+            descriptor: Descriptor::None,
             name,
             size: 0,
             dirty: false,

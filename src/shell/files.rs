@@ -7,6 +7,7 @@
 //! *Invariant:* only regular files are read, and whoever can write into a log directory can make this module
 //! neither block nor read what lies elsewhere: see `files/open.rs`.
 
+mod limit;
 mod listing;
 mod look;
 mod open;
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
 
+pub use limit::{most_open, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
 pub use pattern::{ExcludeGlob, FilePattern, PatternError};

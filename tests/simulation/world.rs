@@ -32,6 +32,9 @@ const ONE_READ_BYTES: u64 = 256 * 1024 + 256;
 /// Room for one read and little more: a few thousand lines that wait fill it.
 const SMALL_BUDGET_BYTES: u64 = ONE_READ_BYTES + 8 * 1024;
 
+/// Fewer than there are files, in some seeds.
+const FEW_DESCRIPTORS: usize = 4;
+
 /// The worst cases that the seeds must have reached, or the run does not count.
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
@@ -57,6 +60,8 @@ pub struct Reached {
     pub sources_removed: u64,
     pub sources_back_with_records_under_way: u64,
     pub memory_full: u64,
+    pub closed_for_others: u64,
+    pub closed_and_renamed: u64,
 }
 
 impl Reached {
@@ -83,6 +88,8 @@ impl Reached {
         self.sources_removed += other.sources_removed;
         self.sources_back_with_records_under_way += other.sources_back_with_records_under_way;
         self.memory_full += other.memory_full;
+        self.closed_for_others += other.closed_for_others;
+        self.closed_and_renamed += other.closed_and_renamed;
     }
 
     /// Every worst case was reached.
@@ -110,6 +117,8 @@ impl Reached {
             ("sources_removed", self.sources_removed),
             ("sources_back_with_records_under_way", self.sources_back_with_records_under_way),
             ("memory_full", self.memory_full),
+            ("closed_for_others", self.closed_for_others),
+            ("closed_and_renamed", self.closed_and_renamed),
         ];
         for (what, count) in counts {
             assert!(count > 0, "the seeds never reached: {what}");
@@ -165,6 +174,10 @@ pub struct World {
     engine: Option<Engine>,
     process: u64,
     open: BTreeMap<TailId, FileIndex>,
+    /// How many files may be open.
+    descriptors: usize,
+    /// Files that are followed and not open.
+    closed: BTreeMap<TailId, FileIndex>,
     /// How far the daemon has taken in each file's present content.
     read_to: BTreeMap<FileIndex, u64>,
     /// What the read under way of each tail brings: the end of it, and of which file as it was then.
@@ -229,6 +242,8 @@ impl World {
             engine: None,
             process: 0,
             open: BTreeMap::new(),
+            descriptors: usize::MAX,
+            closed: BTreeMap::new(),
             read_to: BTreeMap::new(),
             served: BTreeMap::new(),
             generation: BTreeMap::new(),
@@ -241,6 +256,10 @@ impl World {
             settings,
             rng,
         };
+        if seed % 4 == 3 {
+            world.climate.names = 12;
+            world.descriptors = FEW_DESCRIPTORS;
+        }
         world.create("/log/0.log");
         world.start();
         world
@@ -488,8 +507,10 @@ impl World {
     fn open(&mut self, open: &Open) -> Event {
         let result = self.disk.open(&open.path).map(|(file, opened)| {
             self.open.insert(open.tail, file);
+            self.closed.remove(&open.tail);
             opened
         });
+        assert!(self.open.len() <= self.descriptors, "more files are open than may be");
         Event::Opened { tail: open.tail, result }
     }
 
@@ -552,6 +573,10 @@ impl World {
             self.excuse(file);
         }
         let is_named = self.disk.names.values().any(|named| *named == file);
+        if self.descriptors < usize::MAX && is_named {
+            self.reached.closed_for_others += 1;
+            self.closed.insert(tail, file);
+        }
         if !is_named && !self.open.values().any(|open| *open == file) {
             for (_, number) in self.disk.files[file].lines.iter().filter(|_| self.configured) {
                 let is_refused = self.oracle.is_refused(*number);
@@ -579,6 +604,7 @@ impl World {
         let seed = self.rng.u64(..);
         let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);
         self.engine = Some(engine.expect("the delays are in order"));
+        self.tell(Event::Descriptors(self.descriptors));
         let watching = if self.rng.bool() { Watching::Full } else { Watching::Partial };
         self.tell(Event::Watching(watching));
     }
@@ -598,6 +624,7 @@ impl World {
             }
         }
         self.oracle.crashed();
+        self.closed.clear();
         self.read_to.clear();
         self.served.clear();
         let unmatched: Vec<_> = self
@@ -701,7 +728,9 @@ impl World {
         if self.engine.is_none() {
             self.reached.renamed_while_down += u64::from(self.is_saved(file));
         }
-        let is_known = is_open || (self.engine.is_none() && self.is_saved(file));
+        let is_closed = self.closed.values().any(|closed| *closed == file);
+        self.reached.closed_and_renamed += u64::from(is_closed);
+        let is_known = is_open || is_closed || (self.engine.is_none() && self.is_saved(file));
         if !is_known {
             self.excuse(file);
         }

@@ -38,7 +38,7 @@ const MAX_LINKS: u32 = 40;
 /// kernel's answer to those.
 ///
 /// # Errors
-/// [`FileFault::Gone`] when there is no such file; otherwise [`FileFault::Refused`], with the path.
+/// [`FileFault::Gone`] when there is no such file, [`FileFault::NoDescriptor`] when no more can be open; otherwise [`FileFault::Refused`], with the path.
 pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFault> {
     let refuse = |refusal: Refusal| FileFault::Refused(format!("{path:?}: {refusal}"));
     let opened = if follow_symlinks {
@@ -49,6 +49,7 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
     let file = match opened {
         Ok(file) => File::from(file),
         Err(Fault::Kernel(Errno::NOENT | Errno::NOTDIR)) => return Err(FileFault::Gone),
+        Err(Fault::Kernel(Errno::MFILE | Errno::NFILE)) => return Err(FileFault::NoDescriptor),
         Err(Fault::Kernel(fault)) => return Err(refuse(Refusal::of(fault))),
         Err(Fault::Refused(refusal)) => return Err(refuse(refusal)),
     };
@@ -57,7 +58,7 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
         return Err(refuse(Refusal::NotRegular(look.noun())));
     }
     let head = super::read(&file, Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
-        FileFault::Gone => FileFault::Gone,
+        FileFault::Gone | FileFault::NoDescriptor => fault,
         FileFault::Refused(why) => FileFault::Refused(format!("{path:?}: {why}")),
     })?;
     let opened = Opened { identity: look.identity, size: look.size, head };
@@ -177,7 +178,7 @@ mod tests {
                 let named = format!("{path:?}: ");
                 why.strip_prefix(&named).unwrap_or_else(|| panic!("no path in {why}")).to_owned()
             }
-            FileFault::Gone => panic!("{path:?} is gone"),
+            other => panic!("{path:?}: {other}"),
         }
     }
 

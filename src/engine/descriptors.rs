@@ -1,0 +1,242 @@
+//! Who may hold a file open: there may be more files than descriptors.
+//!
+//! Files wait here for their turn to be opened. When none is left, files that are read to their end, delivered and
+//! quiet are closed, the one that was quiet longest first; they are opened again when more is there, and known again
+//! by their identity. A closed file that its name no longer leads to is looked for in its directory.
+//!
+//! *Invariant:* a file with unread or unsettled bytes is never closed for want of descriptors.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::time::Instant;
+use crate::rules::rotation::same_file;
+
+use super::Engine;
+use super::port::{Effect, FileFault, Open, Opened, TailId};
+use super::report::{Loss, Report};
+use super::tail::{Descriptor, Name, Phase};
+
+/// Fewer are of no use: however few the kernel has left, some files are read.
+const LEAST: usize = 4;
+
+/// The share of all descriptors that is taken back at once, so that the search for them is rare.
+const TAKEN_BACK: usize = 8;
+
+/// When the search is repeated that found too few.
+const SEARCH_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a limit holds that the kernel showed earlier than it was expected.
+const SHORT_FOR: Duration = Duration::from_secs(60);
+
+/// Descriptors of files that are followed.
+#[derive(Debug)]
+pub(super) struct Descriptors {
+    /// How many there may be.
+    most: usize,
+    /// How many there were to be: the kernel may have fewer for a while.
+    told: usize,
+    short_until: Option<Instant>,
+    /// Open, or being opened.
+    held: usize,
+    /// Files that wait to be opened.
+    turns: VecDeque<TailId>,
+    /// None was found to close; when to look again.
+    search_at: Option<Instant>,
+    /// Directories to look into with the next survey, for files that are closed and no longer have their name.
+    seek: BTreeSet<Arc<Path>>,
+    /// Those that the survey under way looks into.
+    pub(super) sought: BTreeSet<Arc<Path>>,
+}
+
+impl Default for Descriptors {
+    fn default() -> Self {
+        Self {
+            most: usize::MAX,
+            told: usize::MAX,
+            short_until: None,
+            held: 0,
+            turns: VecDeque::new(),
+            search_at: None,
+            seek: BTreeSet::new(),
+            sought: BTreeSet::new(),
+        }
+    }
+}
+
+impl Descriptors {
+    /// What the next survey looks into besides.
+    pub(super) fn begin_seeking(&mut self) -> &BTreeSet<Arc<Path>> {
+        self.sought = std::mem::take(&mut self.seek);
+        &self.sought
+    }
+
+    pub(super) fn release(&mut self) {
+        self.held -= 1;
+        self.search_at = None;
+    }
+}
+
+impl Engine {
+    pub(super) fn on_descriptors(&mut self, most: usize) {
+        let most = most.max(LEAST);
+        self.descriptors.most = most;
+        self.descriptors.told = most;
+    }
+
+    /// The file is to be opened when there is a descriptor for it.
+    pub(super) fn await_descriptor(&mut self, id: TailId) {
+        let tail = self.tails.get_mut(&id).expect("a tail waits while it is kept");
+        if tail.descriptor == Descriptor::None {
+            tail.descriptor = Descriptor::Awaited;
+            self.descriptors.turns.push_back(id);
+        }
+    }
+
+    /// Opens files as far as descriptors reach.
+    pub(super) fn open_waiting(&mut self, now: Instant) {
+        let descriptors = &mut self.descriptors;
+        if descriptors.short_until.is_some_and(|until| until <= now) {
+            descriptors.short_until = None;
+            descriptors.most = descriptors.told;
+        }
+        while let Some(id) = self.descriptors.turns.front().copied() {
+            let waits = self.tails.get(&id).is_some_and(|tail| tail.descriptor == Descriptor::Awaited);
+            if waits && self.descriptors.held >= self.descriptors.most && !self.close_idle(now) {
+                break;
+            }
+            self.descriptors.turns.pop_front();
+            if !waits {
+                continue;
+            }
+            let tail = self.tails.get_mut(&id).expect("just seen");
+            tail.descriptor = Descriptor::Opening;
+            let open = Open { tail: id, source: tail.source, path: Arc::clone(&tail.path) };
+            self.descriptors.held += 1;
+            self.effects.push_back(Effect::Open(open));
+        }
+    }
+
+    pub(super) fn descriptor_deadline(&self) -> Option<Instant> {
+        self.descriptors.search_at.filter(|_| !self.descriptors.turns.is_empty())
+    }
+
+    /// Closes files that need not be open; whether there were any.
+    fn close_idle(&mut self, now: Instant) -> bool {
+        if self.descriptors.search_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        let mut idle: Vec<_> = self
+            .tails
+            .keys()
+            .filter(|id| self.is_idle(**id))
+            .map(|id| (self.tails[id].quiet_since, *id))
+            .collect();
+        idle.sort_unstable();
+        idle.truncate((self.descriptors.most / TAKEN_BACK).max(1));
+        self.descriptors.search_at = idle.is_empty().then(|| now + SEARCH_EVERY);
+        for (_, id) in &idle {
+            self.close_descriptor(*id);
+        }
+        !idle.is_empty()
+    }
+
+    /// Read to its end, all of it settled, and nothing says that there is more.
+    fn is_idle(&self, id: TailId) -> bool {
+        let tail = &self.tails[&id];
+        tail.descriptor == Descriptor::Open
+            && tail.name == Name::Matched
+            && tail.reading.is_none()
+            && !tail.queued
+            && !tail.dirty
+            && tail.retry_at.is_none()
+            && tail.incarnation().is_some_and(|incarnation| {
+                let life = &self.lives[&incarnation];
+                life.is_settled() && life.seen_bytes <= life.position().bytes()
+            })
+    }
+
+    fn close_descriptor(&mut self, id: TailId) {
+        let tail = self.tails.get_mut(&id).expect("a descriptor is closed while its tail is kept");
+        tail.descriptor = Descriptor::None;
+        self.descriptors.release();
+        self.effects.push_back(Effect::Close(id));
+    }
+
+    /// A file that was closed for want of descriptors is open again.
+    pub(super) fn on_reopened(&mut self, id: TailId, opened: &Opened, now: Instant) {
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
+        if !same_file(tail.identity, opened.identity) {
+            self.close_descriptor(id);
+            return self.seek(id);
+        }
+        tail.size = opened.size;
+        let incarnation = tail.incarnation().expect("what is opened again was followed");
+        if self.lives[&incarnation].head.fingerprint().matches(&opened.head) {
+            self.wake(id);
+        } else {
+            self.begin_again(id, now);
+        }
+    }
+
+    /// A file could not be opened: neither for the first time, nor again.
+    pub(super) fn on_not_opened(&mut self, id: TailId, fault: FileFault, now: Instant) {
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
+        tail.descriptor = Descriptor::None;
+        let is_opening = matches!(tail.phase, Phase::Opening { .. });
+        self.descriptors.release();
+        match fault {
+            FileFault::NoDescriptor => {
+                let descriptors = &mut self.descriptors;
+                let most = descriptors.held.max(LEAST);
+                // Descriptors come back when files are closed; until then another try changes nothing.
+                descriptors.search_at = Some(now + SEARCH_EVERY);
+                if descriptors.short_until.is_none() {
+                    self.effects.push_back(Effect::Report(Report::FewDescriptors { most }));
+                }
+                descriptors.most = most;
+                descriptors.short_until = Some(now + SHORT_FOR);
+                tail.descriptor = Descriptor::Awaited;
+                self.descriptors.turns.push_front(id);
+            }
+            FileFault::Gone => self.seek(id),
+            FileFault::Refused(why) if is_opening => self.on_refused(id, why),
+            FileFault::Refused(_) => self.on_read_failed(id, fault, now),
+        }
+    }
+
+    /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
+    pub(super) fn seek(&mut self, id: TailId) {
+        let tail = self.tails.get_mut(&id).expect("a tail is sought while it is kept");
+        tail.name = Name::Lost;
+        if let Some(directory) = tail.path.parent() {
+            self.descriptors.seek.insert(Arc::from(directory));
+        }
+        self.surveys.wanted = true;
+    }
+
+    /// A file that is not open has no name that was looked at.
+    pub(super) fn not_found(&mut self, id: TailId, now: Instant) {
+        let tail = &self.tails[&id];
+        let directory = tail.path.parent();
+        if directory.is_some_and(|directory| !self.descriptors.sought.contains(directory)) {
+            return self.seek(id);
+        }
+        let (source, path, size) = (tail.source, Arc::clone(&tail.path), tail.size);
+        let incarnation = tail.incarnation();
+        self.drop_tail(id);
+        let Some(incarnation) = incarnation else {
+            return self.report(Report::Missed { source, path, bytes: size });
+        };
+        let life = &self.lives[&incarnation];
+        let (from, lost) = (life.position(), life.seen_bytes.saturating_sub(life.position().bytes()));
+        self.keep_closed(incarnation, now);
+        if lost > 0 {
+            self.abandon(source, path, from, lost, Loss::Removed);
+        } else {
+            self.report(Report::Closed { source, path });
+        }
+    }
+}

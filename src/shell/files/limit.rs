@@ -1,0 +1,47 @@
+//! How many files may be open at once.
+//!
+//! It knows the kernel's limit on descriptors and what else needs some. It does not know which files are open: that
+//! is the engine's. Called at the start, and whenever the number of connections changes.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// For the state database, inotify, the health endpoint and its callers, surveys, the runtime and the standard streams.
+const RESERVED: u64 = 96;
+
+/// Where the limit leaves little, files still get this share of it: connections that find none are tried again.
+const LEAST_SHARE: u64 = 4;
+
+/// Raises the limit as far as this process may.
+///
+/// # Errors
+/// What the kernel said, with the limit that stays.
+pub fn raise_limit() -> Result<(), (std::io::Error, Option<u64>)> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    setrlimit(Resource::Nofile, raised).map_err(|error| (error.into(), limit.current))
+}
+
+/// How many of the descriptors that this process may have are for files, when so many connections may be open.
+pub fn most_open(connections: u64) -> usize {
+    share_of(getrlimit(Resource::Nofile).current, connections)
+}
+
+fn share_of(limit: Option<u64>, connections: u64) -> usize {
+    let Some(limit) = limit else { return usize::MAX };
+    let left = limit.saturating_sub(RESERVED + connections).max(limit / LEAST_SHARE);
+    usize::try_from(left).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_get_what_nothing_else_needs_and_never_less_than_a_quarter() {
+        assert_eq!(share_of(Some(1024), 64), 864);
+        assert_eq!(share_of(Some(65_536), 640), 64_800);
+        assert_eq!(share_of(Some(64), 64), 16);
+        assert_eq!(share_of(Some(256), 10_000), 64);
+        assert_eq!(share_of(None, 64), usize::MAX);
+    }
+}
