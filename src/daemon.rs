@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::engine::port::{Effect, Event, FileFault, Hint, Opened, Reload, RequestId, TailId, Watching};
 use crate::engine::report::{Report, Start};
 use crate::engine::{Engine, Memory, Status};
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Outcome;
 use crate::rules::reload::merge;
@@ -127,7 +128,7 @@ impl Daemon {
         let seed = fastrand::u64(..);
         debug!(seed, "backoff draws from this seed");
         Ok(Self {
-            engine: Engine::try_new(config.settings.clone(), memory, seed, Instant::ZERO)?,
+            engine: Engine::try_new(fitted(config.settings.clone()), memory, seed, Instant::ZERO)?,
             began: Clock::now(),
             sources: Arc::new(sources),
             destinations,
@@ -225,8 +226,9 @@ impl Daemon {
     /// Connections and files share the descriptors.
     fn tell_descriptors(&mut self) {
         let streams = &self.engine.settings().streams;
-        let connections = streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
-        self.tell(Event::Descriptors(files::most_open(connections)));
+        let connections: u64 = streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+        // An idle connection may stay open for a while beside its successor; the embedded stream has the other ends.
+        self.tell(Event::Descriptors(files::most_open(2 * connections)));
     }
 
     /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
@@ -235,7 +237,7 @@ impl Daemon {
             return self.tell(Event::ReloadRefused);
         };
         let Changed { config, sources, destinations } = *changed;
-        let merged = merge(self.engine.settings(), &config.settings);
+        let merged = merge(self.engine.settings(), &fitted(config.settings.clone()));
         let new_about = about(&config);
         let no_files = SourceFiles { patterns: Vec::new(), exclude: Vec::new(), follow_symlinks: false };
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
@@ -471,6 +473,26 @@ impl Daemon {
             Report::SavedAgain => info!("progress is saved again"),
         }
     }
+}
+
+/// With no more requests at once than descriptors are there for.
+fn fitted(mut settings: Settings) -> Settings {
+    let most = files::most_connections();
+    let asked: u64 = settings.streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+    if asked > most {
+        warn!(
+            asked,
+            most,
+            "max_in_flight is more than there are descriptors for: fewer requests are made at once; raise the limit on \
+             open files (LimitNOFILE in a unit, ulimit -n in a shell)"
+        );
+        for stream in &mut settings.streams {
+            let part = u64::from(stream.max_in_flight.get()) * most / asked;
+            let part = u32::try_from(part).expect("less than was asked for");
+            stream.max_in_flight = NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN);
+        }
+    }
+    settings
 }
 
 fn about(config: &Config) -> About {

@@ -22,6 +22,9 @@ use super::tail::{Descriptor, Name, Phase};
 /// Fewer are of no use: however few the kernel has left, some files are read.
 const LEAST: usize = 4;
 
+/// Openings under way at once: each may hold a thread.
+const OPENINGS_AT_ONCE: usize = 8;
+
 /// The share of all descriptors that is taken back at once, so that the search for them is rare.
 const TAKEN_BACK: usize = 8;
 
@@ -41,6 +44,7 @@ pub(super) struct Descriptors {
     short_until: Option<Instant>,
     /// Open, or being opened.
     held: usize,
+    openings: usize,
     /// Files that wait to be opened.
     turns: VecDeque<TailId>,
     /// None was found to close; when to look again.
@@ -58,6 +62,7 @@ impl Default for Descriptors {
             told: usize::MAX,
             short_until: None,
             held: 0,
+            openings: 0,
             turns: VecDeque::new(),
             search_at: None,
             seek: BTreeSet::new(),
@@ -71,6 +76,10 @@ impl Descriptors {
     pub(super) fn begin_seeking(&mut self) -> &BTreeSet<Arc<Path>> {
         self.sought = std::mem::take(&mut self.seek);
         &self.sought
+    }
+
+    pub(super) fn opening_is_over(&mut self) {
+        self.openings -= 1;
     }
 
     pub(super) fn release(&mut self) {
@@ -102,7 +111,9 @@ impl Engine {
             descriptors.short_until = None;
             descriptors.most = descriptors.told;
         }
-        while let Some(id) = self.descriptors.turns.front().copied() {
+        while self.descriptors.openings < OPENINGS_AT_ONCE
+            && let Some(id) = self.descriptors.turns.front().copied()
+        {
             let waits = self.tails.get(&id).is_some_and(|tail| tail.descriptor == Descriptor::Awaited);
             if waits && self.descriptors.held >= self.descriptors.most && !self.close_idle(now) {
                 break;
@@ -115,6 +126,7 @@ impl Engine {
             tail.descriptor = Descriptor::Opening;
             let open = Open { tail: id, source: tail.source, path: Arc::clone(&tail.path) };
             self.descriptors.held += 1;
+            self.descriptors.openings += 1;
             self.effects.push_back(Effect::Open(open));
         }
     }

@@ -160,7 +160,13 @@ impl Engine {
         for (id, source, identity) in known {
             match seen.get(&(source, identity)) {
                 Some(file) => self.seen_again(id, file, now),
-                None => self.not_seen(id, beside.get(&identity).copied(), now),
+                None => {
+                    let path = &self.tails[&id].path;
+                    let is_hidden = observation.hidden.iter().any(|hidden| path.starts_with(hidden));
+                    if !is_hidden {
+                        self.not_seen(id, beside.get(&identity).copied(), now);
+                    }
+                }
             }
         }
         let at_first_start = std::mem::take(&mut self.surveys.first_start);
@@ -169,11 +175,13 @@ impl Engine {
                 self.open(*source, file, Name::Matched, at_first_start, now);
             }
         }
-        self.look_beside(&seen, &beside, now);
+        self.look_beside(&seen, &beside, &observation.hidden, now);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         self.refused.retain(|(_, path), _| present.contains(path));
         if let Some(finishing) = &mut self.finishing {
-            finishing.surveyed |= self.surveys.beside.is_none() && !self.surveys.wanted;
+            let is_hidden = |directory: &Arc<Path>| observation.hidden.contains(directory);
+            let beside = self.surveys.beside.iter().flatten();
+            finishing.surveyed |= beside.into_iter().all(is_hidden) && !self.surveys.wanted;
         }
     }
 
@@ -254,10 +262,14 @@ impl Engine {
         &mut self,
         seen: &BTreeMap<(SourceId, Identity), &Observed>,
         beside: &BTreeMap<Identity, &Observed>,
+        hidden: &[Arc<Path>],
         now: Instant,
     ) {
-        if self.surveys.beside.take().is_some() {
+        if let Some(mut directories) = self.surveys.beside.take() {
             self.surveys.may_look_beside = false;
+            // What could not be looked into is looked into again, whenever there is a survey anyway.
+            directories.retain(|directory| hidden.contains(directory));
+            self.surveys.beside = Some(directories).filter(|directories| !directories.is_empty());
             let found: Vec<_> = self
                 .unread()
                 .filter_map(|(identity, _, stream)| {
@@ -321,6 +333,7 @@ impl Engine {
     }
 
     pub(super) fn on_opened(&mut self, id: TailId, result: Result<Opened, FileFault>, now: Instant) {
+        self.descriptors.opening_is_over();
         let opened = match result {
             Ok(opened) => opened,
             Err(fault) => return self.on_not_opened(id, fault, now),

@@ -155,6 +155,9 @@ pub enum Watching {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     pub files: Vec<Observed>,
+    /// What could not be looked at or into, and why says nothing of whether it is there (no permission, no descriptor,
+    /// an I/O error): what is missing from `files` at or below these paths may be there.
+    pub hidden: Vec<Arc<Path>>,
 }
 
 /// One regular file as it was seen under one name.

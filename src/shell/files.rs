@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
 
-pub use limit::{most_open, raise_limit};
+pub use limit::{most_connections, most_open, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
 pub use pattern::{ExcludeGlob, FilePattern, PatternError};

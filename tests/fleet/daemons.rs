@@ -152,7 +152,9 @@ impl Fleet {
         self.daemons[daemon].engine.handle(event, now);
         while let Some(effect) = self.daemons[daemon].engine.poll_effect() {
             let event = match effect {
-                Effect::Survey(_) => Event::Observed(Observation { files: vec![endless()] }),
+                Effect::Survey(_) => {
+                    Event::Observed(Observation { files: vec![endless()], hidden: Vec::new() })
+                }
                 Effect::Open(open) => {
                     let Observed { identity, size, .. } = endless();
                     let head = self.content.slice(..1024);

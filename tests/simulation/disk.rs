@@ -121,7 +121,7 @@ impl Disk {
                 })
             })
             .collect();
-        Observation { files }
+        Observation { files, hidden: Vec::new() }
     }
 
     pub fn open(&self, path: &Path) -> Result<(FileIndex, Opened), FileFault> {

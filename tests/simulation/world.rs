@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use standpipe::engine::port::{Effect, Event, Hint, Open, Put, Read, Reload, Survey, TailId, Watching};
+use standpipe::engine::port::{
+    Effect, Event, Hint, Observation, Open, Put, Read, Reload, Survey, TailId, Watching,
+};
 use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::checkpoint::{Checkpoint, Save};
@@ -61,6 +63,7 @@ pub struct Reached {
     pub sources_back_with_records_under_way: u64,
     pub memory_full: u64,
     pub closed_for_others: u64,
+    pub hidden: u64,
     pub closed_and_renamed: u64,
 }
 
@@ -89,6 +92,7 @@ impl Reached {
         self.sources_back_with_records_under_way += other.sources_back_with_records_under_way;
         self.memory_full += other.memory_full;
         self.closed_for_others += other.closed_for_others;
+        self.hidden += other.hidden;
         self.closed_and_renamed += other.closed_and_renamed;
     }
 
@@ -118,6 +122,7 @@ impl Reached {
             ("sources_back_with_records_under_way", self.sources_back_with_records_under_way),
             ("memory_full", self.memory_full),
             ("closed_for_others", self.closed_for_others),
+            ("hidden", self.hidden),
             ("closed_and_renamed", self.closed_and_renamed),
         ];
         for (what, count) in counts {
@@ -150,6 +155,8 @@ struct Climate {
     poison: f64,
     fail_save: f64,
     reload: f64,
+    /// How often the directory cannot be looked into.
+    hide: f64,
     longest_delay: Duration,
 }
 
@@ -217,6 +224,7 @@ impl World {
             fail_save: maybe(&mut rng, 0.5),
             longest_delay: Duration::from_millis(rng.u64(1..400)),
             // Every fourth seed, so that the others do what they always did.
+            hide: if seed % 3 == 2 { 0.2 } else { 0.0 },
             reload: if seed % 4 == 2 { 0.02 } else { 0.0 },
         };
         let mut settings = settings(&mut rng);
@@ -281,6 +289,7 @@ impl World {
             lose_hint: 0.0,
             overflow: 0.0,
             crash: 0.0,
+            hide: 0.0,
             reload: 0.0,
             ..self.climate
         };
@@ -475,6 +484,11 @@ impl World {
     }
 
     fn survey(&mut self, request: &Survey) -> Event {
+        if self.rng.f64() < self.climate.hide {
+            self.reached.hidden += 1;
+            let hidden = vec![Arc::from(Path::new("/log"))];
+            return Event::Observed(Observation { files: Vec::new(), hidden });
+        }
         let mut observation = self.disk.survey(request);
         if !self.configured {
             observation.files.iter_mut().for_each(|file| file.sources.clear());

@@ -11,6 +11,9 @@ const RESERVED: u64 = 96;
 /// Where the limit leaves little, files still get this share of it: connections that find none are tried again.
 const LEAST_SHARE: u64 = 4;
 
+/// Of few descriptors, connections take no more than this share.
+const CONNECTIONS_SHARE: u64 = 8;
+
 /// Raises the limit as far as this process may.
 ///
 /// # Errors
@@ -19,6 +22,15 @@ pub fn raise_limit() -> Result<(), (std::io::Error, Option<u64>)> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     setrlimit(Resource::Nofile, raised).map_err(|error| (error.into(), limit.current))
+}
+
+/// How many connections may be open at once where descriptors are few.
+pub fn most_connections() -> u64 {
+    connections_of(getrlimit(Resource::Nofile).current)
+}
+
+fn connections_of(limit: Option<u64>) -> u64 {
+    limit.map_or(u64::MAX, |limit| (limit / CONNECTIONS_SHARE).max(1))
 }
 
 /// How many of the descriptors that this process may have are for files, when so many connections may be open.
@@ -43,5 +55,13 @@ mod tests {
         assert_eq!(share_of(Some(64), 64), 16);
         assert_eq!(share_of(Some(256), 10_000), 64);
         assert_eq!(share_of(None, 64), usize::MAX);
+    }
+
+    #[test]
+    fn connections_leave_most_descriptors_to_others() {
+        assert_eq!(connections_of(Some(1024)), 128);
+        assert_eq!(connections_of(Some(64)), 8);
+        assert_eq!(connections_of(Some(3)), 1);
+        assert_eq!(connections_of(None), u64::MAX);
     }
 }

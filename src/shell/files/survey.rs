@@ -57,7 +57,10 @@ pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
         round.look_beside(directory);
     }
     Surveyed {
-        observation: Observation { files: round.files.into_values().collect() },
+        observation: Observation {
+            files: round.files.into_values().collect(),
+            hidden: round.hidden.into_iter().collect(),
+        },
         directories: round.directories.into_iter().collect(),
         problems: round.problems.into_iter().collect(),
     }
@@ -69,6 +72,7 @@ struct Round {
     files: BTreeMap<PathBuf, Observed>,
     directories: BTreeSet<PathBuf>,
     problems: BTreeSet<Problem>,
+    hidden: BTreeSet<Arc<Path>>,
     listed: HashMap<PathBuf, Result<Rc<[Entry]>, Errno>>,
 }
 
@@ -268,8 +272,7 @@ impl Round {
             Ok(entries) => entries,
             Err(Errno::NOENT | Errno::NOTDIR) => return,
             Err(fault) => {
-                let reason = Refusal::of(fault);
-                self.problems.insert(Problem { path: directory.to_owned(), source: None, reason });
+                self.note(Problem { path: directory.to_owned(), source: None, reason: Refusal::of(fault) });
                 return;
             }
         };
@@ -297,7 +300,14 @@ impl Round {
     }
 
     fn refuse(&mut self, source: Source<'_>, path: &Path, reason: Refusal) {
-        self.problems.insert(Problem { path: path.to_owned(), source: Some(source.id), reason });
+        self.note(Problem { path: path.to_owned(), source: Some(source.id), reason });
+    }
+
+    fn note(&mut self, problem: Problem) {
+        if matches!(problem.reason, Refusal::Denied | Refusal::Failed(_)) {
+            self.hidden.insert(Arc::from(problem.path.as_path()));
+        }
+        self.problems.insert(problem);
     }
 
     /// Reports the directory in which the way to `path` can appear: the nearest that exists.
