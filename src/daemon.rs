@@ -398,6 +398,7 @@ impl Daemon {
                 let why = match why {
                     Start::New => "new",
                     Start::Checkpoint => "checkpoint",
+                    Start::Copy => "copy",
                     Start::End => "end of a file that was there at the first start",
                 };
                 info!(source = self.source(*source), path = %path.display(), offset = at.bytes(), why, "following");
@@ -417,6 +418,12 @@ impl Daemon {
             Report::Truncated { source, path, read } => {
                 let read = read.bytes();
                 info!(source = self.source(*source), path = %path.display(), read, "truncated: reading it from its beginning");
+            }
+            Report::Copied { source, path, of } => {
+                info!(
+                    source = self.source(*source), path = %path.display(), of = %of.display(),
+                    "the copy of a file that was truncated: read on from where that was read to"
+                );
             }
             Report::Abandoned { source, path, from, bytes, why } => {
                 error!(

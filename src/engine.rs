@@ -7,6 +7,7 @@
 //! - `engine/port.rs`: what comes in and goes out
 //! - `engine/follow.rs`: surveys and files: who is read
 //! - `engine/descriptors.rs`: which files are open
+//! - `engine/copies.rs`: what a rotator copied before it truncated
 //! - `engine/intake.rs`: what was read becomes records
 //! - `engine/deliver.rs`: records leave, outcomes come back, progress is saved
 //! - `engine/tail.rs`, `life.rs`, `stream.rs`: an open file, an incarnation, a way out
@@ -15,6 +16,7 @@
 //!
 //! *Invariant (L6):* bytes read and not settled never exceed the memory budget; (L9): a lost hint costs time only.
 
+mod copies;
 mod deliver;
 mod descriptors;
 mod follow;
@@ -43,6 +45,7 @@ use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus};
 
+use self::copies::CutOff;
 use self::deliver::Saving;
 use self::descriptors::Descriptors;
 use self::follow::Surveys;
@@ -95,6 +98,10 @@ pub struct Engine {
     /// Tails that are to be let go of.
     leaving: BTreeSet<TailId>,
     lives: BTreeMap<Incarnation, Life>,
+    /// Incarnations whose copies are looked for.
+    cut_off: BTreeMap<Incarnation, CutOff>,
+    /// Something is to be looked after every second.
+    restless: bool,
     /// Tails that wait to be read, each once.
     read_turns: VecDeque<TailId>,
     reads_under_way: usize,
@@ -185,6 +192,8 @@ impl Engine {
             retired: BTreeSet::new(),
             leaving: BTreeSet::new(),
             lives: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
+            restless: false,
             read_turns: VecDeque::new(),
             reads_under_way: 0,
             reserved: 0,

@@ -6,8 +6,7 @@
 //!
 //! *Invariant:* a file with unread or unsettled bytes is never closed for want of descriptors.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::path::Path;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::model::time::Instant;
 use crate::rules::rotation::same_file;
 
 use super::Engine;
+use super::life::Afterwards;
 use super::port::{Effect, FileFault, Open, Opened, TailId};
 use super::report::{Loss, Report};
 use super::tail::{Descriptor, Name, Phase};
@@ -49,10 +49,6 @@ pub(super) struct Descriptors {
     turns: VecDeque<TailId>,
     /// None was found to close; when to look again.
     search_at: Option<Instant>,
-    /// Directories to look into with the next survey, for files that are closed and no longer have their name.
-    seek: BTreeSet<Arc<Path>>,
-    /// Those that the survey under way looks into.
-    pub(super) sought: BTreeSet<Arc<Path>>,
 }
 
 impl Default for Descriptors {
@@ -65,19 +61,11 @@ impl Default for Descriptors {
             openings: 0,
             turns: VecDeque::new(),
             search_at: None,
-            seek: BTreeSet::new(),
-            sought: BTreeSet::new(),
         }
     }
 }
 
 impl Descriptors {
-    /// What the next survey looks into besides.
-    pub(super) fn begin_seeking(&mut self) -> &BTreeSet<Arc<Path>> {
-        self.sought = std::mem::take(&mut self.seek);
-        &self.sought
-    }
-
     pub(super) fn opening_is_over(&mut self) {
         self.openings -= 1;
     }
@@ -160,6 +148,7 @@ impl Engine {
         let tail = &self.tails[&id];
         tail.descriptor == Descriptor::Open
             && tail.name == Name::Matched
+            && matches!(tail.phase, Phase::Following(_))
             && tail.reading.is_none()
             && !tail.queued
             && !tail.dirty
@@ -199,6 +188,9 @@ impl Engine {
         tail.descriptor = Descriptor::None;
         let is_opening = matches!(tail.phase, Phase::Opening { .. });
         self.descriptors.release();
+        if tail.only_as_copy && fault != FileFault::NoDescriptor {
+            return self.drop_tail(id);
+        }
         match fault {
             FileFault::NoDescriptor => {
                 let descriptors = &mut self.descriptors;
@@ -223,18 +215,19 @@ impl Engine {
     pub(super) fn seek(&mut self, id: TailId) {
         let tail = self.tails.get_mut(&id).expect("a tail is sought while it is kept");
         tail.name = Name::Lost;
-        if let Some(directory) = tail.path.parent() {
-            self.descriptors.seek.insert(Arc::from(directory));
-        }
-        self.surveys.wanted = true;
+        self.restless = true;
+        let path = Arc::clone(&tail.path);
+        self.surveys.seek_beside(&path);
     }
 
     /// A file that is not open has no name that was looked at.
     pub(super) fn not_found(&mut self, id: TailId, now: Instant) {
         let tail = &self.tails[&id];
-        let directory = tail.path.parent();
-        if directory.is_some_and(|directory| !self.descriptors.sought.contains(directory)) {
+        if !self.surveys.has_looked_beside(&tail.path) {
             return self.seek(id);
+        }
+        if tail.only_as_copy {
+            return self.drop_tail(id);
         }
         let (source, path, size) = (tail.source, Arc::clone(&tail.path), tail.size);
         let incarnation = tail.incarnation();
@@ -249,6 +242,11 @@ impl Engine {
             self.abandon(source, path, from, lost, Loss::Removed);
         } else {
             self.report(Report::Closed { source, path });
+        }
+        // What was written to it since it was closed may be in a copy.
+        let stored = self.stored.iter().find(|stored| stored.incarnation == incarnation);
+        if let Some(stored) = stored.cloned() {
+            self.stored_cut_off(stored, source, Afterwards::Kept, now);
         }
     }
 }

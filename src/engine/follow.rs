@@ -59,6 +59,10 @@ pub(super) struct Surveys {
     pub(super) may_look_beside: bool,
     first_start: bool,
     unnamed_at: Instant,
+    /// Directories to look into with the next survey, for files that are not where they were.
+    seek: BTreeSet<Arc<Path>>,
+    /// Those that the survey under way looks into.
+    sought: BTreeSet<Arc<Path>>,
 }
 
 impl Surveys {
@@ -73,7 +77,22 @@ impl Surveys {
             may_look_beside: !stored.is_empty(),
             first_start,
             unnamed_at: Instant::ZERO,
+            seek: BTreeSet::new(),
+            sought: BTreeSet::new(),
         }
+    }
+
+    /// The next survey looks at what else is in the directory of `path`.
+    pub(super) fn seek_beside(&mut self, path: &Path) {
+        if let Some(directory) = path.parent() {
+            self.seek.insert(Arc::from(directory));
+        }
+        self.wanted = true;
+    }
+
+    /// Whether the survey in hand did so.
+    pub(super) fn has_looked_beside(&self, path: &Path) -> bool {
+        path.parent().is_none_or(|directory| self.sought.contains(directory))
     }
 
     /// Whether every name has been looked at once.
@@ -125,7 +144,8 @@ impl Engine {
             self.surveys.under_way = true;
             self.surveys.began = Some(now);
             let mut also = self.surveys.beside.clone().unwrap_or_default();
-            also.extend(self.descriptors.begin_seeking().iter().cloned());
+            self.surveys.sought = std::mem::take(&mut self.surveys.seek);
+            also.extend(self.surveys.sought.iter().cloned());
             self.effects.push_back(Effect::Survey(Survey { also }));
         }
         if self.surveys.unnamed_at <= now {
@@ -137,11 +157,8 @@ impl Engine {
     pub(super) fn follow_deadline(&self, now: Instant) -> Option<Instant> {
         let finishing = self.finishing.is_some_and(|finishing| finishing.surveyed) && !self.surveys.wanted;
         let survey = if finishing { None } else { self.surveys.due() };
-        let looked_after = self
-            .tails
-            .values()
-            .any(|tail| tail.name == Name::Lost || tail.retry_at.is_some())
-            .then_some(self.surveys.unnamed_at.max(now + Duration::from_millis(1)));
+        let looked_after =
+            self.restless.then_some(self.surveys.unnamed_at.max(now + Duration::from_millis(1)));
         survey.into_iter().chain(looked_after).min()
     }
 
@@ -176,6 +193,7 @@ impl Engine {
             }
         }
         self.look_beside(&seen, &beside, &observation.hidden, now);
+        self.open_candidates(beside.values().copied(), &observation.hidden, now);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         self.refused.retain(|(_, path), _| present.contains(path));
         if let Some(finishing) = &mut self.finishing {
@@ -247,10 +265,12 @@ impl Engine {
         if is_closed {
             tail.name = Name::Lost;
             tail.quiet_since = now;
+            self.restless = true;
             self.wake(id);
         } else if before == Name::Matched && tail.incarnation().is_some() {
             tail.name = Name::Lost;
             tail.quiet_since = now;
+            self.restless = true;
             self.count_rotation(source, Rotation::Removed);
             self.report(Report::Rotated { source, from, to: None });
             self.wake(id);
@@ -320,7 +340,14 @@ impl Engine {
         stored.chain(lives.map(move |life| (life.identity, &*life.path, stream(life.stream))))
     }
 
-    fn open(&mut self, source: SourceId, file: &Observed, name: Name, at_first_start: bool, now: Instant) {
+    pub(super) fn open(
+        &mut self,
+        source: SourceId,
+        file: &Observed,
+        name: Name,
+        at_first_start: bool,
+        now: Instant,
+    ) -> TailId {
         let id = TailId(self.next_tail);
         self.next_tail += 1;
         let path = Arc::clone(&file.path);
@@ -329,7 +356,9 @@ impl Engine {
         self.tails.insert(id, tail);
         self.by_file.insert((source, file.identity), id);
         self.index(id);
+        self.restless |= name == Name::Lost;
         self.await_descriptor(id);
+        id
     }
 
     pub(super) fn on_opened(&mut self, id: TailId, result: Result<Opened, FileFault>, now: Instant) {
@@ -365,6 +394,9 @@ impl Engine {
         }
 
         let stream = self.settings.sources[source.0].stream;
+        if self.tails[&id].only_as_copy {
+            return self.on_candidate_opened(id, &opened);
+        }
         if let Some(life) = self.parted_life(opened.identity, stream) {
             return self.go_on_with(id, life, now);
         }
@@ -372,7 +404,7 @@ impl Engine {
         let mine = self.stored.of(opened.identity, stream_name);
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let start_at = self.settings.sources[source.0].start_at;
-        self.supersede(opened.identity, stream, found.as_ref().map(|found| found.incarnation));
+        self.supersede(opened.identity, source, found.as_ref().map(|found| found.incarnation), now);
         if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
             // Without a birth time nothing says that this is a file a source ever showed.
             return self.drop_tail(id);
@@ -385,6 +417,7 @@ impl Engine {
                 let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
                 let head = Head::of(&opened.head[..vouched]);
                 self.begin_life(id, stored.incarnation, history, head, Some(stored.offset));
+                self.tails.get_mut(&id).expect("just opened").is_new = stored.offset == Offset::ZERO;
                 self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
                 self.wake(id);
             }
@@ -395,6 +428,7 @@ impl Engine {
             None => {
                 let incarnation = self.fresh_incarnation();
                 self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
+                self.tails.get_mut(&id).expect("just opened").is_new = true;
                 self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });
                 self.wake(id);
             }
@@ -405,9 +439,12 @@ impl Engine {
 
     /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
     /// a life that is over.
-    fn supersede(&mut self, file: Identity, stream: StreamId, kept: Option<Incarnation>) {
+    fn supersede(&mut self, file: Identity, source: SourceId, kept: Option<Incarnation>, now: Instant) {
+        let stream = self.settings.sources[source.0].stream;
         let claimed = self.stored.take(file, &self.settings.streams[stream.0].name);
-        self.forgotten.extend(claimed.into_iter().filter(|life| Some(*life) != kept));
+        for stored in claimed.into_iter().filter(|stored| Some(stored.incarnation) != kept) {
+            self.stored_cut_off(stored, source, Afterwards::Forgotten, now);
+        }
     }
 
     pub(super) fn on_refused(&mut self, id: TailId, why: String) {
@@ -465,6 +502,7 @@ impl Engine {
         self.changed.insert(incarnation);
         self.parting.remove(&incarnation);
         self.parked.remove(&incarnation);
+        self.cut_off.remove(&incarnation);
     }
 
     /// An incarnation of which nothing more was to be read, and that is not settled yet: its source was away.
@@ -494,7 +532,7 @@ impl Engine {
     }
 
     /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
-    fn note_seen(&mut self, id: TailId, size: u64, now: Instant) {
+    pub(super) fn note_seen(&mut self, id: TailId, size: u64, now: Instant) {
         if let Some(incarnation) = self.tails[&id].incarnation() {
             let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
             life.seen.note(Offset::new(size), now);
@@ -513,10 +551,7 @@ impl Engine {
         self.count_rotation(source, Rotation::Truncated);
         self.report(Report::Truncated { source, path: Arc::clone(&path), read });
         let lost = self.lives[&old].seen_bytes.saturating_sub(read.bytes());
-        if lost > 0 {
-            self.abandon(source, path, read, lost, Loss::Truncated);
-        }
-        self.detach(old, Afterwards::Forgotten, now);
+        self.cut_off(old, lost, now);
         let incarnation = self.fresh_incarnation();
         self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
         self.lives.get_mut(&incarnation).expect("just begun").skipping_nuls = true;
@@ -539,7 +574,8 @@ impl Engine {
     }
 
     pub(super) fn forget_if_over(&mut self, incarnation: Incarnation, now: Instant) {
-        let over = self.lives.get(&incarnation).is_some_and(|life| !life.attached && life.is_settled());
+        let over = self.lives.get(&incarnation).is_some_and(|life| !life.attached && life.is_settled())
+            && !self.cut_off.contains_key(&incarnation);
         if over {
             let life = self.lives.remove(&incarnation).expect("just found");
             self.changed.remove(&incarnation);
@@ -564,8 +600,10 @@ impl Engine {
             .filter(|(_, tail)| tail.name == Name::Lost || tail.retry_at.is_some())
             .map(|(id, _)| *id)
             .collect();
+        self.restless = !ids.is_empty();
+        self.restless |= self.look_after_copies(now);
         for id in ids {
-            let tail = &self.tails[&id];
+            let Some(tail) = self.tails.get(&id) else { continue };
             if tail.retry_at.is_some_and(|at| now < at) || tail.descriptor != Descriptor::Open {
                 // A closed file is woken by the survey that finds it, or by the next try.
                 if tail.retry_at.is_some_and(|at| at <= now) {
@@ -668,7 +706,7 @@ impl Engine {
         }
     }
 
-    fn count_rotation(&mut self, source: SourceId, rotation: Rotation) {
+    pub(super) fn count_rotation(&mut self, source: SourceId, rotation: Rotation) {
         *self.counts.sources[source.0].rotations.entry(rotation).or_default() += 1;
     }
 }

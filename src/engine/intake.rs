@@ -49,7 +49,12 @@ impl Engine {
         while self.reads_under_way < READS_AT_ONCE
             && let Some(id) = self.read_turns.pop_front()
         {
-            let Some(read) = self.next_read(id) else { continue };
+            let Some(read) = self.next_read(id) else {
+                if let Some(tail) = self.tails.get_mut(&id) {
+                    tail.queued = false;
+                }
+                continue;
+            };
             let len = read.len as u64;
             let life = self.tails[&id].incarnation().map(|life| &self.lives[&life]);
             if life.is_some_and(|life| life.stuck > 0) {
@@ -79,7 +84,8 @@ impl Engine {
     fn next_read(&self, id: TailId) -> Option<Read> {
         let tail = self.tails.get(&id)?;
         Some(match tail.phase {
-            Phase::Opening { .. } => return None,
+            Phase::Opening { .. } | Phase::Alike { .. } => return None,
+            Phase::Comparing { of, .. } => self.read_to_compare(id, of),
             Phase::FindingEnd => {
                 let at = Offset::new(tail.size).minus(FIND_END_BYTES);
                 let len = usize::try_from(Offset::new(tail.size).since(at)).expect("a mebibyte at most");
@@ -104,7 +110,13 @@ impl Engine {
         self.reserved -= read.len as u64;
         let bytes = match result {
             Ok(bytes) => bytes,
-            Err(fault) => return self.on_read_failed(id, fault, now),
+            Err(fault) => {
+                return match tail.phase {
+                    // Nothing can be said of it: it is read for its own sake, or not at all.
+                    Phase::Comparing { own, of } => self.on_compared(id, own, of, &[], now),
+                    _ => self.on_read_failed(id, fault, now),
+                };
+            }
         };
         if tail.succeeded() {
             let (source, path) = (tail.source, tail.path.clone());
@@ -114,6 +126,8 @@ impl Engine {
             Phase::Opening { .. } => unreachable!("a file is read after it was opened"),
             Phase::FindingEnd => self.on_end_found(id, read, &bytes, now),
             Phase::Following(incarnation) => self.on_more(id, incarnation, read, &bytes, now),
+            Phase::Alike { .. } => self.wake(id),
+            Phase::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
         }
     }
 
@@ -123,6 +137,7 @@ impl Engine {
         // The next try comes from looking after tails with a retry, not from the turn.
         tail.dirty = false;
         tail.finished |= finishing;
+        self.restless = true;
         if tail.failed(now) {
             let (source, path) = (tail.source, tail.path.clone());
             self.report(Report::Refused { source, path, why: fault.to_string() });
@@ -154,6 +169,9 @@ impl Engine {
             return self.begin_again(id, now);
         }
         life.history.recall(bytes.slice(..overlap));
+        if life.position() == Offset::ZERO && self.is_held_back(id, incarnation, bytes, now) {
+            return;
+        }
         let fresh = bytes.slice(overlap..);
         let at_end = bytes.len() < read.len;
 

@@ -30,6 +30,8 @@ pub enum Report {
     Rotated { source: SourceId, from: Arc<Path>, to: Option<Arc<Path>> },
     /// The content that was read is no longer there: the file is read again from its beginning.
     Truncated { source: SourceId, path: Arc<Path>, read: Offset },
+    /// A file is the copy that was made of another before that was truncated.
+    Copied { source: SourceId, path: Arc<Path>, of: Arc<Path> },
     /// Bytes vanished before they could be read: a declared loss.
     Abandoned { source: SourceId, path: Arc<Path>, from: Offset, bytes: u64, why: Loss },
     /// A file was seen and gone before it could be opened.
@@ -63,6 +65,8 @@ pub enum Start {
     Checkpoint,
     /// It was there at the first start, and its source starts at the end.
     End,
+    /// It is the copy of a file that was read so far.
+    Copy,
 }
 
 /// Why bytes were lost.
@@ -92,14 +96,17 @@ pub enum Rotation {
     Renamed,
     Removed,
     Truncated,
+    /// A copy was found of what was truncated.
+    Copied,
 }
 
 impl Rotation {
-    pub const ALL: [Self; 3] = [Self::Renamed, Self::Removed, Self::Truncated];
+    pub const ALL: [Self; 4] = [Self::Renamed, Self::Removed, Self::Truncated, Self::Copied];
 
     /// As it appears in metrics.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Copied => "copied",
             Self::Renamed => "renamed",
             Self::Removed => "removed",
             Self::Truncated => "truncated",

@@ -92,12 +92,10 @@ pub struct StreamStatus {
 impl Engine {
     /// Everything as it stands now.
     pub fn status(&mut self, now: Instant) -> Status {
-        let is_opening = |tail: &Tail| !matches!(tail.phase, Phase::Following(_));
+        let is_opening = |tail: &Tail| matches!(tail.phase, Phase::Opening { .. } | Phase::FindingEnd);
         self.opened |= self.surveys.surveyed() && !self.tails.values().any(is_opening);
         let followed = self.tails.values().filter_map(|tail| {
-            let Phase::Following(incarnation) = tail.phase else {
-                return None;
-            };
+            let incarnation = tail.incarnation()?;
             let state = match tail.name {
                 Name::Matched => FileState::Followed,
                 Name::Lost => FileState::Draining,

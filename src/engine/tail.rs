@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
@@ -48,6 +50,13 @@ pub(super) struct Tail {
     pub(super) last_line: LastLine,
     /// Whether it was read to its end since the engine was told to finish.
     pub(super) finished: bool,
+    /// Nothing was known of it, and no byte of it was looked at.
+    pub(super) is_new: bool,
+    /// Whether it was opened only because it may be the copy of what was cut off.
+    pub(super) only_as_copy: bool,
+    /// Its first bytes, while they are compared.
+    pub(super) head: Bytes,
+    pub(super) held_back_since: Instant,
     /// Failed tries in a row, and when the next is.
     failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -63,6 +72,17 @@ pub(super) enum Phase {
     /// Looking for the last line end, to start there.
     FindingEnd,
     Following(Incarnation),
+    /// Begins like a file from whose name its name may come: nothing is taken in until that file is cut off, or was
+    /// not for a while.
+    Alike {
+        own: Incarnation,
+        of: Incarnation,
+    },
+    /// Looking whether it is the copy of what was cut off. Without an incarnation of its own it is of no other interest.
+    Comparing {
+        own: Option<Incarnation>,
+        of: Incarnation,
+    },
 }
 
 /// Whether the file can be read.
@@ -117,15 +137,20 @@ impl Tail {
             quiet_since: now,
             last_line: LastLine::Waits,
             finished: false,
+            is_new: false,
+            only_as_copy: false,
+            head: Bytes::new(),
+            held_back_since: now,
             failures: 0,
             retry_at: None,
         }
     }
 
-    /// The incarnation that is read, once the file is open.
+    /// The incarnation that is read, once the file is open: its own.
     pub(super) fn incarnation(&self) -> Option<Incarnation> {
         match self.phase {
-            Phase::Following(incarnation) => Some(incarnation),
+            Phase::Following(incarnation) | Phase::Alike { own: incarnation, .. } => Some(incarnation),
+            Phase::Comparing { own, .. } => own,
             Phase::Opening { .. } | Phase::FindingEnd => None,
         }
     }

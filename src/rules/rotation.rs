@@ -12,6 +12,8 @@
 //! Known limits: without birth times (NFS) a recycled inode whose new file begins with the same kilobyte and has
 //! the same bytes before the old offset is taken for the old one.
 
+use std::path::{Path, PathBuf};
+
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Identity;
 
@@ -46,9 +48,26 @@ pub fn recognise<'a>(
         .max_by_key(|checkpoint| (checkpoint.offset, checkpoint.incarnation))
 }
 
+/// Whether a file may have been made after another: not when both have birth times and it is older.
+pub fn is_younger(file: Identity, than: Identity) -> bool {
+    file.birth_nanos.zip(than.birth_nanos).is_none_or(|(file, than)| file > than)
+}
+
+/// The names of files that a file of this name may be a rotator's copy of.
+///
+/// Rotators add to a name (`app.log.1`, `app.log-20261123`), or put what they add before its extension
+/// (`app-20261123.log`).
+pub fn originals(copy: &Path) -> impl Iterator<Item = PathBuf> {
+    let name = copy.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
+    let cuts = name.char_indices().skip(1).filter(|(_, letter)| matches!(letter, '.' | '-' | '_'));
+    cuts.flat_map(move |(at, _)| [name[..at].to_owned(), format!("{}{extension}", &name[..at])])
+        .filter(move |original| original != name)
+        .map(|original| copy.with_file_name(original))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use super::*;
     use crate::model::identity::{Fingerprint, Incarnation, Window};
@@ -106,6 +125,27 @@ mod tests {
             let stored = checkpoint(*identity, head, *offset);
             let found = recognise(*seen, *size, seen_head, std::iter::once(&stored));
             assert_eq!(found.is_some(), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_copies_lead_to_their_originals() {
+        for (copy, original) in [
+            ("app.log.1", "app.log"),
+            ("app.log-20261123", "app.log"),
+            ("app.log-20261123-1763913600", "app.log"),
+            ("app-20261123.log", "app.log"),
+            ("app.1.log", "app.log"),
+            ("app.2026-11-23.log", "app.log"),
+            ("access_log.1", "access_log"),
+            (".hidden.1", ".hidden"),
+        ] {
+            let found: Vec<_> = originals(Path::new("/log").join(copy).as_path()).collect();
+            assert!(found.contains(&Path::new("/log").join(original)), "{copy}: {found:?}");
+        }
+        for (other, file) in [("app.log", "app.log"), ("app2.log", "app.log"), ("app.err", "app.log")] {
+            let found: Vec<_> = originals(Path::new("/log").join(other).as_path()).collect();
+            assert!(!found.contains(&Path::new("/log").join(file)), "{other}: {found:?}");
         }
     }
 

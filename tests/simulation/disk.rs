@@ -90,6 +90,15 @@ impl Disk {
         file.lines.drain(..).map(|(_, number)| number).chain(half).collect()
     }
 
+    /// A new file with the same content.
+    pub fn copy(&mut self, file: FileIndex, name: &Path) -> FileIndex {
+        let copy = self.create(name);
+        let (content, lines) = (self.files[file].content.clone(), self.files[file].lines.clone());
+        self.files[copy].content = content;
+        self.files[copy].lines = lines;
+        copy
+    }
+
     pub fn rename(&mut self, from: &Path, to: &Path) {
         let file = self.names.remove(from).expect("a file is renamed while it has a name");
         self.names.insert(to.to_owned(), file);

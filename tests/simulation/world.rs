@@ -14,7 +14,7 @@ use standpipe::engine::port::{
     Effect, Event, Hint, Observation, Open, Put, Read, Reload, Survey, TailId, Watching,
 };
 use standpipe::engine::report::Report;
-use standpipe::engine::{Engine, Memory};
+use standpipe::engine::{Engine, FileState, FileStatus, Memory};
 use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::identity::{Identity, Incarnation};
 use standpipe::model::settings::{
@@ -24,7 +24,7 @@ use standpipe::model::settings::{
 use standpipe::model::time::Instant;
 use standpipe::rules::reload::merge;
 
-use super::disk::{Disk, FileIndex};
+use super::disk::{Disk, FileIndex, LineNumber};
 use super::oracle::Oracle;
 use super::service::{Faults, POISON, Service};
 
@@ -33,6 +33,8 @@ const ONE_READ_BYTES: u64 = 256 * 1024 + 256;
 
 /// Room for one read and little more: a few thousand lines that wait fill it.
 const SMALL_BUDGET_BYTES: u64 = ONE_READ_BYTES + 8 * 1024;
+
+static NONE: BTreeSet<LineNumber> = BTreeSet::new();
 
 /// Fewer than there are files, in some seeds.
 const FEW_DESCRIPTORS: usize = 4;
@@ -64,6 +66,8 @@ pub struct Reached {
     pub memory_full: u64,
     pub closed_for_others: u64,
     pub hidden: u64,
+    pub copies: u64,
+    pub copies_inherited: u64,
     pub closed_and_renamed: u64,
 }
 
@@ -93,6 +97,8 @@ impl Reached {
         self.memory_full += other.memory_full;
         self.closed_for_others += other.closed_for_others;
         self.hidden += other.hidden;
+        self.copies += other.copies;
+        self.copies_inherited += other.copies_inherited;
         self.closed_and_renamed += other.closed_and_renamed;
     }
 
@@ -123,6 +129,8 @@ impl Reached {
             ("memory_full", self.memory_full),
             ("closed_for_others", self.closed_for_others),
             ("hidden", self.hidden),
+            ("copies", self.copies),
+            ("copies_inherited", self.copies_inherited),
             ("closed_and_renamed", self.closed_and_renamed),
         ];
         for (what, count) in counts {
@@ -157,6 +165,7 @@ struct Climate {
     reload: f64,
     /// How often the directory cannot be looked into.
     hide: f64,
+    copy_truncate: f64,
     longest_delay: Duration,
 }
 
@@ -225,6 +234,7 @@ impl World {
             longest_delay: Duration::from_millis(rng.u64(1..400)),
             // Every fourth seed, so that the others do what they always did.
             hide: if seed % 3 == 2 { 0.2 } else { 0.0 },
+            copy_truncate: if seed % 5 == 4 { 0.05 } else { 0.0 },
             reload: if seed % 4 == 2 { 0.02 } else { 0.0 },
         };
         let mut settings = settings(&mut rng);
@@ -414,8 +424,15 @@ impl World {
         self.tell(event);
         let is_present = generation == self.generation.get(&file).copied().unwrap_or(0);
         if is_present && truncations == self.reached.truncations_seen {
+            let identity = self.disk.files[file].identity;
+            let now = self.now;
+            let status = self.engine.as_mut().map(|engine| engine.status(now));
+            let of_file =
+                |status: &&FileStatus| status.identity == identity && status.state != FileState::Truncated;
+            let files = status.iter().flat_map(|status| &status.files).filter(of_file);
+            let taken_in = files.map(|status| status.read.bytes()).max().unwrap_or(0);
             let known = self.read_to.entry(file).or_default();
-            *known = (*known).max(end);
+            *known = (*known).max(end.min(taken_in));
         }
     }
 
@@ -462,6 +479,7 @@ impl World {
         match report {
             Report::Held { .. } => self.reached.held += 1,
             Report::Truncated { .. } => self.reached.truncations_seen += 1,
+            Report::Copied { .. } => self.reached.copies_inherited += 1,
             Report::Abandoned { bytes, .. } => self.reached.unread_bytes_lost += bytes,
             _ => {}
         }
@@ -595,7 +613,7 @@ impl World {
             for (_, number) in self.disk.files[file].lines.iter().filter(|_| self.configured) {
                 let is_refused = self.oracle.is_refused(*number);
                 assert!(
-                    is_refused || self.oracle.is_settled(*number),
+                    is_refused || self.oracle.is_settled(*number) || self.oracle.is_excused(*number),
                     "I11: closed with line {number} undelivered"
                 );
             }
@@ -669,9 +687,13 @@ impl World {
 
     /// The file's content is gone for all who have not read it.
     fn bytes_gone(&mut self, file: FileIndex) {
+        self.bytes_gone_but_for(file, &NONE);
+    }
+
+    fn bytes_gone_but_for(&mut self, file: FileIndex, elsewhere: &BTreeSet<LineNumber>) {
         let read_to = self.read_to.get(&file).copied().unwrap_or(0);
         for (end, number) in &self.disk.files[file].lines {
-            if !self.oracle.is_settled(*number) {
+            if !elsewhere.contains(number) && !self.oracle.is_settled(*number) {
                 self.oracle.bytes_gone(*number, *end <= read_to);
             }
         }
@@ -682,7 +704,14 @@ impl World {
         let climate = self.climate;
         let dice = self.rng.f64();
         let name = PathBuf::from(format!("/log/{}.log", self.rng.usize(0..climate.names)));
-        let thresholds = [climate.rotate, climate.truncate, climate.remove, climate.crash, climate.reload];
+        let thresholds = [
+            climate.rotate,
+            climate.truncate,
+            climate.remove,
+            climate.crash,
+            climate.reload,
+            climate.copy_truncate,
+        ];
         let mut sum = 0.0;
         let kind = thresholds.iter().position(|chance| {
             sum += chance;
@@ -697,6 +726,7 @@ impl World {
                 let configured = !self.configured || self.rng.bool();
                 self.reload(configured);
             }
+            Some(5) if self.disk.names.contains_key(&name) => self.copy_and_truncate(&name),
             _ if self.engine.is_none() && self.rng.u8(0..8) == 0 => self.start(),
             _ => self.append(&name),
         }
@@ -754,12 +784,55 @@ impl World {
         }
     }
 
+    /// As logrotate's copytruncate does it.
+    fn copy_and_truncate(&mut self, name: &Path) {
+        self.reached.copies += 1;
+        let file = self.disk.names[name];
+        self.disk.complete(file);
+        let is_matched = self.rng.bool();
+        let copy = if is_matched {
+            name.with_file_name(format!("{}-1.log", name.file_stem().expect("named").display()))
+        } else {
+            name.with_extension("log.1")
+        };
+        if self.disk.names.contains_key(&copy) {
+            self.remove(&copy);
+        }
+        self.disk.copy(file, &copy);
+        self.hint(Hint::Names);
+        let identity = self.disk.files[file].identity;
+        let now = self.now;
+        let status = self.engine.as_mut().map(|engine| engine.status(now));
+        let is_read = status.is_some_and(|status| {
+            let of_file =
+                |status: &&FileStatus| status.identity == identity && status.state != FileState::Truncated;
+            status.files.iter().filter(of_file).any(|status| status.read.bytes() > 0)
+        });
+        // Of this content, not of what was there before a truncation that the daemon does not know of.
+        let is_read = is_read && self.read_to.get(&file).is_some_and(|read| *read > 0);
+        let copied: BTreeSet<_> = self.disk.files[file].lines.iter().map(|(_, number)| *number).collect();
+        if self.rng.u8(0..5) == 0 {
+            self.append(name);
+        }
+        // What it comes to when the daemon cannot look, or is late: the copy is shipped as a file of its own.
+        self.oracle.excuses_for_repeats += 1;
+        self.truncate_but_for(name, if is_matched || is_read { &copied } else { &NONE });
+    }
+
     fn truncate(&mut self, name: &Path) {
+        self.truncate_but_for(name, &NONE);
+    }
+
+    /// `elsewhere`: lines that are also in another file, where the daemon is to find them.
+    fn truncate_but_for(&mut self, name: &Path, elsewhere: &BTreeSet<LineNumber>) {
         self.reached.truncations += 1;
         let file = self.disk.names[name];
-        self.bytes_gone(file);
+        self.bytes_gone_but_for(file, elsewhere);
         for number in self.disk.truncate(file) {
-            if !self.oracle.is_settled(number) && !self.oracle.is_fragile(number) {
+            if !elsewhere.contains(&number)
+                && !self.oracle.is_settled(number)
+                && !self.oracle.is_fragile(number)
+            {
                 self.oracle.bytes_gone(number, false);
             }
         }
