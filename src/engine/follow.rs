@@ -33,6 +33,9 @@ const SURVEY_EVERY: Duration = Duration::from_secs(20);
 /// The same when they cannot.
 const SURVEY_EVERY_UNWATCHED: Duration = Duration::from_secs(1);
 
+/// The same while files wait for memory: what happens to one that is not read is seen by surveys alone.
+const SURVEY_EVERY_STARVED: Duration = Duration::from_secs(5);
+
 /// The least time between surveys that hints ask for, so that a directory with much coming and going costs a
 /// bounded part of a core; also that many times what the last survey took.
 const SURVEY_GAP: Duration = Duration::from_millis(50);
@@ -51,6 +54,8 @@ pub(super) struct Surveys {
     /// Something asks for a survey as soon as may be.
     pub(super) wanted: bool,
     under_way: bool,
+    /// Whether files wait for memory to be read.
+    pub(super) starved: bool,
     began: Option<Instant>,
     took: Duration,
     /// Directories to look into once: they held files that no source showed at the first survey.
@@ -71,6 +76,7 @@ impl Surveys {
             watching: Watching::Full,
             wanted: true,
             under_way: false,
+            starved: false,
             began: None,
             took: Duration::ZERO,
             beside: None,
@@ -109,6 +115,7 @@ impl Surveys {
         };
         let delay = match (self.wanted, self.watching) {
             (true, _) => SURVEY_GAP.max(self.took * SURVEY_GAP_FACTOR),
+            (false, Watching::Full) if self.starved => SURVEY_EVERY_STARVED,
             (false, Watching::Full) => SURVEY_EVERY,
             (false, Watching::Partial) => SURVEY_EVERY_UNWATCHED,
         };
@@ -232,7 +239,11 @@ impl Engine {
             self.count_rotation(source, Rotation::Renamed);
             self.report(Report::Rotated { source, from, to: Some(Arc::clone(&file.path)) });
         }
-        // A size may be older than the last read; only a read says whether the content is the same.
+        if self.is_shorter_than_read(id, file.size) {
+            // The next read may have to wait for memory, and the copy of what was cut off may not be there for long.
+            return self.begin_again(id, now);
+        }
+        // Otherwise a size may be older than the last read; only a read says whether the content is the same.
         let seen_bytes = self.tails[&id].incarnation().map(|life| self.lives[&life].seen_bytes);
         let tail = &self.tails[&id];
         let interrupted = tail.dirty && tail.descriptor == Descriptor::None;
@@ -240,6 +251,16 @@ impl Engine {
             self.note_seen(id, file.size, now);
             self.wake(id);
         }
+    }
+
+    /// Whether the survey in hand began after the last read, and saw less than was read.
+    fn is_shorter_than_read(&self, id: TailId, size: u64) -> bool {
+        let tail = &self.tails[&id];
+        let Phase::Following(incarnation) = tail.phase else { return false };
+        tail.descriptor == Descriptor::Open
+            && tail.reading.is_none()
+            && self.surveys.began.is_some_and(|began| tail.read_at < began)
+            && size < self.lives[&incarnation].position().bytes()
     }
 
     fn not_seen(&mut self, id: TailId, beside: Option<&Observed>, now: Instant) {

@@ -39,13 +39,18 @@ impl Engine {
         let opening = matches!(tail.phase, Phase::Opening { .. });
         if !opening && tail.reading.is_none() && !tail.queued {
             tail.queued = true;
-            self.read_turns.push_back(id);
+            match tail.phase {
+                // Costs no memory, and what is looked for may be gone soon.
+                Phase::Comparing { .. } => self.read_turns.push_front(id),
+                _ => self.read_turns.push_back(id),
+            }
         }
     }
 
     /// Asks for the reads whose turn it is, as far as memory allows.
     pub(super) fn read(&mut self) {
         let mut passed_over = Vec::new();
+        self.surveys.starved = false;
         while self.reads_under_way < READS_AT_ONCE
             && let Some(id) = self.read_turns.pop_front()
         {
@@ -56,17 +61,21 @@ impl Engine {
                 continue;
             };
             let len = read.len as u64;
-            let life = self.tails[&id].incarnation().map(|life| &self.lives[&life]);
+            let compares = matches!(self.tails[&id].phase, Phase::Comparing { .. });
+            let life = self.tails[&id].incarnation().filter(|_| !compares).map(|life| &self.lives[&life]);
             if life.is_some_and(|life| life.stuck > 0) {
                 passed_over.push(id);
                 continue;
             }
             let life = life.map(Life::buffered);
-            if self.buffered + self.outbox_bytes + self.reserved + len > self.settings.memory.buffer {
+            let taken = self.buffered + self.outbox_bytes + self.reserved;
+            if !compares && taken + len > self.settings.memory.buffer {
                 self.read_turns.push_front(id);
+                self.surveys.starved = true;
                 break;
             }
             if life.unwrap_or(0) + len > self.settings.memory.buffer_per_file {
+                self.surveys.starved = true;
                 passed_over.push(id);
                 continue;
             }
@@ -108,6 +117,7 @@ impl Engine {
         let read = tail.reading.take().expect("bytes come for a read");
         self.reads_under_way -= 1;
         self.reserved -= read.len as u64;
+        tail.read_at = now;
         let bytes = match result {
             Ok(bytes) => bytes,
             Err(fault) => {

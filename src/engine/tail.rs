@@ -42,6 +42,8 @@ pub(super) struct Tail {
     pub(super) queued: bool,
     /// The read that is under way.
     pub(super) reading: Option<Read>,
+    /// When the last one ended.
+    pub(super) read_at: Instant,
     /// How much to ask for beyond the overlap, in bytes: grows while a line does not fit.
     pub(super) read_bytes: usize,
     /// When its last complete line was read, or it lost its name.
@@ -133,6 +135,7 @@ impl Tail {
             dirty: false,
             queued: false,
             reading: None,
+            read_at: now,
             read_bytes: READ_BYTES,
             quiet_since: now,
             last_line: LastLine::Waits,

@@ -1,6 +1,7 @@
 //! Files that are renamed, removed, truncated and replaced, while the daemon runs and while it does not.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -90,14 +91,83 @@ fn a_file_that_is_removed_with_lines_unread_is_delivered_when_the_service_is_bac
     daemon.running.stop();
 }
 
+fn cut_off(file: &Path) {
+    fs::OpenOptions::new().write(true).truncate(true).open(file).unwrap();
+}
+
+#[test]
+fn what_is_cut_off_before_it_is_read_is_read_in_the_copy() {
+    let memory = "[memory]\nbuffer = \"2MiB\"\nbuffer_per_file = \"2MiB\"\n";
+    let mut world = World::new().configured(&format!("api = \"auto\"\n{memory}"));
+    let (file, copy) = (world.file("a.log"), world.file("a.log.1"));
+    world.written.append(&file, "a", 10);
+    let daemon = world.run();
+    world.all_arrive();
+    world.fault(r#"{"rates": {"internal": 1.0}}"#);
+    // More than is read ahead of the service.
+    world.written.append(&file, "a", 40_000);
+    eventually("it is behind", || (daemon.status()["sources"][0]["lag_bytes"].as_u64()? > 0).then_some(()));
+    fs::copy(&file, &copy).unwrap();
+    cut_off(&file);
+    world.written.append(&file, "b", 50);
+    daemon.running.says("the copy of a file that was truncated", "\n");
+    world.fault(r#"{"rates": {}}"#);
+    assert_eq!(world.all_arrive(), 0);
+    assert!(!daemon.running.log().contains("lost"), "nothing was");
+    daemon.running.stop();
+}
+
+#[test]
+fn a_copy_that_was_made_while_nobody_looked_is_read_from_where_its_original_was() {
+    for pattern in ["*.log", "a.log*"] {
+        let mut world = World::new().matching(pattern);
+        let (file, copy) = (world.file("a.log"), world.file("a.log.1"));
+        world.written.append(&file, "a", 300);
+        let daemon = world.run();
+        world.all_arrive();
+        daemon.settle();
+        daemon.running.stop();
+        world.written.append(&file, "a", 200);
+        fs::copy(&file, &copy).unwrap();
+        cut_off(&file);
+        world.written.append(&file, "b", 400);
+        let daemon = world.run();
+        assert_eq!(world.all_arrive(), 0, "{pattern}");
+        daemon.running.says("the copy of a file that was truncated", "\n");
+        daemon.running.stop();
+        assert_eq!(world.compare().repeated, 0, "{pattern}");
+    }
+}
+
+#[test]
+fn a_file_that_only_begins_like_another_is_shipped_whole() {
+    let mut world = World::new().matching("a.log*");
+    let (file, twin) = (world.file("a.log"), world.file("a.log.twin"));
+    world.written.append(&file, "a", 300);
+    let daemon = world.run();
+    world.all_arrive();
+    let lines = fs::read(&file).unwrap();
+    fs::copy(&file, &twin).unwrap();
+    eventually("the twin", || (world.arrived("logs").len() == 2 * lines.len()).then_some(()));
+    daemon.running.stop();
+}
+
 #[test]
 fn logrotate_loses_and_repeats_nothing() {
     if Command::new("logrotate").arg("--version").output().is_err() {
         eprintln!("skipped: there is no logrotate on this machine");
         return;
     }
-    for options in ["create", "create\n  compress\n  delaycompress", "create\n  dateext\n  dateformat -%s"] {
-        let mut world = World::new();
+    let ways = [
+        ("*.log", "create"),
+        ("*.log", "create\n  compress\n  delaycompress"),
+        ("*.log", "create\n  dateext\n  dateformat -%s"),
+        ("*.log", "copytruncate"),
+        ("a.log*", "copytruncate"),
+        ("a.log*", "copytruncate\n  dateext\n  dateformat -%s"),
+    ];
+    for (pattern, options) in ways {
+        let mut world = World::new().matching(pattern);
         let file = world.file("a.log");
         world.written.append(&file, "a", 10);
         let rules = world.dir().join("logrotate.conf");
@@ -108,6 +178,11 @@ fn logrotate_loses_and_repeats_nothing() {
         fs::write(&rules, text_of_rules).unwrap();
         let daemon = world.run();
         for round in 0..5 {
+            if options.contains("copytruncate") {
+                // Of what nothing was read, nobody can say which file is the copy.
+                world.written.append(&file, "a", 20);
+                world.all_arrive();
+            }
             world.written.append(&file, "a", 120 + round);
             daemon.follows(&file);
             if options.contains("%s") {
@@ -127,7 +202,7 @@ fn logrotate_loses_and_repeats_nothing() {
             }
         }
         append(&file, &world.written.lines("a", 5));
-        assert_eq!(world.all_arrive(), 0, "{options}");
+        assert_eq!(world.all_arrive(), 0, "{options} {pattern}");
         daemon.running.stop();
     }
 }
