@@ -262,7 +262,13 @@ impl Daemon {
             match effect {
                 Effect::Survey(request) => {
                     let sources = Arc::clone(&self.sources);
-                    self.tasks.spawn_blocking(move || Done::Surveyed(files::survey(&sources, &request)));
+                    let with_file = |id: &TailId| Some((*id, Arc::clone(self.open.get(id)?)));
+                    let held: Vec<_> = request.held.iter().filter_map(with_file).collect();
+                    self.tasks.spawn_blocking(move || {
+                        let mut surveyed = files::survey(&sources, &request);
+                        surveyed.observation.held = files::look_at_held(&held);
+                        Done::Surveyed(surveyed)
+                    });
                 }
                 Effect::Open(open) => {
                     let follow = self.sources[open.source.0].follow_symlinks;

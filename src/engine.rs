@@ -8,6 +8,7 @@
 //! - `engine/follow.rs`: surveys and files: who is read
 //! - `engine/descriptors.rs`: which files are open
 //! - `engine/copies.rs`: what a rotator copied before it truncated
+//! - `engine/unnamed.rs`: what was renamed away or removed
 //! - `engine/intake.rs`: what was read becomes records
 //! - `engine/deliver.rs`: records leave, outcomes come back, progress is saved
 //! - `engine/tail.rs`, `life.rs`, `stream.rs`: an open file, an incarnation, a way out
@@ -29,6 +30,7 @@ mod status;
 mod stored;
 mod stream;
 mod tail;
+mod unnamed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;

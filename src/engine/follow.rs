@@ -41,9 +41,6 @@ const SURVEY_EVERY_STARVED: Duration = Duration::from_secs(5);
 const SURVEY_GAP: Duration = Duration::from_millis(50);
 const SURVEY_GAP_FACTOR: u32 = 10;
 
-/// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
-const MOST_CLOSED: usize = 1000;
-
 /// How often files without a name are looked at: hints no longer find them.
 const UNNAMED_EVERY: Duration = Duration::from_secs(1);
 
@@ -153,7 +150,7 @@ impl Engine {
             let mut also = self.surveys.beside.clone().unwrap_or_default();
             self.surveys.sought = std::mem::take(&mut self.surveys.seek);
             also.extend(self.surveys.sought.iter().cloned());
-            self.effects.push_back(Effect::Survey(Survey { also }));
+            self.effects.push_back(Effect::Survey(Survey { also, held: self.held() }));
         }
         if self.surveys.unnamed_at <= now {
             self.surveys.unnamed_at = now + UNNAMED_EVERY;
@@ -200,6 +197,7 @@ impl Engine {
             }
         }
         self.look_beside(&seen, &beside, &observation.hidden, now);
+        self.on_held(&observation.held, now);
         self.open_candidates(beside.values().copied(), &observation.hidden, now);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         self.refused.retain(|(_, path), _| present.contains(path));
@@ -284,13 +282,16 @@ impl Engine {
         }
         let tail = self.tails.get_mut(&id).expect("a known tail is kept");
         if is_closed {
+            if tail.name == Name::Matched {
+                tail.lost_since = now;
+            }
             tail.name = Name::Lost;
             tail.quiet_since = now;
             self.restless = true;
             self.wake(id);
         } else if before == Name::Matched && tail.incarnation().is_some() {
             tail.name = Name::Lost;
-            tail.quiet_since = now;
+            (tail.quiet_since, tail.lost_since) = (now, now);
             self.restless = true;
             self.count_rotation(source, Rotation::Removed);
             self.report(Report::Rotated { source, from, to: None });
@@ -609,69 +610,6 @@ impl Engine {
                 }
             }
             self.pace.changed(0, now);
-        }
-    }
-
-    /// Reads on in files without a name, ships their last line when they have been quiet, and lets them go when
-    /// all is settled.
-    fn look_after_unnamed(&mut self, now: Instant) {
-        let ids: Vec<_> = self
-            .tails
-            .iter()
-            .filter(|(_, tail)| tail.name == Name::Lost || tail.retry_at.is_some())
-            .map(|(id, _)| *id)
-            .collect();
-        self.restless = !ids.is_empty();
-        self.restless |= self.look_after_copies(now);
-        for id in ids {
-            let Some(tail) = self.tails.get(&id) else { continue };
-            if tail.retry_at.is_some_and(|at| now < at) || tail.descriptor != Descriptor::Open {
-                // A closed file is woken by the survey that finds it, or by the next try.
-                if tail.retry_at.is_some_and(|at| at <= now) {
-                    self.wake(id);
-                }
-                continue;
-            }
-            let Some(incarnation) = tail.incarnation() else {
-                self.wake(id);
-                continue;
-            };
-            let patience = self.settings.sources[tail.source.0].close_removed_after;
-            let life = &self.lives[&incarnation];
-            let is_quiet = tail.name == Name::Lost
-                && tail.reading.is_none()
-                && !tail.dirty
-                && tail.retry_at.is_none()
-                && now.since(tail.quiet_since) >= patience;
-            let has_rest = life.seen_bytes > life.position().bytes();
-            if !is_quiet {
-                self.wake(id);
-            } else if has_rest {
-                self.tails.get_mut(&id).expect("listed above").last_line = LastLine::Ships;
-                self.wake(id);
-            } else if life.is_settled() {
-                let (source, path) = (tail.source, Arc::clone(&tail.path));
-                self.drop_tail(id);
-                self.keep_closed(incarnation, now);
-                self.report(Report::Closed { source, path });
-            }
-        }
-    }
-
-    /// A file that was closed may still be there under another name. For those who ask whether it was shipped, and in
-    /// case it comes back, its checkpoint is kept, if there is a birth time to tell it from others.
-    pub(super) fn keep_closed(&mut self, incarnation: Incarnation, now: Instant) {
-        if self.lives[&incarnation].identity.birth_nanos.is_none() {
-            return self.detach(incarnation, Afterwards::Forgotten, now);
-        }
-        self.detach(incarnation, Afterwards::Kept, now);
-        self.closed.push_back(incarnation);
-        if self.closed.len() > MOST_CLOSED {
-            let oldest = self.closed.pop_front();
-            if oldest.is_some_and(|oldest| self.stored.remove(oldest)) {
-                self.parting.retain(|incarnation| Some(*incarnation) != oldest);
-                self.forgotten.extend(oldest);
-            }
         }
     }
 

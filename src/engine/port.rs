@@ -53,6 +53,8 @@ pub struct Survey {
     /// Directories whose other names are looked at too, because a file that was known is missing: it may have
     /// been renamed to a name that no source matches.
     pub also: Vec<Arc<Path>>,
+    /// Open files to look at: whether they have a name anywhere.
+    pub held: Vec<TailId>,
 }
 
 /// Which file to open, and as what.
@@ -158,6 +160,20 @@ pub struct Observation {
     /// What could not be looked at or into, and why says nothing of whether it is there (no permission, no descriptor,
     /// an I/O error): what is missing from `files` at or below these paths may be there.
     pub hidden: Vec<Arc<Path>>,
+    /// The open files that were asked for.
+    pub held: Vec<Held>,
+}
+
+/// What the kernel says of an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub tail: TailId,
+    /// Size in bytes.
+    pub size: u64,
+    /// Whether it has no name left in any directory: closing it frees its room.
+    pub is_removed: bool,
+    /// Whether its file system has next to no room left.
+    pub is_disk_nearly_full: bool,
 }
 
 /// One regular file as it was seen under one name.

@@ -76,16 +76,22 @@ pub enum Loss {
     Truncated,
     /// The file was removed while it was closed.
     Removed,
+    /// The file was removed, and a day was not enough to deliver it.
+    HeldTooLong,
+    /// The file was removed, and its disk is nearly full.
+    DiskFull,
 }
 
 impl Loss {
-    pub const ALL: [Self; 2] = [Self::Truncated, Self::Removed];
+    pub const ALL: [Self; 4] = [Self::Truncated, Self::Removed, Self::HeldTooLong, Self::DiskFull];
 
     /// As it appears in metrics and logs.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Truncated => "truncated",
             Self::Removed => "removed",
+            Self::HeldTooLong => "held_too_long",
+            Self::DiskFull => "disk_full",
         }
     }
 }

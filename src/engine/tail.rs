@@ -48,6 +48,8 @@ pub(super) struct Tail {
     pub(super) read_bytes: usize,
     /// When its last complete line was read, or it lost its name.
     pub(super) quiet_since: Instant,
+    /// When it lost its name, or was opened without.
+    pub(super) lost_since: Instant,
     /// What is left at the end, without newline, is a line.
     pub(super) last_line: LastLine,
     /// Whether it was read to its end since the engine was told to finish.
@@ -138,6 +140,7 @@ impl Tail {
             read_at: now,
             read_bytes: READ_BYTES,
             quiet_since: now,
+            lost_since: now,
             last_line: LastLine::Waits,
             finished: false,
             is_new: false,

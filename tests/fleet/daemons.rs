@@ -153,7 +153,7 @@ impl Fleet {
         while let Some(effect) = self.daemons[daemon].engine.poll_effect() {
             let event = match effect {
                 Effect::Survey(_) => {
-                    Event::Observed(Observation { files: vec![endless()], hidden: Vec::new() })
+                    Event::Observed(Observation { files: vec![endless()], ..Observation::default() })
                 }
                 Effect::Open(open) => {
                     let Observed { identity, size, .. } = endless();

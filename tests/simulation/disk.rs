@@ -35,6 +35,7 @@ pub struct Disk {
     next_inode: u64,
     next_birth: i64,
     has_births: bool,
+    pub is_nearly_full: bool,
 }
 
 impl Disk {
@@ -130,7 +131,7 @@ impl Disk {
                 })
             })
             .collect();
-        Observation { files, hidden: Vec::new() }
+        Observation { files, ..Observation::default() }
     }
 
     pub fn open(&self, path: &Path) -> Result<(FileIndex, Opened), FileFault> {

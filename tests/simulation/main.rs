@@ -11,6 +11,8 @@ mod oracle;
 mod service;
 mod world;
 
+use std::time::Duration;
+
 use world::{Reached, World};
 
 /// Seeds that found something once, each with its story.
@@ -69,4 +71,22 @@ fn the_same_seed_does_the_same_twice() {
     for seed in 0..10 {
         assert_eq!(run(seed, true).trace, run(seed, true).trace, "I16: seed {seed}");
     }
+}
+
+#[test]
+fn a_removed_file_is_given_up_after_a_day_and_that_is_declared() {
+    // A seed with a small memory.
+    World::new(1, false).gives_up_what_is_removed(|world| {
+        world.pass(Duration::from_secs(23 * 3600));
+        assert_eq!(world.open_files(), 1, "not before");
+        world.pass(Duration::from_secs(3600));
+    });
+}
+
+#[test]
+fn a_removed_file_is_given_up_when_its_disk_is_nearly_full_and_that_is_declared() {
+    World::new(1, false).gives_up_what_is_removed(|world| {
+        world.fill_the_disk();
+        world.pass(Duration::from_secs(60));
+    });
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe::engine::port::{
-    Effect, Event, Hint, Observation, Open, Put, Read, Reload, Survey, TailId, Watching,
+    Effect, Event, Held, Hint, Observation, Open, Put, Read, Reload, Survey, TailId, Watching,
 };
-use standpipe::engine::report::Report;
+use standpipe::engine::report::{Loss, Report};
 use standpipe::engine::{Engine, FileState, FileStatus, Memory};
 use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::identity::{Identity, Incarnation};
@@ -33,6 +33,23 @@ const ONE_READ_BYTES: u64 = 256 * 1024 + 256;
 
 /// Room for one read and little more: a few thousand lines that wait fill it.
 const SMALL_BUDGET_BYTES: u64 = ONE_READ_BYTES + 8 * 1024;
+
+/// No trouble at all.
+const CALM: Climate = Climate {
+    names: 1,
+    rotate: 0.0,
+    truncate: 0.0,
+    remove: 0.0,
+    crash: 0.0,
+    lose_hint: 0.0,
+    overflow: 0.0,
+    poison: 0.0,
+    fail_save: 0.0,
+    reload: 0.0,
+    hide: 0.0,
+    copy_truncate: 0.0,
+    longest_delay: Duration::from_millis(20),
+};
 
 static NONE: BTreeSet<LineNumber> = BTreeSet::new();
 
@@ -190,6 +207,8 @@ pub struct World {
     engine: Option<Engine>,
     process: u64,
     open: BTreeMap<TailId, FileIndex>,
+    /// Where reading ended in the file that is let go of next: the rest was declared lost.
+    given_up: Option<u64>,
     /// How many files may be open.
     descriptors: usize,
     /// Files that are followed and not open.
@@ -260,6 +279,7 @@ impl World {
             engine: None,
             process: 0,
             open: BTreeMap::new(),
+            given_up: None,
             descriptors: usize::MAX,
             closed: BTreeMap::new(),
             read_to: BTreeMap::new(),
@@ -347,6 +367,46 @@ impl World {
         self.run_until(|world| world.now >= until, 100_000);
         assert_eq!(self.oracle.repeats, repeats, "I17: a clean stop and start repeated lines");
         self.oracle.check_complete();
+    }
+
+    /// A file is removed while the service is down, with more in it than is read ahead; `then` makes the daemon give
+    /// it up. What is lost is declared, and all that was read is delivered once the service is back.
+    pub fn gives_up_what_is_removed(&mut self, then: impl Fn(&mut Self)) {
+        self.climate = CALM;
+        self.service.faults = Faults { server: 1.0, ..Faults::default() };
+        let name = Path::new("/log/0.log");
+        while self.disk.files[self.disk.names[name]].content.len() < 3 * self.settings.memory.buffer as usize
+        {
+            self.append(name);
+        }
+        self.disk.complete_all();
+        self.pass(Duration::from_secs(60));
+        self.remove(name);
+        self.pass(Duration::from_secs(60));
+        assert_eq!(self.open.len(), 1, "it is held");
+        then(self);
+        assert_eq!(self.open.len(), 0, "it is given up");
+        let counts = &self.engine.as_mut().expect("it runs").status(self.now).counts.sources[0];
+        let declared: u64 = counts.abandoned_bytes.values().sum();
+        assert!(declared > 0 && self.oracle.excused() > 0, "what is lost is declared");
+        self.service.faults = Faults::default();
+        self.pass(Duration::from_secs(600));
+        self.oracle.check_complete();
+        let delivered = self.oracle.written() - self.oracle.excused();
+        assert!(delivered > 0, "what was read is delivered");
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.run_until(|world| world.now >= until, u64::MAX);
+    }
+
+    pub fn open_files(&self) -> usize {
+        self.open.len()
+    }
+
+    pub fn fill_the_disk(&mut self) {
+        self.disk.is_nearly_full = true;
     }
 
     pub fn lines(&self) -> (usize, usize) {
@@ -479,6 +539,9 @@ impl World {
         match report {
             Report::Held { .. } => self.reached.held += 1,
             Report::Truncated { .. } => self.reached.truncations_seen += 1,
+            Report::Abandoned { from, why: Loss::HeldTooLong | Loss::DiskFull, .. } => {
+                self.given_up = Some(from.bytes());
+            }
             Report::Copied { .. } => self.reached.copies_inherited += 1,
             Report::Abandoned { bytes, .. } => self.reached.unread_bytes_lost += bytes,
             _ => {}
@@ -505,14 +568,28 @@ impl World {
         if self.rng.f64() < self.climate.hide {
             self.reached.hidden += 1;
             let hidden = vec![Arc::from(Path::new("/log"))];
-            return Event::Observed(Observation { files: Vec::new(), hidden });
+            return Event::Observed(Observation { hidden, ..Observation::default() });
         }
         let mut observation = self.disk.survey(request);
+        observation.held = self.held(request);
         if !self.configured {
             observation.files.iter_mut().for_each(|file| file.sources.clear());
             observation.files.retain(|_| !request.also.is_empty());
         }
         Event::Observed(observation)
+    }
+
+    fn held(&self, request: &Survey) -> Vec<Held> {
+        let held = |tail: &TailId| {
+            let file = *self.open.get(tail)?;
+            Some(Held {
+                tail: *tail,
+                size: self.disk.files[file].content.len() as u64,
+                is_removed: !self.disk.names.values().any(|named| *named == file),
+                is_disk_nearly_full: self.disk.is_nearly_full,
+            })
+        };
+        request.held.iter().filter_map(held).collect()
     }
 
     /// Another configuration: other settings for the stream, with or without the source.
@@ -604,6 +681,15 @@ impl World {
             // Let go of unread, as it was asked for.
             self.excuse(file);
         }
+        let given_up = self.given_up.take();
+        let is_given_up = given_up.is_some();
+        if let Some(from) = given_up {
+            for (end, number) in &self.disk.files[file].lines {
+                if !self.oracle.is_settled(*number) {
+                    self.oracle.bytes_gone(*number, *end <= from);
+                }
+            }
+        }
         let is_named = self.disk.names.values().any(|named| *named == file);
         if self.descriptors < usize::MAX && is_named {
             self.reached.closed_for_others += 1;
@@ -613,7 +699,10 @@ impl World {
             for (_, number) in self.disk.files[file].lines.iter().filter(|_| self.configured) {
                 let is_refused = self.oracle.is_refused(*number);
                 assert!(
-                    is_refused || self.oracle.is_settled(*number) || self.oracle.is_excused(*number),
+                    is_refused
+                        || self.oracle.is_settled(*number)
+                        || self.oracle.is_excused(*number)
+                        || (is_given_up && self.oracle.is_fragile(*number)),
                     "I11: closed with line {number} undelivered"
                 );
             }

@@ -60,6 +60,7 @@ pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
         observation: Observation {
             files: round.files.into_values().collect(),
             hidden: round.hidden.into_iter().collect(),
+            held: Vec::new(),
         },
         directories: round.directories.into_iter().collect(),
         problems: round.problems.into_iter().collect(),

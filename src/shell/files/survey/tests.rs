@@ -339,7 +339,8 @@ fn directories_asked_for_are_looked_into_but_not_below() {
     }
     tree.link("log/link", "a.log");
     fs::remove_dir_all(tree.path("gone")).unwrap();
-    let request = Survey { also: vec![tree.path("log").into(), tree.path("gone").into()] };
+    let also = vec![tree.path("log").into(), tree.path("gone").into()];
+    let request = Survey { also, ..Survey::default() };
     let shown = tree.show(survey(&[tree.source(&["log/*.log"])], &request));
     assert_eq!(shown.files, [("log/a.log".into(), None, vec![0]), ("log/a.log.1".into(), None, vec![])]);
     assert_eq!(shown.problems, []);

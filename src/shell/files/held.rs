@@ -1,0 +1,55 @@
+//! What the kernel says of files that are held open, whatever became of their names.
+//!
+//! It knows links and free room. It does not know what is unread. Called by the daemon with each survey.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use rustix::fs::{StatVfs, fstat, fstatvfs};
+
+use crate::engine::port::{Held, TailId};
+
+/// A file system with less than one part in this many free is nearly full.
+const NEARLY_FULL: u64 = 50;
+
+/// Looks at open files; those that the kernel cannot say anything of are left out.
+pub fn look_at_held(files: &[(TailId, Arc<File>)]) -> Vec<Held> {
+    files.iter().filter_map(|(tail, file)| look_at(*tail, file)).collect()
+}
+
+fn look_at(tail: TailId, file: &File) -> Option<Held> {
+    let stat = fstat(file).ok()?;
+    let is_removed = stat.st_nlink == 0;
+    let is_disk_nearly_full = is_removed && fstatvfs(file).is_ok_and(|system| is_nearly_full(&system));
+    Some(Held { tail, size: u64::try_from(stat.st_size).ok()?, is_removed, is_disk_nearly_full })
+}
+
+/// What is left for others than root counts: they are the writers.
+fn is_nearly_full(system: &StatVfs) -> bool {
+    system.f_bavail < system.f_blocks / NEARLY_FULL
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the files that are held")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_removed_once_its_last_name_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("a.log"), dir.path().join("b.log"));
+        std::fs::write(&path, "one\n").unwrap();
+        std::fs::hard_link(&path, &link).unwrap();
+        let file = Arc::new(File::open(&path).unwrap());
+        let is_removed = || {
+            let held = look_at_held(&[(TailId(3), Arc::clone(&file))]);
+            assert_eq!((held.len(), held[0].tail, held[0].size), (1, TailId(3), 4));
+            held[0].is_removed
+        };
+        assert!(!is_removed());
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_removed(), "it has another name");
+        std::fs::remove_file(&link).unwrap();
+        assert!(is_removed());
+    }
+}
