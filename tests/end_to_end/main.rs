@@ -9,6 +9,7 @@
 mod crash;
 mod exits;
 mod faults;
+mod files;
 mod health;
 mod input;
 mod rotation;
