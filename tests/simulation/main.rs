@@ -7,6 +7,7 @@
 #![expect(unreachable_pub, reason = "the rooms of a test are for that test alone")]
 
 mod disk;
+mod identity;
 mod oracle;
 mod service;
 mod world;

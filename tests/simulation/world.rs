@@ -989,7 +989,7 @@ fn is_matched(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "log")
 }
 
-fn settings(rng: &mut fastrand::Rng) -> Settings {
+pub fn settings(rng: &mut fastrand::Rng) -> Settings {
     let some = |n: u32| NonZeroU32::new(n).expect("above zero");
     let quota = QuotaSettings {
         requests_per_second: some(rng.u32(20..3000)),
