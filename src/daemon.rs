@@ -28,7 +28,7 @@ use crate::model::time::Instant;
 use crate::model::verdict::Outcome;
 use crate::rules::reload::merge;
 use crate::rules::retry::InvalidBackoff;
-use crate::shell::files::{self, Problem, SourceFiles, Surveyed};
+use crate::shell::files::{self, Compressed, Problem, SourceFiles, Surveyed};
 use crate::shell::firehose::Destination;
 use crate::shell::http::Question;
 use crate::shell::http::snapshot::{About, Snapshot, StreamAbout};
@@ -53,7 +53,7 @@ pub struct Daemon {
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
     /// Open files; a read borrows its file.
-    open: HashMap<TailId, Arc<File>>,
+    open: HashMap<TailId, Readable>,
     /// `None` while a commit is under way.
     store: Option<Box<Store>>,
     /// `None` while it is being brought up to date.
@@ -66,11 +66,18 @@ pub struct Daemon {
     problems: Vec<Problem>,
 }
 
+/// An open file.
+#[derive(Clone, Debug)]
+enum Readable {
+    Plain(Arc<File>),
+    Compressed(Arc<Compressed>),
+}
+
 /// What a task brings back.
 enum Done {
     Surveyed(Surveyed),
     Watched(Watch, Watching),
-    Opened(TailId, Result<(File, Opened), FileFault>),
+    Opened(TailId, Result<(Readable, Opened), FileFault>),
     Bytes(TailId, Result<bytes::Bytes, FileFault>),
     Put(RequestId, Outcome),
     Saved(Box<Store>, Result<(), StoreError>),
@@ -262,7 +269,11 @@ impl Daemon {
             match effect {
                 Effect::Survey(request) => {
                     let sources = Arc::clone(&self.sources);
-                    let with_file = |id: &TailId| Some((*id, Arc::clone(self.open.get(id)?)));
+                    let with_file = |id: &TailId| match self.open.get(id)? {
+                        Readable::Plain(file) => Some((*id, Arc::clone(file))),
+                        // What is compressed was made by who rotates, and is theirs to remove.
+                        Readable::Compressed(_) => None,
+                    };
                     let held: Vec<_> = request.held.iter().filter_map(with_file).collect();
                     self.tasks.spawn_blocking(move || {
                         let mut surveyed = files::survey(&sources, &request);
@@ -272,13 +283,25 @@ impl Daemon {
                 }
                 Effect::Open(open) => {
                     let follow = self.sources[open.source.0].follow_symlinks;
-                    self.tasks
-                        .spawn_blocking(move || Done::Opened(open.tail, files::open(&open.path, follow)));
+                    self.tasks.spawn_blocking(move || {
+                        let result = if open.decompressed {
+                            files::open_compressed(&open.path, follow)
+                                .map(|(file, opened)| (Readable::Compressed(Arc::new(file)), opened))
+                        } else {
+                            files::open(&open.path, follow)
+                                .map(|(file, opened)| (Readable::Plain(Arc::new(file)), opened))
+                        };
+                        Done::Opened(open.tail, result)
+                    });
                 }
                 Effect::Read(read) => {
-                    let file = Arc::clone(&self.open[&read.tail]);
+                    let file = self.open[&read.tail].clone();
                     self.tasks.spawn_blocking(move || {
-                        Done::Bytes(read.tail, files::read(&file, read.at, read.len))
+                        let result = match file {
+                            Readable::Plain(file) => files::read(&file, read.at, read.len),
+                            Readable::Compressed(file) => file.read(read.at, read.len),
+                        };
+                        Done::Bytes(read.tail, result)
                     });
                 }
                 Effect::Close(tail) => {
@@ -353,7 +376,7 @@ impl Daemon {
             }
             Done::Opened(tail, result) => {
                 let result = result.map(|(file, opened)| {
-                    self.open.insert(tail, Arc::new(file));
+                    self.open.insert(tail, file);
                     opened
                 });
                 self.tell(Event::Opened { tail, result });
@@ -435,6 +458,12 @@ impl Daemon {
                 error!(
                     source = self.source(*source), path = %path.display(), offset = from.bytes(), bytes,
                     reason = why.label(), "lost: gone before they could be read"
+                );
+            }
+            Report::Gone { source, path, at } => {
+                info!(
+                    source = self.source(*source), path = %path.display(), offset = at.bytes(),
+                    "gone, and no copy of it was found: what was written to it beyond this offset was not read"
                 );
             }
             Report::Missed { source, path, bytes } => {

@@ -47,7 +47,7 @@ use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus};
 
-use self::copies::CutOff;
+use self::copies::CutOffs;
 use self::deliver::Saving;
 use self::descriptors::Descriptors;
 use self::follow::Surveys;
@@ -101,7 +101,7 @@ pub struct Engine {
     leaving: BTreeSet<TailId>,
     lives: BTreeMap<Incarnation, Life>,
     /// Incarnations whose copies are looked for.
-    cut_off: BTreeMap<Incarnation, CutOff>,
+    cut_off: CutOffs,
     /// Something is to be looked after every second.
     restless: bool,
     /// Tails that wait to be read, each once.
@@ -194,7 +194,7 @@ impl Engine {
             retired: BTreeSet::new(),
             leaving: BTreeSet::new(),
             lives: BTreeMap::new(),
-            cut_off: BTreeMap::new(),
+            cut_off: CutOffs::default(),
             restless: false,
             read_turns: VecDeque::new(),
             reads_under_way: 0,

@@ -11,8 +11,8 @@
 //! *Invariant:* only an incarnation that was cut off is inherited, and only by a file with the same beginning and the
 //! same window before the position. In doubt a file is read from its beginning.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
-use crate::rules::rotation::{is_younger, originals};
+use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
 use super::life::Afterwards;
@@ -61,6 +61,41 @@ pub(super) struct CutOff {
     stored: Option<Checkpoint>,
     /// What becomes of that when no copy is found.
     afterwards: Afterwards,
+}
+
+/// Those that are looked for, found by the names of their files: there may be as many as there are checkpoints.
+#[derive(Debug, Default)]
+pub(super) struct CutOffs {
+    by_life: BTreeMap<Incarnation, CutOff>,
+    by_path: HashMap<Arc<Path>, BTreeSet<Incarnation>>,
+}
+
+impl CutOffs {
+    pub(super) fn contains(&self, of: Incarnation) -> bool {
+        self.by_life.contains_key(&of)
+    }
+
+    pub(super) fn remove(&mut self, of: Incarnation) -> Option<CutOff> {
+        let removed = self.by_life.remove(&of)?;
+        if let Some(of_path) = self.by_path.get_mut(&removed.path) {
+            of_path.remove(&of);
+            if of_path.is_empty() {
+                self.by_path.remove(&removed.path);
+            }
+        }
+        Some(removed)
+    }
+
+    fn insert(&mut self, of: Incarnation, cut_off: CutOff) {
+        self.by_path.entry(Arc::clone(&cut_off.path)).or_default().insert(of);
+        self.by_life.insert(of, cut_off);
+    }
+
+    /// Those whose files had one of these names.
+    fn at<'a>(&'a self, names: &'a [PathBuf]) -> impl Iterator<Item = (Incarnation, &'a CutOff)> {
+        let of_names = names.iter().filter_map(|name| self.by_path.get(name.as_path())).flatten();
+        of_names.map(|of| (*of, &self.by_life[of]))
+    }
 }
 
 impl Engine {
@@ -125,9 +160,11 @@ impl Engine {
 
     /// There is no copy: what was not read is lost.
     fn lose(&mut self, incarnation: Incarnation, cut_off: CutOff) {
+        let (source, path, at) = (cut_off.source, cut_off.path, cut_off.position);
         if cut_off.unread > 0 {
-            let CutOff { source, path, position, unread, .. } = cut_off;
-            self.abandon(source, path, position, unread, Loss::Truncated);
+            self.abandon(source, path, at, cut_off.unread, Loss::Truncated);
+        } else if cut_off.afterwards == Afterwards::Kept {
+            self.report(Report::Gone { source, path, at });
         }
         if cut_off.stored.is_some() && cut_off.afterwards == Afterwards::Forgotten {
             self.forgotten.insert(incarnation);
@@ -142,14 +179,13 @@ impl Engine {
         }
         let stream = self.settings.sources[tail.source.0].stream;
         let (path, identity) = (Arc::clone(&tail.path), tail.identity);
-        let names: Vec<_> = originals(&path).collect();
-        let cut_off = self.cut_off.iter().find(|(_, cut_off)| {
+        let names = originals(&path);
+        let cut_off = self.cut_off.at(&names).find(|(_, cut_off)| {
             cut_off.stream == stream
-                && names.iter().any(|name| *name == *cut_off.path)
                 && cut_off.fingerprint.matches(bytes)
                 && is_younger(identity, cut_off.identity)
         });
-        let cut_off = cut_off.map(|(of, _)| *of);
+        let cut_off = cut_off.map(|(of, _)| of);
         // Whoever is to be done soon does not wait for what may become of a file.
         let alike = if cut_off.is_some() || self.finishing.is_some() {
             None
@@ -219,7 +255,7 @@ impl Engine {
 
     /// `None` once it is no longer looked for.
     fn history_of(&self, of: Incarnation) -> Option<History> {
-        let cut_off = self.cut_off.get(&of)?;
+        let cut_off = self.cut_off.by_life.get(&of)?;
         Some(match &cut_off.stored {
             Some(stored) => History::resumed(stored.offset, stored.window),
             None => self.lives[&of].history.clone(),
@@ -251,7 +287,7 @@ impl Engine {
     }
 
     fn inherit(&mut self, id: TailId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
-        let cut_off = self.cut_off.remove(&of).expect("just compared with it");
+        let cut_off = self.cut_off.remove(of).expect("just compared with it");
         if let Some(own) = own {
             self.detach(own, Afterwards::Forgotten, now);
         }
@@ -286,60 +322,87 @@ impl Engine {
     /// Opens files that no source shows and that may be the copies that are looked for.
     pub(super) fn open_candidates<'a>(
         &mut self,
-        beside: impl Iterator<Item = &'a Observed> + Clone,
+        beside: impl Iterator<Item = &'a Observed>,
         hidden: &[Arc<Path>],
         now: Instant,
     ) {
-        let sought = self.cut_off.values().filter(|cut_off| self.surveys.has_looked_beside(&cut_off.path));
-        let mut candidates = Vec::new();
-        for cut_off in sought {
-            let stream = &*self.settings.streams[cut_off.stream.0].name;
-            let may_be = |file: &&Observed| {
-                file.size >= cut_off.position.bytes()
+        if self.cut_off.by_life.is_empty() {
+            return;
+        }
+        let mut candidates: BTreeMap<Incarnation, Vec<&Observed>> = BTreeMap::new();
+        for file in beside {
+            let names = originals(&file.path);
+            let is_compressed = uncompressed(&file.path).is_some();
+            let may_be = |(_, cut_off): &(Incarnation, &CutOff)| {
+                let stream = &*self.settings.streams[cut_off.stream.0].name;
+                self.surveys.has_looked_beside(&cut_off.path)
+                    && (is_compressed || file.size >= cut_off.position.bytes())
                     && file.identity != cut_off.identity
                     && is_younger(file.identity, cut_off.identity)
-                    && originals(&file.path).any(|name| name == *cut_off.path)
                     && !self.by_file.contains_key(&(cut_off.source, file.identity))
                     // It has a place of its own to go on from.
                     && self.stored.of(file.identity, stream).next().is_none()
             };
-            let mut files: Vec<_> = beside.clone().filter(may_be).collect();
+            for (of, _) in self.cut_off.at(&names).filter(may_be) {
+                candidates.entry(of).or_default().push(file);
+            }
+        }
+        for (of, mut files) in candidates {
+            let source = self.cut_off.by_life[&of].source;
             files.sort_by_key(|file| std::cmp::Reverse(file.identity.birth_nanos));
-            files.truncate(MOST_COMPARED);
-            candidates.extend(files.into_iter().map(|file| (cut_off.source, file)));
+            for file in files.into_iter().take(MOST_COMPARED) {
+                if self.by_file.contains_key(&(source, file.identity)) {
+                    continue;
+                }
+                let id = self.open(source, file, Name::Lost, false, now);
+                let tail = self.tails.get_mut(&id).expect("just begun");
+                tail.only_as_copy = true;
+                tail.decompressed = uncompressed(&file.path).is_some();
+            }
         }
         let directory = |cut_off: &CutOff| cut_off.path.parent().map(Arc::<Path>::from);
         let again = self
             .cut_off
+            .by_life
             .values()
             .filter(|cut_off| directory(cut_off).is_some_and(|directory| hidden.contains(&directory)));
-        for path in again.map(|cut_off| Arc::clone(&cut_off.path)).collect::<Vec<_>>() {
+        let again: Vec<_> = again.map(|cut_off| Arc::clone(&cut_off.path)).collect();
+        for path in again {
             self.surveys.seek_beside(&path);
-        }
-        for (source, file) in candidates {
-            if !self.by_file.contains_key(&(source, file.identity)) {
-                let id = self.open(source, file, Name::Lost, false, now);
-                self.tails.get_mut(&id).expect("just begun").only_as_copy = true;
-            }
         }
     }
 
     /// Such a file is open.
-    pub(super) fn on_candidate_opened(&mut self, id: TailId, opened: &Opened) {
+    pub(super) fn on_candidate_opened(&mut self, id: TailId, opened: &Opened, now: Instant) {
         let tail = &self.tails[&id];
         let stream = self.settings.sources[tail.source.0].stream;
-        let names: Vec<_> = originals(&tail.path).collect();
-        let of = self.cut_off.iter().find(|(_, cut_off)| {
+        let names = originals(&tail.path);
+        let decompressed = tail.decompressed;
+        let fitting = self.cut_off.at(&names).find(|(_, cut_off)| {
             cut_off.stream == stream
                 && cut_off.fingerprint.matches(&opened.head)
-                && names.iter().any(|name| *name == *cut_off.path)
+                && is_younger(opened.identity, cut_off.identity)
         });
-        match of.map(|(of, _)| *of) {
-            Some(of) => {
+        match fitting.map(|(of, cut_off)| (of, cut_off.position)) {
+            // All of it was delivered before it was compressed, and decompressing it would only tell the same.
+            Some((of, position)) if decompressed && opened.size == position.bytes() => {
+                self.drop_tail(id);
+                self.resolve(of, now);
+            }
+            Some((of, _)) => {
                 self.tails.get_mut(&id).expect("just opened").head = opened.head.clone();
                 self.compare(id, None, of);
             }
             None => self.drop_tail(id),
+        }
+    }
+
+    /// Nothing more is to be found of what was cut off.
+    fn resolve(&mut self, of: Incarnation, now: Instant) {
+        if let Some(cut_off) = self.cut_off.remove(of) {
+            self.lose(of, cut_off);
+            self.forget_if_over(of, now);
+            self.pace.changed(0, now);
         }
     }
 
@@ -382,19 +445,13 @@ impl Engine {
         }
         let over = |cut_off: &CutOff| now.since(cut_off.since) >= SOUGHT;
         let given_up: Vec<_> =
-            self.cut_off.iter().filter(|(_, cut_off)| over(cut_off)).map(|(of, _)| *of).collect();
-        for of in given_up {
-            let compared = |tail: &Tail| {
-                tail.only_as_copy || matches!(tail.phase, Phase::Comparing { of: other, .. } if other == of)
-            };
-            if self.tails.values().any(compared) {
-                continue;
+            self.cut_off.by_life.iter().filter(|(_, cut_off)| over(cut_off)).map(|(of, _)| *of).collect();
+        let is_compared = |tail: &Tail| tail.only_as_copy || matches!(tail.phase, Phase::Comparing { .. });
+        if !given_up.is_empty() && !self.tails.values().any(is_compared) {
+            for of in given_up {
+                self.resolve(of, now);
             }
-            let cut_off = self.cut_off.remove(&of).expect("just seen");
-            self.lose(of, cut_off);
-            self.forget_if_over(of, now);
-            self.pace.changed(0, now);
         }
-        any || !self.cut_off.is_empty()
+        any || !self.cut_off.by_life.is_empty()
     }
 }

@@ -112,7 +112,8 @@ impl Engine {
             }
             let tail = self.tails.get_mut(&id).expect("just seen");
             tail.descriptor = Descriptor::Opening;
-            let open = Open { tail: id, source: tail.source, path: Arc::clone(&tail.path) };
+            let (path, decompressed) = (Arc::clone(&tail.path), tail.decompressed);
+            let open = Open { tail: id, source: tail.source, path, decompressed };
             self.descriptors.held += 1;
             self.descriptors.openings += 1;
             self.effects.push_back(Effect::Open(open));
@@ -240,8 +241,6 @@ impl Engine {
         self.keep_closed(incarnation, now);
         if lost > 0 {
             self.abandon(source, path, from, lost, Loss::Removed);
-        } else {
-            self.report(Report::Closed { source, path });
         }
         // What was written to it since it was closed may be in a copy.
         let stored = self.stored.iter().find(|stored| stored.incarnation == incarnation);

@@ -18,7 +18,7 @@ use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
 use crate::rules::marks::Marks;
-use crate::rules::rotation::{recognise, same_file};
+use crate::rules::rotation::{recognise, same_file, uncompressed};
 
 use super::Engine;
 use super::life::{Afterwards, Life};
@@ -312,22 +312,34 @@ impl Engine {
             // What could not be looked into is looked into again, whenever there is a survey anyway.
             directories.retain(|directory| hidden.contains(directory));
             self.surveys.beside = Some(directories).filter(|directories| !directories.is_empty());
-            let found: Vec<_> = self
-                .unread()
-                .filter_map(|(identity, _, stream)| {
-                    let file = beside.values().find(|file| same_file(identity, file.identity))?;
-                    let mut sources = self.settings.sources.iter().enumerate();
-                    let (source, _) = sources.find(|(place, source)| {
-                        *self.settings.streams[source.stream.0].name == *stream
-                            && !self.retired.contains(&SourceId(*place))
-                    })?;
-                    Some((SourceId(source), *file))
-                })
-                .collect();
-            for (source, file) in found {
-                if !self.by_file.contains_key(&(source, file.identity)) {
-                    self.open(source, file, Name::Lost, false, now);
+            let mut by_inode: HashMap<u64, Vec<&Observed>> = HashMap::new();
+            for file in beside.values().chain(seen.values()) {
+                by_inode.entry(file.identity.inode).or_default().push(file);
+            }
+            let (mut found, mut missing) = (Vec::new(), Vec::new());
+            for (identity, path, stream) in self.unread() {
+                let mut sources = self.settings.sources.iter().enumerate();
+                let source = sources.find(|(place, source)| {
+                    *self.settings.streams[source.stream.0].name == *stream
+                        && !self.retired.contains(&SourceId(*place))
+                });
+                let Some((source, _)) = source else { continue };
+                let of_inode = by_inode.get(&identity.inode).into_iter().flatten();
+                match of_inode.into_iter().find(|file| same_file(identity, file.identity)) {
+                    Some(file) => found.push((SourceId(source), *file)),
+                    None if hidden.iter().any(|hidden| path.starts_with(hidden)) => {}
+                    None => missing.push((SourceId(source), identity)),
                 }
+            }
+            for (source, file) in found {
+                if !self.by_file.contains_key(&(source, file.identity)) && file.sources.is_empty() {
+                    let id = self.open(source, file, Name::Lost, false, now);
+                    let tail = self.tails.get_mut(&id).expect("just begun");
+                    tail.decompressed = uncompressed(&file.path).is_some();
+                }
+            }
+            for (source, identity) in missing {
+                self.on_missing(source, identity, now);
             }
         } else if self.surveys.may_look_beside {
             let mut shown: HashMap<u64, Vec<Identity>> = HashMap::new();
@@ -346,6 +358,15 @@ impl Engine {
                 self.surveys.beside = Some(directories.into_iter().collect());
                 self.surveys.wanted = true;
             }
+        }
+    }
+
+    /// Of files that are under no name, copies may be left, or what a rotator compressed.
+    fn on_missing(&mut self, source: SourceId, file: Identity, now: Instant) {
+        let stream = &self.settings.streams[self.settings.sources[source.0].stream.0].name;
+        let stored: Vec<_> = self.stored.of(file, stream).cloned().collect();
+        for stored in stored {
+            self.stored_cut_off(stored, source, Afterwards::Kept, now);
         }
     }
 
@@ -417,7 +438,7 @@ impl Engine {
 
         let stream = self.settings.sources[source.0].stream;
         if self.tails[&id].only_as_copy {
-            return self.on_candidate_opened(id, &opened);
+            return self.on_candidate_opened(id, &opened, now);
         }
         if let Some(life) = self.parted_life(opened.identity, stream) {
             return self.go_on_with(id, life, now);
@@ -524,7 +545,7 @@ impl Engine {
         self.changed.insert(incarnation);
         self.parting.remove(&incarnation);
         self.parked.remove(&incarnation);
-        self.cut_off.remove(&incarnation);
+        self.cut_off.remove(incarnation);
     }
 
     /// An incarnation of which nothing more was to be read, and that is not settled yet: its source was away.
@@ -597,7 +618,7 @@ impl Engine {
 
     pub(super) fn forget_if_over(&mut self, incarnation: Incarnation, now: Instant) {
         let over = self.lives.get(&incarnation).is_some_and(|life| !life.attached && life.is_settled())
-            && !self.cut_off.contains_key(&incarnation);
+            && !self.cut_off.contains(incarnation);
         if over {
             let life = self.lives.remove(&incarnation).expect("just found");
             self.changed.remove(&incarnation);

@@ -64,6 +64,8 @@ pub struct Open {
     /// Its settings say whether links are followed.
     pub source: SourceId,
     pub path: Arc<Path>,
+    /// Whether what is read of it is what was compressed (gzip) into it.
+    pub decompressed: bool,
 }
 
 /// Up to `len` bytes from `at`; fewer only at the end of the file.
@@ -194,7 +196,7 @@ pub struct Observed {
 pub struct Opened {
     /// Of the open file itself: what the name showed a moment ago may have been another.
     pub identity: Identity,
-    /// Size in bytes.
+    /// Size in bytes; of what is compressed into it, as far as it can be told without reading it.
     pub size: u64,
     /// Its first bytes, up to [`HEAD_BYTES`](crate::model::identity::HEAD_BYTES).
     pub head: Bytes,

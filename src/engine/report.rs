@@ -34,6 +34,9 @@ pub enum Report {
     Copied { source: SourceId, path: Arc<Path>, of: Arc<Path> },
     /// Bytes vanished before they could be read: a declared loss.
     Abandoned { source: SourceId, path: Arc<Path>, from: Offset, bytes: u64, why: Loss },
+    /// A file that was closed, or read by an earlier process, is under no name, and no copy of it was found: it was
+    /// read up to here.
+    Gone { source: SourceId, path: Arc<Path>, at: Offset },
     /// A file was seen and gone before it could be opened.
     Missed { source: SourceId, path: Arc<Path>, bytes: u64 },
     /// The kernel has no more descriptors: so many files are open, and others wait.

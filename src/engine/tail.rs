@@ -58,6 +58,8 @@ pub(super) struct Tail {
     pub(super) is_new: bool,
     /// Whether it was opened only because it may be the copy of what was cut off.
     pub(super) only_as_copy: bool,
+    /// Whether what is read is what a rotator compressed.
+    pub(super) decompressed: bool,
     /// Its first bytes, while they are compared.
     pub(super) head: Bytes,
     pub(super) held_back_since: Instant,
@@ -145,6 +147,7 @@ impl Tail {
             finished: false,
             is_new: false,
             only_as_copy: false,
+            decompressed: false,
             head: Bytes::new(),
             held_back_since: now,
             failures: 0,

@@ -53,22 +53,28 @@ pub fn is_younger(file: Identity, than: Identity) -> bool {
     file.birth_nanos.zip(than.birth_nanos).is_none_or(|(file, than)| file > than)
 }
 
-/// The names of files that a file of this name may be a rotator's copy of.
+/// Whether a rotator compressed the file of this name, by its name, and the name that it had before.
+pub fn uncompressed(path: &Path) -> Option<PathBuf> {
+    path.extension().is_some_and(|extension| extension == "gz").then(|| path.with_extension(""))
+}
+
+/// The names of files that a file of this name may be a rotator's copy of, compressed or not.
 ///
 /// Rotators add to a name (`app.log.1`, `app.log-20261123`), or put what they add before its extension
 /// (`app-20261123.log`).
-pub fn originals(copy: &Path) -> impl Iterator<Item = PathBuf> {
-    let name = copy.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+pub fn originals(copy: &Path) -> Vec<PathBuf> {
+    let before = uncompressed(copy);
+    let name =
+        before.as_deref().unwrap_or(copy).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let extension = name.rfind('.').map_or("", |dot| &name[dot..]);
     let cuts = name.char_indices().skip(1).filter(|(_, letter)| matches!(letter, '.' | '-' | '_'));
-    cuts.flat_map(move |(at, _)| [name[..at].to_owned(), format!("{}{extension}", &name[..at])])
-        .filter(move |original| original != name)
-        .map(|original| copy.with_file_name(original))
+    let names = cuts.flat_map(|(at, _)| [name[..at].to_owned(), format!("{}{extension}", &name[..at])]);
+    let others = names.filter(|original| original != name).map(|original| copy.with_file_name(original));
+    others.chain(before.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use crate::model::identity::{Fingerprint, Incarnation, Window};
     use crate::model::offset::Offset;
@@ -139,12 +145,16 @@ mod tests {
             ("app.2026-11-23.log", "app.log"),
             ("access_log.1", "access_log"),
             (".hidden.1", ".hidden"),
+            ("app.log.1.gz", "app.log"),
+            ("app.log.1.gz", "app.log.1"),
+            ("app.log.gz", "app.log"),
+            ("app-20261123.log.gz", "app.log"),
         ] {
-            let found: Vec<_> = originals(Path::new("/log").join(copy).as_path()).collect();
+            let found = originals(&Path::new("/log").join(copy));
             assert!(found.contains(&Path::new("/log").join(original)), "{copy}: {found:?}");
         }
         for (other, file) in [("app.log", "app.log"), ("app2.log", "app.log"), ("app.err", "app.log")] {
-            let found: Vec<_> = originals(Path::new("/log").join(other).as_path()).collect();
+            let found = originals(&Path::new("/log").join(other));
             assert!(!found.contains(&Path::new("/log").join(file)), "{other}: {found:?}");
         }
     }

@@ -7,6 +7,7 @@
 //! *Invariant:* only regular files are read, and whoever can write into a log directory can make this module
 //! neither block nor read what lies elsewhere: see `files/open.rs`.
 
+mod compressed;
 mod held;
 mod limit;
 mod listing;
@@ -26,6 +27,7 @@ use rustix::io::Errno;
 use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
 
+pub use compressed::{Compressed, open_compressed};
 pub use held::look_at_held;
 pub use limit::{most_connections, most_open, raise_limit};
 pub(super) use look::{Links, Look};

@@ -139,6 +139,46 @@ fn a_copy_that_was_made_while_nobody_looked_is_read_from_where_its_original_was(
     }
 }
 
+/// S3: renamed and compressed while nobody looked.
+#[test]
+fn what_was_compressed_before_it_was_read_is_decompressed_and_read() {
+    if Command::new("gzip").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no gzip on this machine");
+        return;
+    }
+    let gzip = |path: &Path| assert!(Command::new("gzip").arg(path).status().unwrap().success());
+    let memory = "[memory]\nbuffer = \"2MiB\"\nbuffer_per_file = \"2MiB\"\n";
+    let mut world = World::new().configured(&format!("api = \"auto\"\n{memory}"));
+    let (file, old) = (world.file("a.log"), world.file("a.log.1"));
+    world.written.append(&file, "a", 300);
+    let daemon = world.run();
+    world.all_arrive();
+    daemon.settle();
+    daemon.running.stop();
+    world.written.append(&file, "a", 40_000);
+    fs::rename(&file, &old).unwrap();
+    gzip(&old);
+    world.written.append(&file, "b", 200);
+    // The service is away, and the daemon is stopped with some of it read.
+    world.fault(r#"{"rates": {"internal": 1.0}}"#);
+    let daemon = world.run();
+    daemon.running.says("the copy of a file that was truncated", "\n");
+    daemon.running.kill();
+    world.fault(r#"{"rates": {}}"#);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
+    // What is delivered is left alone, compressed or not.
+    gzip(&file);
+    let daemon = world.run();
+    world.written.append(&file, "c", 10);
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
+    assert_eq!(world.compare().repeated, 0);
+}
+
 #[test]
 fn a_file_that_only_begins_like_another_is_shipped_whole() {
     let mut world = World::new().matching("a.log*");
