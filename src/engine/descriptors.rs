@@ -17,7 +17,7 @@ use super::Engine;
 use super::life::Afterwards;
 use super::port::{Effect, FileFault, Open, Opened, TailId};
 use super::report::{Loss, Report};
-use super::tail::{Descriptor, Name, Phase};
+use super::tail::{Descriptor, Name, Phase, Tail};
 
 /// Fewer are of no use: however few the kernel has left, some files are read.
 const LEAST: usize = 4;
@@ -160,20 +160,53 @@ impl Engine {
             })
     }
 
-    fn close_descriptor(&mut self, id: TailId) {
+    pub(super) fn close_descriptor(&mut self, id: TailId) {
         let tail = self.tails.get_mut(&id).expect("a descriptor is closed while its tail is kept");
         tail.descriptor = Descriptor::None;
         self.descriptors.release();
         self.effects.push_back(Effect::Close(id));
     }
 
+    /// Whether the file that was opened is the one that was meant to be.
+    ///
+    /// If another has taken the name since the last look, that one is followed from here on, for nobody may have seen
+    /// it, or ever see it again under this name; and the one that was meant is looked for.
+    pub(super) fn is_as_expected(&mut self, id: TailId, opened: &Opened, now: Instant) -> bool {
+        let tail = &self.tails[&id];
+        if same_file(tail.identity, opened.identity) {
+            return true;
+        }
+        let (source, name) = (tail.source, tail.name);
+        let known = self.by_file.contains_key(&(source, opened.identity));
+        if known || name == Name::Lost {
+            self.close_descriptor(id);
+            self.seek(id);
+            return false;
+        }
+        let meant_id = TailId(self.next_tail);
+        self.next_tail += 1;
+        self.unindex(id);
+        let mut meant = self.tails.remove(&id).expect("just seen");
+        let mut other = Tail::opening(source, Arc::clone(&meant.path), opened.identity, name, false, now);
+        other.descriptor = Descriptor::Open;
+        other.target.clone_from(&meant.target);
+        meant.descriptor = Descriptor::None;
+        if self.leaving.contains(&id) {
+            self.leaving.insert(meant_id);
+        }
+        self.by_file.insert((source, meant.identity), meant_id);
+        self.by_file.insert((source, opened.identity), id);
+        self.tails.insert(meant_id, meant);
+        self.tails.insert(id, other);
+        self.index(meant_id);
+        self.index(id);
+        self.seek(meant_id);
+        true
+    }
+
     /// A file that was closed for want of descriptors is open again.
     pub(super) fn on_reopened(&mut self, id: TailId, opened: &Opened, now: Instant) {
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
-        if !same_file(tail.identity, opened.identity) {
-            self.close_descriptor(id);
-            return self.seek(id);
-        }
         tail.size = opened.size;
         let incarnation = tail.incarnation().expect("what is opened again was followed");
         if self.lives[&incarnation].head.fingerprint().matches(&opened.head) {

@@ -287,8 +287,9 @@ impl Engine {
             }
             tail.name = Name::Lost;
             tail.quiet_since = now;
+            tail.dirty = true;
             self.restless = true;
-            self.wake(id);
+            self.await_descriptor(id);
         } else if before == Name::Matched && tail.incarnation().is_some() {
             tail.name = Name::Lost;
             (tail.quiet_since, tail.lost_since) = (now, now);
@@ -308,7 +309,6 @@ impl Engine {
         now: Instant,
     ) {
         if let Some(mut directories) = self.surveys.beside.take() {
-            self.surveys.may_look_beside = false;
             // What could not be looked into is looked into again, whenever there is a survey anyway.
             directories.retain(|directory| hidden.contains(directory));
             self.surveys.beside = Some(directories).filter(|directories| !directories.is_empty());
@@ -412,30 +412,21 @@ impl Engine {
         };
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
         tail.descriptor = Descriptor::Open;
+        if !self.is_as_expected(id, &opened, now) {
+            return;
+        }
+        let tail = self.tails.get_mut(&id).expect("just seen");
         if tail.incarnation().is_some() {
             return self.on_reopened(id, &opened, now);
         }
-        let (source, expected) = (tail.source, tail.identity);
-        let Phase::Opening { at_first_start } = tail.phase else { unreachable!("a tail is opened once") };
-        tail.identity = opened.identity;
+        let source = tail.source;
+        let Phase::Opening { at_first_start } = tail.phase else { unreachable!("others are opened again") };
         tail.size = opened.size;
         let unmatched = tail.name == Name::Lost;
         let path = Arc::clone(&tail.path);
         if self.refused.remove(&(source, Arc::clone(&path))).is_some() {
             self.report(Report::Readable { source, path: Arc::clone(&path) });
         }
-        if expected != opened.identity {
-            // Another file took the name between the look and the opening.
-            self.by_file.remove(&(source, expected));
-            if self.by_file.contains_key(&(source, opened.identity)) {
-                self.drop_tail(id);
-                self.surveys.wanted = true;
-                return;
-            }
-            self.by_file.insert((source, opened.identity), id);
-            self.surveys.wanted = true;
-        }
-
         let stream = self.settings.sources[source.0].stream;
         if self.tails[&id].only_as_copy {
             return self.on_candidate_opened(id, &opened, now);
@@ -667,14 +658,14 @@ impl Engine {
         self.index(id);
     }
 
-    fn index(&mut self, id: TailId) {
+    pub(super) fn index(&mut self, id: TailId) {
         let tail = &self.tails[&id];
         for name in std::iter::once(&tail.path).chain(&tail.target) {
             self.by_path.entry(Arc::clone(name)).or_default().push(id);
         }
     }
 
-    fn unindex(&mut self, id: TailId) {
+    pub(super) fn unindex(&mut self, id: TailId) {
         let tail = &self.tails[&id];
         for name in std::iter::once(&tail.path).chain(&tail.target) {
             if let Some(ids) = self.by_path.get_mut(name) {

@@ -18,7 +18,7 @@ use super::Engine;
 use super::life::Life;
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
-use super::tail::{Descriptor, Phase, READ_BYTES};
+use super::tail::{Descriptor, Name, Phase, READ_BYTES};
 
 /// Reads under way at once: enough to hide one slow file behind others.
 const READS_AT_ONCE: usize = 4;
@@ -34,7 +34,11 @@ impl Engine {
         };
         tail.dirty = true;
         if tail.descriptor != Descriptor::Open {
-            return self.await_descriptor(id);
+            // Of a file that is looked for, the path is not its path.
+            if tail.name == Name::Matched {
+                self.await_descriptor(id);
+            }
+            return;
         }
         let opening = matches!(tail.phase, Phase::Opening { .. });
         if !opening && tail.reading.is_none() && !tail.queued {

@@ -39,8 +39,11 @@ impl Engine {
             let Some(tail) = self.tails.get(&id) else { continue };
             if tail.retry_at.is_some_and(|at| now < at) || tail.descriptor != Descriptor::Open {
                 // A closed file is woken by the survey that finds it, or by the next try.
-                if tail.retry_at.is_some_and(|at| at <= now) {
+                let is_due = tail.retry_at.is_some_and(|at| at <= now);
+                if is_due && tail.descriptor == Descriptor::Open {
                     self.wake(id);
+                } else if is_due {
+                    self.await_descriptor(id);
                 }
                 continue;
             }

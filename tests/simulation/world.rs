@@ -762,7 +762,15 @@ impl World {
 
     fn is_saved(&self, file: FileIndex) -> bool {
         let identity: Identity = self.disk.files[file].identity;
-        self.saved.values().any(|saved| saved.identity == identity)
+        let content = &self.disk.files[file].content;
+        self.saved.values().filter(|saved| saved.identity == identity).any(|saved| {
+            // Without a birth time, an inode that was recycled looks like the file that had it before.
+            let before = usize::try_from(saved.offset.bytes()).ok().and_then(|offset| content.get(..offset));
+            identity.birth_nanos.is_some()
+                || (!saved.fingerprint.is_empty()
+                    && saved.fingerprint.matches(content)
+                    && before.is_some_and(|before| saved.window.matches(before)))
+        })
     }
 
     /// The daemon cannot know of this file.
