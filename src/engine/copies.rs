@@ -42,6 +42,9 @@ const HELD_BACK_AT_MOST: Duration = Duration::from_secs(60);
 /// How long a copy is looked for after its original was cut off.
 const SOUGHT: Duration = Duration::from_secs(10);
 
+/// The same when its directory cannot be looked into.
+const SOUGHT_AT_MOST: Duration = Duration::from_secs(3600);
+
 /// How many files without a source are compared for each that was cut off: the youngest.
 const MOST_COMPARED: usize = 3;
 
@@ -57,6 +60,8 @@ pub(super) struct CutOff {
     /// What was seen of it beyond the position, in bytes.
     unread: u64,
     since: Instant,
+    /// Whether its directory was looked into since.
+    looked: bool,
     /// What the database holds, when the incarnation is not among the lives.
     stored: Option<Checkpoint>,
     /// What becomes of that when no copy is found.
@@ -111,6 +116,7 @@ impl Engine {
             position: life.position(),
             unread,
             since: now,
+            looked: false,
             stored: None,
             afterwards: Afterwards::Forgotten,
         };
@@ -136,6 +142,7 @@ impl Engine {
             position: stored.offset,
             unread: 0,
             since: now,
+            looked: false,
             stored: Some(stored.clone()),
             afterwards,
         };
@@ -360,13 +367,17 @@ impl Engine {
                 tail.decompressed = uncompressed(&file.path).is_some();
             }
         }
-        let directory = |cut_off: &CutOff| cut_off.path.parent().map(Arc::<Path>::from);
-        let again = self
-            .cut_off
-            .by_life
-            .values()
-            .filter(|cut_off| directory(cut_off).is_some_and(|directory| hidden.contains(&directory)));
-        let again: Vec<_> = again.map(|cut_off| Arc::clone(&cut_off.path)).collect();
+        let mut again = Vec::new();
+        for cut_off in self.cut_off.by_life.values_mut() {
+            if !self.surveys.has_looked_beside(&cut_off.path) {
+                continue;
+            }
+            if hidden.iter().any(|hidden| cut_off.path.starts_with(hidden)) {
+                again.push(Arc::clone(&cut_off.path));
+            } else {
+                cut_off.looked = true;
+            }
+        }
         for path in again {
             self.surveys.seek_beside(&path);
         }
@@ -443,7 +454,9 @@ impl Engine {
         for id in awaited {
             self.wake(id);
         }
-        let over = |cut_off: &CutOff| now.since(cut_off.since) >= SOUGHT;
+        let over = |cut_off: &CutOff| {
+            now.since(cut_off.since) >= if cut_off.looked { SOUGHT } else { SOUGHT_AT_MOST }
+        };
         let given_up: Vec<_> =
             self.cut_off.by_life.iter().filter(|(_, cut_off)| over(cut_off)).map(|(of, _)| *of).collect();
         let is_compared = |tail: &Tail| tail.only_as_copy || matches!(tail.phase, Phase::Comparing { .. });
