@@ -31,6 +31,9 @@ const TAKEN_BACK: usize = 8;
 /// When the search is repeated that found too few.
 const SEARCH_EVERY: Duration = Duration::from_millis(100);
 
+/// How long ago the end of a file that is closed may have been looked at.
+const LOOKED_AT: Duration = Duration::from_secs(2);
+
 /// How long a limit holds that the kernel showed earlier than it was expected.
 const SHORT_FOR: Duration = Duration::from_secs(60);
 
@@ -129,19 +132,21 @@ impl Engine {
         if self.descriptors.search_at.is_some_and(|at| now < at) {
             return false;
         }
-        let mut idle: Vec<_> = self
-            .tails
-            .keys()
-            .filter(|id| self.is_idle(**id))
-            .map(|id| (self.tails[id].quiet_since, *id))
-            .collect();
+        let idle = self.tails.keys().filter(|id| self.is_idle(**id));
+        let mut idle: Vec<_> = idle.map(|id| (self.tails[id].quiet_since, *id)).collect();
         idle.sort_unstable();
         idle.truncate((self.descriptors.most / TAKEN_BACK).max(1));
-        self.descriptors.search_at = idle.is_empty().then(|| now + SEARCH_EVERY);
-        for (_, id) in &idle {
+        let (sure, stale): (Vec<_>, Vec<_>) =
+            idle.into_iter().partition(|(_, id)| now.since(self.tails[id].read_at) <= LOOKED_AT);
+        // A hint may have been lost: what was not looked at lately is looked at once more.
+        for (_, id) in stale {
+            self.wake(id);
+        }
+        self.descriptors.search_at = sure.is_empty().then(|| now + SEARCH_EVERY);
+        for (_, id) in &sure {
             self.close_descriptor(*id);
         }
-        !idle.is_empty()
+        !sure.is_empty()
     }
 
     /// Read to its end, all of it settled, and nothing says that there is more.

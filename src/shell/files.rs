@@ -130,10 +130,18 @@ pub fn read(file: &File, at: Offset, len: usize) -> Result<Bytes, FileFault> {
 
 /// Reads at `at` until `into` is full or the file ends; says how many bytes that were.
 fn fill(file: &File, at: Offset, into: &mut [u8]) -> Result<usize, FileFault> {
+    fill_by(|into, at| file.read_at(into, at), at, into)
+}
+
+fn fill_by(
+    read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+    at: Offset,
+    into: &mut [u8],
+) -> Result<usize, FileFault> {
     let mut got = 0;
     while got < into.len() {
         let here = at.plus(got as u64);
-        match file.read_at(&mut into[got..], here.bytes()) {
+        match read_at(&mut into[got..], here.bytes()) {
             Ok(0) => break,
             Ok(more) => got += more,
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
@@ -190,6 +198,27 @@ mod tests {
         let bytes = read(&file, Offset::ZERO, SCRATCH_BYTES).unwrap();
         let held = bytes.try_into_mut().expect("nobody else holds it").capacity();
         assert_eq!(held, 6);
+    }
+
+    /// S20: the kernel may give less than was asked for, or be interrupted.
+    #[test]
+    fn reads_that_give_less_or_are_interrupted_are_gone_on_with() {
+        let content = b"one\ntwo\nthree\n";
+        let calls = std::cell::Cell::new(0);
+        let read_at = |into: &mut [u8], at: u64| {
+            calls.set(calls.get() + 1);
+            if calls.get() % 3 == 0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let left = &content[content.len().min(at as usize)..];
+            let given = left.len().min(into.len()).min(2);
+            into[..given].copy_from_slice(&left[..given]);
+            Ok(given)
+        };
+        let mut into = [0; 11];
+        assert_eq!(fill_by(read_at, Offset::new(2), &mut into).unwrap(), 11);
+        assert_eq!(into, content[2..13]);
+        assert_eq!(fill_by(read_at, Offset::new(8), &mut into).unwrap(), 6, "the end of the file");
     }
 
     #[test]

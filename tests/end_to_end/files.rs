@@ -1,13 +1,16 @@
 //! What else happens to files, against the real kernel. Rows of the failure table are named where they are held.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 
-use crate::world::{Running, World, append, eventually, text};
+use crate::world::{Running, World, append, eventually, standpipe, text};
 
 /// S6: truncated, and grown past the old offset before anybody looks.
 #[test]
@@ -82,6 +85,114 @@ fn a_file_with_two_names_is_shipped_once() {
     daemon.settle();
     daemon.running.stop();
     assert_eq!(world.compare().repeated, 0);
+}
+
+/// S12: a link that is followed leads to another file.
+#[test]
+fn a_link_that_leads_elsewhere_is_followed_there_and_what_it_led_to_is_read_to_its_end() {
+    let mut world = World::new().source("follow_symlinks = true\n");
+    let link = world.file("current.log");
+    let targets: Vec<_> = (0..4).map(|number| world.file(&format!("target{number}"))).collect();
+    append(&targets[0], "");
+    symlink(&targets[0], &link).unwrap();
+    let daemon = world.run();
+    for (number, target) in targets.iter().enumerate() {
+        world.written.append(target, "a", 50);
+        if number > 0 {
+            let next = world.file("next");
+            symlink(target, &next).unwrap();
+            fs::rename(&next, &link).unwrap();
+            // The writer of the old one is not done yet.
+            world.written.append(&targets[number - 1], "b", 10);
+        }
+        world.all_arrive();
+    }
+    daemon.settle();
+    daemon.running.stop();
+    assert_eq!(world.compare().repeated, 0);
+}
+
+/// S15: the end of a file without its newline is a line once the file is gone and quiet, and not before.
+#[test]
+fn a_last_line_without_newline_is_shipped_once_when_its_file_is_gone() {
+    let mut world = World::new();
+    let file = world.file("a.log");
+    let lines = world.written.lines("a", 20);
+    append(&file, lines.strip_suffix('\n').unwrap());
+    let daemon = world.run();
+    eventually("all but the last", || (world.compare().missing == 1).then_some(()));
+    fs::rename(&file, world.file("a.log.1")).unwrap();
+    assert_eq!(world.all_arrive(), 0);
+    assert!(daemon.get("/metrics").body.contains("standpipe_partial_lines_shipped_total{source=\"app\"} 1"));
+    daemon.running.stop();
+    assert_eq!(world.compare().repeated, 0);
+}
+
+/// S18: a file that may not be read, until it may.
+#[test]
+fn a_file_that_may_not_be_read_is_tried_again_until_it_may() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can start a daemon that may read less than the test");
+        return;
+    }
+    let mut world = World::new();
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 20);
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(world.dir(), Permissions::from_mode(0o777)).unwrap();
+    let mut command = standpipe(&["run", "-c", text(&world.config())]);
+    command.uid(65534).gid(65534);
+    let daemon = Running::of(command);
+    daemon.says("cannot be read", "\n");
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.stop();
+}
+
+/// S23: the limit on watches is reached, and files are looked at instead.
+#[test]
+fn without_watches_files_are_looked_at_and_the_limit_is_named() {
+    let none = "echo 0 > /proc/sys/user/max_inotify_watches; exec \"$0\" \"$@\"";
+    let unshare = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-U", "-r", "-m", "sh", "-c", none]).args(words);
+        command
+    };
+    if !unshare(&["true"]).output().is_ok_and(|output| output.status.success() && output.stderr.is_empty()) {
+        eprintln!("skipped: no user namespaces on this machine");
+        return;
+    }
+    let mut world = World::new();
+    let file = world.file("a.log");
+    let plain = standpipe(&["run", "-c", text(&world.config())]);
+    let mut command = unshare(&[text(Path::new(plain.get_program()))]);
+    command.args(plain.get_args()).env_clear();
+    command
+        .envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))))
+        .env("PATH", "/usr/bin:/bin");
+    let daemon = Running::of(command);
+    for _ in 0..3 {
+        world.written.append(&file, "a", 20);
+        assert_eq!(world.all_arrive(), 0);
+    }
+    daemon.says("fs.inotify.max_user_watches", "\n");
+}
+
+/// S27: what a file says of its time is nothing to go by.
+#[test]
+fn times_of_files_change_nothing() {
+    let mut world = World::new();
+    let files = [world.file("a.log"), world.file("b.log")];
+    let daemon = world.run();
+    for round in 0..4 {
+        for (file, at) in files.iter().zip([0, 4_000_000_000]) {
+            world.written.append(file, text(Path::new(file.file_stem().unwrap())), 20 + round);
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+            OpenOptions::new().append(true).open(file).unwrap().set_modified(time).unwrap();
+        }
+        assert_eq!(world.all_arrive(), 0);
+    }
+    daemon.running.stop();
 }
 
 /// S16: a record is the bytes of its line; only a newline ends one.

@@ -76,6 +76,7 @@ fn two_names_of_one_file_are_one_file() {
     assert_eq!(world.compare().repeated, 0);
 }
 
+/// S17: longer than a record.
 #[test]
 fn a_line_longer_than_a_record_arrives_in_pieces_that_are_the_line() {
     let world = World::new().configured("ordered = true\n");

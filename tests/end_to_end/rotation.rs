@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::world::{World, append, eventually, text};
 
+/// S1: renamed and created, at speed, and renamed once more.
 #[test]
 fn renamed_and_created_files_lose_and_repeat_nothing() {
     let mut world = World::new();
@@ -29,6 +30,7 @@ fn renamed_and_created_files_lose_and_repeat_nothing() {
     assert_eq!(world.compare().repeated, 0);
 }
 
+/// S2: the same while standpipe is down.
 #[test]
 fn a_file_that_was_renamed_while_nobody_looked_is_read_to_its_end() {
     let mut world = World::new();
@@ -46,6 +48,7 @@ fn a_file_that_was_renamed_while_nobody_looked_is_read_to_its_end() {
     daemon.running.stop();
 }
 
+/// S4: truncated in place.
 #[test]
 fn a_truncated_file_is_read_from_its_beginning() {
     let mut world = World::new();
@@ -64,6 +67,7 @@ fn a_truncated_file_is_read_from_its_beginning() {
     daemon.running.stop();
 }
 
+/// S9: removed with lines unread.
 #[test]
 fn a_file_that_is_removed_with_lines_unread_is_delivered_when_the_service_is_back() {
     let memory = "[memory]\nbuffer = \"2MiB\"\nbuffer_per_file = \"2MiB\"\n";
@@ -95,6 +99,7 @@ fn cut_off(file: &Path) {
     fs::OpenOptions::new().write(true).truncate(true).open(file).unwrap();
 }
 
+/// S4: copied and truncated with lines unread.
 #[test]
 fn what_is_cut_off_before_it_is_read_is_read_in_the_copy() {
     let memory = "[memory]\nbuffer = \"2MiB\"\nbuffer_per_file = \"2MiB\"\n";
@@ -117,6 +122,7 @@ fn what_is_cut_off_before_it_is_read_is_read_in_the_copy() {
     daemon.running.stop();
 }
 
+/// S5: the same while standpipe is down, and grown past where it was read to.
 #[test]
 fn a_copy_that_was_made_while_nobody_looked_is_read_from_where_its_original_was() {
     for pattern in ["*.log", "a.log*"] {
@@ -192,6 +198,7 @@ fn a_file_that_only_begins_like_another_is_shipped_whole() {
     daemon.running.stop();
 }
 
+/// S1, S4: as the real logrotate does it.
 #[test]
 fn logrotate_loses_and_repeats_nothing() {
     if Command::new("logrotate").arg("--version").output().is_err() {

@@ -140,6 +140,7 @@ pub(crate) struct World {
     more: String,
     max_lag: Option<&'static str>,
     pattern: &'static str,
+    source: &'static str,
     /// What the service accepted has to be these lines.
     pub(crate) written: Written,
 }
@@ -161,6 +162,7 @@ impl World {
             more: String::new(),
             max_lag: None,
             pattern: "*.log",
+            source: "",
             written: Written::default(),
         }
     }
@@ -174,6 +176,12 @@ impl World {
     /// Another pattern for the names in `logs` than `*.log`.
     pub(crate) fn matching(mut self, pattern: &'static str) -> Self {
         self.pattern = pattern;
+        self
+    }
+
+    /// Adds to the source.
+    pub(crate) fn source(mut self, more: &'static str) -> Self {
+        self.source = more;
         self
     }
 
@@ -197,12 +205,13 @@ impl World {
         let path = self.dir.path().join("standpipe.toml");
         let text = format!(
             "state_dir = {:?}\n[aws]\nendpoint_url = \"http://{}\"\n[[source]]\nname = \"app\"\n\
-             paths = [{:?}]\nstream = \"logs\"\nclose_removed_after = \"200ms\"\n\
+             paths = [{:?}]\nstream = \"logs\"\nclose_removed_after = \"200ms\"\n{}\
              [health]\nlisten = \"127.0.0.1:0\"\n{}[checkpoint]\ninterval = \"100ms\"\n\
              [stream.logs]\nretry = {{ initial = \"10ms\", max = \"50ms\" }}\n{}",
             self.dir.path().join("state"),
             self.address,
             self.dir.path().join("logs").join(self.pattern),
+            self.source,
             self.max_lag.map(|lag| format!("max_lag = {lag:?}\n")).unwrap_or_default(),
             self.more,
         );

@@ -681,6 +681,18 @@ impl World {
             // Let go of unread, as it was asked for.
             self.excuse(file);
         }
+        if self.descriptors < usize::MAX {
+            // A file may be closed when it was at its end a moment ago: what came since, and went with it, was not there
+            // when anybody looked.
+            let read_to = self.read_to.get(&file).copied().unwrap_or(0);
+            let is_named = self.disk.names.values().any(|named| *named == file);
+            let unseen = self.disk.files[file].lines.iter().filter(|(end, _)| !is_named && *end > read_to);
+            for (_, number) in unseen {
+                if !self.oracle.is_settled(*number) {
+                    self.oracle.bytes_gone(*number, false);
+                }
+            }
+        }
         let given_up = self.given_up.take();
         let is_given_up = given_up.is_some();
         if let Some(from) = given_up {

@@ -107,6 +107,27 @@ fn writes_and_syncs_that_fail_delay_what_is_durable_and_nothing_else() {
     }
 }
 
+/// S19: a read that fails is neither the end of the file nor a truncation.
+#[test]
+fn reads_that_fail_are_tried_again() {
+    if !strace::is_there() {
+        return;
+    }
+    let watched = Watched::new();
+    let stage = &watched.stage;
+    stage.append("app.log", &lines(0..10));
+    let mut daemon = stage.run();
+    stage.await_shipped(&["app.log"]);
+    let strace = Strace::attach(daemon.pid(), "pread64:error=EIO");
+    stage.append("app.log", &lines(10..700));
+    daemon.await_log("cannot be read");
+    drop(strace);
+    await_that("the lines", || stage.service.tally(STREAM).0.len() == 700);
+    assert!(!daemon.log().contains("truncated"), "it was not");
+    stage.await_shipped(&["app.log"]);
+    watched.conclude(daemon);
+}
+
 /// CK11: what waits for a disk is the checkpoint, not the lines.
 #[test]
 fn a_sync_that_hangs_holds_up_nothing() {

@@ -78,6 +78,7 @@ fn fifty_clean_stops_and_starts_repeat_nothing() {
     assert_eq!(tally.repeats(), 0);
 }
 
+/// S14: a last line without newline, over a stop and a start.
 #[test]
 fn a_last_line_without_newline_waits_or_is_shipped_at_the_end() {
     for (more, expected) in [("", ""), ("[shutdown]\nship_partial_lines = true\n", "half\n")] {

@@ -208,6 +208,7 @@ mod tests {
         assert_eq!(open(&dangling, true).unwrap_err(), FileFault::Gone);
     }
 
+    /// S13: links, and in the tests below what is no regular file.
     #[test]
     fn a_link_opens_only_when_links_are_followed() {
         let place = Place::new();

@@ -243,6 +243,7 @@ fn a_link_is_refused_unless_links_are_followed() {
     assert_eq!(shown.problems, [("containers/app.log".into(), Refusal::Link)]);
 }
 
+/// S13: loops, links to nowhere, to directories, FIFOs and sockets.
 #[test]
 fn links_that_lead_to_no_file_are_refused_with_their_reason() {
     let tree = Tree::new();
