@@ -7,7 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -25,7 +25,7 @@ use crate::engine::report::{Report, Start};
 use crate::engine::{Engine, Memory, Status};
 use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::model::verdict::Outcome;
+use crate::model::verdict::{Outcome, Verdict};
 use crate::rules::reload::merge;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::files::{self, Compressed, Problem, SourceFiles, Surveyed};
@@ -48,6 +48,8 @@ pub struct Daemon {
     began: Clock,
     sources: Arc<Vec<SourceFiles>>,
     destinations: Vec<Destination>,
+    /// The streams that are being reached anew.
+    connecting: HashSet<StreamId>,
     about: Arc<About>,
     questions: mpsc::Receiver<Question>,
     /// The last snapshot that was given out.
@@ -79,7 +81,8 @@ enum Done {
     Watched(Watch, Watching),
     Opened(TailId, Result<(Readable, Opened), FileFault>),
     Bytes(TailId, Result<bytes::Bytes, FileFault>),
-    Put(RequestId, Outcome),
+    Put(StreamId, RequestId, Outcome),
+    Connected(StreamId, Destination),
     Saved(Box<Store>, Result<(), StoreError>),
 }
 
@@ -139,6 +142,7 @@ impl Daemon {
             began: Clock::now(),
             sources: Arc::new(sources),
             destinations,
+            connecting: HashSet::new(),
             about: Arc::new(about(config)),
             questions,
             snapshot: None,
@@ -310,7 +314,8 @@ impl Daemon {
                 Effect::Put(put) => {
                     let destination = self.destinations[put.stream.0].clone();
                     self.tasks.spawn(async move {
-                        Done::Put(put.request, destination.put(put.operation, put.records).await)
+                        let outcome = destination.put(put.operation, put.records).await;
+                        Done::Put(put.stream, put.request, outcome)
                     });
                 }
                 Effect::Save(save) => {
@@ -382,11 +387,31 @@ impl Daemon {
                 self.tell(Event::Opened { tail, result });
             }
             Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result }),
-            Done::Put(request, outcome) => self.tell(Event::PutDone { request, outcome }),
+            Done::Put(stream, request, outcome) => {
+                if outcome.verdicts.iter().any(Verdict::is_for_setup) {
+                    self.connect_again(stream);
+                }
+                self.tell(Event::PutDone { request, outcome });
+            }
+            Done::Connected(stream, destination) => {
+                self.connecting.remove(&stream);
+                // Another configuration may have come meanwhile.
+                if destination.is_same_way_as(&self.destinations[stream.0]) {
+                    self.destinations[stream.0] = destination;
+                }
+            }
             Done::Saved(store, result) => {
                 self.store = Some(store);
                 self.tell(Event::Saved(result.map_err(|error| error.to_string())));
             }
+        }
+    }
+
+    /// Reads region and credentials again, for the next try.
+    fn connect_again(&mut self, stream: StreamId) {
+        if self.connecting.insert(stream) {
+            let destination = self.destinations[stream.0].clone();
+            self.tasks.spawn(async move { Done::Connected(stream, destination.connect_again().await) });
         }
     }
 

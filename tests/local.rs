@@ -10,10 +10,11 @@ use std::time::Duration;
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::retry::RetryConfig;
 use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_firehose::error::ProvideErrorMetadata;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use serde_json::{Value, json};
-use standpipe::local::{Error, Fault, Options, Quota, Server};
+use standpipe::local::{Error, Fault, Keys, Options, Quota, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -23,10 +24,14 @@ fn options(dir: &Path) -> Options {
 }
 
 fn sdk(server: &Server) -> Client {
+    sdk_with(server, "AKID", "secret")
+}
+
+fn sdk_with(server: &Server, access_key: &str, secret_key: &str) -> Client {
     let config = aws_sdk_firehose::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new("AKID", "secret", None, None, "test"))
+        .credentials_provider(Credentials::new(access_key, secret_key, None, None, "test"))
         .retry_config(RetryConfig::disabled())
         .endpoint_url(format!("http://{}", server.address()))
         .build();
@@ -293,6 +298,27 @@ async fn the_sdk_creates_describes_lists_and_deletes() {
     let error = client.describe_delivery_stream().delivery_stream_name("new").send().await.unwrap_err();
     assert!(error.into_service_error().is_resource_not_found_exception());
     server.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn with_keys_only_their_signatures_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys { access_key: "AKID".to_owned(), secret_key: "secret".to_owned() };
+    let server = Server::start(Options { keys: Some(keys), ..options(dir.path()) }).await.unwrap();
+    for (access_key, secret_key, code) in [
+        ("AKID", "secret", None),
+        ("AKID", "Secret", Some("InvalidSignatureException")),
+        ("AKIE", "secret", Some("UnrecognizedClientException")),
+    ] {
+        let client = sdk_with(&server, access_key, secret_key);
+        let outcome = client.put_record().delivery_stream_name("app").record(record("x\n")).send().await;
+        let said = outcome.as_ref().err().and_then(|error| error.code());
+        assert_eq!(said, code, "{access_key} with {secret_key}");
+    }
+    // Its shape alone is not enough any more.
+    assert_eq!(put(&server, "YQ==").await.unwrap().json()["__type"], "InvalidSignatureException");
+    server.shutdown().await.unwrap();
+    assert_eq!(delivered(dir.path(), "app"), b"x\n");
 }
 
 #[tokio::test]

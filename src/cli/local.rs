@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::local::{Error, Fault, FaultPlan, Next, Options, Quota, Server};
+use crate::local::{Error, Fault, FaultPlan, Keys, Next, Options, Quota, Server};
 
 /// Serve the Firehose API on this machine, with a directory as destination
 ///
@@ -38,6 +38,12 @@ pub struct LocalArgs {
     /// The delivery streams there are, separated by commas; default: created on first use
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub streams: Option<Vec<String>>,
+    /// Take only requests that are signed with this access key and the secret key that goes with it
+    #[arg(long, value_name = "ID", requires = "secret_key")]
+    pub access_key: Option<String>,
+    /// The secret key of --access-key
+    #[arg(long, value_name = "KEY", requires = "access_key")]
+    pub secret_key: Option<String>,
     /// Say that server-side encryption is on
     #[arg(long)]
     pub encrypted: bool,
@@ -87,6 +93,10 @@ impl LocalArgs {
                 bytes: self.quota_bytes,
             },
             streams: self.streams,
+            keys: self
+                .access_key
+                .zip(self.secret_key)
+                .map(|(access_key, secret_key)| Keys { access_key, secret_key }),
             encrypted: self.encrypted,
             invalid_keys: self.invalid_key.into_iter().collect(),
             buffer_interval: self.buffer_interval,
@@ -167,6 +177,8 @@ mod tests {
             "--quota-records=2",
             "--quota-bytes=1KiB",
             "--streams=a,b",
+            "--access-key=AKID",
+            "--secret-key=hidden",
             "--encrypted",
             "--invalid-key=b,c",
             "--buffer-interval=250ms",
@@ -183,6 +195,8 @@ mod tests {
         assert_eq!(options.quota, Quota { requests: 1, records: 2, bytes: 1_024 });
         assert_eq!(options.streams, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert!(options.encrypted);
+        let keys = Keys { access_key: "AKID".to_owned(), secret_key: "hidden".to_owned() };
+        assert_eq!(options.keys, Some(keys));
         assert_eq!(options.invalid_keys, ["b".to_owned(), "c".to_owned()].into());
         assert_eq!(options.buffer_interval, Duration::from_millis(250));
         assert_eq!(options.buffer_size, 5_000_000);

@@ -1,63 +1,198 @@
-//! Whether a request is signed at all.
+//! Whether a request is signed, and by whom.
 //!
 //! Knows the shape of a Signature Version 4 header: a client that forgot to sign, or signs for another service,
-//! learns it here and not first at AWS. Deliberately holds no secret and so verifies no signature. Called by
-//! `http` for each request of the API.
+//! learns it here and not first at AWS. With keys it verifies the signature too, as the specification has it and
+//! not with the SDK's signer: a second opinion. Deliberately knows no clock: the time is handed in. Called by `http`
+//! for each request of the API.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::{Duration, SystemTime};
 
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, DATE};
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
 
 use super::refusal::{Kind, Refusal};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// Errors: `MissingAuthenticationTokenException` without a header, `IncompleteSignatureException` when it does
-/// not have the shape.
-pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
-    let header = headers
-        .get(AUTHORIZATION)
-        .ok_or_else(|| Refusal::new(Kind::MissingAuthentication, "Missing Authentication Token"))?;
-    let fault = match header.to_str() {
-        Err(_) => Some("Authorization is not text."),
-        Ok(_) if !headers.contains_key("x-amz-date") && !headers.contains_key(DATE) => {
-            Some("A signed request has an X-Amz-Date or a Date.")
+/// How far a signature's time may be from ours, either way.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// The one pair of keys that requests have to be signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Keys {
+    pub access_key: String,
+    pub secret_key: String,
+}
+
+impl fmt::Debug for Keys {
+    /// Without the secret.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Keys").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+/// What a request says of its signature.
+#[derive(Debug)]
+pub(super) struct Claim {
+    /// As it was sent: `20261105T120000Z`.
+    time: String,
+    access_key: String,
+    /// `DATE/REGION/SERVICE/aws4_request`.
+    scope: String,
+    /// Names of headers in lower case, in the order of the signature.
+    signed_headers: Vec<String>,
+    /// In hexadecimal digits.
+    signature: String,
+}
+
+impl Claim {
+    /// Errors: `MissingAuthenticationTokenException` without a header, `IncompleteSignatureException` when it does
+    /// not have the shape.
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let header = headers
+            .get(AUTHORIZATION)
+            .ok_or_else(|| Refusal::new(Kind::MissingAuthentication, "Missing Authentication Token"))?;
+        let incomplete = |message: &'static str| Refusal::new(Kind::IncompleteSignature, message);
+        let header = header.to_str().map_err(|_| incomplete("Authorization is not text."))?;
+        let time = headers
+            .get("x-amz-date")
+            .and_then(|value| value.to_str().ok())
+            .ok_or_else(|| incomplete("A signed request has an X-Amz-Date."))?;
+        Self::parse(header, time).map_err(incomplete)
+    }
+
+    /// Errors: what is missing in the header's value.
+    fn parse(header: &str, time: &str) -> Result<Self, &'static str> {
+        let Some(("", rest)) = header.split_once(ALGORITHM) else {
+            return Err("Authorization does not begin with AWS4-HMAC-SHA256.");
+        };
+        let part = |name: &str| {
+            let named = |part: &str| part.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
+            rest.split(',').find_map(named)
+        };
+        let credential = part("Credential").ok_or("Authorization requires 'Credential' parameter.")?;
+        let (access_key, scope) = credential
+            .split_once('/')
+            .filter(|(key, scope)| !key.is_empty() && is_scope(scope))
+            .ok_or("Credential is not KEY/DATE/REGION/firehose/aws4_request.")?;
+        let signed_headers: Vec<String> =
+            part("SignedHeaders").unwrap_or_default().split(';').map(str::to_owned).collect();
+        if signed_headers.iter().all(|name| name != "host") {
+            return Err("Authorization requires 'SignedHeaders' parameter with host.");
         }
-        Ok(header) => fault_of(header),
-    };
-    fault.map_or(Ok(()), |message| Err(Refusal::new(Kind::IncompleteSignature, message)))
+        let is_signature =
+            |text: &String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let signature = part("Signature")
+            .filter(is_signature)
+            .ok_or("Authorization requires 'Signature' parameter of 64 hexadecimal digits.")?;
+        Ok(Self {
+            time: time.to_owned(),
+            access_key: access_key.to_owned(),
+            scope: scope.to_owned(),
+            signed_headers,
+            signature,
+        })
+    }
+
+    /// Errors: `UnrecognizedClientException` for another access key, `InvalidSignatureException` for a signature that
+    /// is not of this request and this secret key, or of another time.
+    pub(super) fn verify(
+        &self,
+        keys: &Keys,
+        head: &Parts,
+        body: &[u8],
+        since_1970: Duration,
+    ) -> Result<(), Refusal> {
+        if self.access_key != keys.access_key {
+            let message = "The security token included in the request is invalid.";
+            return Err(Refusal::new(Kind::UnrecognizedClient, message));
+        }
+        let invalid = |message: String| Err(Refusal::new(Kind::InvalidSignature, message));
+        if !self.scope.starts_with(self.time.get(..8).unwrap_or("?")) {
+            return invalid(format!("Credential should be scoped to the date of X-Amz-Date, {}.", self.time));
+        }
+        match signed_at(&self.time) {
+            Some(at) if at + SKEW < since_1970 => {
+                return invalid(format!("Signature expired: {} is more than 5 minutes ago.", self.time));
+            }
+            Some(at) if since_1970 + SKEW < at => {
+                return invalid(format!(
+                    "Signature not yet current: {} is more than 5 minutes ahead.",
+                    self.time
+                ));
+            }
+            Some(_) => {}
+            None => return invalid("X-Amz-Date is not a time like 20261105T120000Z.".to_owned()),
+        }
+        if self.signature.eq_ignore_ascii_case(&self.signature_by(&keys.secret_key, head, body)) {
+            Ok(())
+        } else {
+            invalid(
+                "The request signature we calculated does not match the signature you provided. Check your AWS \
+                 Secret Access Key and signing method."
+                    .to_owned(),
+            )
+        }
+    }
+
+    /// The signature that this request has with that secret key.
+    fn signature_by(&self, secret_key: &str, head: &Parts, body: &[u8]) -> String {
+        let mut query: Vec<&str> = head.uri.query().unwrap_or_default().split('&').collect();
+        query.sort_unstable();
+        let mut canonical = format!("{}\n{}\n{}\n", head.method, head.uri.path(), query.join("&"));
+        for name in &self.signed_headers {
+            let values = head.headers.get_all(name).iter().map(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
+            });
+            canonical += &format!("{name}:{}\n", values.collect::<Vec<_>>().join(","));
+        }
+        canonical += &format!("\n{}\n{}", self.signed_headers.join(";"), hex(&Sha256::digest(body)));
+        let hash = hex(&Sha256::digest(canonical));
+        let to_sign = format!("{ALGORITHM}\n{}\n{}\n{hash}", self.time, self.scope);
+        let key = self
+            .scope
+            .split('/')
+            .fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
+        hex(&hmac(&key, to_sign.as_bytes()))
+    }
 }
 
-/// What is missing in the header's value.
-fn fault_of(header: &str) -> Option<&'static str> {
-    let Some(("", rest)) = header.split_once(ALGORITHM) else {
-        return Some("Authorization does not begin with AWS4-HMAC-SHA256.");
-    };
-    let part = |name: &str| {
-        let named = |part: &str| part.trim().strip_prefix(name)?.strip_prefix('=').map(str::to_owned);
-        rest.split(',').find_map(named)
-    };
-    let Some(credential) = part("Credential") else {
-        return Some("Authorization requires 'Credential' parameter.");
-    };
-    if !is_scope(&credential) {
-        return Some("Credential is not KEY/DATE/REGION/firehose/aws4_request.");
-    }
-    if part("SignedHeaders").is_none_or(|names| names.split(';').all(|name| name != "host")) {
-        return Some("Authorization requires 'SignedHeaders' parameter with host.");
-    }
-    let is_signature = |text: String| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !part("Signature").is_some_and(is_signature) {
-        return Some("Authorization requires 'Signature' parameter of 64 hexadecimal digits.");
-    }
-    None
+fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
+    let mac = Hmac::<Sha256>::new_from_slice(key).expect("a key may have any length");
+    mac.chain_update(data).finalize().into_bytes().to_vec()
 }
 
-fn is_scope(credential: &str) -> bool {
-    let parts: Vec<&str> = credential.split('/').collect();
-    let [key, date, region, "firehose", "aws4_request"] = parts[..] else {
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Since 1970, of `20261105T120000Z`.
+fn signed_at(time: &str) -> Option<Duration> {
+    let at = |range: Range<usize>| time.get(range);
+    let text = format!(
+        "{}-{}-{}{}:{}:{}",
+        at(0..4)?,
+        at(4..6)?,
+        at(6..8)?,
+        at(8..11)?,
+        at(11..13)?,
+        at(13..time.len())?
+    );
+    humantime::parse_rfc3339(&text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()
+}
+
+fn is_scope(scope: &str) -> bool {
+    let parts: Vec<&str> = scope.split('/').collect();
+    let [date, region, "firehose", "aws4_request"] = parts[..] else {
         return false;
     };
-    !key.is_empty() && !region.is_empty() && date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit())
+    !region.is_empty() && date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -72,7 +207,7 @@ mod tests {
         if let Some(value) = authorization {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
         }
-        check(&headers).map_err(|refusal| refusal.kind)
+        Claim::read(&headers).map(|_| ()).map_err(|refusal| refusal.kind)
     }
 
     #[test]
@@ -117,6 +252,68 @@ mod tests {
     fn a_signature_without_a_date_is_incomplete() {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, ALGORITHM.parse().unwrap());
-        assert_eq!(check(&headers).unwrap_err().kind, Kind::IncompleteSignature);
+        assert_eq!(Claim::read(&headers).unwrap_err().kind, Kind::IncompleteSignature);
+    }
+
+    const SIGNED_BY_BOTOCORE: &str = "AWS4-HMAC-SHA256 Credential=AKID/20261105/us-east-1/firehose/aws4_request, \
+        SignedHeaders=content-type;host;x-amz-date;x-amz-target, \
+        Signature=e094c3c926dd58784c0912f1de7146fd95a086d30eec60b122e583892da0f915";
+
+    /// A request that botocore 1.43 signed.
+    fn signed() -> (Parts, &'static [u8], Keys) {
+        let request = axum::http::Request::builder()
+            .method("POST")
+            .uri("/")
+            .header("host", "127.0.0.1:4573")
+            .header("x-amz-date", "20261105T120000Z")
+            .header("x-amz-target", "Firehose_20150804.PutRecord")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header(AUTHORIZATION, SIGNED_BY_BOTOCORE)
+            .body(())
+            .unwrap();
+        let keys = Keys { access_key: "AKID".to_owned(), secret_key: "secret".to_owned() };
+        (request.into_parts().0, br#"{"DeliveryStreamName": "app", "Record": {"Data": "YQ=="}}"#, keys)
+    }
+
+    const AT: Duration = Duration::from_secs(1_793_880_000);
+
+    #[test]
+    fn the_signature_is_of_this_request_by_this_key_at_this_time() {
+        let (head, body, keys) = signed();
+        let claim = Claim::read(&head.headers).unwrap();
+        let verdict = |keys: &Keys, head: &Parts, body: &[u8], at| {
+            claim.verify(keys, head, body, at).map_err(|refusal| refusal.kind)
+        };
+        assert_eq!(verdict(&keys, &head, body, AT), Ok(()));
+        assert_eq!(verdict(&keys, &head, body, AT + SKEW), Ok(()));
+        assert_eq!(verdict(&keys, &head, body, AT - SKEW), Ok(()));
+        let invalid = Err(Kind::InvalidSignature);
+        let second = Duration::from_secs(1);
+        assert_eq!(verdict(&keys, &head, body, AT + SKEW + second), invalid, "too late");
+        assert_eq!(verdict(&keys, &head, body, AT - SKEW - second), invalid, "too early");
+        assert_eq!(verdict(&keys, &head, b"{}", AT), invalid, "another body");
+        let mut other = head.clone();
+        other.headers.insert("x-amz-target", "Firehose_20150804.PutRecordBatch".parse().unwrap());
+        assert_eq!(verdict(&keys, &other, body, AT), invalid, "another header");
+        let wrong = Keys { secret_key: "Secret".to_owned(), ..keys.clone() };
+        assert_eq!(verdict(&wrong, &head, body, AT), invalid, "another secret");
+        let unknown = Keys { access_key: "AKIE".to_owned(), ..keys };
+        assert_eq!(verdict(&unknown, &head, body, AT), Err(Kind::UnrecognizedClient));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_no_reason_to_panic() {
+        for time in
+            ["", "2026", "20261105T120000", "2026110é5T12000Z", "20261305T120000Z", "99999999T999999Z"]
+        {
+            assert_eq!(signed_at(time), None, "{time}");
+        }
+        assert_eq!(signed_at("20261105T120000Z"), Some(AT));
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let keys = Keys { access_key: "AKID".to_owned(), secret_key: "tell nobody".to_owned() };
+        assert_eq!(format!("{keys:?}"), "Keys { access_key: \"AKID\", .. }");
     }
 }

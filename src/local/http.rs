@@ -18,7 +18,7 @@ use axum::routing::{get, post};
 use tokio::sync::{Semaphore, watch};
 
 use super::api::{self, Call};
-use super::auth;
+use super::auth::{Claim, Keys};
 use super::door::Line;
 use super::driver::{Desk, Gone};
 use super::faults::FaultPlan;
@@ -36,6 +36,8 @@ const KIB: usize = 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Front {
     desk: Desk,
+    /// What requests have to be signed with; `None`: with anything.
+    keys: Option<Arc<Keys>>,
     /// True once the server stops.
     stop: watch::Receiver<bool>,
     /// Room for request bodies, in KiB.
@@ -45,9 +47,10 @@ pub(super) struct Front {
 }
 
 /// The routes of the service.
-pub(super) fn routes(desk: Desk, stop: watch::Receiver<bool>) -> Router {
+pub(super) fn routes(desk: Desk, keys: Option<Keys>, stop: watch::Receiver<bool>) -> Router {
     let front = Front {
         desk,
+        keys: keys.map(Arc::new),
         stop,
         room: Arc::new(Semaphore::new(BODIES_BYTES / KIB)),
         requests: Arc::new(AtomicU64::new(0)),
@@ -77,10 +80,14 @@ impl Front {
     async fn answer(&self, line: &Line, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         let target = target(&head.headers)?.to_owned();
-        auth::check(&head.headers)?;
+        let claim = Claim::read(&head.headers)?;
         let call = {
             // The body is let go of as soon as it is decoded, so that no fault or latency holds its room.
             let (body, _room) = self.read(&head.headers, body).await?;
+            if let Some(keys) = &self.keys {
+                let at = self.desk.ask(|_, at| at).await?;
+                claim.verify(keys, &head, &body, at.since_1970)?;
+            }
             Call::parse(&target, &body)?
         };
         let desk = &self.desk;

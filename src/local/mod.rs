@@ -44,6 +44,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::info;
 
+pub use self::auth::Keys;
 use self::buffer::Buffering;
 use self::destination::DestinationError;
 use self::door::{Door, Line};
@@ -68,6 +69,8 @@ pub struct Options {
     pub quota: Quota,
     /// The delivery streams there are; `None`: they are created on first use.
     pub streams: Option<Vec<String>>,
+    /// What requests have to be signed with; `None`: with anything.
+    pub keys: Option<Keys>,
     /// Whether answers say that server-side encryption is on.
     pub encrypted: bool,
     /// Delivery streams whose key is not usable: every put is an `InvalidKMSResourceException`.
@@ -94,6 +97,7 @@ impl Options {
             dir: dir.into(),
             quota: Quota::default(),
             streams: None,
+            keys: None,
             encrypted: false,
             invalid_keys: BTreeSet::new(),
             buffer_interval: Duration::from_secs(1),
@@ -167,7 +171,7 @@ impl Server {
 
         let (driver, desk) = Driver::new(service, clock, dir.clone(), run, options.patience);
         let (stop, mut stopped) = watch::channel(false);
-        let routes = http::routes(desk.clone(), stopped.clone());
+        let routes = http::routes(desk.clone(), options.keys, stopped.clone());
         let http = axum::serve(Door(tcp), routes.into_make_service_with_connect_info::<Line>())
             .with_graceful_shutdown(async move {
                 // An error means that the server was dropped: stopped, too.

@@ -39,6 +39,8 @@ pub(super) enum Kind {
     RequestTooLarge,
     MissingAuthentication,
     IncompleteSignature,
+    InvalidSignature,
+    UnrecognizedClient,
     AccessDenied,
     ExpiredToken,
     Internal,
@@ -60,6 +62,8 @@ impl Kind {
             Self::RequestTooLarge => "RequestEntityTooLargeException",
             Self::MissingAuthentication => "MissingAuthenticationTokenException",
             Self::IncompleteSignature => "IncompleteSignatureException",
+            Self::InvalidSignature => "InvalidSignatureException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::AccessDenied => "AccessDeniedException",
             Self::ExpiredToken => "ExpiredTokenException",
             Self::Internal => "InternalFailure",
@@ -82,6 +86,8 @@ impl Kind {
             | Self::Validation
             | Self::UnknownOperation
             | Self::IncompleteSignature
+            | Self::InvalidSignature
+            | Self::UnrecognizedClient
             | Self::AccessDenied
             | Self::ExpiredToken => 400,
         }

@@ -14,6 +14,13 @@ pub enum Verdict {
     Refused { code: Arc<str>, message: Arc<str> },
 }
 
+impl Verdict {
+    /// Whether somebody has to mend configuration, permission, key or credentials first.
+    pub fn is_for_setup(&self) -> bool {
+        matches!(self, Self::Retry(why) if why.reason == RetryReason::Setup)
+    }
+}
+
 /// Whether the service says that it keeps the record under server-side encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encrypted {

@@ -74,6 +74,15 @@ pub struct Destination {
     delivery_stream: Arc<str>,
     /// What is missing for any request to make sense.
     missing: Option<Retry>,
+    /// By which it is reached again.
+    route: Arc<Route>,
+}
+
+/// Where a delivery stream's region, credentials and endpoint come from.
+#[derive(Debug)]
+struct Route {
+    stream: Stream,
+    embedded: Option<Embedded>,
 }
 
 /// How to reach the embedded delivery stream of this process.
@@ -84,8 +93,25 @@ pub struct Embedded {
 
 impl Destination {
     /// Resolves region, credentials and endpoint from the stream's settings and the SDK's standard chain.
-    /// Credentials are asked for again with each request, so that mended ones are found.
+    ///
+    /// The SDK keeps a profile that it read for ever, and credentials that do not say when they end for a quarter of
+    /// an hour. So whoever is refused for them, asks for [`Destination::connect_again`].
     pub async fn connect(stream: &Stream, embedded: Option<&Embedded>) -> Self {
+        Self::by(Arc::new(Route { stream: stream.clone(), embedded: embedded.cloned() })).await
+    }
+
+    /// The same delivery stream, with region and credentials as the standard chain has them now.
+    pub async fn connect_again(&self) -> Self {
+        Self::by(Arc::clone(&self.route)).await
+    }
+
+    /// Whether one was made from the other by [`Destination::connect_again`].
+    pub fn is_same_way_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.route, &other.route)
+    }
+
+    async fn by(route: Arc<Route>) -> Self {
+        let Route { stream, embedded } = &*route;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(stream.request_timeout))
             .operation_attempt_timeout(stream.request_timeout)
@@ -125,7 +151,8 @@ impl Destination {
             code: "MissingRegion".into(),
             message: "no region: set region in [aws], or AWS_REGION, or a profile with one".into(),
         });
-        Self { client: Client::new(&sdk), delivery_stream: stream.delivery_stream.as_str().into(), missing }
+        let delivery_stream = stream.delivery_stream.as_str().into();
+        Self { client: Client::new(&sdk), delivery_stream, missing, route }
     }
 
     /// Sends one request and says what became of each record.

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{Running, World, eventually, standpipe, text};
+use crate::world::{Running, World, eventually, text};
 
 #[test]
 fn whatever_the_service_does_every_line_arrives() {
@@ -156,20 +156,39 @@ fn without_region_or_credentials_it_stays_up_says_so_and_keeps_trying() {
         let mut world = World::new();
         let a = world.file("a.log");
         world.written.append(&a, "a", 3);
-        let mut command = standpipe(&["run", "-c", text(&world.config())]);
-        command.env_remove(missing);
-        let running = Running::of(command);
-        let said = running.says("\"message\":\"health endpoint listens\"", "\n");
-        let health = said.split_once("\"address\":\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap();
-        let ready = eventually("the reason", || {
-            let ready = crate::world::get(health, "/readyz");
-            ready.body.contains(code).then_some(ready)
+        let daemon = world.run_in(|command| {
+            command.env_remove(missing);
         });
-        assert_eq!(ready.code, 503);
-        assert!(ready.body.contains(words), "{}", ready.body);
-        running.says("not delivering; trying again", "\n");
-        running.stop();
+        assert!(daemon.not_ready(code).contains(words));
+        daemon.running.says("not delivering; trying again", "\n");
+        daemon.running.stop();
         assert_eq!(world.once().0, 0, "nothing is lost meanwhile");
         assert_eq!(world.compare().missing, 0);
     }
+}
+
+/// N6: what the SDK would remember is read again.
+#[test]
+fn credentials_that_are_mended_are_found() {
+    let mut world = World::with_service(&["--access-key", "AKID", "--secret-key", "right"]);
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 3);
+    let credentials = world.dir().join("credentials");
+    let write = |id: &str, secret: &str| {
+        let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+        std::fs::write(&credentials, text).unwrap();
+    };
+    write("AKID", "wrong");
+    let daemon = world.run_in(|command| {
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        command.env("AWS_SHARED_CREDENTIALS_FILE", &credentials);
+    });
+    daemon.not_ready("InvalidSignatureException");
+    write("AKIE", "right");
+    daemon.not_ready("UnrecognizedClientException");
+    assert_eq!(daemon.get("/livez").code, 200, "a restart would not help");
+    write("AKID", "right");
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
 }

@@ -221,7 +221,14 @@ impl World {
 
     /// The daemon of this configuration.
     pub(crate) fn run(&self) -> Daemon {
-        let running = Running::start(&["run", "-c", text(&self.config())]);
+        self.run_in(|_| {})
+    }
+
+    /// The same in surroundings of `change`'s making.
+    pub(crate) fn run_in(&self, change: impl FnOnce(&mut Command)) -> Daemon {
+        let mut command = standpipe(&["run", "-c", text(&self.config())]);
+        change(&mut command);
+        let running = Running::of(command);
         let said = running.says("\"message\":\"health endpoint listens\"", "\n");
         let health = said.split_once("\"address\":\"").unwrap().1.split_once('"').unwrap().0;
         Daemon { health: health.parse().unwrap(), running }
@@ -312,6 +319,14 @@ impl Daemon {
 
     pub(crate) fn status(&self) -> Value {
         serde_json::from_str(&self.get("/status").body).unwrap()
+    }
+
+    /// Waits until it is not ready because of `code`; what it says then.
+    pub(crate) fn not_ready(&self, code: &str) -> String {
+        eventually(&format!("{code} as a reason"), || {
+            let ready = self.get("/readyz");
+            (ready.code == 503 && ready.body.contains(code)).then_some(ready.body)
+        })
     }
 
     /// Waits until the file that is at `path` now is followed.
