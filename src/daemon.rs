@@ -513,6 +513,12 @@ impl Daemon {
                     error = %why.message, "not delivering; trying again until it works"
                 );
             }
+            Report::Stopped { stream, why } => {
+                error!(
+                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(), error = %why.message,
+                    "stopped: nothing more is sent until the configuration is read again"
+                );
+            }
             Report::BatchesWouldHelp { stream } => {
                 warn!(
                     stream = self.stream(*stream),

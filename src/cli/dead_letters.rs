@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 
 use crate::config::{Config, Overrides};
 use crate::engine::port::Operation;
-use crate::model::settings::StreamSettings;
+use crate::model::settings::{Encryption, StreamSettings};
 use crate::model::time::Instant;
-use crate::model::verdict::{Retry, RetryReason, Verdict};
+use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
 use crate::rules::quota::{Admission, Cost, Quota};
 use crate::rules::retry::Backoff;
 use crate::shell::firehose::Destination;
@@ -265,6 +265,9 @@ struct Way {
     began: Clock,
     quota: Quota,
     backoff: Backoff,
+    encryption: Encryption,
+    /// Whether the service took a record without saying that it keeps it encrypted.
+    is_plain: bool,
 }
 
 impl Way {
@@ -278,11 +281,16 @@ impl Way {
             began: Clock::now(),
             quota: Quota::new(settings.quota, Instant::ZERO),
             backoff,
+            encryption: settings.encryption,
+            is_plain: false,
         })
     }
 
     /// Whether the record was accepted, and not refused again.
     async fn put(&mut self, data: &bytes::Bytes) -> Result<bool, Retry> {
+        if self.is_plain && self.encryption == Encryption::Required {
+            return Err(Retry::not_encrypted());
+        }
         let cost = Cost::of_request(1, data.len());
         let mut failures = 0;
         loop {
@@ -293,7 +301,10 @@ impl Way {
             let outcome = self.destination.put(Operation::PutRecord, vec![data.clone()]).await;
             let verdict = outcome.verdicts.into_iter().next().expect("one verdict for each record");
             let why = match verdict {
-                Verdict::Delivered { .. } => return Ok(true),
+                Verdict::Delivered { encrypted } => {
+                    self.is_plain |= encrypted == Encrypted::No;
+                    return Ok(true);
+                }
                 Verdict::Refused { .. } => return Ok(false),
                 Verdict::Retry(why) => why,
             };

@@ -10,7 +10,7 @@ use std::fmt::{self, Write};
 use super::units::{show_duration, show_size};
 use super::{Config, LogFormat, Source, Stream};
 use crate::model::settings::{
-    Adaptive, Api, Newline, OnDrain, Order, SourceSettings, StartAt, StreamSettings, Until,
+    Adaptive, Api, Encryption, Newline, OnDrain, Order, SourceSettings, StartAt, StreamSettings, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -135,6 +135,9 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         show_size(quota.bytes_per_second),
         quota.share
     )?;
+    if settings.encryption == Encryption::Required {
+        writeln!(out, "  only with server-side encryption")?;
+    }
     let (initial, max) = (show_duration(settings.retry.initial), show_duration(settings.retry.max));
     writeln!(out, "  retries after {initial} to {max}")
 }
@@ -170,6 +173,7 @@ mod tests {
             region = "eu-central-1"
             endpoint_url = "https://user:secret@firehose.example"
             ordered = true
+            require_encryption = true
             "#,
         );
         assert_eq!(
@@ -188,6 +192,7 @@ stream app-logs to delivery stream app-logs
   endpoint https://firehose.example
   PutRecord, up to 64 requests at once of 30s each, in order for each file
   quota 1000 requests, 1000 records, 1MiB a second; share 0.9, adaptive
+  only with server-side encryption
   retries after 100ms to 30s
 health on http://127.0.0.1:9909
 log text on a terminal, json otherwise, from level info

@@ -219,7 +219,7 @@ request_timeout = "5ms""#,
     (
         r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, max_in_flight, ordered, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
     ),
 ];
 

@@ -10,7 +10,9 @@ use super::fault::Faults;
 use super::typed::{AwsTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
-use crate::model::settings::{Adaptive, Api, Order, QuotaSettings, RetrySettings, StreamSettings};
+use crate::model::settings::{
+    Adaptive, Api, Encryption, Order, QuotaSettings, RetrySettings, StreamSettings,
+};
 
 /// The table for what a stream's own table does not say.
 const DEFAULT: &str = "default";
@@ -113,6 +115,10 @@ impl Streams<'_> {
             },
             quota: levels.quota(region.as_deref(), faults),
             retry: levels.retry(faults),
+            encryption: match levels.value(|table| &table.require_encryption) {
+                Some(true) => Encryption::Required,
+                Some(false) | None => Encryption::Optional,
+            },
         };
         let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
         let stream = Stream {

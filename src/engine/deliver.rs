@@ -14,7 +14,7 @@ use crate::model::identity::Incarnation;
 use crate::model::limits::billed_bytes;
 use crate::model::offset::Offset;
 use crate::model::record::Record;
-use crate::model::settings::StreamId;
+use crate::model::settings::{Encryption, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::checkpoint::{Due, MOST_DEAD_LETTER_BYTES};
@@ -72,6 +72,7 @@ impl Engine {
         if sent.records.len() > 1 && outcome.verdicts.iter().all(is_refused) {
             return self.bisect(stream, sent.records, now);
         }
+        self.insist_on_encryption(stream, &outcome.verdicts, now);
         let mut again = Vec::new();
         let mut touched = BTreeSet::new();
         for (record, verdict) in sent.records.into_iter().zip(outcome.verdicts) {
@@ -161,6 +162,19 @@ impl Engine {
                 if let Some(hold) = stream.standing.answered() {
                     self.report(Report::Resumed { stream: stream_id, after: now.since(hold.since) });
                 }
+            }
+        }
+    }
+
+    /// What was accepted without encryption stays accepted; nothing follows it where that is not wanted.
+    fn insist_on_encryption(&mut self, stream: StreamId, verdicts: &[Verdict], now: Instant) {
+        let is_plain = |verdict: &Verdict| matches!(verdict, Verdict::Delivered { encrypted: Encrypted::No });
+        let required = self.settings.streams[stream.0].encryption == Encryption::Required;
+        if required && verdicts.iter().any(is_plain) {
+            let why = Retry::not_encrypted();
+            if self.streams[stream.0].standing.stop(why.clone(), now) {
+                self.last_errors[stream.0] = Some((now, why.clone()));
+                self.report(Report::Stopped { stream, why });
             }
         }
     }

@@ -167,7 +167,7 @@ impl Stream {
                 self.deadline = (!self.is_empty()).then_some(at);
                 return None;
             }
-            May::AfterProbe => return None,
+            May::AfterProbe | May::Never => return None,
         }
         self.take_apart(now);
         if self.formed.is_none() {

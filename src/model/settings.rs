@@ -61,6 +61,16 @@ pub struct StreamSettings {
     pub order: Order,
     pub quota: QuotaSettings,
     pub retry: RetrySettings,
+    pub encryption: Encryption,
+}
+
+/// What is done about an acknowledgement that does not say that the record is kept under server-side encryption.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// It is counted.
+    Optional,
+    /// Nothing more is sent to the stream.
+    Required,
 }
 
 /// Which operations carry the records.

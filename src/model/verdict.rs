@@ -39,6 +39,18 @@ pub struct Retry {
     pub message: Arc<str>,
 }
 
+impl Retry {
+    /// Nothing is sent again for this reason; nothing is sent at all.
+    pub fn not_encrypted() -> Self {
+        Self {
+            reason: RetryReason::Setup,
+            code: "NotEncrypted".into(),
+            message: "the service does not keep records under server-side encryption, and `require_encryption` is set"
+                .into(),
+        }
+    }
+}
+
 /// The kinds of failure that are told apart when waiting and when reporting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RetryReason {

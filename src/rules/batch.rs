@@ -127,6 +127,7 @@ mod tests {
     }
 
     proptest! {
+        /// N20.
         #[test]
         fn l4_no_request_is_over_the_limits(lens in proptest::collection::vec(0usize..=RECORD_BYTES, 1..600)) {
             let mut size = batch();

@@ -83,8 +83,8 @@ mod tests {
 
     use super::*;
     use crate::model::settings::{
-        Adaptive, Api, CheckpointSettings, MemorySettings, Newline, OnDrain, Order, QuotaSettings,
-        RetrySettings, StartAt, StreamSettings, Until,
+        Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order,
+        QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
     };
 
     /// Sources with their streams; each stream is in flight as often as its name is long.
@@ -116,6 +116,7 @@ mod tests {
                 adaptive: Adaptive::On,
             },
             retry: RetrySettings { initial: Duration::from_secs(1), max: Duration::from_secs(1) },
+            encryption: Encryption::Optional,
         };
         Settings {
             sources: sources.iter().map(source).collect(),

@@ -32,6 +32,8 @@ pub enum May {
     NotBefore(Instant),
     /// A probe is under way; its outcome decides.
     AfterProbe,
+    /// Stopped: not with this configuration.
+    Never,
 }
 
 /// What a stream's failures have come to.
@@ -53,8 +55,8 @@ pub struct Hold {
     pub why: Retry,
     /// When the stream was first held.
     pub since: Instant,
-    /// When the next probe may go.
-    pub until: Instant,
+    /// When the next probe may go; `None` when only another configuration ends this.
+    pub until: Option<Instant>,
     /// Rounds that failed, the first included.
     rounds: u32,
     /// When this round's delay began: what was sent before says nothing new.
@@ -70,7 +72,8 @@ impl Standing {
     pub fn may_send(&self, in_flight: usize, now: Instant) -> May {
         match &self.hold {
             None => May::Send,
-            Some(hold) if now < hold.until => May::NotBefore(hold.until),
+            Some(Hold { until: None, .. }) => May::Never,
+            Some(Hold { until: Some(until), .. }) if now < *until => May::NotBefore(*until),
             Some(_) if in_flight > 0 => May::AfterProbe,
             Some(_) => May::Send,
         }
@@ -79,7 +82,16 @@ impl Standing {
     /// Some record of a request was accepted or judged: the service is there. Returns the hold that this ends.
     pub fn answered(&mut self) -> Option<Hold> {
         self.streak = 0;
-        self.hold.take()
+        self.hold.take_if(|hold| hold.until.is_some())
+    }
+
+    /// An answer says that nothing more may be sent. Returns whether that is news.
+    pub fn stop(&mut self, why: Retry, now: Instant) -> bool {
+        let is_news = self.hold.as_ref().is_none_or(|hold| hold.until.is_some());
+        if is_news {
+            self.hold = Some(Hold { why, since: now, until: None, rounds: 1, round_began: now });
+        }
+        is_news
     }
 
     /// A request that was sent at `sent_at` failed as a whole. Returns whether the stream is now held and was not.
@@ -97,20 +109,20 @@ impl Standing {
                     true => self.backoff.patient_delay(chance),
                     false => self.backoff.delay(1, chance),
                 };
-                let until = now + delay;
+                let until = Some(now + delay);
                 self.hold = Some(Hold { why: why.clone(), since: now, until, rounds: 1, round_began: now });
                 true
             }
             None => false,
             Some(hold) => {
-                if sent_at >= hold.round_began && now >= hold.until {
+                if sent_at >= hold.round_began && hold.until.is_some_and(|until| now >= until) {
                     hold.rounds = hold.rounds.saturating_add(1);
                     hold.round_began = now;
                     let delay = match setup {
                         true => self.backoff.patient_delay(chance),
                         false => self.backoff.delay(hold.rounds, chance),
                     };
-                    hold.until = now + delay;
+                    hold.until = Some(now + delay);
                     hold.why = why.clone();
                 }
                 false
@@ -201,6 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stopped_stays_stopped_whatever_is_answered() {
+        let mut standing = standing();
+        assert!(standing.stop(Retry::not_encrypted(), at(0)));
+        assert_eq!(standing.answered(), None);
+        assert!(!standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0));
+        assert!(!standing.stop(Retry::not_encrypted(), at(2)), "it is no news");
+        assert_eq!(standing.may_send(0, at(3_600_000)), May::Never);
+        assert_eq!(standing.hold().map(|hold| hold.since), Some(at(0)));
+    }
+
+    #[test]
+    fn what_is_held_is_stopped_when_its_probe_was_not_encrypted() {
+        let mut standing = standing();
+        standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0);
+        assert!(standing.stop(Retry::not_encrypted(), at(10)));
+        assert_eq!(standing.may_send(0, at(3_600_000)), May::Never);
+    }
+
+    #[test]
     fn attempts_while_the_service_refuses_are_few() {
         let mut standing = standing();
         let (mut now, mut attempts) = (at(0), 0);
@@ -212,7 +243,7 @@ mod tests {
                     now = now + Duration::from_millis(1);
                 }
                 May::NotBefore(until) => now = until,
-                May::AfterProbe => unreachable!("nothing is under way"),
+                May::AfterProbe | May::Never => unreachable!("nothing is under way, and nobody stopped it"),
             }
         }
         assert!(attempts < 40, "{attempts} attempts in ten minutes");

@@ -17,7 +17,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_firehose::Client;
 use aws_sdk_firehose::config::Credentials;
-use aws_sdk_firehose::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
@@ -120,10 +120,9 @@ impl Destination {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
-        if let Some(embedded) = embedded {
+        if embedded.is_some() {
             loader = loader
                 .region(Region::from_static("us-east-1"))
-                .endpoint_url(&embedded.endpoint_url)
                 .credentials_provider(Credentials::new("embedded", "embedded", None, None, "embedded"));
         } else {
             if let Some(region) = &stream.region {
@@ -131,9 +130,6 @@ impl Destination {
             }
             if let Some(profile) = &stream.profile {
                 loader = loader.profile_name(profile);
-            }
-            if let Some(url) = &stream.endpoint_url {
-                loader = loader.endpoint_url(url);
             }
         }
         let mut sdk = loader.load().await;
@@ -152,7 +148,13 @@ impl Destination {
             message: "no region: set region in [aws], or AWS_REGION, or a profile with one".into(),
         });
         let delivery_stream = stream.delivery_stream.as_str().into();
-        Self { client: Client::new(&sdk), delivery_stream, missing, route }
+        let mut client = aws_sdk_firehose::config::Builder::from(&sdk);
+        // Of this client alone: a role's credentials come from another service.
+        let url = embedded.as_ref().map(|embedded| &embedded.endpoint_url).or(stream.endpoint_url.as_ref());
+        if let Some(url) = url {
+            client = client.endpoint_url(url);
+        }
+        Self { client: Client::from_conf(client.build()), delivery_stream, missing, route }
     }
 
     /// Sends one request and says what became of each record.
@@ -243,22 +245,40 @@ where
         }
         SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
             status @ (401 | 403 | 407 | 500..) => judge_status(status),
-            status => ambiguous(&format!("status {status}: {}", DisplayErrorContext(error))),
+            status => ambiguous(&format!("status {status}: {}", causes(error))),
         },
         SdkError::TimeoutError(_) => retry(RetryReason::Network, "Timeout", "no answer in time"),
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
-            let message = DisplayErrorContext(error).to_string();
-            match message.to_ascii_lowercase().contains("credential") {
+            let causes = causes(error);
+            match causes.to_ascii_lowercase().contains("credential") {
                 true => retry(
                     RetryReason::Setup,
                     "MissingCredentials",
-                    "no usable AWS credentials: set them in the environment, a profile, or the role of this host or pod",
+                    &format!(
+                        "no usable AWS credentials ({causes}): set them in the environment, a profile, or the role of \
+                         this host or pod"
+                    ),
                 ),
-                false => retry(RetryReason::Network, "Connection", &message),
+                false => retry(RetryReason::Network, "Connection", &causes),
             }
         }
-        _ => ambiguous(&DisplayErrorContext(error).to_string()),
+        _ => ambiguous(&causes(error)),
     }
+}
+
+/// What each layer says, from the outermost to the root.
+fn causes(error: &dyn Error) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut below = error.source();
+    while let Some(layer) = below {
+        let words = layer.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+        // Some repeat what is below them.
+        if said.last().is_none_or(|above| !above.ends_with(&words)) {
+            said.push(words);
+        }
+        below = layer.source();
+    }
+    if said.is_empty() { error.to_string() } else { said.join(": ") }
 }
 
 /// By the service's error code; an unknown one by its HTTP status.
@@ -311,6 +331,7 @@ mod tests {
         }
     }
 
+    /// N2 and N6.
     #[test]
     fn each_error_code_has_its_verdict() {
         let rows = [

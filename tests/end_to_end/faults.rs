@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::world::{Running, World, eventually, text};
 
+/// N3, N7, N12: each kind of answer, mixed.
 #[test]
 fn whatever_the_service_does_every_line_arrives() {
     for api in ["put_record", "auto"] {
@@ -31,6 +32,7 @@ fn whatever_the_service_does_every_line_arrives() {
     }
 }
 
+/// N7, N8, N12.
 #[test]
 fn an_answer_that_is_lost_after_acceptance_repeats_that_request_only() {
     let mut world =
@@ -75,8 +77,10 @@ fn one_stream_that_fails_does_not_hold_up_another() {
     // The configuration gets a source whose files exist.
     let extra = world.dir().join("other");
     std::fs::create_dir(&extra).unwrap();
-    let mut world =
-        world.configured(&format!("[[source]]\npaths = [{:?}]\nstream = \"broken\"\n", extra.join("*.log")));
+    let mut world = world.configured(&format!(
+        "[[source]]\npaths = [{:?}]\nstream = \"broken\"\n[shutdown]\ntimeout = \"300ms\"\n",
+        extra.join("*.log")
+    ));
     world.fault(r#"{"rates": {"not_found": 1.0}, "streams": ["broken"]}"#);
     std::fs::write(extra.join("x.log"), "stuck\n".repeat(2_000)).unwrap();
     let a = world.file("a.log");
@@ -93,6 +97,37 @@ fn one_stream_that_fails_does_not_hold_up_another() {
     daemon.running.stop();
 }
 
+/// N1, and H3: a service that fails for long is asked seldom, is told of, and gets everything once it is back.
+#[test]
+fn a_service_that_fails_for_long_is_asked_seldom() {
+    let mut world = World::new().configured("api = \"auto\"\n");
+    world.fault(r#"{"rates": {"unavailable": 0.5, "internal": 0.5}}"#);
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 3_000);
+    let daemon = world.run();
+    let failed = || -> u64 {
+        let stats = world.stats();
+        let requests = stats["streams"]["logs"]["requests"]["PutRecordBatch"].clone();
+        requests
+            .as_object()
+            .map_or(0, |outcomes| outcomes.values().map(|count| count.as_u64().unwrap()).sum())
+    };
+    eventually("many failures", || (failed() > 40).then_some(()));
+    assert!(!daemon.not_ready("stream_").is_empty());
+    assert_eq!(daemon.get("/livez").code, 200, "a restart would add repeats");
+    let status = daemon.status();
+    assert_eq!(
+        status["streams"][0]["in_flight_requests"].as_u64().unwrap() / 2,
+        0,
+        "one probe at a time: {status}"
+    );
+    world.fault("{}");
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
+}
+
+/// N11: its connections are reset.
 #[test]
 fn a_service_that_is_down_at_first_is_waited_for() {
     let mut world = World::new();
@@ -153,7 +188,7 @@ fn without_region_or_credentials_it_stays_up_says_so_and_keeps_trying() {
         ("AWS_REGION", "MissingRegion", "AWS_REGION"),
         ("AWS_SECRET_ACCESS_KEY", "MissingCredentials", "credentials"),
     ] {
-        let mut world = World::new();
+        let mut world = World::new().configured("[shutdown]\ntimeout = \"300ms\"\n");
         let a = world.file("a.log");
         world.written.append(&a, "a", 3);
         let daemon = world.run_in(|command| {
@@ -165,6 +200,26 @@ fn without_region_or_credentials_it_stays_up_says_so_and_keeps_trying() {
         assert_eq!(world.once().0, 0, "nothing is lost meanwhile");
         assert_eq!(world.compare().missing, 0);
     }
+}
+
+#[test]
+fn without_encryption_nothing_follows_the_first_record_where_it_is_required() {
+    let mut world = World::new().configured("max_in_flight = 1\nrequire_encryption = true\n");
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 10);
+    let daemon = world.run();
+    assert!(daemon.not_ready("NotEncrypted").contains("server-side encryption"));
+    assert_eq!(daemon.get("/livez").code, 200);
+    assert_eq!(world.compare().missing, 9);
+    world.restart_service(&["--encrypted"]);
+    daemon.running.signal(Signal::HUP);
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    let metrics = daemon.get("/metrics").body;
+    let encrypted =
+        metrics.lines().find(|line| line.starts_with("standpipe_encrypted_records_total{")).unwrap();
+    assert!(encrypted.ends_with(" 9"), "{encrypted}");
+    daemon.running.stop();
 }
 
 /// N6: what the SDK would remember is read again.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::world::{Running, World, append, delivered, eventually, finished, text};
 
 #[test]
@@ -109,6 +111,54 @@ fn the_command_line_alone_is_enough_and_a_glob_finds_files_that_come_later() {
     daemon.stop();
 }
 
+/// N18: two daemons with half of the quotas each keep to the whole together.
+#[test]
+fn two_daemons_share_a_stream_without_a_record_refused() {
+    let options = ["--quota-requests", "60", "--quota-records", "150", "--quota-bytes", "40KiB"];
+    let half = "quota = { requests_per_second = 60, records_per_second = 150, bytes_per_second = \"40KiB\", share = 0.5 }\n";
+    let mut world = World::with_service(&options).configured(half);
+    let (a, b) = (world.file("a.log"), world.file("b.log"));
+    world.written.append(&a, "a", 150);
+    world.written.append(&b, "b", 150);
+    let config = std::fs::read_to_string(world.config()).unwrap();
+    let daemons = ["a", "b"].map(|name| {
+        let path = world.dir().join(format!("{name}.toml"));
+        let own =
+            config.replace("*.log", &format!("{name}.log")).replace("/state\"", &format!("/state-{name}\""));
+        std::fs::write(&path, own).unwrap();
+        Running::start(&["run", "-c", text(&path)])
+    });
+    assert_eq!(world.all_arrive(), 0);
+    let stats = &world.stats()["streams"]["logs"];
+    assert_eq!(stats["rejected"]["records"], 0, "{stats}");
+    daemons.into_iter().for_each(Running::stop);
+}
+
+/// N17 and P5: a daemon that was stopped and goes on does not make up for the time.
+#[test]
+fn a_daemon_that_was_stopped_for_a_while_stays_below_the_quotas() {
+    let options = ["--quota-requests", "60", "--quota-records", "0", "--quota-bytes", "0"];
+    let mut world = World::with_service(&options).configured("quota = { requests_per_second = 60 }\n");
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 400);
+    let daemon = world.run();
+    let accepted = || world.stats()["streams"]["logs"]["accepted"]["records"].as_u64().unwrap_or(0);
+    for _ in 0..3 {
+        let before = accepted();
+        eventually("records on their way", || (accepted() > before + 20).then_some(()));
+        daemon.running.signal(Signal::STOP);
+        // How long it stands still is what is tested: longer than the window that the quota is for.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        daemon.running.signal(Signal::CONT);
+    }
+    assert_eq!(world.all_arrive(), 0);
+    let stats = &world.stats()["streams"]["logs"];
+    assert_eq!(stats["rejected"]["records"], 0, "{stats}");
+    assert!(stats["peak_per_second"]["requests"].as_u64().unwrap() <= 60, "{stats}");
+    daemon.running.stop();
+}
+
+/// N17: what the service counts in any second, retries and all.
 #[test]
 fn a_backlog_stays_below_the_quotas_as_the_service_counts_them() {
     // The service is strict, and has exactly what the daemon was told.

@@ -100,6 +100,10 @@ impl Running {
         })
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         // It may have ended by itself.
         let _ = kill_process(Pid::from_child(&self.child), signal);
@@ -136,7 +140,9 @@ impl Drop for Running {
 pub(crate) struct World {
     dir: TempDir,
     service: Running,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
+    /// The endpoint, when that is something before the service.
+    through: Option<String>,
     more: String,
     max_lag: Option<&'static str>,
     pattern: &'static str,
@@ -159,6 +165,7 @@ impl World {
             dir,
             service,
             address,
+            through: None,
             more: String::new(),
             max_lag: None,
             pattern: "*.log",
@@ -171,6 +178,11 @@ impl World {
     pub(crate) fn configured(mut self, more: &str) -> Self {
         self.more += more;
         self
+    }
+
+    /// Goes to this URL instead of the service's.
+    pub(crate) fn through(&mut self, endpoint: String) {
+        self.through = Some(endpoint);
     }
 
     /// Another pattern for the names in `logs` than `*.log`.
@@ -204,12 +216,12 @@ impl World {
     pub(crate) fn config(&self) -> PathBuf {
         let path = self.dir.path().join("standpipe.toml");
         let text = format!(
-            "state_dir = {:?}\n[aws]\nendpoint_url = \"http://{}\"\n[[source]]\nname = \"app\"\n\
+            "state_dir = {:?}\n[aws]\nendpoint_url = {:?}\n[[source]]\nname = \"app\"\n\
              paths = [{:?}]\nstream = \"logs\"\nclose_removed_after = \"200ms\"\n{}\
              [health]\nlisten = \"127.0.0.1:0\"\n{}[checkpoint]\ninterval = \"100ms\"\n\
              [stream.logs]\nretry = {{ initial = \"10ms\", max = \"50ms\" }}\n{}",
             self.dir.path().join("state"),
-            self.address,
+            self.through.clone().unwrap_or_else(|| format!("http://{}", self.address)),
             self.dir.path().join("logs").join(self.pattern),
             self.source,
             self.max_lag.map(|lag| format!("max_lag = {lag:?}\n")).unwrap_or_default(),
@@ -252,10 +264,14 @@ impl World {
 
     /// The service goes away, and comes back at the same address.
     pub(crate) fn restart_service(&mut self, options: &[&str]) {
+        self.move_service(&self.address.to_string(), options);
+    }
+
+    /// The service goes away, and comes back at `address`.
+    pub(crate) fn move_service(&mut self, address: &str, options: &[&str]) {
         self.service.signal(Signal::TERM);
-        let address = self.address.to_string();
         eventually("the service to be gone", || TcpStream::connect(self.address).is_err().then_some(()));
-        let (service, address) = serve(self.dir.path(), &address, options);
+        let (service, address) = serve(self.dir.path(), address, options);
         (self.service, self.address) = (service, address);
     }
 

@@ -11,8 +11,8 @@ use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, MemorySettings, Newline, OnDrain, Order, QuotaSettings, RetrySettings,
-    Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, QuotaSettings,
+    RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -223,6 +223,7 @@ fn settings(plan: Plan) -> Settings {
                 adaptive: Adaptive::On,
             },
             retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+            encryption: Encryption::Optional,
         }],
         checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
         memory: MemorySettings { buffer: 1 << 20, buffer_per_file: 1 << 20 },

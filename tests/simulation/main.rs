@@ -57,7 +57,8 @@ fn run(seed: u64, traced: bool) -> World {
     }
 }
 
-/// S21: hints that never come are among what the seeds bring.
+/// S21: hints that never come are among what the seeds bring; N4: so are records that are refused, alone and in
+/// batches.
 #[test]
 fn no_line_is_lost_or_invented_in_any_seed() {
     if let Some(seed) = number("STANDPIPE_SEED") {

@@ -18,8 +18,8 @@ use standpipe::engine::{Engine, FileState, FileStatus, Memory};
 use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::identity::{Identity, Incarnation};
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, MemorySettings, Newline, OnDrain, Order, QuotaSettings, RetrySettings,
-    Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, QuotaSettings,
+    RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::rules::reload::merge;
@@ -1033,6 +1033,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
             retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+            encryption: Encryption::Optional,
         }],
         checkpoint: CheckpointSettings {
             interval: Duration::from_millis(rng.u64(10..3000)),

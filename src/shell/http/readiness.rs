@@ -112,7 +112,14 @@ pub(super) fn advice(why: &Retry) -> &'static str {
             "allow firehose:PutRecord and firehose:PutRecordBatch on the delivery stream to these credentials"
         }
         (RetryReason::Setup, "MissingRegion") => "set `region` in [aws], or AWS_REGION",
+        (RetryReason::Setup, "NotEncrypted") => {
+            "enable server-side encryption on the delivery stream, then have the configuration read again (SIGHUP), or \
+             restart"
+        }
         (RetryReason::Setup, "RequestExpired" | "RequestTimeTooSkewed") => "set this machine's clock",
+        (RetryReason::Setup, "InvalidSignatureException") if why.message.starts_with("Signature ") => {
+            "set this machine's clock"
+        }
         (RetryReason::Setup, _) => "correct or renew the credentials; they are read again with each try",
     }
 }
