@@ -13,6 +13,8 @@ use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::error::ProvideErrorMetadata;
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use standpipe::local::{Error, Fault, Keys, Options, Quota, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -223,6 +225,46 @@ fn what_was_acknowledged_is_delivered_although_the_process_ended_without_a_word(
         server.shutdown().await.unwrap();
     });
     assert_eq!(delivered(dir.path(), "app"), b"abc");
+}
+
+#[test]
+fn the_manifest_finds_each_record_also_after_a_process_that_ended_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let new_runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let with_manifest = || Options { manifest: true, ..options(dir.path()) };
+    let mut accepted = Vec::new();
+    let mut put_one = async |server: &Server, text: &str| {
+        let answer = put(server, &STANDARD.encode(text)).await.unwrap().json();
+        accepted.push((answer["RecordId"].as_str().unwrap().to_owned(), text.to_owned()));
+    };
+    let runtime = new_runtime();
+    runtime.block_on(async {
+        let server = Server::start(with_manifest()).await.unwrap();
+        put_one(&server, "delivered").await;
+        server.flush().await.unwrap();
+        put_one(&server, "left").await;
+        put_one(&server, "behind").await;
+        std::mem::forget(server);
+    });
+    drop(runtime);
+    new_runtime().block_on(async {
+        let server = Server::start(with_manifest()).await.unwrap();
+        put_one(&server, "").await;
+        put_one(&server, "last").await;
+        server.shutdown().await.unwrap();
+    });
+    let manifest = fs::read_to_string(dir.path().join("app/manifest.jsonl")).unwrap();
+    let lines: Vec<Value> = manifest.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), accepted.len());
+    for (line, (id, text)) in lines.iter().zip(&accepted) {
+        let object = fs::read(dir.path().join(line["object"].as_str().unwrap())).unwrap();
+        let (offset, length) =
+            (line["offset"].as_u64().unwrap() as usize, line["length"].as_u64().unwrap() as usize);
+        assert_eq!(
+            (line["record_id"].as_str().unwrap(), &object[offset..offset + length]),
+            (&**id, text.as_bytes())
+        );
+    }
 }
 
 #[tokio::test]

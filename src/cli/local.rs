@@ -47,6 +47,9 @@ pub struct LocalArgs {
     /// Say that server-side encryption is on
     #[arg(long)]
     pub encrypted: bool,
+    /// Let streams that CreateDeliveryStream makes be in state CREATING, and take nothing, for this long
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub creating: Duration,
     /// Delivery streams whose key is not usable, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub invalid_key: Vec<String>,
@@ -56,6 +59,9 @@ pub struct LocalArgs {
     /// Deliver as soon as the records are this large together
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = size)]
     pub buffer_size: u64,
+    /// Write down in DIR/STREAM/manifest.jsonl in which file each record is, and where in it
+    #[arg(long)]
+    pub manifest: bool,
     /// Answer each put this late
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = humantime::parse_duration)]
     pub latency: Duration,
@@ -98,9 +104,11 @@ impl LocalArgs {
                 .zip(self.secret_key)
                 .map(|(access_key, secret_key)| Keys { access_key, secret_key }),
             encrypted: self.encrypted,
+            creating: self.creating,
             invalid_keys: self.invalid_key.into_iter().collect(),
             buffer_interval: self.buffer_interval,
             buffer_size: self.buffer_size,
+            manifest: self.manifest,
             faults,
             seed: self.seed,
             ..Options::new(self.dir)
@@ -180,9 +188,11 @@ mod tests {
             "--access-key=AKID",
             "--secret-key=hidden",
             "--encrypted",
+            "--creating=3s",
             "--invalid-key=b,c",
             "--buffer-interval=250ms",
             "--buffer-size=5MB",
+            "--manifest",
             "--latency=20ms",
             "--fault=reset_after=0.25",
             "--fault=html=0.5",
@@ -200,6 +210,8 @@ mod tests {
         assert_eq!(options.invalid_keys, ["b".to_owned(), "c".to_owned()].into());
         assert_eq!(options.buffer_interval, Duration::from_millis(250));
         assert_eq!(options.buffer_size, 5_000_000);
+        assert!(options.manifest);
+        assert_eq!(options.creating, Duration::from_secs(3));
         assert_eq!(options.seed, 9);
         assert_eq!(
             options.faults,

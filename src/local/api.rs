@@ -8,11 +8,12 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::ids::RecordId;
 use super::limits::ACCOUNT;
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
 use super::service::{Accepted, Description, Operation, Put};
-use super::stream::{Phase, RecordId};
+use super::stream::Phase;
 
 /// What every operation's name begins with in `X-Amz-Target`.
 const TARGET: &str = "Firehose_20150804.";
@@ -192,6 +193,7 @@ pub(super) fn put_output(operation: Operation, accepted: &Accepted) -> Vec<u8> {
 /// The body that answers `DescribeDeliveryStream`.
 pub(super) fn describe_output(stream: &Description) -> Vec<u8> {
     let status = match stream.phase {
+        Phase::CreatingUntil(_) => "CREATING",
         Phase::Active => "ACTIVE",
         Phase::Deleting => "DELETING",
     };

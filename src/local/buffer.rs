@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::ids::{Kept, Labels};
 use super::limits::RETENTION;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -33,6 +34,8 @@ pub(super) struct Chunk {
     pub number: u64,
     /// The records' bytes, concatenated.
     pub data: Bytes,
+    /// Their IDs, in the same order.
+    pub labels: Vec<Labels>,
     pub records: u64,
     /// When the oldest of them was accepted.
     pub accepted_at: Duration,
@@ -52,6 +55,7 @@ pub(super) enum Refused {
 pub(super) struct Buffer {
     rule: Buffering,
     open: Vec<u8>,
+    open_labels: Vec<Labels>,
     open_records: u64,
     /// When the first record of the open chunk was accepted.
     opened_at: Duration,
@@ -73,6 +77,7 @@ impl Buffer {
         Self {
             rule,
             open: Vec::new(),
+            open_labels: Vec::new(),
             open_records: 0,
             opened_at: Duration::ZERO,
             sealed: VecDeque::new(),
@@ -85,15 +90,16 @@ impl Buffer {
         }
     }
 
-    /// Takes the bytes of accepted records that lie one behind the other; says which chunk they are in.
-    pub(super) fn push(&mut self, data: &[u8], records: u64, now: Duration) -> u64 {
+    /// Takes accepted records; says which chunk they are in.
+    pub(super) fn push(&mut self, kept: &Kept, now: Duration) -> u64 {
         let number = self.sealed_count;
         if self.open_records == 0 {
             self.opened_at = now;
         }
-        self.open.extend_from_slice(data);
-        self.open_records += records;
-        self.held_bytes += data.len() as u64;
+        self.open.extend_from_slice(&kept.data);
+        self.open_labels.push(kept.labels.clone());
+        self.open_records += kept.labels.lengths.len() as u64;
+        self.held_bytes += kept.data.len() as u64;
         if self.open.len() as u64 >= self.rule.size {
             self.seal();
         }
@@ -114,6 +120,7 @@ impl Buffer {
             self.sealed.push_back(Chunk {
                 number: self.sealed_count,
                 data: Bytes::from(std::mem::take(&mut self.open)),
+                labels: std::mem::take(&mut self.open_labels),
                 records: std::mem::take(&mut self.open_records),
                 accepted_at: self.opened_at,
             });
@@ -209,8 +216,8 @@ mod tests {
     #[test]
     fn records_are_buffered_before_they_are_delivered() {
         let mut buffer = Buffer::new(RULE);
-        buffer.push(b"abc", 1, ms(100));
-        buffer.push(b"def", 1, ms(600));
+        buffer.push(&Kept::of(0, &["abc"]), ms(100));
+        buffer.push(&Kept::of(0, &["def"]), ms(600));
         assert_eq!(buffer.next(ms(1_099)), None);
         assert_eq!(buffer.deadline(), Some(ms(1_100)));
 
@@ -224,16 +231,16 @@ mod tests {
     #[test]
     fn a_full_buffer_is_delivered_at_once() {
         let mut buffer = Buffer::new(RULE);
-        assert_eq!(buffer.push(b"0123456789", 1, ms(100)), 0);
-        assert_eq!(buffer.push(b"x", 1, ms(100)), 1, "the next chunk");
+        assert_eq!(buffer.push(&Kept::of(0, &["0123456789"]), ms(100)), 0);
+        assert_eq!(buffer.push(&Kept::of(0, &["x"]), ms(100)), 1, "the next chunk");
         assert_eq!(buffer.next(ms(100)).expect("it is full").data, &b"0123456789"[..]);
     }
 
     #[test]
     fn one_chunk_is_under_way_at_a_time() {
         let mut buffer = Buffer::new(RULE);
-        buffer.push(b"0123456789", 1, ms(0));
-        buffer.push(b"9876543210", 1, ms(0));
+        buffer.push(&Kept::of(0, &["0123456789"]), ms(0));
+        buffer.push(&Kept::of(0, &["9876543210"]), ms(0));
         assert!(buffer.next(ms(0)).is_some());
         assert_eq!(buffer.next(ms(5_000)), None);
         assert_eq!(buffer.held_bytes(), 20);
@@ -245,7 +252,7 @@ mod tests {
     #[test]
     fn a_record_without_bytes_is_delivered_too() {
         let mut buffer = Buffer::new(RULE);
-        buffer.push(b"", 1, ms(0));
+        buffer.push(&Kept::of(0, &[""]), ms(0));
         assert!(!buffer.is_empty());
         assert_eq!(buffer.next(ms(1_000)).expect("it is due").records, 1);
     }
@@ -262,7 +269,7 @@ mod tests {
     fn records_are_stored_for_24_hours_while_the_destination_is_unreachable() {
         let mut buffer = Buffer::new(RULE);
         let accepted_at = ms(7);
-        buffer.push(b"patient!!!", 1, accepted_at);
+        buffer.push(&Kept::of(0, &["patient!!!"]), accepted_at);
         let mut now = accepted_at;
         loop {
             now = buffer.deadline().expect("it waits").max(now);
@@ -283,10 +290,10 @@ mod tests {
     #[test]
     fn a_destination_that_comes_back_gets_everything_in_order() {
         let mut buffer = Buffer::new(RULE);
-        buffer.push(b"first 0123", 1, ms(0));
+        buffer.push(&Kept::of(0, &["first 0123"]), ms(0));
         assert!(buffer.next(ms(0)).is_some());
         assert_eq!(buffer.refused(ms(0)), Refused::Kept);
-        buffer.push(b"second 012", 1, ms(50));
+        buffer.push(&Kept::of(0, &["second 012"]), ms(50));
         assert_eq!(buffer.next(ms(99)), None, "the pause is not over");
         assert_eq!(buffer.next(ms(100)).expect("it is").data, &b"first 0123"[..]);
         buffer.delivered();
@@ -297,7 +304,7 @@ mod tests {
     fn a_flush_says_how_far_it_reaches() {
         let mut buffer = Buffer::new(RULE);
         assert_eq!(buffer.flush(), 0);
-        buffer.push(b"a", 1, ms(0));
+        buffer.push(&Kept::of(0, &["a"]), ms(0));
         assert_eq!(buffer.flush(), 1);
         assert_eq!(buffer.settled_count(), 0);
         assert!(buffer.next(ms(0)).is_some(), "flushed means due");
@@ -308,7 +315,7 @@ mod tests {
     #[test]
     fn a_flush_does_not_wait_for_the_pause_after_a_failure() {
         let mut buffer = Buffer::new(RULE);
-        buffer.push(b"0123456789", 1, ms(0));
+        buffer.push(&Kept::of(0, &["0123456789"]), ms(0));
         for _ in 0..9 {
             let due = buffer.deadline().unwrap();
             assert!(buffer.next(due).is_some());

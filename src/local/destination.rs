@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::calendar;
+use super::ids::Labels;
+use super::manifest::Manifest;
 
 /// Characters of a [`calendar::stamp`].
 const STAMP_WIDTH: usize = 26;
@@ -50,19 +52,34 @@ pub(super) struct Destination {
     last: Option<Mark>,
     /// The directory that was made durable last, with every one above it.
     durable: Option<PathBuf>,
+    manifest: Option<Manifest>,
+}
+
+/// Whether it is written down which record lies where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listing {
+    None,
+    Manifest,
 }
 
 impl Destination {
     /// The destination of `stream` below `dir`. Nothing is touched before the first delivery.
-    pub(super) fn new(dir: &Path, stream: &str, run: u32) -> Self {
-        Self { root: dir.join(stream), stream: stream.to_owned(), run, last: None, durable: None }
+    pub(super) fn new(dir: &Path, stream: &str, run: u32, listing: Listing) -> Self {
+        let root = dir.join(stream);
+        let manifest = (listing == Listing::Manifest).then(|| Manifest::new(&root));
+        Self { root, stream: stream.to_owned(), run, last: None, durable: None, manifest }
     }
 
-    /// Writes one file and returns when it is durable; says where it is.
+    /// Writes one file of the records that `labels` name, and returns when it is durable; says where it is.
     ///
     /// `since_1970` names it. After an error nothing is left under a visible name, and all of it is to be
     /// delivered again: an fsync that failed once proves nothing when repeated on the same file.
-    pub(super) fn deliver(&mut self, data: &[u8], since_1970: Duration) -> Result<PathBuf, DestinationError> {
+    pub(super) fn deliver(
+        &mut self,
+        data: &[u8],
+        labels: &[Labels],
+        since_1970: Duration,
+    ) -> Result<PathBuf, DestinationError> {
         let mark = self.next_mark(calendar::stamp(since_1970))?;
         let mut directory = self.root.clone();
         // Year, month, day, hour.
@@ -84,6 +101,14 @@ impl Destination {
             // Its name may not outlive a crash; it is delivered again, and would be there twice.
             let _ = fs::remove_file(&path);
             return Err(error);
+        }
+        if let Some(manifest) = &mut self.manifest {
+            let below = self.root.parent().unwrap_or(&self.root);
+            let object = path.strip_prefix(below).unwrap_or(&path).to_string_lossy();
+            if let Err(source) = manifest.note(&object, labels) {
+                let _ = fs::remove_file(&path);
+                return Err(DestinationError { path: manifest.path().to_owned(), source });
+            }
         }
         Ok(path)
     }
@@ -186,8 +211,8 @@ mod tests {
     #[test]
     fn a_file_lies_under_its_stream_and_hour() {
         let dir = tempfile::tempdir().unwrap();
-        let mut destination = Destination::new(dir.path(), "app", 0xbeef);
-        let path = destination.deliver(b"one\ntwo\n", NOON).unwrap();
+        let mut destination = Destination::new(dir.path(), "app", 0xbeef, Listing::None);
+        let path = destination.deliver(b"one\ntwo\n", &[], NOON).unwrap();
         assert_eq!(
             relative(&path, dir.path()),
             "app/2026/11/05/12/app-2026-11-05-12-00-00-000005-0000000000000beef",
@@ -199,15 +224,15 @@ mod tests {
     #[test]
     fn names_sort_as_delivered_although_the_clock_stands_or_is_set_back() {
         let dir = tempfile::tempdir().unwrap();
-        let mut destination = Destination::new(dir.path(), "a-b", 9);
+        let mut destination = Destination::new(dir.path(), "a-b", 9, Listing::None);
         let mut paths = Vec::new();
         for at in [NOON, NOON, NOON - Duration::from_secs(7_200), NOON + Duration::from_secs(3_600)] {
-            paths.push(destination.deliver(b"x", at).unwrap());
+            paths.push(destination.deliver(b"x", &[], at).unwrap());
         }
         // Another run, with a smaller number of its own and a clock before the last file's.
-        let mut destination = Destination::new(dir.path(), "a-b", 1);
-        paths.push(destination.deliver(b"x", NOON).unwrap());
-        paths.push(destination.deliver(b"x", NOON + Duration::from_secs(7_200)).unwrap());
+        let mut destination = Destination::new(dir.path(), "a-b", 1, Listing::None);
+        paths.push(destination.deliver(b"x", &[], NOON).unwrap());
+        paths.push(destination.deliver(b"x", &[], NOON + Duration::from_secs(7_200)).unwrap());
         assert!(paths.is_sorted(), "{paths:#?}");
         assert_eq!(paths.iter().collect::<std::collections::BTreeSet<_>>().len(), paths.len());
     }
@@ -219,9 +244,9 @@ mod tests {
         fs::create_dir_all(&hour).unwrap();
         fs::write(hour.join("README"), "").unwrap();
         fs::write(hour.join(".app-9999-12-31-23-59-59-999999-000000000beefbeef"), "").unwrap();
-        let mut destination = Destination::new(dir.path(), "app", 1);
+        let mut destination = Destination::new(dir.path(), "app", 1, Listing::None);
         assert_eq!(destination.newest_on_disk().unwrap(), None);
-        assert!(destination.deliver(b"x", NOON).is_ok());
+        assert!(destination.deliver(b"x", &[], NOON).is_ok());
     }
 
     #[test]
@@ -229,20 +254,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let blocked = dir.path().join("app");
         fs::write(&blocked, "a file where a directory has to be").unwrap();
-        let mut destination = Destination::new(dir.path(), "app", 1);
-        let error = destination.deliver(b"x", NOON).unwrap_err();
+        let mut destination = Destination::new(dir.path(), "app", 1, Listing::None);
+        let error = destination.deliver(b"x", &[], NOON).unwrap_err();
         assert!(error.path.starts_with(&blocked), "{error}");
 
         fs::remove_file(&blocked).unwrap();
-        assert!(destination.deliver(b"x", NOON).is_ok(), "it can be written again");
+        assert!(destination.deliver(b"x", &[], NOON).is_ok(), "it can be written again");
     }
 
     #[test]
     fn a_directory_that_was_removed_meanwhile_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut destination = Destination::new(dir.path(), "app", 1);
-        destination.deliver(b"x", NOON).unwrap();
+        let mut destination = Destination::new(dir.path(), "app", 1, Listing::None);
+        destination.deliver(b"x", &[], NOON).unwrap();
         fs::remove_dir_all(dir.path().join("app")).unwrap();
-        assert!(destination.deliver(b"y", NOON).unwrap().exists());
+        assert!(destination.deliver(b"y", &[], NOON).unwrap().exists());
     }
 }

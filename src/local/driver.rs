@@ -9,16 +9,15 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::buffer::Refused;
-use super::destination::{Destination, DestinationError};
+use super::buffer::{Chunk, Refused};
+use super::destination::{Destination, DestinationError, Listing};
+use super::ids::Run;
 use super::journal::{Journal, Note};
 use super::service::{Answer, Moment, Put, Service};
-use super::stream::Run;
 
 /// Errands that wait for the driver at most; who brings one more waits.
 const QUEUE: usize = 1_024;
@@ -129,6 +128,7 @@ pub(super) struct Driver {
     clock: Clock,
     dir: PathBuf,
     run: u32,
+    listing: Listing,
     /// How long closing tries to deliver what a destination refuses.
     patience: Duration,
     errands: mpsc::Receiver<Errand>,
@@ -169,6 +169,7 @@ impl Driver {
         clock: Clock,
         dir: PathBuf,
         run: Run,
+        listing: Listing,
         patience: Duration,
     ) -> (Self, Desk) {
         let journal = Journal::new(&dir, run);
@@ -178,6 +179,7 @@ impl Driver {
             clock,
             dir,
             run: run.tag(),
+            listing,
             patience,
             errands,
             destinations: HashMap::new(),
@@ -259,8 +261,8 @@ impl Driver {
             let destination = self
                 .destinations
                 .remove(&stream)
-                .unwrap_or_else(|| Destination::new(&self.dir, &stream, self.run));
-            self.deliveries.spawn_blocking(move || deliver(stream, destination, &chunk.data, at.since_1970));
+                .unwrap_or_else(|| Destination::new(&self.dir, &stream, self.run, self.listing));
+            self.deliveries.spawn_blocking(move || deliver(stream, destination, &chunk, at.since_1970));
         }
     }
 
@@ -356,8 +358,8 @@ fn answer(held: &mut Vec<Held>) {
 }
 
 /// One delivery, on a blocking thread.
-fn deliver(stream: String, mut destination: Destination, data: &Bytes, since_1970: Duration) -> Delivery {
-    let outcome = destination.deliver(data, since_1970);
+fn deliver(stream: String, mut destination: Destination, chunk: &Chunk, since_1970: Duration) -> Delivery {
+    let outcome = destination.deliver(&chunk.data, &chunk.labels, since_1970);
     Delivery { stream, destination, outcome }
 }
 

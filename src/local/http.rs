@@ -106,7 +106,7 @@ impl Front {
                 output
             }
             Call::Delete { name } => {
-                desk.ask(move |service, _| service.delete(&name)).await??;
+                desk.ask(move |service, at| service.delete(&name, at)).await??;
                 b"{}".to_vec()
             }
         };

@@ -5,8 +5,9 @@
 //! outlives the process and not the machine's power. Blocks: called by `driver` on a blocking thread, and once
 //! by `Server` before it listens.
 //!
-//! One file holds one chunk, `DIR/<stream>/.journal-<run>-<chunk>`, as frames: a length of eight bytes, little
-//! end first, and so many bytes. Only whole frames were acknowledged. A file is locked as long as its process
+//! One file holds one chunk, `DIR/<stream>/.journal2-<run>-<chunk>`, as frames: a length of eight bytes, and so many
+//! bytes: the number of the first record, how many there are, the length of each (eight bytes, four, and four for
+//! each), and their data. All numbers little end first. Only whole frames were acknowledged. A file is locked as long as its process
 //! lives, so that another one that is started on the same directory leaves it alone.
 #![expect(clippy::disallowed_methods, reason = "the journal is files")]
 
@@ -16,13 +17,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
+use super::destination::{Destination, DestinationError, Listing, at, names};
+use super::ids::{Kept, Labels, RecordId, Run};
 
-use super::destination::{Destination, DestinationError, at, names};
-use super::stream::Run;
-
-const PREFIX: &str = ".journal-";
+const PREFIX: &str = ".journal2-";
 const LENGTH_BYTES: usize = size_of::<u64>();
+const NUMBER_BYTES: usize = size_of::<u64>();
+const COUNT_BYTES: usize = size_of::<u32>();
 
 /// One chunk of one delivery stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,8 +35,8 @@ pub(super) struct ChunkId {
 /// What is to be noted, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// These bytes were accepted into the chunk.
-    Keep(ChunkId, Bytes),
+    /// These records were accepted into the chunk.
+    Keep(ChunkId, Kept),
     /// The chunk is settled.
     Forget(ChunkId),
 }
@@ -59,7 +60,7 @@ impl Journal {
         let mut outcome = Ok(());
         for note in notes {
             let noted = match note {
-                Note::Keep(chunk, data) => self.keep(chunk, data),
+                Note::Keep(chunk, kept) => self.keep(chunk, kept),
                 Note::Forget(chunk) => self.forget(chunk),
             };
             if noted.is_err() {
@@ -69,13 +70,13 @@ impl Journal {
         outcome
     }
 
-    fn keep(&mut self, chunk: &ChunkId, data: &[u8]) -> Result<(), DestinationError> {
+    fn keep(&mut self, chunk: &ChunkId, kept: &Kept) -> Result<(), DestinationError> {
         let path = self.path(chunk);
         if !self.open.contains_key(chunk) {
             self.open.insert(chunk.clone(), (create(&path)?, 0));
         }
         let (file, len) = self.open.get_mut(chunk).expect("it was put there");
-        append(file, len, data).map_err(at(&path))
+        append(file, len, kept).map_err(at(&path))
     }
 
     fn forget(&mut self, chunk: &ChunkId) -> Result<(), DestinationError> {
@@ -106,9 +107,15 @@ fn create(path: &Path) -> Result<File, DestinationError> {
 }
 
 /// Appends one frame behind the whole ones, whose length is `len`.
-fn append(file: &mut File, len: &mut u64, data: &[u8]) -> io::Result<()> {
-    let length = data.len() as u64;
-    let written = file.write_all(&length.to_le_bytes()).and_then(|()| file.write_all(data));
+fn append(file: &mut File, len: &mut u64, kept: &Kept) -> io::Result<()> {
+    let lengths = &kept.labels.lengths;
+    let length = (NUMBER_BYTES + COUNT_BYTES + lengths.len() * COUNT_BYTES + kept.data.len()) as u64;
+    let count = u32::try_from(lengths.len()).expect("a request has few records");
+    let mut head = length.to_le_bytes().to_vec();
+    head.extend(kept.labels.first.number.to_le_bytes());
+    head.extend(count.to_le_bytes());
+    head.extend(lengths.iter().flat_map(|length| length.to_le_bytes()));
+    let written = file.write_all(&head).and_then(|()| file.write_all(&kept.data));
     if written.is_err() {
         // Half a frame would hide every one behind it. If this fails too, there is no more that can be done.
         let _ = file.set_len(*len);
@@ -122,7 +129,12 @@ fn append(file: &mut File, len: &mut u64, data: &[u8]) -> io::Result<()> {
 /// Delivers what killed processes left behind below `dir`, oldest first; says how many bytes.
 ///
 /// A process that was killed between a delivery and its note leaves a chunk that is delivered twice.
-pub(super) fn recover(dir: &Path, run: u32, since_1970: Duration) -> Result<u64, DestinationError> {
+pub(super) fn recover(
+    dir: &Path,
+    run: Run,
+    listing: Listing,
+    since_1970: Duration,
+) -> Result<u64, DestinationError> {
     let mut bytes = 0;
     for stream in names(dir)?.iter().filter_map(|name| name.to_str()) {
         let directory = dir.join(stream);
@@ -132,7 +144,7 @@ pub(super) fn recover(dir: &Path, run: u32, since_1970: Duration) -> Result<u64,
             .collect();
         // By run, whose number begins with its time, then by chunk.
         left.sort_unstable();
-        let mut destination = Destination::new(dir, stream, run);
+        let mut destination = Destination::new(dir, stream, run.tag(), listing);
         for name in left {
             bytes += recover_one(&directory.join(name), &mut destination, since_1970)?;
         }
@@ -151,26 +163,49 @@ fn recover_one(
         Err(TryLockError::WouldBlock) => return Ok(0),
         Err(TryLockError::Error(error)) => return Err(at(path)(error)),
     }
-    let data = whole_frames(&fs::read(path).map_err(at(path))?);
-    if !data.is_empty() {
-        destination.deliver(&data, since_1970)?;
+    let run = run_in(path).unwrap_or(Run(0));
+    let (data, labels) = whole_frames(run, &fs::read(path).map_err(at(path))?);
+    if !labels.is_empty() {
+        destination.deliver(&data, &labels, since_1970)?;
     }
     fs::remove_file(path).map_err(at(path))?;
     Ok(data.len() as u64)
 }
 
-/// The bytes of all whole frames; a last one that breaks off was never acknowledged.
-fn whole_frames(mut journal: &[u8]) -> Vec<u8> {
-    let mut data = Vec::with_capacity(journal.len());
-    while let Some((length, rest)) = journal.split_first_chunk::<LENGTH_BYTES>() {
-        let frame = usize::try_from(u64::from_le_bytes(*length)).ok();
-        let Some((frame, rest)) = frame.and_then(|frame| rest.split_at_checked(frame)) else {
-            break;
-        };
-        data.extend_from_slice(frame);
+/// The run that a journal's name tells.
+fn run_in(path: &Path) -> Option<Run> {
+    let name = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+    u128::from_str_radix(name.split('-').next()?, 16).ok().map(Run)
+}
+
+/// The records of all whole frames; a last one that breaks off was never acknowledged.
+fn whole_frames(run: Run, mut journal: &[u8]) -> (Vec<u8>, Vec<Labels>) {
+    let (mut data, mut labels) = (Vec::with_capacity(journal.len()), Vec::new());
+    while let Some((frame, rest)) = split_frame(journal)
+        && let Some((label, bytes)) = read_frame(run, frame)
+    {
+        data.extend_from_slice(bytes);
+        labels.push(label);
         journal = rest;
     }
-    data
+    (data, labels)
+}
+
+fn split_frame(journal: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = journal.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+fn read_frame(run: Run, frame: &[u8]) -> Option<(Labels, &[u8])> {
+    let (number, rest) = frame.split_first_chunk::<NUMBER_BYTES>()?;
+    let (count, rest) = rest.split_first_chunk::<COUNT_BYTES>()?;
+    let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+    let (lengths, data) = rest.split_at_checked(count.checked_mul(COUNT_BYTES)?)?;
+    let (lengths, _) = lengths.as_chunks::<COUNT_BYTES>();
+    let lengths: Vec<u32> = lengths.iter().map(|length| u32::from_le_bytes(*length)).collect();
+    let total: u64 = lengths.iter().map(|length| u64::from(*length)).sum();
+    let first = RecordId { run, number: u64::from_le_bytes(*number) };
+    (total == data.len() as u64).then_some((Labels { first, lengths }, data))
 }
 
 #[cfg(test)]
@@ -182,7 +217,7 @@ mod tests {
     }
 
     fn keep(number: u64, data: &'static str) -> Note {
-        Note::Keep(chunk(number), Bytes::from(data))
+        Note::Keep(chunk(number), Kept::of(number, &[data]))
     }
 
     /// What lies below the hour directories, in order.
@@ -205,9 +240,9 @@ mod tests {
         second.write(&[keep(0, "d")]).unwrap();
         drop(second);
 
-        assert_eq!(recover(dir.path(), 3, Duration::ZERO).unwrap(), 4);
+        assert_eq!(recover(dir.path(), Run(3), Listing::None, Duration::ZERO).unwrap(), 4);
         assert_eq!(delivered(dir.path()), b"abcd");
-        assert_eq!(recover(dir.path(), 4, Duration::ZERO).unwrap(), 0, "once");
+        assert_eq!(recover(dir.path(), Run(4), Listing::None, Duration::ZERO).unwrap(), 0, "once");
         assert_eq!(delivered(dir.path()), b"abcd");
     }
 
@@ -217,7 +252,7 @@ mod tests {
         let mut journal = Journal::new(dir.path(), Run(1));
         journal.write(&[keep(0, "a"), keep(1, "b"), Note::Forget(chunk(0))]).unwrap();
         drop(journal);
-        recover(dir.path(), 2, Duration::ZERO).unwrap();
+        recover(dir.path(), Run(2), Listing::None, Duration::ZERO).unwrap();
         assert_eq!(delivered(dir.path()), b"b");
     }
 
@@ -226,10 +261,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::new(dir.path(), Run(1));
         journal.write(&[keep(0, "a")]).unwrap();
-        assert_eq!(recover(dir.path(), 2, Duration::ZERO).unwrap(), 0);
+        assert_eq!(recover(dir.path(), Run(2), Listing::None, Duration::ZERO).unwrap(), 0);
         journal.write(&[keep(0, "b")]).unwrap();
         drop(journal);
-        assert_eq!(recover(dir.path(), 2, Duration::ZERO).unwrap(), 2);
+        assert_eq!(recover(dir.path(), Run(2), Listing::None, Duration::ZERO).unwrap(), 2);
     }
 
     #[test]
@@ -240,11 +275,14 @@ mod tests {
         let path = journal.path(&chunk(0));
         let bytes = fs::read(&path).unwrap();
         for cut in 0..bytes.len() {
-            let whole: &[u8] = if cut < 8 + 5 { b"" } else { b"whole" };
-            assert_eq!(whole_frames(&bytes[..cut]), whole, "cut at {cut}");
+            let (data, labels) = whole_frames(Run(1), &bytes[..cut]);
+            let whole: &[u8] = if cut < 8 + 16 + 5 { b"" } else { b"whole" };
+            assert_eq!((&data[..], labels.len()), (whole, whole.len() / 5), "cut at {cut}");
         }
-        assert_eq!(whole_frames(&bytes), b"wholehalf");
-        assert_eq!(whole_frames(&[0xff; 20]), b"", "nonsense");
+        let (data, labels) = whole_frames(Run(1), &bytes);
+        assert_eq!((&data[..], labels.len()), (&b"wholehalf"[..], 2));
+        assert_eq!(run_in(&path), Some(Run(1)));
+        assert_eq!(whole_frames(Run(1), &[0xff; 20]), (Vec::new(), Vec::new()), "nonsense");
     }
 
     #[test]
@@ -253,11 +291,11 @@ mod tests {
         fs::write(dir.path().join("blocked"), "a file where a directory has to be").unwrap();
         let blocked = ChunkId { stream: "blocked".to_owned(), number: 0 };
         let mut journal = Journal::new(dir.path(), Run(1));
-        let notes = [Note::Keep(blocked.clone(), Bytes::from("x")), keep(0, "a"), Note::Forget(blocked)];
+        let notes = [Note::Keep(blocked.clone(), Kept::of(0, &["x"])), keep(0, "a"), Note::Forget(blocked)];
         let error = journal.write(&notes).unwrap_err();
         assert!(error.path.starts_with(dir.path().join("blocked")), "{error}");
         drop(journal);
-        recover(dir.path(), 2, Duration::ZERO).unwrap();
+        recover(dir.path(), Run(2), Listing::None, Duration::ZERO).unwrap();
         assert_eq!(delivered(dir.path()), b"a");
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! The way of a request: `door` (socket) → `http` → `auth` → `api` (JSON) → `records` (base64, limits) →
 //! `driver` (the one owner of all state) → `service` (`faults`, then the delivery stream's `quota`) → `buffer`
-//! and `journal`, whereupon it is answered → `destination` (a file, named by `calendar`).
+//! and `journal`, whereupon it is answered → `destination` (a file, named by `calendar`;
+//! `manifest` lists its records).
 
 mod api;
 mod auth;
@@ -21,8 +22,10 @@ mod door;
 mod driver;
 mod faults;
 mod http;
+mod ids;
 mod journal;
 mod limits;
+mod manifest;
 mod quota;
 mod records;
 mod refusal;
@@ -46,14 +49,14 @@ use tracing::info;
 
 pub use self::auth::Keys;
 use self::buffer::Buffering;
-use self::destination::DestinationError;
+use self::destination::{DestinationError, Listing};
 use self::door::{Door, Line};
 use self::driver::{Clock, Desk, Driver};
 use self::faults::Faults;
 pub use self::faults::{Fault, FaultPlan, Next};
+use self::ids::Run;
 pub use self::quota::Quota;
 use self::service::{Rules, Service};
-use self::stream::Run;
 
 /// How long shutdown waits for requests under way before it ends without them.
 const GRACE: Duration = Duration::from_secs(2);
@@ -73,12 +76,16 @@ pub struct Options {
     pub keys: Option<Keys>,
     /// Whether answers say that server-side encryption is on.
     pub encrypted: bool,
+    /// How long a delivery stream that is created by `CreateDeliveryStream` is in state CREATING.
+    pub creating: Duration,
     /// Delivery streams whose key is not usable: every put is an `InvalidKMSResourceException`.
     pub invalid_keys: BTreeSet<String>,
     /// Records are delivered when the oldest is this old, …
     pub buffer_interval: Duration,
     /// … or as soon as they are this many bytes together.
     pub buffer_size: u64,
+    /// Whether `DIR/<stream>/manifest.jsonl` says for each RecordId in which file, where, and how long it is.
+    pub manifest: bool,
     /// Bytes accepted and not delivered at most, all delivery streams together; above: `Slow down.`
     pub max_buffered_bytes: u64,
     /// How long shutdown tries to deliver what a destination refuses.
@@ -99,9 +106,11 @@ impl Options {
             streams: None,
             keys: None,
             encrypted: false,
+            creating: Duration::ZERO,
             invalid_keys: BTreeSet::new(),
             buffer_interval: Duration::from_secs(1),
             buffer_size: 1024 * 1024,
+            manifest: false,
             max_buffered_bytes: 256 * 1024 * 1024,
             patience: Duration::from_secs(10),
             faults: FaultPlan::default(),
@@ -152,11 +161,12 @@ impl Server {
         let clock = Clock::start();
         let run = new_run(clock);
         let dir = options.dir.clone();
+        let listing = if options.manifest { Listing::Manifest } else { Listing::None };
         let service = service(&options, run, clock)?;
         let (created, at) = (dir.clone(), clock.moment());
         let recovered = tokio::task::spawn_blocking(move || {
             destination::create(&created)?;
-            journal::recover(&created, run.tag(), at.since_1970)
+            journal::recover(&created, run, listing, at.since_1970)
         })
         .await
         .expect("recovering neither panics nor is cancelled")
@@ -169,7 +179,7 @@ impl Server {
         let tcp = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
         let address = tcp.local_addr().map_err(cannot_listen)?;
 
-        let (driver, desk) = Driver::new(service, clock, dir.clone(), run, options.patience);
+        let (driver, desk) = Driver::new(service, clock, dir.clone(), run, listing, options.patience);
         let (stop, mut stopped) = watch::channel(false);
         let routes = http::routes(desk.clone(), options.keys, stopped.clone());
         let http = axum::serve(Door(tcp), routes.into_make_service_with_connect_info::<Line>())
@@ -222,6 +232,7 @@ fn service(options: &Options, run: Run, clock: Clock) -> Result<Service, Error> 
         streams: options.streams.clone(),
         invalid_keys: options.invalid_keys.clone(),
         encrypted: options.encrypted,
+        creating: options.creating,
         max_buffered_bytes: options.max_buffered_bytes,
     };
     let faults = Faults::new(options.faults.clone(), options.seed);

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::buffer::{Buffering, Chunk, Refused};
 use super::faults::{Fault, FaultPlan, Faults};
+use super::ids::{RecordId, RecordIds, Run};
 use super::journal::{ChunkId, Note};
 use super::limits::{ACCOUNT, NAME_LENGTH, STREAMS};
 use super::quota::Quota;
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
 use super::stats::Report;
-use super::stream::{Key, Phase, RecordId, RecordIds, Run, Stream, Taken};
+use super::stream::{Key, Phase, Stream, Taken};
 
 /// The time, as the driver hands it in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,6 +99,8 @@ pub(super) struct Rules {
     /// Delivery streams whose key is not usable.
     pub invalid_keys: BTreeSet<String>,
     pub encrypted: bool,
+    /// How long a delivery stream that is created by request takes nothing.
+    pub creating: Duration,
     pub max_buffered_bytes: u64,
 }
 
@@ -177,7 +180,7 @@ impl Service {
         Ok(Description {
             name: name.to_owned(),
             created_at: stream.created_at,
-            phase: stream.phase,
+            phase: stream.phase_at(at.now),
             encrypted,
             buffering,
         })
@@ -195,14 +198,18 @@ impl Service {
         if self.streams.contains_key(name) {
             return Err(Refusal::new(Kind::ResourceInUse, format!("Firehose {name} already exists.")));
         }
-        self.insert(name, at)?;
+        let ready = at.now + self.rules.creating;
+        self.insert(name, at)?.phase = Phase::CreatingUntil(ready);
         self.deleted.remove(name);
         Ok(())
     }
 
-    /// Deletes a delivery stream; what it accepted is still delivered.
-    pub(super) fn delete(&mut self, name: &str) -> Result<(), Refusal> {
+    /// Deletes a delivery stream, unless it is still being created; what it accepted is still delivered.
+    pub(super) fn delete(&mut self, name: &str, at: Moment) -> Result<(), Refusal> {
         let stream = self.streams.get_mut(name).ok_or_else(|| not_found(name))?;
+        if let Phase::CreatingUntil(_) = stream.phase_at(at.now) {
+            return Err(Refusal::new(Kind::ResourceInUse, format!("Firehose {name} is being created.")));
+        }
         stream.phase = Phase::Deleting;
         stream.flush();
         self.deleted.insert(name.to_owned());
@@ -295,12 +302,12 @@ impl Service {
             return Err(Refusal::new(Kind::ServiceUnavailable, "The service is shutting down."));
         }
         let phase = match self.streams.get(&put.stream) {
-            Some(stream) => stream.phase,
+            Some(stream) => stream.phase_at(at.now),
             None => self.used(&put.stream, at)?.phase,
         };
         match phase {
             Phase::Active => Ok(records),
-            Phase::Deleting => Err(not_found(&put.stream)),
+            Phase::CreatingUntil(_) | Phase::Deleting => Err(not_found(&put.stream)),
         }
     }
 
@@ -324,9 +331,9 @@ impl Service {
         let stream = self.streams.get_mut(&put.stream).expect("open_to created it");
         let Taken { verdicts, kept } =
             stream.take(put.operation, records, losers.as_deref(), &mut self.ids, now)?;
-        if let Some((number, data)) = kept {
+        if let Some((number, kept)) = kept {
             let stream = put.stream.clone();
-            self.notes.push(Note::Keep(ChunkId { stream, number }, data));
+            self.notes.push(Note::Keep(ChunkId { stream, number }, kept));
         }
         Ok(Accepted { encrypted: self.rules.encrypted, verdicts })
     }
@@ -337,10 +344,10 @@ impl Service {
         if self.rules.streams.is_some() || self.deleted.contains(name) {
             return Err(not_found(name));
         }
-        self.insert(name, at)
+        self.insert(name, at).map(|stream| &*stream)
     }
 
-    fn insert(&mut self, name: &str, at: Moment) -> Result<&Stream, Refusal> {
+    fn insert(&mut self, name: &str, at: Moment) -> Result<&mut Stream, Refusal> {
         check_name(name)?;
         if self.streams.len() + self.deleted.len() >= STREAMS {
             return Err(Refusal::new(Kind::LimitExceeded, format!("There are {STREAMS} delivery streams.")));

@@ -5,67 +5,17 @@
 //!
 //! *Invariant:* a record that got a RecordId is in the buffer, and one that did not is not.
 
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Serialize, Serializer};
 
 use super::buffer::{Buffer, Buffering, Chunk, Refused};
+use super::ids::{Kept, Labels, RecordId, RecordIds};
 use super::quota::{Quota, Window};
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
 use super::service::Operation;
 use super::stats::{Counts, StreamReport};
-
-/// What tells this run of the server from every other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run(pub u128);
-
-impl Run {
-    /// The low part, which is chance: enough to tell the files of two processes apart.
-    pub(super) fn tag(self) -> u32 {
-        self.0 as u32
-    }
-}
-
-/// The ID of one accepted record: the run, and a number that is given once in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RecordId {
-    run: Run,
-    number: u64,
-}
-
-impl fmt::Display for RecordId {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{:032x}{:016x}", self.run.0, self.number)
-    }
-}
-
-impl Serialize for RecordId {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-/// Gives out RecordIds.
-#[derive(Debug)]
-pub(super) struct RecordIds {
-    run: Run,
-    next: u64,
-}
-
-impl RecordIds {
-    pub(super) fn new(run: Run) -> Self {
-        Self { run, next: 0 }
-    }
-
-    fn give(&mut self) -> RecordId {
-        let number = self.next;
-        self.next += 1;
-        RecordId { run: self.run, number }
-    }
-}
 
 /// The state of the key that a delivery stream is encrypted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +28,8 @@ pub(super) enum Key {
 /// Where a delivery stream is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Created by request, and takes nothing before this time.
+    CreatingUntil(Duration),
     Active,
     /// Takes nothing more, and is gone once everything it took is delivered.
     Deleting,
@@ -88,8 +40,8 @@ pub(super) enum Phase {
 pub(super) struct Taken {
     /// In the request's order.
     pub verdicts: Vec<Result<RecordId, Refusal>>,
-    /// Into which chunk, and the accepted records' bytes; `None` when no record was accepted.
-    pub kept: Option<(u64, Bytes)>,
+    /// Into which chunk, and the accepted records; `None` when no record was accepted.
+    pub kept: Option<(u64, Kept)>,
 }
 
 /// One delivery stream.
@@ -116,6 +68,14 @@ impl Stream {
         }
     }
 
+    /// Where it is in its life now.
+    pub(super) fn phase_at(&self, now: Duration) -> Phase {
+        match self.phase {
+            Phase::CreatingUntil(ready) if ready <= now => Phase::Active,
+            phase @ (Phase::CreatingUntil(_) | Phase::Active | Phase::Deleting) => phase,
+        }
+    }
+
     /// Lets in what the key and the quotas allow: one verdict for each record, in the request's order.
     ///
     /// `losers` are records of a batch that fail in any case. Errors: the whole request is refused, and nothing
@@ -136,14 +96,20 @@ impl Stream {
         }
         let admitted = self.admit(operation, records, losers, now).ok_or_else(Refusal::slow_down)?;
 
-        let kept = if admitted.iter().all(|fits| *fits) {
+        let data = if admitted.iter().all(|fits| *fits) {
             records.data().to_vec()
         } else {
             let fitting = records.iter().zip(&admitted).filter(|(_, fits)| **fits);
             fitting.flat_map(|(data, _)| data).copied().collect()
         };
-        let count = admitted.iter().filter(|fits| **fits).count() as u64;
-        let kept = (count > 0).then(|| (self.buffer.push(&kept, count, now), Bytes::from(kept)));
+        let fitting = records.iter().zip(&admitted).filter(|(_, fits)| **fits);
+        let length =
+            |(data, _): (&[u8], &bool)| u32::try_from(data.len()).expect("a record has 1,000 KiB at most");
+        let labels = Labels { first: ids.next(), lengths: fitting.map(length).collect() };
+        let kept = (!labels.lengths.is_empty()).then(|| {
+            let kept = Kept { data: Bytes::from(data), labels };
+            (self.buffer.push(&kept, now), kept)
+        });
         let verdict = |(index, fits): (usize, &bool)| {
             if *fits {
                 Ok(ids.give())

@@ -9,6 +9,7 @@ fn rules() -> Rules {
         streams: None,
         invalid_keys: BTreeSet::new(),
         encrypted: false,
+        creating: Duration::ZERO,
         max_buffered_bytes: 1_000_000,
     }
 }
@@ -194,7 +195,7 @@ fn what_is_held_in_memory_is_bounded() {
 fn a_deleted_stream_is_delivered_and_then_gone() {
     let mut service = service(rules(), "{}");
     service.put(one("a", "YQ=="), at(0));
-    service.delete("a").unwrap();
+    service.delete("a", at(0)).unwrap();
     assert_eq!(service.describe("a", at(0)).unwrap().phase, Phase::Deleting);
     assert_eq!(kind(service.put(one("a", "Yg=="), at(0))), Kind::ResourceNotFound);
     assert_eq!(service.create("a", at(0)).unwrap_err().kind, Kind::ResourceInUse);
@@ -203,7 +204,7 @@ fn a_deleted_stream_is_delivered_and_then_gone() {
     assert_eq!(service.describe("a", at(0)).unwrap_err().kind, Kind::ResourceNotFound, "use is not enough");
     service.create("a", at(0)).unwrap();
     assert!(service.put(one("a", "Yg=="), at(0)).result.is_ok());
-    assert_eq!(service.delete("b").unwrap_err().kind, Kind::ResourceNotFound);
+    assert_eq!(service.delete("b", at(0)).unwrap_err().kind, Kind::ResourceNotFound);
 }
 
 #[test]
@@ -295,4 +296,19 @@ fn a_partly_failed_batch_delivers_exactly_the_records_with_an_id() {
         );
     }
     assert_eq!(drain(&mut service), expected);
+}
+
+#[test]
+fn a_stream_that_is_being_created_takes_nothing_yet() {
+    let mut service = service(Rules { creating: Duration::from_millis(500), ..rules() }, "{}");
+    service.create("a", at(100)).unwrap();
+    assert_eq!(
+        service.describe("a", at(599)).unwrap().phase,
+        Phase::CreatingUntil(Duration::from_millis(600))
+    );
+    assert_eq!(kind(service.put(one("a", "YQ=="), at(599))), Kind::ResourceNotFound);
+    assert_eq!(service.delete("a", at(599)).unwrap_err().kind, Kind::ResourceInUse);
+    assert_eq!(service.describe("a", at(600)).unwrap().phase, Phase::Active);
+    assert!(service.put(one("a", "YQ=="), at(600)).result.is_ok());
+    assert!(service.put(one("b", "YQ=="), at(600)).result.is_ok(), "what mere use creates is active at once");
 }
