@@ -419,6 +419,31 @@ async fn what_is_not_a_proper_request_is_refused_by_its_documented_name() {
 }
 
 #[tokio::test]
+async fn a_body_may_come_in_chunks_and_requests_one_behind_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(options(dir.path())).await.unwrap();
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
+    let body = br#"{"DeliveryStreamName":"app","Record":{"Data":"YQo="}}"#;
+    let head = format!("{}\r\nHost: local\r\n", signed("PutRecord"));
+    let mut bytes = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+    for chunk in body.chunks(7) {
+        bytes.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        bytes.extend(chunk);
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"0\r\n\r\n");
+    bytes.extend(format!("{head}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len()).bytes());
+    bytes.extend(body);
+    connection.write_all(&bytes).await.unwrap();
+    let mut answers = String::new();
+    connection.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+    assert_eq!(answers.matches("RecordId").count(), 2);
+    server.shutdown().await.unwrap();
+    assert_eq!(delivered(dir.path(), "app"), b"a\na\n");
+}
+
+#[tokio::test]
 async fn a_batch_over_4_mib_gets_the_documented_error_and_an_absurd_body_is_not_read() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(options(dir.path())).await.unwrap();
