@@ -27,9 +27,10 @@ use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Outcome, Verdict};
 use crate::rules::reload::merge;
+use crate::rules::repeats::Repeats;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::files::{self, Compressed, Problem, SourceFiles, Surveyed};
-use crate::shell::firehose::Destination;
+use crate::shell::firehose::{Destination, Identity};
 use crate::shell::http::Question;
 use crate::shell::http::snapshot::{About, Snapshot, StreamAbout};
 use crate::shell::store::{Store, StoreError};
@@ -66,6 +67,8 @@ pub struct Daemon {
     tasks: JoinSet<Done>,
     /// What surveys could not use: told on change.
     problems: Vec<Problem>,
+    /// Dead letters by stream: a flood of them must not become one of log lines.
+    dead_letters: Repeats<StreamId>,
 }
 
 /// An open file.
@@ -83,6 +86,7 @@ enum Done {
     Bytes(TailId, Result<bytes::Bytes, FileFault>),
     Put(StreamId, RequestId, Outcome),
     Connected(StreamId, Destination),
+    Identified(StreamId, Result<Identity, String>),
     Saved(Box<Store>, Result<(), StoreError>),
 }
 
@@ -153,6 +157,7 @@ impl Daemon {
             hints,
             tasks: JoinSet::new(),
             problems: Vec::new(),
+            dead_letters: Repeats::default(),
         })
     }
 
@@ -169,6 +174,7 @@ impl Daemon {
         let mut give_up_at = None;
         let mut told = None;
         self.tell_descriptors();
+        self.identify();
         let how = loop {
             self.launch();
             let now = self.now();
@@ -182,7 +188,9 @@ impl Daemon {
                 told = Some(now);
                 progress(&self.engine.status(now));
             }
-            let deadline = self.engine.next_deadline(now).into_iter().chain(give_up_at).min();
+            self.tell_of_repeats(now);
+            let repeats = self.dead_letters.deadline();
+            let deadline = self.engine.next_deadline(now).into_iter().chain(give_up_at).chain(repeats).min();
             let stopping = give_up_at.is_some();
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -232,6 +240,15 @@ impl Daemon {
     fn tell(&mut self, event: Event) {
         let now = self.now();
         self.engine.handle(event, now);
+    }
+
+    fn tell_of_repeats(&mut self, now: Instant) {
+        for (stream, count) in self.dead_letters.due(now) {
+            error!(
+                stream = self.stream(stream),
+                count, "more records were refused by the service, and put aside as dead letters"
+            );
+        }
     }
 
     /// Connections and files share the descriptors.
@@ -393,6 +410,16 @@ impl Daemon {
                 }
                 self.tell(Event::PutDone { request, outcome });
             }
+            // Where nobody is found, the first request says so, and what to do.
+            Done::Identified(_, Err(_)) => {}
+            Done::Identified(stream, Ok(identity)) => {
+                info!(
+                    stream = self.stream(stream),
+                    access_key = identity.access_key_id,
+                    region = identity.region.as_deref(),
+                    "requests are signed"
+                );
+            }
             Done::Connected(stream, destination) => {
                 self.connecting.remove(&stream);
                 // Another configuration may have come meanwhile.
@@ -404,6 +431,17 @@ impl Daemon {
                 self.store = Some(store);
                 self.tell(Event::Saved(result.map_err(|error| error.to_string())));
             }
+        }
+    }
+
+    /// Finds out by whom the streams' requests are signed.
+    fn identify(&mut self) {
+        for (place, destination) in self.destinations.iter().enumerate() {
+            let destination = destination.clone();
+            self.tasks.spawn(async move {
+                let identity = destination.identity().await;
+                Done::Identified(StreamId(place), identity)
+            });
         }
     }
 
@@ -446,7 +484,7 @@ impl Daemon {
     }
 
     /// One line for one report.
-    fn log(&self, report: &Report) {
+    fn log(&mut self, report: &Report) {
         match report {
             Report::Following { source, path, at, why } => {
                 let why = match why {
@@ -513,6 +551,12 @@ impl Daemon {
                     error = %why.message, "not delivering; trying again until it works"
                 );
             }
+            Report::StillHeld { stream, why, tries, after } => {
+                error!(
+                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
+                    error = %why.message, tries, seconds = after.as_secs(), "still not delivering"
+                );
+            }
             Report::Stopped { stream, why } => {
                 error!(
                     stream = self.stream(*stream), code = %why.code, reason = why.reason.label(), error = %why.message,
@@ -530,6 +574,9 @@ impl Daemon {
                 info!(stream = self.stream(*stream), seconds = after.as_secs_f64(), "delivering again");
             }
             Report::DeadLettered { stream, path, offset, code, message } => {
+                if !self.dead_letters.is_new(*stream, self.now()) {
+                    return;
+                }
                 error!(
                     stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
                     code = %code, error = %message, "refused by the service: put aside as a dead letter"

@@ -9,6 +9,7 @@ mod completions;
 mod dead_letters;
 pub mod local;
 mod logging;
+mod manual;
 mod run;
 mod shipped;
 mod signals;
@@ -53,6 +54,8 @@ enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     Local(local::LocalArgs),
     Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
 
 /// Runs the command line of this process.
@@ -74,13 +77,14 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
         Command::Local(args) => serve(args),
         Command::Completions(args) => completions::completions(&args),
+        Command::Manual(args) => manual::manual(&args),
     })
 }
 
 /// `standpipe local`, until a signal.
 fn serve(args: local::LocalArgs) -> u8 {
-    let runtime = match logging::start(&Default::default()).and_then(|()| runtime()) {
-        Ok(runtime) => runtime,
+    let (_log, runtime) = match logging::start(&Default::default()).and_then(|log| Ok((log, runtime()?))) {
+        Ok(started) => started,
         Err(error) => return fail(&error),
     };
     let stop = match signals::stop() {

@@ -61,9 +61,9 @@ pub(super) fn run(args: &RunArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let started = logging::start(&config.log).and_then(|()| runtime());
-    let runtime = match started {
-        Ok(runtime) => runtime,
+    let started = logging::start(&config.log).and_then(|log| Ok((log, runtime()?)));
+    let (_log, runtime) = match started {
+        Ok(started) => started,
         Err(error) => return fail(&error),
     };
     raise_descriptor_limit();

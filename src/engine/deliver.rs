@@ -19,6 +19,7 @@ use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::checkpoint::{Due, MOST_DEAD_LETTER_BYTES};
 use crate::rules::quota::Cost;
+use crate::rules::standing::News;
 
 use super::port::{Effect, Put, RequestId};
 use super::report::{Report, RequestEnd};
@@ -153,9 +154,16 @@ impl Engine {
         let stream_id = sent.stream;
         match (end, retries.first()) {
             (RequestEnd::Failed, Some(why)) => {
-                if stream.standing.failed(why, sent.at, now, self.rng.f64()) {
-                    stream.quota.silenced();
-                    self.report(Report::Held { stream: stream_id, why: (*why).clone() });
+                match stream.standing.failed(why, sent.at, now, self.rng.f64()) {
+                    News::None => {}
+                    News::Held => {
+                        stream.quota.silenced();
+                        self.report(Report::Held { stream: stream_id, why: (*why).clone() });
+                    }
+                    News::StillHeld { rounds, since } => {
+                        let (why, after) = ((*why).clone(), now.since(since));
+                        self.report(Report::StillHeld { stream: stream_id, why, tries: rounds, after });
+                    }
                 }
             }
             _ => {

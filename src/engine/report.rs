@@ -45,6 +45,8 @@ pub enum Report {
     Closed { source: SourceId, path: Arc<Path> },
     /// A stream's records wait: its service fails.
     Held { stream: StreamId, why: Retry },
+    /// They still do, and so many tries have failed.
+    StillHeld { stream: StreamId, why: Retry, tries: u32, after: Duration },
     /// A stream's records wait for another configuration: the service keeps what it takes without encryption.
     Stopped { stream: StreamId, why: Retry },
     /// Lines have waited for the quota of requests alone for a while: batches would carry them.

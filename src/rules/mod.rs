@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod marks;
 pub mod quota;
 pub mod reload;
+pub mod repeats;
 pub mod retry;
 pub mod rotation;
 pub mod split;

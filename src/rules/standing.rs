@@ -24,6 +24,22 @@ const STREAK: u32 = 8;
 /// just as well say that others take a large part of the quota.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// How often the operator is reminded of a stream that is held.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// What a failure is to the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    None,
+    /// The stream is held from now on.
+    Held,
+    /// It has been held for another minute, with so many rounds that failed since it was.
+    StillHeld {
+        rounds: u32,
+        since: Instant,
+    },
+}
+
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum May {
@@ -61,6 +77,8 @@ pub struct Hold {
     rounds: u32,
     /// When this round's delay began: what was sent before says nothing new.
     round_began: Instant,
+    /// When the operator was told last.
+    told: Instant,
 }
 
 impl Standing {
@@ -89,13 +107,13 @@ impl Standing {
     pub fn stop(&mut self, why: Retry, now: Instant) -> bool {
         let is_news = self.hold.as_ref().is_none_or(|hold| hold.until.is_some());
         if is_news {
-            self.hold = Some(Hold { why, since: now, until: None, rounds: 1, round_began: now });
+            self.hold = Some(Hold { why, since: now, until: None, rounds: 1, round_began: now, told: now });
         }
         is_news
     }
 
-    /// A request that was sent at `sent_at` failed as a whole. Returns whether the stream is now held and was not.
-    pub fn failed(&mut self, why: &Retry, sent_at: Instant, now: Instant, chance: f64) -> bool {
+    /// A request that was sent at `sent_at` failed as a whole. Says what is to be told of it.
+    pub fn failed(&mut self, why: &Retry, sent_at: Instant, now: Instant, chance: f64) -> News {
         if self.streak == 0 {
             self.streak_began = now;
         }
@@ -110,10 +128,17 @@ impl Standing {
                     false => self.backoff.delay(1, chance),
                 };
                 let until = Some(now + delay);
-                self.hold = Some(Hold { why: why.clone(), since: now, until, rounds: 1, round_began: now });
-                true
+                self.hold = Some(Hold {
+                    why: why.clone(),
+                    since: now,
+                    until,
+                    rounds: 1,
+                    round_began: now,
+                    told: now,
+                });
+                News::Held
             }
-            None => false,
+            None => News::None,
             Some(hold) => {
                 if sent_at >= hold.round_began && hold.until.is_some_and(|until| now >= until) {
                     hold.rounds = hold.rounds.saturating_add(1);
@@ -125,7 +150,11 @@ impl Standing {
                     hold.until = Some(now + delay);
                     hold.why = why.clone();
                 }
-                false
+                if now.since(hold.told) < REMINDER {
+                    return News::None;
+                }
+                hold.told = now;
+                News::StillHeld { rounds: hold.rounds, since: hold.since }
             }
         }
     }
@@ -158,7 +187,7 @@ mod tests {
         let mut standing = standing();
         for _ in 0..100 {
             for _ in 0..STREAK - 1 {
-                assert!(!standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0));
+                assert_eq!(standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0), News::None);
             }
             assert_eq!(standing.answered(), None);
         }
@@ -170,11 +199,11 @@ mod tests {
         let mut standing = standing();
         let held: Vec<_> =
             (0..STREAK).map(|_| standing.failed(&why(RetryReason::Network), at(0), at(10), 1.0)).collect();
-        assert_eq!(held.iter().filter(|held| **held).count(), 1);
+        assert_eq!(held.iter().filter(|news| **news == News::Held).count(), 1);
         assert_eq!(standing.may_send(5, at(20)), May::NotBefore(at(110)));
         assert_eq!(standing.may_send(5, at(110)), May::AfterProbe);
         assert_eq!(standing.may_send(0, at(110)), May::Send);
-        assert!(!standing.failed(&why(RetryReason::Network), at(110), at(120), 1.0));
+        assert_eq!(standing.failed(&why(RetryReason::Network), at(110), at(120), 1.0), News::None);
         assert_eq!(standing.may_send(0, at(130)), May::NotBefore(at(320)), "the next delay is twice as long");
         assert!(standing.answered().is_some());
         assert_eq!(standing.may_send(5, at(130)), May::Send);
@@ -184,15 +213,14 @@ mod tests {
     fn throttling_holds_a_stream_only_when_nothing_is_taken_for_long() {
         let mut standing = standing();
         for millis in (0..3000).step_by(100) {
-            assert!(
-                !standing.failed(&why(RetryReason::Throttled), at(millis), at(millis), 1.0),
-                "{millis} ms"
-            );
+            let news = standing.failed(&why(RetryReason::Throttled), at(millis), at(millis), 1.0);
+            assert_eq!(news, News::None, "{millis} ms");
         }
-        assert!(standing.failed(&why(RetryReason::Throttled), at(2990), at(3000), 1.0));
+        assert_eq!(standing.failed(&why(RetryReason::Throttled), at(2990), at(3000), 1.0), News::Held);
 
         let mut standing = Standing { adaptive: Adaptive::Off, ..self::standing() };
-        let held = (0..STREAK).any(|_| standing.failed(&why(RetryReason::Throttled), at(0), at(10), 1.0));
+        let held = (0..STREAK)
+            .any(|_| standing.failed(&why(RetryReason::Throttled), at(0), at(10), 1.0) == News::Held);
         assert!(held, "without a rate that falls, only waiting helps");
     }
 
@@ -208,7 +236,7 @@ mod tests {
     #[test]
     fn a_fault_that_a_person_must_mend_holds_at_once_and_patiently() {
         let mut standing = standing();
-        assert!(standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0));
+        assert_eq!(standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0), News::Held);
         assert_eq!(standing.may_send(0, at(1)), May::NotBefore(at(15_000)));
     }
 
@@ -217,7 +245,7 @@ mod tests {
         let mut standing = standing();
         assert!(standing.stop(Retry::not_encrypted(), at(0)));
         assert_eq!(standing.answered(), None);
-        assert!(!standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0));
+        assert_eq!(standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0), News::None);
         assert!(!standing.stop(Retry::not_encrypted(), at(2)), "it is no news");
         assert_eq!(standing.may_send(0, at(3_600_000)), May::Never);
         assert_eq!(standing.hold().map(|hold| hold.since), Some(at(0)));
@@ -247,5 +275,24 @@ mod tests {
             }
         }
         assert!(attempts < 40, "{attempts} attempts in ten minutes");
+    }
+
+    #[test]
+    fn what_stays_held_is_told_once_a_minute() {
+        let mut standing = standing();
+        let (mut now, mut told) = (at(0), Vec::new());
+        while now < at(300_000) {
+            match standing.failed(&why(RetryReason::Setup), now, now, 0.5) {
+                News::None => {}
+                news => told.push((now, news)),
+            }
+            now = now + Duration::from_secs(1);
+        }
+        assert_eq!(told.len(), 5, "{told:?}");
+        assert_eq!(told[0], (at(0), News::Held));
+        assert!(
+            matches!(told[4], (_, News::StillHeld { rounds, since }) if rounds > 4 && since == at(0)),
+            "{told:?}"
+        );
     }
 }

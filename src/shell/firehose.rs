@@ -1,6 +1,7 @@
-//! The delivery stream at the service: the only file that names its SDK.
+//! The delivery stream at the service: the only room that names its SDK.
 //!
-//! Knows requests, answers and what each kind of answer means. Does not retry (the SDK's own retries are off:
+//! Knows clients and requests; `verdicts` knows what each kind of answer means, `describe` what can be asked beforehand.
+//! Does not retry (the SDK's own retries are off:
 //! retry and quota have one home each), and knows neither files nor queues. The daemon calls it for each `Put`.
 //!
 //! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
@@ -8,7 +9,6 @@
 
 #![expect(clippy::disallowed_methods, reason = "measures how long an answer took")]
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,56 +16,24 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_firehose::Client;
-use aws_sdk_firehose::config::Credentials;
-use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
+use aws_sdk_firehose::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
 
 use crate::config::Stream;
 use crate::engine::port::Operation;
-use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
+use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
+
+use self::verdicts::{accepted, judge, judge_entries};
+
+pub use self::describe::{Described, Identity};
+
+mod describe;
+mod verdicts;
 
 /// How long a connection may take to be made: a black hole must not hold a request for its whole time-out.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Error codes that pass once somebody mends configuration, permission, key, credentials or clock.
-const SETUP_CODES: &[&str] = &[
-    "ResourceNotFoundException",
-    "InvalidKMSResourceException",
-    "InvalidSourceException",
-    "AccessDenied",
-    "AccessDeniedException",
-    "NotAuthorized",
-    "OptInRequired",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "IncompleteSignatureException",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "UnknownOperationException",
-];
-
-/// Error codes of a delivery stream whose throughput is exceeded.
-const THROTTLE_CODES: &[&str] = &[
-    "ServiceUnavailableException",
-    "ServiceUnavailable",
-    "LimitExceededException",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "SlowDown",
-];
 
 /// One delivery stream, with the client that reaches it.
 #[derive(Clone, Debug)]
@@ -76,6 +44,7 @@ pub struct Destination {
     missing: Option<Retry>,
     /// By which it is reached again.
     route: Arc<Route>,
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 /// Where a delivery stream's region, credentials and endpoint come from.
@@ -139,7 +108,7 @@ impl Destination {
                 .configure(&sdk)
                 .build()
                 .await;
-            let role = aws_sdk_firehose::config::SharedCredentialsProvider::new(role);
+            let role = SharedCredentialsProvider::new(role);
             sdk = sdk.into_builder().credentials_provider(role).build();
         }
         let missing = sdk.region().is_none().then(|| Retry {
@@ -148,13 +117,14 @@ impl Destination {
             message: "no region: set region in [aws], or AWS_REGION, or a profile with one".into(),
         });
         let delivery_stream = stream.delivery_stream.as_str().into();
+        let credentials = sdk.credentials_provider();
         let mut client = aws_sdk_firehose::config::Builder::from(&sdk);
         // Of this client alone: a role's credentials come from another service.
         let url = embedded.as_ref().map(|embedded| &embedded.endpoint_url).or(stream.endpoint_url.as_ref());
         if let Some(url) = url {
             client = client.endpoint_url(url);
         }
-        Self { client: Client::from_conf(client.build()), delivery_stream, missing, route }
+        Self { client: Client::from_conf(client.build()), delivery_stream, missing, route, credentials }
     }
 
     /// Sends one request and says what became of each record.
@@ -197,200 +167,4 @@ impl Destination {
 
 fn record(data: &Bytes) -> Record {
     Record::builder().data(Blob::new(data.to_vec())).build().expect("a record with data is complete")
-}
-
-fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
-    match id {
-        Some(id) if !id.is_empty() => {
-            let encrypted = if encrypted == Some(true) { Encrypted::Yes } else { Encrypted::No };
-            Verdict::Delivered { encrypted }
-        }
-        _ => ambiguous("the answer has no RecordId"),
-    }
-}
-
-/// A batch's answer, entry by entry; one that does not fit the request says nothing about any record.
-fn judge_entries(output: &PutRecordBatchOutput, count: usize) -> Vec<Verdict> {
-    let entries = output.request_responses();
-    let failed = entries.iter().filter(|entry| entry.error_code().is_some()).count();
-    let claimed = usize::try_from(output.failed_put_count()).ok();
-    if entries.len() != count || claimed != Some(failed) {
-        let message = format!(
-            "{} entries and FailedPutCount {} for {count} records, {failed} of them with an ErrorCode",
-            entries.len(),
-            output.failed_put_count()
-        );
-        return vec![ambiguous(&message); count];
-    }
-    entries
-        .iter()
-        .map(|entry| match entry.error_code() {
-            Some(code) => judge_code(code, entry.error_message().unwrap_or_default(), 400),
-            None => accepted(entry.record_id(), output.encrypted()),
-        })
-        .collect()
-}
-
-fn judge<E>(error: &SdkError<E>) -> Verdict
-where
-    E: ProvideErrorMetadata + Error + 'static,
-{
-    match error {
-        SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            match answer.err().meta().code() {
-                Some(code) => judge_code(code, answer.err().meta().message().unwrap_or_default(), status),
-                None => judge_status(status),
-            }
-        }
-        SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
-            status @ (401 | 403 | 407 | 500..) => judge_status(status),
-            status => ambiguous(&format!("status {status}: {}", causes(error))),
-        },
-        SdkError::TimeoutError(_) => retry(RetryReason::Network, "Timeout", "no answer in time"),
-        SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
-            let causes = causes(error);
-            match causes.to_ascii_lowercase().contains("credential") {
-                true => retry(
-                    RetryReason::Setup,
-                    "MissingCredentials",
-                    &format!(
-                        "no usable AWS credentials ({causes}): set them in the environment, a profile, or the role of \
-                         this host or pod"
-                    ),
-                ),
-                false => retry(RetryReason::Network, "Connection", &causes),
-            }
-        }
-        _ => ambiguous(&causes(error)),
-    }
-}
-
-/// What each layer says, from the outermost to the root.
-fn causes(error: &dyn Error) -> String {
-    let mut said: Vec<String> = Vec::new();
-    let mut below = error.source();
-    while let Some(layer) = below {
-        let words = layer.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
-        // Some repeat what is below them.
-        if said.last().is_none_or(|above| !above.ends_with(&words)) {
-            said.push(words);
-        }
-        below = layer.source();
-    }
-    if said.is_empty() { error.to_string() } else { said.join(": ") }
-}
-
-/// By the service's error code; an unknown one by its HTTP status.
-fn judge_code(code: &str, message: &str, status: u16) -> Verdict {
-    if THROTTLE_CODES.contains(&code) {
-        retry(RetryReason::Throttled, code, message)
-    } else if SETUP_CODES.contains(&code) || matches!(status, 401 | 403 | 407) {
-        retry(RetryReason::Setup, code, message)
-    } else if matches!(code, "InternalFailure" | "InternalServerError" | "InternalServiceError")
-        || status >= 500
-    {
-        retry(RetryReason::Server, code, message)
-    } else if (400..500).contains(&status) && !matches!(status, 408 | 429) {
-        Verdict::Refused { code: code.into(), message: message.into() }
-    } else {
-        ambiguous(&format!("{code} with status {status}: {message}"))
-    }
-}
-
-/// An answer that names no error code comes from something before the service: a proxy, a captive portal.
-fn judge_status(status: u16) -> Verdict {
-    let message = format!("an answer with status {status} and no error code");
-    match status {
-        401 | 403 | 407 => retry(RetryReason::Setup, &status.to_string(), &message),
-        429 => retry(RetryReason::Throttled, "429", &message),
-        500.. => retry(RetryReason::Server, &status.to_string(), &message),
-        _ => ambiguous(&message),
-    }
-}
-
-fn ambiguous(message: &str) -> Verdict {
-    retry(RetryReason::Ambiguous, "Ambiguous", message)
-}
-
-fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
-    Verdict::Retry(Retry { reason, code: code.into(), message: message.into() })
-}
-
-#[cfg(test)]
-mod tests {
-    use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
-
-    use super::*;
-
-    fn reason(verdict: &Verdict) -> &'static str {
-        match verdict {
-            Verdict::Delivered { .. } => "delivered",
-            Verdict::Refused { .. } => "refused",
-            Verdict::Retry(why) => why.reason.label(),
-        }
-    }
-
-    /// N2 and N6.
-    #[test]
-    fn each_error_code_has_its_verdict() {
-        let rows = [
-            ("ServiceUnavailableException", 503, "throttled"),
-            ("InternalFailure", 500, "server"),
-            ("SomethingNew", 502, "server"),
-            ("ResourceNotFoundException", 400, "setup"),
-            ("InvalidKMSResourceException", 400, "setup"),
-            ("AccessDeniedException", 400, "setup"),
-            ("ExpiredTokenException", 400, "setup"),
-            ("SomethingNew", 403, "setup"),
-            ("InvalidArgumentException", 400, "refused"),
-            ("SomethingNew", 400, "refused"),
-            ("SomethingNew", 200, "ambiguous"),
-        ];
-        for (code, status, expected) in rows {
-            assert_eq!(reason(&judge_code(code, "", status)), expected, "{code} with {status}");
-        }
-    }
-
-    #[test]
-    fn an_answer_without_error_code_is_never_an_acknowledgement() {
-        for (status, expected) in [(200, "ambiguous"), (301, "ambiguous"), (403, "setup"), (503, "server")] {
-            assert_eq!(reason(&judge_status(status)), expected, "{status}");
-        }
-    }
-
-    fn entry(id: Option<&str>, code: Option<&str>) -> PutRecordBatchResponseEntry {
-        PutRecordBatchResponseEntry::builder()
-            .set_record_id(id.map(str::to_owned))
-            .set_error_code(code.map(str::to_owned))
-            .build()
-    }
-
-    fn batch(failed: i32, entries: Vec<PutRecordBatchResponseEntry>) -> PutRecordBatchOutput {
-        PutRecordBatchOutput::builder()
-            .failed_put_count(failed)
-            .set_request_responses(Some(entries))
-            .build()
-            .expect("an output with both fields is complete")
-    }
-
-    #[test]
-    fn a_batch_is_judged_entry_by_entry() {
-        let output =
-            batch(1, vec![entry(Some("id"), None), entry(None, Some("ServiceUnavailableException"))]);
-        let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
-        assert_eq!(verdicts, ["delivered", "throttled"]);
-    }
-
-    #[test]
-    fn a_batch_whose_answer_does_not_fit_is_ambiguous_as_a_whole() {
-        let fits = || vec![entry(Some("id"), None), entry(Some("id"), None)];
-        for output in [batch(0, fits()[..1].to_vec()), batch(1, fits()), batch(-1, fits())] {
-            let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
-            assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
-        }
-        let nameless = batch(0, vec![entry(Some(""), None), entry(None, None)]);
-        let verdicts: Vec<_> = judge_entries(&nameless, 2).iter().map(reason).collect();
-        assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
-    }
 }

@@ -2,13 +2,13 @@
 //! disturb nothing.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::world::{PATIENCE, Running, World, append, eventually, exchange, text};
+use crate::world::{PATIENCE, Running, World, append, eventually, exchange, standpipe, text};
 
 /// The value of a sample, by its name and labels as they are written.
 fn sample(metrics: &str, name: &str) -> f64 {
@@ -96,6 +96,38 @@ fn a_service_that_refuses_is_told_with_what_to_do_and_passes() {
     world.fault("{}");
     eventually("ready again", || (daemon.get("/readyz").code == 200).then_some(()));
     eventually("delivered", || (daemon.status()["files"][0]["durable"] == 5).then_some(()));
+}
+
+/// H5: nobody reads standard error, and everything is shipped all the same.
+#[test]
+fn log_lines_that_nobody_reads_hold_up_nothing() {
+    let mut world = World::new();
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 2_000);
+    let mut command = standpipe(&["run", "-c", text(&world.config())]);
+    command.env("RUST_LOG", "trace").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut daemon = command.spawn().unwrap();
+    assert_eq!(world.all_arrive(), 0);
+    // Somebody begins to read, and learns of what was dropped.
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    let dropped = log.by_ref().map_while(Result::ok).find(|line| line.contains("log lines were dropped"));
+    assert!(dropped.is_some());
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+}
+
+/// A flood of refused records is a few lines of log: the first at once, and then a count.
+#[test]
+fn repetition_is_counted_and_not_told_one_by_one() {
+    let mut world = World::new();
+    world.fault(r#"{"rates": {"invalid_argument": 1.0}}"#);
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 200);
+    let daemon = world.run();
+    eventually("the dead letters", || (daemon.status()["streams"][0]["dead_letters"] == 200).then_some(()));
+    daemon.running.says("put aside as a dead letter", "\n");
+    assert_eq!(daemon.running.log().matches("dead letter").count(), 1);
+    daemon.running.stop();
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
 }
 
 /// What an operator can do about a failure.
-pub(super) fn advice(why: &Retry) -> &'static str {
+pub fn advice(why: &Retry) -> &'static str {
     match (why.reason, &*why.code) {
         (RetryReason::Throttled, _) => {
             "others write to this delivery stream too, or its quota is below the configured one: lower `share` or \
