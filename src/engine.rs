@@ -106,6 +106,8 @@ pub struct Engine {
     restless: bool,
     /// Tails that wait to be read, each once.
     read_turns: VecDeque<TailId>,
+    /// Files of streams that have enough to send. One that was woken since is in here no longer, whatever stands here.
+    deferred: BTreeMap<StreamId, Vec<TailId>>,
     reads_under_way: usize,
     /// What the reads under way may bring, in bytes.
     reserved: u64,
@@ -197,6 +199,7 @@ impl Engine {
             cut_off: CutOffs::default(),
             restless: false,
             read_turns: VecDeque::new(),
+            deferred: BTreeMap::new(),
             reads_under_way: 0,
             reserved: 0,
             buffered: 0,

@@ -105,7 +105,13 @@ impl CutOffs {
 
 impl Engine {
     /// The file of an incarnation has other content: its copy is looked for, unless nothing was read of it.
-    pub(super) fn cut_off(&mut self, incarnation: Incarnation, unread: u64, now: Instant) {
+    pub(super) fn cut_off(
+        &mut self,
+        incarnation: Incarnation,
+        unread: u64,
+        afterwards: Afterwards,
+        now: Instant,
+    ) {
         let life = &self.lives[&incarnation];
         let cut_off = CutOff {
             source: life.source,
@@ -118,10 +124,10 @@ impl Engine {
             since: now,
             looked: false,
             stored: None,
-            afterwards: Afterwards::Forgotten,
+            afterwards,
         };
         self.look_for_copy(incarnation, cut_off);
-        self.detach(incarnation, Afterwards::Forgotten, now);
+        self.detach(incarnation, afterwards, now);
     }
 
     /// The same for one of which only the checkpoint is left: it was read before this process began, or its file was

@@ -17,7 +17,7 @@ use super::Engine;
 use super::life::Afterwards;
 use super::port::{Effect, FileFault, Open, Opened, TailId};
 use super::report::{Loss, Report};
-use super::tail::{Descriptor, Name, Phase, Tail};
+use super::tail::{Descriptor, Name, Phase, Tail, Turn};
 
 /// Fewer are of no use: however few the kernel has left, some files are read.
 const LEAST: usize = 4;
@@ -156,7 +156,7 @@ impl Engine {
             && tail.name == Name::Matched
             && matches!(tail.phase, Phase::Following(_))
             && tail.reading.is_none()
-            && !tail.queued
+            && tail.turn == Turn::None
             && !tail.dirty
             && tail.retry_at.is_none()
             && tail.incarnation().is_some_and(|incarnation| {

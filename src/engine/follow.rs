@@ -363,7 +363,11 @@ impl Engine {
 
     /// Of files that are under no name, copies may be left, or what a rotator compressed.
     fn on_missing(&mut self, source: SourceId, file: Identity, now: Instant) {
-        let stream = &self.settings.streams[self.settings.sources[source.0].stream.0].name;
+        let stream = self.settings.sources[source.0].stream;
+        if let Some(parted) = self.parted_life(file, stream).filter(|life| !self.cut_off.contains(*life)) {
+            self.cut_off(parted, 0, Afterwards::Kept, now);
+        }
+        let stream = &self.settings.streams[stream.0].name;
         let stored: Vec<_> = self.stored.of(file, stream).cloned().collect();
         for stored in stored {
             self.stored_cut_off(stored, source, Afterwards::Kept, now);
@@ -585,7 +589,7 @@ impl Engine {
         self.count_rotation(source, Rotation::Truncated);
         self.report(Report::Truncated { source, path: Arc::clone(&path), read });
         let lost = self.lives[&old].seen_bytes.saturating_sub(read.bytes());
-        self.cut_off(old, lost, now);
+        self.cut_off(old, lost, Afterwards::Forgotten, now);
         let incarnation = self.fresh_incarnation();
         self.begin_life(id, incarnation, History::beginning(), Head::default(), None);
         self.lives.get_mut(&incarnation).expect("just begun").skipping_nuls = true;

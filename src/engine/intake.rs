@@ -18,10 +18,17 @@ use super::Engine;
 use super::life::Life;
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
-use super::tail::{Descriptor, Name, Phase, READ_BYTES};
+use super::tail::{Descriptor, Name, Phase, READ_BYTES, Turn};
 
 /// Reads under way at once: enough to hide one slow file behind others.
 const READS_AT_ONCE: usize = 4;
+
+/// With this part of the memory budget waiting in it, a stream has enough to send for a while. Reading further ahead
+/// would cost memory and buy nothing.
+const ENOUGH_OF_BUFFER: u64 = 16;
+
+/// What is read at once of a file whose stream has enough, in bytes: it gets its turn all the same.
+const SIP_BYTES: usize = 32 * 1024;
 
 /// How far back from the end of a file its last line end is looked for.
 const FIND_END_BYTES: u64 = 1024 * 1024;
@@ -41,8 +48,14 @@ impl Engine {
             return;
         }
         let opening = matches!(tail.phase, Phase::Opening { .. });
-        if !opening && tail.reading.is_none() && !tail.queued {
-            tail.queued = true;
+        let has_turn = match tail.turn {
+            Turn::None => false,
+            Turn::Queued => true,
+            // Behind a backlog it waits; a few lines of a file of which all others were sent do not.
+            Turn::Deferred => tail.incarnation().is_some_and(|life| !self.lives[&life].ready.is_empty()),
+        };
+        if !opening && tail.reading.is_none() && !has_turn {
+            tail.turn = Turn::Queued;
             match tail.phase {
                 // Costs no memory, and what is looked for may be gone soon.
                 Phase::Comparing { .. } => self.read_turns.push_front(id),
@@ -55,12 +68,13 @@ impl Engine {
     pub(super) fn read(&mut self) {
         let mut passed_over = Vec::new();
         self.surveys.starved = false;
+        self.take_up_deferred();
         while self.reads_under_way < READS_AT_ONCE
             && let Some(id) = self.read_turns.pop_front()
         {
             let Some(read) = self.next_read(id) else {
                 if let Some(tail) = self.tails.get_mut(&id) {
-                    tail.queued = false;
+                    tail.turn = Turn::None;
                 }
                 continue;
             };
@@ -69,6 +83,11 @@ impl Engine {
             let life = self.tails[&id].incarnation().filter(|_| !compares).map(|life| &self.lives[&life]);
             if life.is_some_and(|life| life.stuck > 0) {
                 passed_over.push(id);
+                continue;
+            }
+            if let Some(life) = life.filter(|life| !life.ready.is_empty() && self.has_enough(life)) {
+                self.deferred.entry(life.stream).or_default().push(id);
+                self.tails.get_mut(&id).expect("a tail in turn is open").turn = Turn::Deferred;
                 continue;
             }
             let life = life.map(Life::buffered);
@@ -84,7 +103,7 @@ impl Engine {
                 continue;
             }
             let tail = self.tails.get_mut(&id).expect("a tail in turn is open");
-            tail.queued = false;
+            tail.turn = Turn::None;
             tail.dirty = false;
             tail.reading = Some(read);
             self.reads_under_way += 1;
@@ -92,6 +111,25 @@ impl Engine {
             self.effects.push_back(Effect::Read(read));
         }
         self.read_turns.extend(passed_over);
+        self.surveys.starved |= self.deferred.values().any(|deferred| !deferred.is_empty());
+    }
+
+    /// Gives those a turn whose stream has not enough any more.
+    fn take_up_deferred(&mut self) {
+        let enough = self.settings.memory.buffer / ENOUGH_OF_BUFFER;
+        let hungry =
+            self.deferred.extract_if(.., |stream, _| self.streams[stream.0].waiting_bytes() < enough);
+        for id in hungry.flat_map(|(_, deferred)| deferred) {
+            if let Some(tail) = self.tails.get_mut(&id).filter(|tail| tail.turn == Turn::Deferred) {
+                tail.turn = Turn::Queued;
+                self.read_turns.push_back(id);
+            }
+        }
+    }
+
+    /// Whether the life's stream has more to send than it can soon.
+    fn has_enough(&self, life: &Life) -> bool {
+        self.streams[life.stream.0].waiting_bytes() >= self.settings.memory.buffer / ENOUGH_OF_BUFFER
     }
 
     fn next_read(&self, id: TailId) -> Option<Read> {
@@ -105,12 +143,13 @@ impl Engine {
                 Read { tail: id, at, len }
             }
             Phase::Following(incarnation) => {
-                let history = &self.lives[&incarnation].history;
-                let overlap = history.overlap();
+                let life = &self.lives[&incarnation];
+                let overlap = life.history.overlap();
+                let fresh = if self.has_enough(life) { SIP_BYTES } else { READ_BYTES };
                 Read {
                     tail: id,
-                    at: history.position().minus(overlap as u64),
-                    len: overlap + tail.read_bytes,
+                    at: life.history.position().minus(overlap as u64),
+                    len: overlap + fresh.max(tail.at_least_bytes),
                 }
             }
         })
@@ -220,10 +259,10 @@ impl Engine {
         if consumed > 0 {
             tail.quiet_since = now;
         }
-        tail.read_bytes = match consumed {
+        tail.at_least_bytes = match consumed {
             // A line that is longer than what was read: the next read asks for more, up to what must yield a piece.
-            0 if !at_end => (tail.read_bytes * 4).min(MOST_INCOMPLETE_BYTES + 1),
-            _ => READ_BYTES,
+            0 if !at_end => ((read.len - overlap) * 4).clamp(READ_BYTES, MOST_INCOMPLETE_BYTES + 1),
+            _ => 0,
         };
         if !at_end || tail.dirty {
             self.wake(id);

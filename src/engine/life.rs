@@ -94,6 +94,10 @@ impl Life {
         tail: Tail,
         counts: &mut SourceCounts,
     ) -> usize {
+        if self.position() == Offset::ZERO {
+            // No byte before the position vouches for what was seen when it was opened: it may be gone.
+            self.head = Head::default();
+        }
         let nuls = self.skip_nuls(chunk, counts);
         let chunk = chunk.slice(nuls..);
         let mut split = Split::new(&chunk, self.position(), newline, tail);

@@ -17,7 +17,7 @@ use crate::rules::quota::{Admission, Cost, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
 use crate::rules::standing::{May, Standing};
 
-use super::life::Life;
+use super::life::{Life, RECORD_OVERHEAD_BYTES};
 use super::port::Operation;
 
 /// How many records one file may put into a request before the next file's turn.
@@ -43,6 +43,8 @@ pub(super) struct Stream {
     turns: VecDeque<Incarnation>,
     /// Records ready in all incarnations of this stream.
     waiting: usize,
+    /// What they cost in memory, in bytes.
+    waiting_bytes: u64,
     /// What failed, by when it is sent again; the number keeps groups of one moment apart.
     again: BTreeMap<(Instant, u64), Group>,
     groups: u64,
@@ -89,6 +91,7 @@ impl Stream {
             settings,
             turns: VecDeque::new(),
             waiting: 0,
+            waiting_bytes: 0,
             again: BTreeMap::new(),
             groups: 0,
             formed: None,
@@ -115,9 +118,10 @@ impl Stream {
         self.settings = settings;
     }
 
-    /// `life` has records ready, `fresh` of them new: it waits for its turn, unless order forbids.
+    /// `life` has records ready, the last `fresh` of them new: it waits for its turn, unless order forbids.
     pub(super) fn offer(&mut self, life: &mut Life, fresh: usize) {
         self.waiting += fresh;
+        self.waiting_bytes += life.ready.iter().rev().take(fresh).map(memory_bytes).sum::<u64>();
         let may = match self.settings.order {
             Order::Free => true,
             Order::PerFile => life.outstanding == 0,
@@ -150,6 +154,11 @@ impl Stream {
     /// Records that were read and not yet taken by a request.
     pub(super) fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// What they cost in memory, in bytes.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     /// The next request that may leave now, if any; else sets the deadline.
@@ -286,6 +295,7 @@ impl Stream {
                     full = true;
                     break;
                 }
+                self.waiting_bytes -= memory_bytes(record);
                 records.extend(life.ready.pop_front());
                 taken += 1;
             }
@@ -295,6 +305,10 @@ impl Stream {
             self.offer(life, 0);
         }
     }
+}
+
+fn memory_bytes(record: &Record) -> u64 {
+    record.data.len() as u64 + RECORD_OVERHEAD_BYTES
 }
 
 fn data_bytes(records: &[Record]) -> u64 {

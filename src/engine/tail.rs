@@ -39,13 +39,13 @@ pub(super) struct Tail {
     /// Whether there may be bytes that were not read.
     pub(super) dirty: bool,
     /// Whether it waits for its turn to be read.
-    pub(super) queued: bool,
+    pub(super) turn: Turn,
     /// The read that is under way.
     pub(super) reading: Option<Read>,
     /// When the last one ended.
     pub(super) read_at: Instant,
-    /// How much to ask for beyond the overlap, in bytes: grows while a line does not fit.
-    pub(super) read_bytes: usize,
+    /// How much to ask for at least beyond the overlap, in bytes: grows while a line does not fit.
+    pub(super) at_least_bytes: usize,
     /// When its last complete line was read, or it lost its name.
     pub(super) quiet_since: Instant,
     /// When it lost its name, or was opened without.
@@ -102,6 +102,16 @@ pub(super) enum Descriptor {
     Open,
 }
 
+/// Whether a file waits to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    None,
+    /// Among those that are read next.
+    Queued,
+    /// Until its stream has sent more of what was read.
+    Deferred,
+}
+
 /// Whether a file still has a name that a source matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
@@ -137,10 +147,10 @@ impl Tail {
             name,
             size: 0,
             dirty: false,
-            queued: false,
+            turn: Turn::None,
             reading: None,
             read_at: now,
-            read_bytes: READ_BYTES,
+            at_least_bytes: 0,
             quiet_since: now,
             lost_since: now,
             last_line: LastLine::Waits,

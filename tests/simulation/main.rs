@@ -32,6 +32,8 @@ const KEPT: &[(u64, &str)] = &[
     (629, "the directory of a copy could not be looked into until the search for it was over"),
     (2111, "a file was closed for others although a hint of more in it was lost"),
     (167, "a file was truncated between its opening and its first read: a fingerprint of bytes never read"),
+    (194, "a source was away while a copy was made of its file, of which records were still under way"),
+    (132, "the same, of a file that was known, with no byte of it delivered"),
 ];
 
 const ACTIONS: u64 = 150;

@@ -32,6 +32,9 @@ use super::service::{Faults, POISON, Service};
 const ONE_READ_BYTES: u64 = 256 * 1024 + 256;
 
 /// Room for one read and little more: a few thousand lines that wait fill it.
+/// What the engine asks for at once, where a stream has enough, but for what it looks at again.
+const A_SIP_BYTES: usize = 32 * 1024;
+
 const SMALL_BUDGET_BYTES: u64 = ONE_READ_BYTES + 8 * 1024;
 
 /// No trouble at all.
@@ -81,6 +84,8 @@ pub struct Reached {
     pub sources_removed: u64,
     pub sources_back_with_records_under_way: u64,
     pub memory_full: u64,
+    /// A file was read a little at a time, because its stream had enough to send.
+    pub sips: u64,
     pub closed_for_others: u64,
     pub hidden: u64,
     pub copies: u64,
@@ -112,6 +117,7 @@ impl Reached {
         self.sources_removed += other.sources_removed;
         self.sources_back_with_records_under_way += other.sources_back_with_records_under_way;
         self.memory_full += other.memory_full;
+        self.sips += other.sips;
         self.closed_for_others += other.closed_for_others;
         self.hidden += other.hidden;
         self.copies += other.copies;
@@ -144,6 +150,7 @@ impl Reached {
             ("sources_removed", self.sources_removed),
             ("sources_back_with_records_under_way", self.sources_back_with_records_under_way),
             ("memory_full", self.memory_full),
+            ("sips", self.sips),
             ("closed_for_others", self.closed_for_others),
             ("hidden", self.hidden),
             ("copies", self.copies),
@@ -557,7 +564,10 @@ impl World {
             _ if !alive => return,
             Effect::Survey(request) => self.survey(&request),
             Effect::Open(open) => self.open(&open),
-            Effect::Read(read) => self.read(read),
+            Effect::Read(read) => {
+                self.reached.sips += u64::from((A_SIP_BYTES..2 * A_SIP_BYTES).contains(&read.len));
+                self.read(read)
+            }
             Effect::Close(_) | Effect::Report(_) => unreachable!("done at once"),
         };
         let delay = self.delay();
