@@ -31,9 +31,10 @@ use crate::rules::repeats::Repeats;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::files::{self, Compressed, Problem, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Identity};
-use crate::shell::http::Question;
 use crate::shell::http::snapshot::{About, Snapshot, StreamAbout};
+use crate::shell::http::{self, Question};
 use crate::shell::store::{Store, StoreError};
+use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch::{self, Watch};
 
 /// How often a progress listener is told, at most.
@@ -65,6 +66,7 @@ pub struct Daemon {
     to_watch: Option<Vec<PathBuf>>,
     hints: watch::Hints,
     tasks: JoinSet<Done>,
+    heartbeat: Heartbeat,
     /// What surveys could not use: told on change.
     problems: Vec<Problem>,
     /// Dead letters by stream: a flood of them must not become one of log lines.
@@ -156,6 +158,7 @@ impl Daemon {
             to_watch: None,
             hints,
             tasks: JoinSet::new(),
+            heartbeat: Heartbeat::start(),
             problems: Vec::new(),
             dead_letters: Repeats::default(),
         })
@@ -175,9 +178,11 @@ impl Daemon {
         let mut told = None;
         self.tell_descriptors();
         self.identify();
+        systemd::ready();
         let how = loop {
             self.launch();
             let now = self.now();
+            self.show_life();
             if self.engine.is_done() {
                 break End::Done;
             }
@@ -189,8 +194,8 @@ impl Daemon {
                 progress(&self.engine.status(now));
             }
             self.tell_of_repeats(now);
-            let repeats = self.dead_letters.deadline();
-            let deadline = self.engine.next_deadline(now).into_iter().chain(give_up_at).chain(repeats).min();
+            let own = [give_up_at, self.dead_letters.deadline(), self.next_beat()];
+            let deadline = self.engine.next_deadline(now).into_iter().chain(own.into_iter().flatten()).min();
             let stopping = give_up_at.is_some();
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -198,6 +203,7 @@ impl Daemon {
                 biased;
                 () = &mut stop, if !stopping => {
                     info!(patience = ?patience, "stopping: reading what is there and delivering it");
+                    systemd::stopping();
                     give_up_at = Some(self.now() + patience);
                     self.tell(Event::Drain);
                 }
@@ -240,6 +246,20 @@ impl Daemon {
     fn tell(&mut self, event: Event) {
         let now = self.now();
         self.engine.handle(event, now);
+    }
+
+    /// The loop has turned: the service manager learns it, and how things stand.
+    fn show_life(&mut self) {
+        let now = Clock::now();
+        self.heartbeat.beat(now);
+        if self.heartbeat.wants_status(now) {
+            let status = http::in_one_line(&self.snapshot());
+            self.heartbeat.status(&status);
+        }
+    }
+
+    fn next_beat(&self) -> Option<Instant> {
+        self.heartbeat.deadline().map(|at| Instant::at(at.saturating_duration_since(self.began)))
     }
 
     fn tell_of_repeats(&mut self, now: Instant) {

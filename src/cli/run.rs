@@ -19,6 +19,7 @@ use crate::shell::files::{self, ExcludeGlob, FilePattern, SourceFiles};
 use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
 use crate::shell::store::Store;
+use crate::shell::systemd;
 
 use super::{DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
 
@@ -170,6 +171,7 @@ async fn reload(
     loop {
         hangups.next().await;
         info!("asked to read the configuration again");
+        systemd::reloading();
         let change = match read_again(args).await {
             Ok(config) => {
                 warn_of_what_needs_a_restart(started_with, &config);
@@ -185,6 +187,7 @@ async fn reload(
         };
         // Nobody takes it while stopping.
         let _ = changes.send(change).await;
+        systemd::ready();
     }
 }
 

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
-pub use self::readiness::advice;
+pub use self::readiness::{advice, in_one_line};
 use self::snapshot::Snapshot;
 
 /// The most connections at once. When one more comes, the oldest is closed: a probe finds room also while somebody

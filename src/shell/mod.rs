@@ -4,4 +4,5 @@ pub mod files;
 pub mod firehose;
 pub mod http;
 pub mod store;
+pub mod systemd;
 pub mod watch;

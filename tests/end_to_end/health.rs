@@ -4,8 +4,10 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::world::{PATIENCE, Running, World, append, eventually, exchange, standpipe, text};
@@ -96,6 +98,47 @@ fn a_service_that_refuses_is_told_with_what_to_do_and_passes() {
     world.fault("{}");
     eventually("ready again", || (daemon.get("/readyz").code == 200).then_some(()));
     eventually("delivered", || (daemon.status()["files"][0]["durable"] == 5).then_some(()));
+}
+
+/// systemd learns when it is ready, how it stands, that its loop turns, and when it reads its configuration or stops.
+#[test]
+fn the_service_manager_is_told() {
+    let mut world = World::new();
+    let socket = world.dir().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let next = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let hear = |words: &str| while !next().lines().any(|line| line.starts_with(words)) {};
+    let daemon = world.run_in(|command| {
+        command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "200000");
+    });
+    hear("READY=1");
+    hear("STATUS=ready: ");
+    for _ in 0..3 {
+        hear("WATCHDOG=1");
+    }
+    daemon.running.signal(Signal::HUP);
+    hear("RELOADING=1");
+    hear("READY=1");
+    // Also while nothing can be delivered: a restart would not help.
+    world.fault(r#"{"rates": {"not_found": 1.0}}"#);
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 3);
+    daemon.not_ready("ResourceNotFoundException");
+    for _ in 0..3 {
+        hear("WATCHDOG=1");
+    }
+    hear("STATUS=not ready: logs: ResourceNotFoundException");
+    world.fault("{}");
+    world.all_arrive();
+    daemon.settle();
+    daemon.running.signal(Signal::TERM);
+    hear("STOPPING=1");
+    assert_eq!(daemon.running.exit(), Some(0));
 }
 
 /// H5: nobody reads standard error, and everything is shipped all the same.

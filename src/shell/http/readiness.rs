@@ -85,6 +85,18 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     reasons
 }
 
+/// How things stand, in one line for the service manager.
+pub fn in_one_line(snapshot: &Snapshot) -> String {
+    match reasons(snapshot).first() {
+        Some(Reason { stream: Some(stream), message, .. }) => format!("not ready: {stream}: {message}"),
+        Some(Reason { stream: None, message, .. }) => format!("not ready: {message}"),
+        None => {
+            let behind: u64 = snapshot.lags().iter().map(|lag| lag.bytes).sum();
+            format!("ready: {} files, {behind} bytes behind", snapshot.status.files.len())
+        }
+    }
+}
+
 /// What an operator can do about a failure.
 pub fn advice(why: &Retry) -> &'static str {
     match (why.reason, &*why.code) {
