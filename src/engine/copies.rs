@@ -353,8 +353,9 @@ impl Engine {
                     && file.identity != cut_off.identity
                     && is_younger(file.identity, cut_off.identity)
                     && !self.by_file.contains_key(&(cut_off.source, file.identity))
-                    // It has a place of its own to go on from.
-                    && self.stored.of(file.identity, stream).next().is_none()
+                    // It has a place of its own to go on from; without a birth time, its inode may just be used again.
+                    && (file.identity.birth_nanos.is_none()
+                        || self.stored.of(file.identity, stream).next().is_none())
             };
             for (of, _) in self.cut_off.at(&names).filter(may_be) {
                 candidates.entry(of).or_default().push(file);
@@ -395,6 +396,12 @@ impl Engine {
         let stream = self.settings.sources[tail.source.0].stream;
         let names = originals(&tail.path);
         let decompressed = tail.decompressed;
+        let name = &*self.settings.streams[stream.0].name;
+        let is_of = |stored: &Checkpoint| stored.fingerprint.matches(&opened.head);
+        let has_own_place = !decompressed && self.stored.of(opened.identity, name).any(is_of);
+        if has_own_place {
+            return self.drop_tail(id);
+        }
         let fitting = self.cut_off.at(&names).find(|(_, cut_off)| {
             cut_off.stream == stream
                 && cut_off.fingerprint.matches(&opened.head)

@@ -33,6 +33,7 @@ const KEPT: &[(u64, &str)] = &[
     (2111, "a file was closed for others although a hint of more in it was lost"),
     (167, "a file was truncated between its opening and its first read: a fingerprint of bytes never read"),
     (194, "a source was away while a copy was made of its file, of which records were still under way"),
+    (449, "without birth times, a copy took the inode of a file that was gone, and was taken for that"),
     (132, "the same, of a file that was known, with no byte of it delivered"),
 ];
 
