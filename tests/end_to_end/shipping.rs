@@ -1,10 +1,11 @@
 //! Files become records, once.
 
 use std::fs;
+use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::world::{Running, World, append, delivered, eventually, finished, text};
+use crate::world::{Running, World, append, delivered, eventually, finished, standpipe, text};
 
 #[test]
 fn one_pass_ships_every_byte_and_the_next_ships_nothing() {
@@ -32,6 +33,21 @@ fn one_pass_ships_every_byte_and_the_next_ships_nothing() {
     assert!(finished(&args).1.starts_with("1 lines, 5 bytes"));
     input.extend(b"more\n");
     assert!(delivered(&out.join("local")) == input);
+}
+
+#[test]
+fn the_embedded_stream_is_reached_whatever_proxy_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("a.log");
+    fs::write(&log, "line\n").unwrap();
+    let out = dir.path().join("shipped");
+    let mut command = standpipe(&["run", "--local", text(&out), "--once", text(&log)]);
+    for proxy in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+        // Nobody listens there.
+        command.env(proxy, "http://127.0.0.1:1");
+    }
+    assert!(command.stdout(Stdio::null()).status().unwrap().success());
+    assert_eq!(delivered(&out.join("local")), b"line\n");
 }
 
 #[test]
