@@ -171,7 +171,7 @@ impl Daemon {
         stop: impl Future<Output = ()>,
         mut changes: mpsc::Receiver<Change>,
         mut patience: Duration,
-        mut progress: impl FnMut(&Status),
+        mut progress: Option<impl FnMut(&Status)>,
     ) -> Ended {
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = None;
@@ -189,7 +189,10 @@ impl Daemon {
             if give_up_at.is_some_and(|at| at <= now) {
                 break End::TimedOut;
             }
-            if told.is_none_or(|at| at + PROGRESS_EVERY <= now) {
+            // A status of many files is not for nothing.
+            if let Some(progress) =
+                progress.as_mut().filter(|_| told.is_none_or(|at| at + PROGRESS_EVERY <= now))
+            {
                 told = Some(now);
                 progress(&self.engine.status(now));
             }
@@ -234,7 +237,9 @@ impl Daemon {
         };
         let now = self.now();
         let status = self.engine.status(now);
-        progress(&status);
+        if let Some(progress) = &mut progress {
+            progress(&status);
+        }
         self.tasks.shutdown().await;
         Ended { how, status, problems: self.problems, took: now.since(Instant::ZERO) }
     }

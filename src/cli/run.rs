@@ -125,11 +125,8 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         endpoint.spawn(http::serve(listen, desk));
     }
     let (sender, changes) = mpsc::channel(1);
-    let running = daemon.run(stop, changes, config.shutdown_timeout, |status| {
-        if let Some(bar) = &bar {
-            show_progress(bar, status);
-        }
-    });
+    let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
+    let running = daemon.run(stop, changes, config.shutdown_timeout, progress);
     let ended = tokio::select! {
         biased;
         ended = running => ended,
