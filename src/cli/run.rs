@@ -116,6 +116,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
     let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
+    tell_quotas(config);
 
     let bar = args.once.then(progress_bar).flatten();
     // Beside the daemon's task, so that it can say when that is stuck.
@@ -233,6 +234,18 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
             follow_symlinks: source.follow_symlinks,
         })
         .collect()
+}
+
+/// What each stream may use, and how.
+fn tell_quotas(config: &Config) {
+    for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
+        let quota = settings.quota;
+        info!(
+            stream = &*stream.name, delivery_stream = stream.delivery_stream, api = ?settings.api,
+            requests_per_second = quota.requests_per_second, records_per_second = quota.records_per_second,
+            bytes_per_second = quota.bytes_per_second, share = quota.share, "quota"
+        );
+    }
 }
 
 fn raise_descriptor_limit() {
