@@ -332,7 +332,10 @@ impl Engine {
                 }
             }
             for (source, file) in found {
-                if !self.by_file.contains_key(&(source, file.identity)) && file.sources.is_empty() {
+                // Another source of its stream may just have found it again.
+                if !self.is_followed(file.identity, self.settings.sources[source.0].stream)
+                    && file.sources.is_empty()
+                {
                     let id = self.open(source, file, Name::Lost, false, now);
                     let tail = self.tails.get_mut(&id).expect("just begun");
                     tail.decompressed = uncompressed(&file.path).is_some();
@@ -359,6 +362,12 @@ impl Engine {
                 self.surveys.wanted = true;
             }
         }
+    }
+
+    fn is_followed(&self, file: Identity, into: StreamId) -> bool {
+        let of_source = |source| self.by_file.contains_key(&(SourceId(source), file));
+        let mut sources = self.settings.sources.iter().enumerate();
+        sources.any(|(place, source)| source.stream == into && of_source(place))
     }
 
     /// Of files that are under no name, copies may be left, or what a rotator compressed.

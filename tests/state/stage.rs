@@ -336,5 +336,8 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("what the daemon said:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
     }
 }
