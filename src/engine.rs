@@ -108,6 +108,8 @@ pub struct Engine {
     read_turns: VecDeque<TailId>,
     /// Files of streams that have enough to send. One that was woken since is in here no longer, whatever stands here.
     deferred: BTreeMap<StreamId, Vec<TailId>>,
+    /// Files whose lines are collected, by when they are to be read. The same holds of these.
+    collecting: BTreeSet<(Instant, TailId)>,
     reads_under_way: usize,
     /// What the reads under way may bring, in bytes.
     reserved: u64,
@@ -200,6 +202,7 @@ impl Engine {
             restless: false,
             read_turns: VecDeque::new(),
             deferred: BTreeMap::new(),
+            collecting: BTreeSet::new(),
             reads_under_way: 0,
             reserved: 0,
             buffered: 0,
@@ -254,7 +257,7 @@ impl Engine {
         self.renew(now);
         self.follow(now);
         self.open_waiting(now);
-        self.read();
+        self.read(now);
         self.send(now);
         self.save(now);
     }
@@ -270,6 +273,7 @@ impl Engine {
             .into_iter()
             .chain(self.streams.iter().filter_map(|stream| stream.deadline))
             .chain(self.save_deadline(now))
+            .chain(self.collecting.first().map(|(due, _)| *due))
             .chain(self.descriptor_deadline())
             .min()
     }

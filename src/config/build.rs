@@ -33,14 +33,16 @@ pub(super) fn build(
     faults: &mut Faults,
 ) -> Option<Config> {
     let of_command_line = sources::of_command_line(overrides, around, faults);
-    // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
-    // itself.
-    let mut sources = Sources::new(std::mem::take(&mut document.sources), faults);
+    let tables = std::mem::take(&mut document.sources);
     let streams = Streams {
         tables: &document.streams,
         aws: &document.aws,
         order: if overrides.local.is_some() { Order::PerFile } else { Order::Free },
     };
+    // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
+    // itself.
+    streams.refuse_packing_without_newlines(&tables, faults);
+    let mut sources = Sources::new(tables, faults);
     if !faults.about("source") {
         let also = of_command_line.as_ref().and_then(|table| table.stream.as_ref());
         streams.refuse_unused(sources.streams.iter().chain(also), faults);

@@ -9,8 +9,10 @@ use std::fmt::{self, Write};
 
 use super::units::{show_duration, show_size};
 use super::{Config, LogFormat, Source, Stream};
+use crate::model::limits::LINES_PER_RECORD;
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Newline, OnDrain, Order, SourceSettings, StartAt, StreamSettings, Until,
+    Adaptive, Api, Encryption, Newline, OnDrain, Order, Packing, SourceSettings, StartAt, StreamSettings,
+    Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -122,6 +124,10 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
     };
     let timeout = show_duration(stream.request_timeout);
     writeln!(out, "  {api}, up to {} requests at once of {timeout} each{order}", settings.max_in_flight)?;
+    if let Packing::On { bytes, delay } = settings.packing {
+        let (bytes, delay) = (show_size(bytes as u64), show_duration(delay));
+        writeln!(out, "  records of up to {bytes} or {LINES_PER_RECORD} lines, collected for {delay}")?;
+    }
     let quota = &settings.quota;
     let adaptive = match quota.adaptive {
         Adaptive::On => "adaptive",

@@ -9,7 +9,8 @@ use super::typed;
 use super::walk::Walk;
 use super::{Config, LogFormat};
 use crate::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, StartAt, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing, StartAt,
+    Until,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -102,8 +103,8 @@ fn the_defaults_are_those_of_the_interface() {
     assert_eq!(config.streams[0].delivery_stream, "app-logs");
     assert_eq!(config.streams[0].request_timeout.as_secs(), 30);
     assert_eq!(
-        (stream.api, stream.max_in_flight.get(), stream.order, stream.encryption),
-        (Api::PutRecord, 64, Order::Free, Encryption::Optional)
+        (stream.api, stream.packing, stream.max_in_flight.get(), stream.order, stream.encryption),
+        (Api::PutRecord, Packing::Off, 64, Order::Free, Encryption::Optional)
     );
     let quota = stream.quota;
     assert_eq!((quota.requests_per_second.get(), quota.records_per_second.get()), (2000, 5000));

@@ -218,8 +218,19 @@ request_timeout = "5ms""#,
     ),
     (
         r#"[stream.s]
+pack_delay = "2s""#,
+        "c.toml:3:14: stream.s.pack_delay: says how lines are packed, and they are not; add packing = \"on\"",
+    ),
+    (
+        r#"[stream.s]
+packing = "on"
+pack_bytes = "1001KiB""#,
+        "c.toml:4:14: stream.s.pack_bytes: 1001KiB is out of range; write a size from 1B to 1000KiB",
+    ),
+    (
+        r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, packing, pack_bytes, pack_delay, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
     ),
 ];
 
@@ -309,6 +320,15 @@ start_at = "ende"
 follow_symlinks = 0"#,
         r#"c.toml:4:12: source.start_at: `ende` is not one of the choices; write one of "beginning", "end"
 c.toml:5:19: source.follow_symlinks: is a whole number; write true or false"#,
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+append_newline = false
+[stream.default]
+packing = "on""#,
+        "c.toml:4:18: source.append_newline: stream `s` packs lines, which only their newlines tell apart; leave it true, or set packing = \"off\"",
     ),
     (
         r#"[[source]]

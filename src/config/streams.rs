@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::Stream;
 use super::fault::Faults;
-use super::typed::{AwsTable, StreamTable};
+use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
+use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Order, QuotaSettings, RetrySettings, StreamSettings,
+    Adaptive, Api, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
 };
 
 /// The table for what a stream's own table does not say.
@@ -19,6 +20,7 @@ const DEFAULT: &str = "default";
 
 const MAX_IN_FLIGHT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const PACK_DELAY: Duration = Duration::from_secs(1);
 const RETRY: RetrySettings =
     RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
 
@@ -92,6 +94,20 @@ impl Streams<'_> {
         }
     }
 
+    /// Reports every source whose lines are to share records without anything to tell them apart.
+    pub(super) fn refuse_packing_without_newlines(&self, sources: &[SourceTable], faults: &mut Faults) {
+        for source in sources {
+            let (Some(append), Some(stream)) = (&source.append_newline, &source.stream) else { continue };
+            let levels = Levels { own: self.table(&stream.value), default: self.table(DEFAULT) };
+            if !append.value && levels.value(|table| &table.packing) == Some(true) {
+                faults.add(append.fault(format!(
+                    "stream `{}` packs lines, which only their newlines tell apart; leave it true, or set packing = \"off\"",
+                    stream.value
+                )));
+            }
+        }
+    }
+
     fn table(&self, name: &str) -> Option<&StreamTable> {
         self.tables.iter().find(|table| table.name.value == name)
     }
@@ -107,6 +123,7 @@ impl Streams<'_> {
         let settings = StreamSettings {
             name: name.into(),
             api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
+            packing: levels.packing(faults),
             max_in_flight: in_flight.unwrap_or(MAX_IN_FLIGHT),
             order: match ordered {
                 Some(true) => Order::PerFile,
@@ -211,6 +228,23 @@ impl<'a> Levels<'a> {
             }
         }
         quota
+    }
+
+    fn packing(self, faults: &mut Faults) -> Packing {
+        let bytes = self.typed(|table| &table.pack_bytes);
+        let delay = self.typed(|table| &table.pack_delay);
+        let packing = self.value(|table| &table.packing);
+        if packing == Some(true) {
+            let most =
+                bytes.map_or(RECORD_BYTES, |typed| usize::try_from(typed.value).unwrap_or(RECORD_BYTES));
+            return Packing::On { bytes: most, delay: delay.map_or(PACK_DELAY, |typed| typed.value) };
+        }
+        // Switched off, with how it would be done left there, is fine.
+        let pointless = bytes.map(Typed::spot).into_iter().chain(delay.map(Typed::spot));
+        for spot in pointless.filter(|_| packing.is_none()) {
+            faults.add(spot.fault("says how lines are packed, and they are not; add packing = \"on\""));
+        }
+        Packing::Off
     }
 
     fn retry(self, faults: &mut Faults) -> RetrySettings {

@@ -20,6 +20,8 @@ const _: () = assert!(LEAST_BUFFER >= 2 * RECORD_BYTES as u64, "the largest reco
 
 /// Far above what a machine has or a stream takes; keeps sums of sizes below 2^64.
 const MOST_BYTES: u64 = 1 << 40;
+/// Above, a line waits in its file longer than a rotator may leave it there.
+const LONGEST_PACK_DELAY: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -72,6 +74,9 @@ pub(super) struct StreamTable {
     pub(super) role_arn: Option<Typed<String>>,
     pub(super) endpoint_url: Option<Typed<String>>,
     pub(super) api: Option<Typed<Api>>,
+    pub(super) packing: Option<Typed<bool>>,
+    pub(super) pack_bytes: Option<Typed<u64>>,
+    pub(super) pack_delay: Option<Typed<Duration>>,
     pub(super) max_in_flight: Option<Typed<u32>>,
     pub(super) ordered: Option<Typed<bool>>,
     pub(super) require_encryption: Option<Typed<bool>>,
@@ -184,6 +189,9 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         role_arn: stream.parsed("role_arn", role_arn),
         endpoint_url: stream.parsed("endpoint_url", url),
         api: stream.choice("api", &apis),
+        packing: stream.choice("packing", &[("off", false), ("on", true)]),
+        pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
+        pack_delay: stream.duration("pack_delay", Duration::from_millis(1), LONGEST_PACK_DELAY),
         max_in_flight: stream.count("max_in_flight", 1, 10_000),
         ordered: stream.switch("ordered"),
         require_encryption: stream.switch("require_encryption"),

@@ -5,11 +5,13 @@
 //!
 //! *Invariant (L6):* buffered + reserved ≤ budget when a read is asked for.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
-use crate::model::settings::Newline;
+use crate::model::settings::Packing;
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::split::{MOST_INCOMPLETE_BYTES, Tail as ChunkTail};
@@ -51,6 +53,7 @@ impl Engine {
         let has_turn = match tail.turn {
             Turn::None => false,
             Turn::Queued => true,
+            Turn::Collecting => self.finishing.is_none(),
             // Behind a backlog it waits; a few lines of a file of which all others were sent do not.
             Turn::Deferred => tail.incarnation().is_some_and(|life| !self.lives[&life].ready.is_empty()),
         };
@@ -65,13 +68,19 @@ impl Engine {
     }
 
     /// Asks for the reads whose turn it is, as far as memory allows.
-    pub(super) fn read(&mut self) {
+    pub(super) fn read(&mut self, now: Instant) {
         let mut passed_over = Vec::new();
         self.surveys.starved = false;
         self.take_up_deferred();
+        self.take_up_collected(now);
         while self.reads_under_way < READS_AT_ONCE
             && let Some(id) = self.read_turns.pop_front()
         {
+            if let Some(delay) = self.collects(id) {
+                self.collecting.insert((now + delay, id));
+                self.tails.get_mut(&id).expect("a tail in turn is open").turn = Turn::Collecting;
+                continue;
+            }
             let Some(read) = self.next_read(id) else {
                 if let Some(tail) = self.tails.get_mut(&id) {
                     tail.turn = Turn::None;
@@ -122,6 +131,33 @@ impl Engine {
         for id in hungry.flat_map(|(_, deferred)| deferred) {
             if let Some(tail) = self.tails.get_mut(&id).filter(|tail| tail.turn == Turn::Deferred) {
                 tail.turn = Turn::Queued;
+                self.read_turns.push_back(id);
+            }
+        }
+    }
+
+    /// How long lines are to be collected in this file before it is read, if it has not been done.
+    fn collects(&self, id: TailId) -> Option<Duration> {
+        let tail = self.tails.get(&id)?;
+        let stream = self.settings.sources[tail.source.0].stream;
+        let Packing::On { delay, .. } = self.settings.streams[stream.0].packing else { return None };
+        // What is about to go, or may be a copy, does not wait.
+        let can_wait = matches!(tail.phase, Phase::Following(_))
+            && tail.name == Name::Matched
+            && !tail.is_new
+            && !tail.collected
+            && self.finishing.is_none();
+        can_wait.then_some(delay)
+    }
+
+    fn take_up_collected(&mut self, now: Instant) {
+        while let Some((due, id)) = self.collecting.first().copied()
+            && due <= now
+        {
+            self.collecting.pop_first();
+            if let Some(tail) = self.tails.get_mut(&id).filter(|tail| tail.turn == Turn::Collecting) {
+                tail.turn = Turn::Queued;
+                tail.collected = true;
                 self.read_turns.push_back(id);
             }
         }
@@ -230,14 +266,14 @@ impl Engine {
 
         let tail = &self.tails[&id];
         let source = &self.settings.sources[tail.source.0];
-        let newline: Newline = source.newline;
+        let (newline, packing) = (source.newline, self.settings.streams[source.stream.0].packing);
         let chunk_tail =
             if at_end && self.ships_last_line(tail) { ChunkTail::Final } else { ChunkTail::Grows };
         let counts = &mut self.counts.sources[tail.source.0];
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
         let (buffered, ready, frontier) = (life.buffered(), life.ready.len(), life.ledger.frontier());
         let start = life.position();
-        let consumed = life.take_in(&fresh, newline, chunk_tail, counts);
+        let consumed = life.take_in(&fresh, newline, packing, chunk_tail, counts);
         let end = start.plus(fresh.len() as u64);
         life.seen_bytes = if at_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
         life.read.note(life.position(), now);
@@ -259,6 +295,7 @@ impl Engine {
         if consumed > 0 {
             tail.quiet_since = now;
         }
+        tail.collected &= !at_end;
         tail.at_least_bytes = match consumed {
             // A line that is longer than what was read: the next read asks for more, up to what must yield a piece.
             0 if !at_end => ((read.len - overlap) * 4).clamp(READ_BYTES, MOST_INCOMPLETE_BYTES + 1),

@@ -14,7 +14,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Entry, Record};
-use crate::model::settings::{Newline, SourceId, StreamId};
+use crate::model::settings::{Newline, Packing, SourceId, StreamId};
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
 use crate::rules::marks::Marks;
@@ -91,6 +91,7 @@ impl Life {
         &mut self,
         chunk: &Bytes,
         newline: Newline,
+        packing: Packing,
         tail: Tail,
         counts: &mut SourceCounts,
     ) -> usize {
@@ -100,7 +101,7 @@ impl Life {
         }
         let nuls = self.skip_nuls(chunk, counts);
         let chunk = chunk.slice(nuls..);
-        let mut split = Split::new(&chunk, self.position(), newline, tail);
+        let mut split = Split::new(&chunk, self.position(), newline, packing, tail);
         for line in split.by_ref() {
             let entry = self.ledger.admit(line.span);
             match line.ending {
@@ -110,7 +111,7 @@ impl Life {
             }
             match line.data {
                 Some(data) => {
-                    counts.lines_read += 1;
+                    counts.lines_read += line.lines as u64;
                     self.ready.push_back(Record {
                         incarnation: self.incarnation,
                         entry,

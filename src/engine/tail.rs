@@ -40,6 +40,8 @@ pub(super) struct Tail {
     pub(super) dirty: bool,
     /// Whether it waits for its turn to be read.
     pub(super) turn: Turn,
+    /// Whether its lines were collected long enough: it is read to its end.
+    pub(super) collected: bool,
     /// The read that is under way.
     pub(super) reading: Option<Read>,
     /// When the last one ended.
@@ -110,6 +112,8 @@ pub(super) enum Turn {
     Queued,
     /// Until its stream has sent more of what was read.
     Deferred,
+    /// Until enough lines for a record may have come.
+    Collecting,
 }
 
 /// Whether a file still has a name that a source matches.
@@ -148,6 +152,7 @@ impl Tail {
             size: 0,
             dirty: false,
             turn: Turn::None,
+            collected: false,
             reading: None,
             read_at: now,
             at_least_bytes: 0,

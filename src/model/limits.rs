@@ -20,6 +20,10 @@ pub const fn base64_len(len: usize) -> usize {
     len.div_ceil(3) * 4
 }
 
+/// The most lines in one record. What reads records back (a Lambda transformation, the destination's own parser) works
+/// on a record as a whole.
+pub const LINES_PER_RECORD: usize = 500;
+
 /// What a record of `len` bytes is billed as, in bytes.
 pub const fn billed_bytes(len: usize) -> u64 {
     (len as u64).div_ceil(BILLING_STEP_BYTES) * BILLING_STEP_BYTES

@@ -56,6 +56,7 @@ pub struct StreamSettings {
     /// The stream as the configuration names it.
     pub name: Arc<str>,
     pub api: Api,
+    pub packing: Packing,
     /// The most requests under way at once.
     pub max_in_flight: NonZeroU32,
     pub order: Order,
@@ -82,6 +83,20 @@ pub enum Api {
     Auto,
     /// Always `PutRecordBatch`.
     PutRecordBatch,
+}
+
+/// How many lines a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Each line is a record of its own.
+    Off,
+    /// Lines that follow one another in a file share a record.
+    On {
+        /// The most bytes of lines in one record.
+        bytes: usize,
+        /// How long lines are collected in their file before they are read.
+        delay: Duration,
+    },
 }
 
 /// Whether the records of one file may overtake one another.

@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
     use crate::model::settings::{
-        Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order,
+        Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing,
         QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
     };
 
@@ -106,6 +106,7 @@ mod tests {
         let stream = |name: &&str| StreamSettings {
             name: (*name).into(),
             api: Api::Auto,
+            packing: Packing::Off,
             max_in_flight: some(name.len()),
             order: Order::Free,
             quota: QuotaSettings {

@@ -10,14 +10,14 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use crate::model::limits::RECORD_BYTES;
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::offset::{Offset, Span};
-use crate::model::settings::Newline;
+use crate::model::settings::{Newline, Packing};
 
 /// The longest chunk that may hold no complete line, in bytes: one more and a piece can always be cut.
 pub const MOST_INCOMPLETE_BYTES: usize = RECORD_BYTES;
 
-/// One line, or one piece of a line that is too long.
+/// One line, one piece of a line that is too long, or several lines that share a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The bytes of the file that it stands for, newline included.
@@ -25,6 +25,8 @@ pub struct Line {
     /// What is sent; `None` when no byte is left to send.
     pub data: Option<Bytes>,
     pub ending: Ending,
+    /// How many lines it is; a piece counts as one.
+    pub lines: usize,
 }
 
 /// How a line ended.
@@ -56,12 +58,15 @@ pub struct Split<'a> {
     /// How much of the chunk has been cut.
     cut: usize,
     newline: Newline,
+    packing: Packing,
     tail: Tail,
 }
 
 impl<'a> Split<'a> {
-    pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, tail: Tail) -> Self {
-        Self { chunk, at, cut: 0, newline, tail }
+    /// Lines without their newlines do not share a record, whatever `packing` says: nothing would tell them apart.
+    pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, packing: Packing, tail: Tail) -> Self {
+        let packing = if newline == Newline::Strip { Packing::Off } else { packing };
+        Self { chunk, at, cut: 0, newline, packing, tail }
     }
 
     /// Bytes of the chunk that belong to the lines handed out so far.
@@ -89,14 +94,11 @@ impl<'a> Split<'a> {
             span: Span::new(self.at.plus(len), self.at.plus(end)),
             data: (!data.is_empty()).then_some(data),
             ending,
+            lines: 1,
         }
     }
-}
 
-impl Iterator for Split<'_> {
-    type Item = Line;
-
-    fn next(&mut self) -> Option<Line> {
+    fn one(&mut self) -> Option<Line> {
         let left = &self.chunk[self.cut..];
         // The newline counts against the record only where it is sent.
         let longest_content = match self.newline {
@@ -110,6 +112,35 @@ impl Iterator for Split<'_> {
             None if left.is_empty() || self.tail == Tail::Grows => None,
             None => Some(self.line(left.len(), 0, Ending::EndOfFile)),
         }
+    }
+
+    /// Takes the lines behind it into its record, as long as they are whole and fit. They stand one behind the other in
+    /// the chunk as they will in the record, so nothing is copied.
+    fn pack(&mut self, first: Line, most_bytes: usize) -> Line {
+        let from = self.cut - first.data.as_ref().map_or(0, Bytes::len);
+        let mut lines = first.lines;
+        while lines < LINES_PER_RECORD {
+            let room = most_bytes.min(RECORD_BYTES).saturating_sub(self.cut - from);
+            let left = &self.chunk[self.cut..];
+            let Some(content) = memchr(b'\n', &left[..left.len().min(room)]) else { break };
+            self.cut += content + 1;
+            lines += 1;
+        }
+        let end = self.at.plus(u64::try_from(self.cut).expect("a chunk fits in memory"));
+        let data = Some(self.chunk.slice(from..self.cut));
+        Line { span: Span::new(first.span.start(), end), data, ending: first.ending, lines }
+    }
+}
+
+impl Iterator for Split<'_> {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        let line = self.one()?;
+        Some(match (self.packing, line.ending) {
+            (Packing::On { bytes, .. }, Ending::Newline) => self.pack(line, bytes),
+            (Packing::On { .. }, Ending::Cut | Ending::EndOfFile) | (Packing::Off, _) => line,
+        })
     }
 }
 
@@ -127,7 +158,7 @@ mod tests {
 
     fn cut(chunk: &[u8], newline: Newline, tail: Tail) -> (Vec<Line>, usize) {
         let chunk = Bytes::copy_from_slice(chunk);
-        let mut split = Split::new(&chunk, Offset::new(100), newline, tail);
+        let mut split = Split::new(&chunk, Offset::new(100), newline, Packing::Off, tail);
         let lines: Vec<_> = split.by_ref().collect();
         (lines, split.consumed())
     }
@@ -192,7 +223,53 @@ mod tests {
         assert_eq!(leading_nuls(b"a"), 0);
     }
 
+    fn packed(chunk: &[u8], bytes: usize, tail: Tail) -> Vec<Line> {
+        let chunk = Bytes::copy_from_slice(chunk);
+        let packing = Packing::On { bytes, delay: std::time::Duration::ZERO };
+        Split::new(&chunk, Offset::new(100), Newline::Append, packing, tail).collect()
+    }
+
+    #[test]
+    fn lines_share_a_record_as_long_as_they_are_whole_and_fit() {
+        let lines = packed(b"a\nbb\nccc\ndddd\nrest", 7, Tail::Grows);
+        assert_eq!(data(&lines), [&b"a\nbb\n"[..], b"ccc\n", b"dddd\n"]);
+        assert_eq!(lines.iter().map(|line| line.lines).collect::<Vec<_>>(), [2, 1, 1]);
+        assert_eq!(lines[0].span, Span::new(Offset::new(100), Offset::new(105)));
+        // A line that is longer than a pack is a record by itself, and so is one without its newline.
+        let lines = packed(b"a\nlong line\nb\nrest", 4, Tail::Final);
+        assert_eq!(data(&lines), [&b"a\n"[..], b"long line\n", b"b\n", b"rest\n"]);
+    }
+
+    #[test]
+    fn no_record_has_more_lines_or_bytes_than_one_may() {
+        let lines = packed(&b"\n".repeat(1201), RECORD_BYTES, Tail::Grows);
+        assert_eq!(lines.iter().map(|line| line.lines).collect::<Vec<_>>(), [500, 500, 201]);
+        let line = [&[b'x'; 300_000][..], b"\n"].concat();
+        let lines = packed(&line.repeat(5), usize::MAX, Tail::Grows);
+        assert_eq!(lines.iter().map(|line| line.lines).collect::<Vec<_>>(), [3, 2]);
+    }
+
     proptest! {
+        /// Sharing records changes neither a byte nor its order, and no record holds half a line.
+        #[test]
+        fn records_of_many_lines_are_the_lines(
+            text in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..600),
+            bytes in 1usize..80,
+        ) {
+            let apart = cut(&text, Newline::Append, Tail::Final).0;
+            let together = packed(&text, bytes, Tail::Final);
+            prop_assert_eq!(data(&together).concat(), data(&apart).concat());
+            prop_assert_eq!(together.iter().map(|line| line.lines).sum::<usize>(), apart.len());
+            let ends: Vec<_> = apart.iter().map(|line| line.span.end()).collect();
+            let mut next = Offset::new(100);
+            for line in &together {
+                prop_assert_eq!(line.span.start(), next);
+                next = line.span.end();
+                prop_assert!(ends.contains(&next));
+                prop_assert!(line.lines == 1 || line.data.as_ref().is_some_and(|data| data.len() <= bytes));
+            }
+        }
+
         /// L2, and the promise that raw data is the file's bytes, unchanged.
         #[test]
         fn l2_any_chunking_splits_like_the_whole(
@@ -207,7 +284,7 @@ mod tests {
                 let chunk = Bytes::copy_from_slice(&text[from..to]);
                 let tail = if to == text.len() { Tail::Final } else { Tail::Grows };
                 let at = Offset::new(100 + u64::try_from(from).expect("small"));
-                let mut split = Split::new(&chunk, at, Newline::Append, tail);
+                let mut split = Split::new(&chunk, at, Newline::Append, Packing::Off, tail);
                 pieces.extend(split.by_ref());
                 if split.consumed() == 0 { len *= 2 } else { len = steps[step % steps.len()] }
                 from += split.consumed();

@@ -15,6 +15,7 @@ mod front;
 mod health;
 mod input;
 mod network;
+mod packing;
 mod rotation;
 mod shipping;
 mod world;

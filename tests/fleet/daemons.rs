@@ -11,8 +11,9 @@ use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, QuotaSettings,
-    RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing,
+    QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings,
+    Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -213,6 +214,7 @@ fn settings(plan: Plan) -> Settings {
         streams: vec![StreamSettings {
             name: "fleet".into(),
             api: plan.api,
+            packing: Packing::Off,
             max_in_flight: number(64),
             order: Order::Free,
             quota: QuotaSettings {

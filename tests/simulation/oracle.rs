@@ -45,16 +45,24 @@ impl Oracle {
 
     /// The service accepted this record.
     pub fn accept(&mut self, data: &[u8]) {
-        let number = self.number(data);
-        self.lines[number].accepted += 1;
-        self.repeats += u64::from(self.lines[number].accepted > 1);
-        self.fragile.remove(&number);
+        for number in self.numbers(data) {
+            self.lines[number].accepted += 1;
+            self.repeats += u64::from(self.lines[number].accepted > 1);
+            self.fragile.remove(&number);
+        }
+    }
+
+    /// The same, and nobody is told.
+    pub fn accept_unheard(&mut self, data: &[u8]) {
+        self.excuses_for_repeats += self.numbers(data).len() as u64;
+        self.accept(data);
     }
 
     /// The service refused this record for what it is.
     pub fn refuse(&mut self, data: &[u8]) {
-        let number = self.number(data);
-        self.lines[number].refused = true;
+        for number in self.numbers(data) {
+            self.lines[number].refused = true;
+        }
     }
 
     pub fn is_refused(&self, number: LineNumber) -> bool {
@@ -63,16 +71,21 @@ impl Oracle {
 
     /// This record is durable among the dead letters.
     pub fn dead_letter(&mut self, data: &[u8]) {
-        let number = self.number(data);
-        self.lines[number].dead_lettered = true;
-        self.fragile.remove(&number);
+        for number in self.numbers(data) {
+            self.lines[number].dead_lettered = true;
+            self.fragile.remove(&number);
+        }
     }
 
-    fn number(&self, data: &[u8]) -> LineNumber {
-        *self
-            .by_text
-            .get(data)
-            .unwrap_or_else(|| panic!("L10: a record that nobody wrote: {:?}", String::from_utf8_lossy(data)))
+    /// The lines that share this record.
+    fn numbers(&self, data: &[u8]) -> Vec<LineNumber> {
+        let number = |line| {
+            let known = self.by_text.get(line);
+            *known.unwrap_or_else(|| {
+                panic!("L10: a line that nobody wrote: {:?}", String::from_utf8_lossy(line))
+            })
+        };
+        data.split_inclusive(|byte| *byte == b'\n').map(number).collect()
     }
 
     pub fn is_settled(&self, number: LineNumber) -> bool {

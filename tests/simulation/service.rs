@@ -104,14 +104,14 @@ impl Service {
             reached.refused += 1;
             if let [data] = &put.records[..] {
                 oracle.refuse(data);
+                reached.refused_records_of_many_lines += u64::from(has_many_lines(data));
             }
             all(Verdict::Refused { code: "InvalidArgumentException".into(), message: "no".into() })
         } else if hit(faults.nonsense) {
             all(retry(RetryReason::Ambiguous))
         } else if hit(faults.accept_then_lose) {
             reached.accepted_then_lost += 1;
-            oracle.excuses_for_repeats += count as u64;
-            put.records.iter().for_each(|data| oracle.accept(data));
+            put.records.iter().for_each(|data| oracle.accept_unheard(data));
             all(retry(RetryReason::Network))
         } else {
             put.records
@@ -122,6 +122,7 @@ impl Service {
                         retry(RetryReason::Throttled)
                     } else {
                         oracle.accept(data);
+                        reached.accepted_records_of_many_lines += u64::from(has_many_lines(data));
                         Verdict::Delivered { encrypted: Encrypted::No }
                     }
                 })
@@ -129,6 +130,10 @@ impl Service {
         };
         Outcome { verdicts, took: Duration::from_millis(10) }
     }
+}
+
+fn has_many_lines(data: &bytes::Bytes) -> bool {
+    data.iter().filter(|byte| **byte == b'\n').count() > 1
 }
 
 fn is_poison(data: &bytes::Bytes) -> bool {

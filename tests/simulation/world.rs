@@ -17,9 +17,10 @@ use standpipe::engine::report::{Loss, Report};
 use standpipe::engine::{Engine, FileState, FileStatus, Memory};
 use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::identity::{Identity, Incarnation};
+use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, QuotaSettings,
-    RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing,
+    QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::rules::reload::merge;
@@ -77,6 +78,8 @@ pub struct Reached {
     pub partial_failures: u64,
     pub accepted_then_lost: u64,
     pub refused: u64,
+    pub accepted_records_of_many_lines: u64,
+    pub refused_records_of_many_lines: u64,
     pub held: u64,
     pub failed_saves: u64,
     pub unread_bytes_lost: u64,
@@ -110,6 +113,8 @@ impl Reached {
         self.partial_failures += other.partial_failures;
         self.accepted_then_lost += other.accepted_then_lost;
         self.refused += other.refused;
+        self.accepted_records_of_many_lines += other.accepted_records_of_many_lines;
+        self.refused_records_of_many_lines += other.refused_records_of_many_lines;
         self.held += other.held;
         self.failed_saves += other.failed_saves;
         self.unread_bytes_lost += other.unread_bytes_lost;
@@ -201,6 +206,8 @@ pub struct World {
     settings: Settings,
     /// Whether the source is in the configuration.
     configured: bool,
+    /// Of the first configuration.
+    packing: Packing,
     climate: Climate,
     disk: Disk,
     service: Service,
@@ -237,6 +244,21 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, traced: bool) -> Self {
+        Self::with(seed, Packing::Off, traced)
+    }
+
+    /// The same world, where lines share records.
+    pub fn packed(seed: u64, traced: bool) -> Self {
+        let bytes = match seed % 4 {
+            0 => 30,
+            1 => 700,
+            2 => 20_000,
+            _ => RECORD_BYTES,
+        };
+        Self::with(seed, Packing::On { bytes, delay: Duration::from_millis(1 + 37 * (seed % 50)) }, traced)
+    }
+
+    fn with(seed: u64, packing: Packing, traced: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let maybe = |rng: &mut fastrand::Rng, most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
         let faults = Faults {
@@ -264,6 +286,7 @@ impl World {
             reload: if seed % 4 == 2 { 0.02 } else { 0.0 },
         };
         let mut settings = settings(&mut rng);
+        settings.streams[0].packing = packing;
         if seed % 4 == 1 {
             settings.memory =
                 MemorySettings { buffer: SMALL_BUDGET_BYTES, buffer_per_file: SMALL_BUDGET_BYTES };
@@ -273,6 +296,7 @@ impl World {
         let mut world = Self {
             now: Instant::ZERO,
             configured: true,
+            packing,
             queue: BTreeMap::new(),
             queued: 0,
             climate,
@@ -611,6 +635,10 @@ impl World {
             u64::from(!self.configured && configured && !self.puts_under_way.is_empty());
         self.configured = configured;
         let mut new = settings(&mut self.rng);
+        let packing = self.packing;
+        // Lines that share records do so in every other configuration.
+        new.streams[0].packing =
+            if packing != Packing::Off && self.rng.bool() { Packing::Off } else { packing };
         // A budget below what is already in memory would be exceeded for a while.
         new.memory = self.settings.memory;
         self.service.change(new.streams[0].quota);
@@ -1039,6 +1067,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
         streams: vec![StreamSettings {
             name: "stream".into(),
             api: [Api::PutRecord, Api::Auto, Api::PutRecordBatch][rng.usize(0..3)],
+            packing: Packing::Off,
             max_in_flight: some(rng.u32(1..65)),
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
