@@ -253,3 +253,56 @@ fn logrotate_loses_and_repeats_nothing() {
         daemon.running.stop();
     }
 }
+
+/// The rules of packaging/logrotate.example: nothing is rotated while what was rotated last is not shipped.
+#[test]
+fn the_example_for_logrotate_waits_for_what_is_not_shipped() {
+    if Command::new("logrotate").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no logrotate on this machine");
+        return;
+    }
+    let mut world = World::new();
+    let [now, last, compressed] = ["a.log", "a.log.1", "a.log.2.gz"].map(|name| world.file(name));
+    world.written.append(&now, "a", 100);
+    let daemon = world.run();
+    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/logrotate.example"));
+    let state = world.dir().join("state");
+    let shipped = format!(" {} shipped --state-dir {} ", env!("CARGO_BIN_EXE_standpipe"), text(&state));
+    let logs = text(&now).replace("/a.log", "/*.log");
+    let mut rules_text = example.unwrap();
+    for (theirs, ours) in [
+        ("/var/log/app/*.log", logs.as_str()),
+        ("create 0640 root adm", "su root root\n    create 0640"),
+        (" standpipe shipped ", &shipped),
+        ("--wait 60s", "--wait 0s"),
+    ] {
+        assert!(rules_text.contains(theirs), "the example has no {theirs:?}");
+        rules_text = rules_text.replace(theirs, ours);
+    }
+    let rules = world.dir().join("logrotate.conf");
+    fs::write(&rules, rules_text).unwrap();
+    let logrotate_state = world.dir().join("logrotate.state");
+    let rotate = || {
+        let mut rotate = Command::new("logrotate");
+        let rotate = rotate.arg("-f").arg("-s").arg(&logrotate_state).arg(&rules);
+        rotate.output().unwrap().status.success()
+    };
+
+    daemon.follows(&now);
+    assert!(rotate(), "there is nothing to wait for");
+    assert!(last.exists());
+    world.all_arrive();
+    daemon.settle();
+    daemon.running.stop();
+    // A straggler writes into the file that was rotated, and nobody ships it.
+    append(&last, &world.written.lines("a", 5));
+    append(&now, &world.written.lines("a", 5));
+    assert!(!rotate(), "a line that is not shipped was no reason to wait");
+    assert!(last.exists() && !compressed.exists());
+    let daemon = world.run();
+    world.all_arrive();
+    daemon.settle();
+    assert!(rotate());
+    assert!(last.exists() && compressed.exists());
+    daemon.running.stop();
+}
