@@ -13,7 +13,7 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -428,7 +428,7 @@ impl Daemon {
                 });
                 self.tell(Event::Opened { tail, result });
             }
-            Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result }),
+            Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result, since_1970: since_1970() }),
             Done::Put(stream, request, outcome) => {
                 if outcome.verdicts.iter().any(Verdict::is_for_setup) {
                     self.connect_again(stream);
@@ -618,6 +618,11 @@ impl Daemon {
             Report::SavedAgain => info!("progress is saved again"),
         }
     }
+}
+
+/// The wall clock, for records that tell when their lines were read; before 1970 it is 1970.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// With no more requests at once than descriptors are there for.

@@ -120,6 +120,8 @@ pub struct Engine {
     pace: Pace,
     /// Incarnations whose checkpoint is older than their frontier.
     changed: BTreeSet<Incarnation>,
+    /// Those whose records wait until their fingerprints are durable.
+    unnamed: BTreeSet<Incarnation>,
     /// Incarnations that are over and still in the database.
     forgotten: BTreeSet<Incarnation>,
     /// Refused records that are not durable yet; every save carries all of them.
@@ -210,6 +212,7 @@ impl Engine {
             requests: HashMap::new(),
             pace: Pace::new(settings.checkpoint),
             changed: BTreeSet::new(),
+            unnamed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             outbox: Vec::new(),
             outbox_bytes: 0,
@@ -239,7 +242,7 @@ impl Engine {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Observed(observation) => self.on_observed(&observation, now),
             Event::Opened { tail, result } => self.on_opened(tail, result, now),
-            Event::Bytes { tail, result } => self.on_bytes(tail, result, now),
+            Event::Bytes { tail, result, since_1970 } => self.on_bytes(tail, result, since_1970, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),
             Event::Watching(watching) => self.on_watching(watching),

@@ -10,7 +10,7 @@
 //! | file | device, inode and birth time; a name is only where it was last seen |
 //! | incarnation | one life of one file's content: truncation, or another file in its place, begins the next |
 //! | fingerprint | a hash of a file's beginning; with the *window*, the bytes just before an offset, it tells lives apart |
-//! | span | the bytes of one line in its incarnation, newline included |
+//! | span | the bytes of one line, or of the lines that share a record, in their incarnation, newlines included |
 //! | record | what is sent for one span |
 //! | verdict | what the service's answer means for one record: delivered, to be sent again, refused |
 //! | settled | said of a span that is done with: acknowledged by the service, or put aside as a dead letter |
@@ -46,7 +46,8 @@
 //!     has room. This is the only place where a slow service makes standpipe slow.
 //!  6. [`rules::history`] checks that the bytes before the offset are those of last time; if not, another incarnation
 //!     begins.
-//!  7. [`rules::split`] cuts the bytes into lines.
+//!  7. [`rules::split`] cuts the bytes into lines, or into records of many; [`rules::envelope`] wraps a line in JSON,
+//!     where that is asked for.
 //!  8. [`rules::ledger`] admits each line's span, and the line waits as a [`Record`](model::record::Record).
 //!  9. [`rules::batch`] says when a request is full, [`rules::standing`] whether its stream may send at all,
 //!     [`rules::quota`] whether it may leave now.

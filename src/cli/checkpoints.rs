@@ -169,6 +169,7 @@ fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> 
             stream: Arc::clone(stream),
             path: Arc::from(path.as_path()),
             identity: opened.identity,
+            origin: opened.identity.into(),
             fingerprint: Fingerprint::of(&opened.head[..head]),
             offset,
             window: Window::at_end_of(&window),

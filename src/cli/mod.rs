@@ -141,7 +141,9 @@ fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u
 #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
 fn surrounded<T>(ask: impl FnOnce(&Surroundings<'_>) -> T) -> T {
     let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let names = rustix::system::uname();
     ask(&Surroundings {
+        host: &names.nodename().to_string_lossy(),
         env: &|name| std::env::var(name).ok(),
         current_dir: &current_dir,
         exists: &|path| path.symlink_metadata().is_ok(),

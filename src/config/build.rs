@@ -42,13 +42,13 @@ pub(super) fn build(
     // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
     // itself.
     streams.refuse_packing_without_newlines(&tables, faults);
-    let mut sources = Sources::new(tables, faults);
+    let mut sources = Sources::new(tables, around.host, faults);
     if !faults.about("source") {
         let also = of_command_line.as_ref().and_then(|table| table.stream.as_ref());
         streams.refuse_unused(sources.streams.iter().chain(also), faults);
     }
     if let Some(table) = of_command_line {
-        sources = Sources::new(vec![table], faults);
+        sources = Sources::new(vec![table], around.host, faults);
     } else if sources.sources.is_empty() {
         refuse_nothing_to_do(document.file.as_ref(), faults);
     }
@@ -203,6 +203,7 @@ mod tests {
         let around = Surroundings {
             env: &env,
             current_dir: Path::new("/home/me"),
+            host: "web-1",
             exists: &|path| path.ends_with("a[1]"),
         };
         Config::build(file.map(|text| (Path::new("c.toml"), text)), overrides, &around)

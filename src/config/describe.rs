@@ -11,8 +11,8 @@ use super::units::{show_duration, show_size};
 use super::{Config, LogFormat, Source, Stream};
 use crate::model::limits::LINES_PER_RECORD;
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Newline, OnDrain, Order, Packing, SourceSettings, StartAt, StreamSettings,
-    Until,
+    Adaptive, Api, Encryption, Format, Newline, OnDrain, Order, Packing, SourceSettings, StartAt,
+    StreamSettings, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -96,6 +96,14 @@ fn write_source(
     };
     let links = if source.follow_symlinks { "followed" } else { "skipped" };
     writeln!(out, "  from the {start}, records {newline} newline, symbolic links {links}")?;
+    if let Format::Json(envelope) = &settings.format {
+        let merged = if envelope.merge { ", JSON objects merged" } else { "" };
+        write!(out, "  lines in JSON, of host {}{merged}", envelope.host)?;
+        for (key, value) in &envelope.fields {
+            write!(out, ", {key} {value}")?;
+        }
+        writeln!(out)?;
+    }
     writeln!(out, "  removed files are closed after {}", show_duration(settings.close_removed_after))
 }
 

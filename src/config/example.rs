@@ -9,8 +9,8 @@ use super::typed;
 use super::walk::Walk;
 use super::{Config, LogFormat};
 use crate::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing, StartAt,
-    Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Packing,
+    StartAt, Until,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -96,6 +96,7 @@ fn the_defaults_are_those_of_the_interface() {
     let source = &settings.sources[0];
     assert_eq!(&*source.name, "/var/log/app/*.log");
     assert_eq!((source.start_at, source.newline), (StartAt::Beginning, Newline::Append));
+    assert_eq!(source.format, Format::Raw);
     assert_eq!(source.close_removed_after.as_secs(), 10);
     assert!(!config.sources[0].follow_symlinks);
 

@@ -325,6 +325,32 @@ c.toml:5:19: source.follow_symlinks: is a whole number; write true or false"#,
         r#"[[source]]
 paths = ["/a"]
 stream = "s"
+merge_json = true"#,
+        "c.toml:4:14: source.merge_json: says what stands in JSON records, and they are raw; add format = \"json\"",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+fields = { env = "${NOWHERE}", list = [1], file = "x", n = nan }"#,
+        "c.toml:5:10: source.fields: `file` is said of every line already; give it another name
+c.toml:5:19: source.fields.env: `NOWHERE` is not set in the environment; set it, or write the value
+c.toml:5:39: source.fields.list: is a list; write a text, a number, true or false
+c.toml:5:60: source.fields.n: is no number that JSON has; write a text, a number, true or false",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+fields = "env""#,
+        r#"c.toml:5:10: source.fields: is a text; write a table in braces, { name = "value" }"#,
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
 append_newline = false
 [stream.default]
 packing = "on""#,
@@ -342,7 +368,7 @@ close_removed_after = "25h""#,
 paths = ["/a"]
 stream = "s"
 max_line_bytes = "1MB""#,
-        "c.toml:4:1: source.max_line_bytes: unknown key; known here: paths, stream, name, exclude, start_at, follow_symlinks, append_newline, close_removed_after",
+        "c.toml:4:1: source.max_line_bytes: unknown key; known here: paths, stream, name, exclude, start_at, follow_symlinks, append_newline, format, fields, merge_json, close_removed_after",
     ),
     (
         r#"[[source]]

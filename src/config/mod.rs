@@ -137,6 +137,8 @@ pub struct Surroundings<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// What relative paths on the command line start from; absolute, and free of symbolic links.
     pub current_dir: &'a Path,
+    /// What the machine is called.
+    pub host: &'a str,
     /// Whether a path on the command line that looks like a glob is the name of a file.
     pub exists: &'a dyn Fn(&Path) -> bool,
 }
@@ -155,7 +157,7 @@ impl Config {
 
     /// The configuration `text`, without flags; faults call it `name`.
     pub fn from_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let around = Surroundings { env, current_dir: Path::new("/"), exists: &|_| false };
+        let around = Surroundings { env, current_dir: Path::new("/"), host: "localhost", exists: &|_| false };
         Self::build(Some((name, text)), &Overrides::default(), &around)
     }
 
@@ -216,7 +218,12 @@ mod tests {
 
     #[test]
     fn the_state_directory_is_known_although_the_rest_is_wrong() {
-        let around = Surroundings { env: &|_| None, current_dir: Path::new("/"), exists: &|_| false };
+        let around = Surroundings {
+            env: &|_| None,
+            current_dir: Path::new("/"),
+            host: "localhost",
+            exists: &|_| false,
+        };
         let dir =
             |text: &str| Config::state_dir(Some((Path::new("c.toml"), text)), &Overrides::default(), &around);
         let text = "state_dir = \"/state\"\n[stream.default]\nregion = \"${UNSET}\"";

@@ -9,9 +9,10 @@ use std::time::Duration;
 use super::fault::{Faults, Place};
 use super::pattern::Pattern;
 use super::typed::{SourceTable, stream_name};
-use super::walk::Typed;
+use super::walk::{Typed, json};
 use super::{Exclude, Overrides, Source, Surroundings};
-use crate::model::settings::{Newline, SourceSettings, StartAt, StreamId};
+use crate::model::limits::{ENVELOPE_KEYS, FIELDS_BYTES};
+use crate::model::settings::{Envelope, Format, Newline, SourceSettings, StartAt, StreamId};
 
 /// How long an unlinked file stays open after it has gone quiet.
 const CLOSE_REMOVED_AFTER: Duration = Duration::from_secs(10);
@@ -72,24 +73,28 @@ pub(super) fn of_command_line(
         start_at: None,
         follow_symlinks: None,
         append_newline: None,
+        format: None,
+        fields: None,
+        merge_json: None,
         close_removed_after: None,
     })
 }
 
 impl Sources {
-    pub(super) fn new(tables: Vec<SourceTable>, faults: &mut Faults) -> Self {
+    pub(super) fn new(tables: Vec<SourceTable>, host: &str, faults: &mut Faults) -> Self {
         refuse_shared_names(&tables, faults);
         refuse_shared_patterns(&tables, faults);
         let mut all = Self::default();
         for table in tables {
-            all.add(table);
+            let format = format_of(&table, host, faults);
+            all.add(table, format);
         }
         all
     }
 
     /// Adds what `table` says. What is missing in it was reported when it was read; its stream is added all the
     /// same, so that it is judged too.
-    fn add(&mut self, table: SourceTable) {
+    fn add(&mut self, table: SourceTable, format: Format) {
         let Some(stream) = table.stream.clone() else {
             return;
         };
@@ -104,6 +109,7 @@ impl Sources {
                 true => Newline::Append,
                 false => Newline::Strip,
             },
+            format,
             close_removed_after: table.close_removed_after.map_or(CLOSE_REMOVED_AFTER, |after| after.value),
         });
         self.sources.push(Source {
@@ -121,6 +127,38 @@ impl Sources {
             self.streams.len() - 1
         }))
     }
+}
+
+/// What is said beside the lines, judged.
+fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) -> Format {
+    let fields = table.fields.as_ref();
+    if !table.format.as_ref().is_some_and(|format| format.value) {
+        let pointless = fields.map(Typed::spot).into_iter().chain(table.merge_json.as_ref().map(Typed::spot));
+        // Switched off, with what it would say left there, is fine.
+        for spot in pointless.filter(|_| table.format.is_none()) {
+            faults
+                .add(spot.fault("says what stands in JSON records, and they are raw; add format = \"json\""));
+        }
+        return Format::Raw;
+    }
+    let members = fields.map(|fields| &fields.value[..]).unwrap_or_default();
+    if let Some(fields) = fields {
+        for (key, _) in members.iter().filter(|(key, _)| ENVELOPE_KEYS.contains(&key.as_str())) {
+            faults.add(fields.fault(format!("`{key}` is said of every line already; give it another name")));
+        }
+        let bytes: usize = members.iter().map(|(key, value)| json(key).len() + value.len() + 2).sum();
+        if bytes > FIELDS_BYTES {
+            let most = FIELDS_BYTES;
+            faults.add(
+                fields.fault(format!("come to {bytes} bytes in every record; leave some out, up to {most}")),
+            );
+        }
+    }
+    Format::Json(Envelope {
+        host: host.into(),
+        fields: members.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
+        merge: table.merge_json.as_ref().is_some_and(|merge| merge.value),
+    })
 }
 
 fn values<T>(list: Option<Vec<Typed<T>>>) -> Vec<T> {

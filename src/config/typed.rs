@@ -63,6 +63,10 @@ pub(super) struct SourceTable {
     pub(super) start_at: Option<Typed<StartAt>>,
     pub(super) follow_symlinks: Option<Typed<bool>>,
     pub(super) append_newline: Option<Typed<bool>>,
+    /// Whether records are JSON.
+    pub(super) format: Option<Typed<bool>>,
+    pub(super) fields: Option<Typed<Vec<(String, String)>>>,
+    pub(super) merge_json: Option<Typed<bool>>,
     pub(super) close_removed_after: Option<Typed<Duration>>,
 }
 
@@ -175,6 +179,9 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
         start_at: source.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]),
         follow_symlinks: source.switch("follow_symlinks"),
         append_newline: source.switch("append_newline"),
+        format: source.choice("format", &[("raw", false), ("json", true)]),
+        fields: source.json_members("fields"),
+        merge_json: source.switch("merge_json"),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
     }
 }

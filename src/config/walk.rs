@@ -238,6 +238,11 @@ pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
     best.map(|(_, word)| word)
 }
 
+/// A text as JSON.
+pub(super) fn json(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is JSON")
+}
+
 fn kind(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a text",

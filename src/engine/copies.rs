@@ -316,7 +316,7 @@ impl Engine {
             let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
             let vouched = head.len().min(usize::from(stored.fingerprint.len()).max(read));
             let history = History::resumed(stored.offset, stored.window);
-            self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(stored.offset));
+            self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored));
         } else {
             let life = self.lives.get_mut(&of).expect("it is kept while its copy is looked for");
             life.attached = true;

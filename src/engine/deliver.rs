@@ -31,7 +31,7 @@ const MOST_CODES_COUNTED: usize = 16;
 /// What a save under way holds.
 #[derive(Debug)]
 pub(super) struct Saving {
-    offsets: Vec<(Incarnation, Offset)>,
+    offsets: Vec<(Incarnation, Offset, u16)>,
     forgotten: Vec<Incarnation>,
     parted: BTreeSet<Incarnation>,
     /// From the front of the outbox.
@@ -232,7 +232,7 @@ impl Engine {
     fn settle(&mut self, record: &Record) {
         let life = self.lives.get_mut(&record.incarnation).expect("a life is kept until it is settled");
         let before = life.buffered();
-        let raised = life.settle(record.entry);
+        let raised = life.settle(record);
         self.buffered -= before - life.buffered();
         self.settled_bytes += raised.bytes;
     }
@@ -254,6 +254,7 @@ impl Engine {
     /// Starts the save that is due.
     pub(super) fn save(&mut self, now: Instant) {
         let cannot_wait = !self.outbox.is_empty()
+            || !self.unnamed.is_empty()
             || self.finishing.is_some_and(|finishing| finishing.surveyed)
                 && self.everything_is_read()
                 && self.everything_is_settled();
@@ -278,7 +279,10 @@ impl Engine {
             checkpoints.push(life.checkpoint(stream));
         }
         let parted = std::mem::take(&mut self.parting);
-        let offsets = checkpoints.iter().map(|saved| (saved.incarnation, saved.offset)).collect();
+        let offsets = checkpoints
+            .iter()
+            .map(|saved| (saved.incarnation, saved.offset, saved.fingerprint.len()))
+            .collect();
         if !parted.is_empty() {
             let parted = self.stored.iter().filter(|stored| parted.contains(&stored.incarnation));
             checkpoints.extend(parted.cloned());
@@ -297,9 +301,12 @@ impl Engine {
                 self.counts.commits += 1;
                 self.last_commit = now;
                 self.pace.saved();
-                for (incarnation, offset) in saving.offsets {
+                for (incarnation, offset, covered) in saving.offsets {
                     if let Some(life) = self.lives.get_mut(&incarnation) {
-                        life.durable = Some(offset);
+                        (life.durable, life.known_by) = (Some(offset), Some(covered));
+                        if !life.awaits_save() && self.unnamed.remove(&incarnation) {
+                            self.streams[life.stream.0].offer(life, 0);
+                        }
                     }
                 }
                 let written = self.outbox.drain(..saving.dead_letters);
@@ -312,7 +319,7 @@ impl Engine {
             Err(why) => {
                 self.counts.commit_failures += 1;
                 self.pace.failed(now);
-                let alive = saving.offsets.iter().map(|(life, _)| *life);
+                let alive = saving.offsets.iter().map(|(life, ..)| *life);
                 self.changed.extend(alive.filter(|life| self.lives.contains_key(life)));
                 self.forgotten.extend(saving.forgotten);
                 let still = self.stored.iter().map(|stored| stored.incarnation);

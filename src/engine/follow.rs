@@ -463,7 +463,7 @@ impl Engine {
                 let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
                 let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
                 let head = Head::of(&opened.head[..vouched]);
-                self.begin_life(id, stored.incarnation, history, head, Some(stored.offset));
+                self.begin_life(id, stored.incarnation, history, head, Some(&stored));
                 self.tails.get_mut(&id).expect("just opened").is_new = stored.offset == Offset::ZERO;
                 self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
                 self.wake(id);
@@ -519,7 +519,7 @@ impl Engine {
         incarnation: Incarnation,
         history: History,
         head: Head,
-        durable: Option<Offset>,
+        known: Option<&Checkpoint>,
     ) {
         let tail = self.tails.get_mut(&id).expect("a life begins in an open file");
         tail.phase = Phase::Following(incarnation);
@@ -529,17 +529,21 @@ impl Engine {
             stream: self.settings.sources[tail.source.0].stream,
             path: Arc::clone(&tail.path),
             identity: tail.identity,
+            origin: known.map_or(tail.identity.into(), |known| known.origin),
             head,
             ledger: Ledger::starting_at(history.position()),
             checkpointed: history.position(),
             history,
             ready: Default::default(),
+            extra_bytes: 0,
+            is_named: false,
+            known_by: known.map(|known| known.fingerprint.len()),
             outstanding: 0,
             stuck: 0,
             in_turn: false,
             attached: true,
             afterwards: Afterwards::Forgotten,
-            durable,
+            durable: known.map(|known| known.offset),
             seen_bytes: tail.size,
             skipping_nuls: false,
             seen: Marks::default(),

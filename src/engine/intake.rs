@@ -11,13 +11,14 @@ use bytes::Bytes;
 
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
-use crate::model::settings::Packing;
+use crate::model::settings::{Format, Packing};
 use crate::model::time::Instant;
+use crate::rules::envelope::Sleeve;
 use crate::rules::history::{Head, History};
 use crate::rules::split::{MOST_INCOMPLETE_BYTES, Tail as ChunkTail};
 
 use super::Engine;
-use super::life::Life;
+use super::life::{Life, Shape};
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
 use super::tail::{Descriptor, Name, Phase, READ_BYTES, Turn};
@@ -29,7 +30,8 @@ const READS_AT_ONCE: usize = 4;
 /// would cost memory and buy nothing.
 const ENOUGH_OF_BUFFER: u64 = 16;
 
-/// What is read at once of a file whose stream has enough, in bytes: it gets its turn all the same.
+/// What is read at once of a file whose stream has enough, or whose lines become much longer, in bytes: it gets its
+/// turn all the same.
 const SIP_BYTES: usize = 32 * 1024;
 
 /// How far back from the end of a file its last line end is looked for.
@@ -181,7 +183,9 @@ impl Engine {
             Phase::Following(incarnation) => {
                 let life = &self.lives[&incarnation];
                 let overlap = life.history.overlap();
-                let fresh = if self.has_enough(life) { SIP_BYTES } else { READ_BYTES };
+                // A short line in an envelope takes many times its room.
+                let grows = self.settings.sources[tail.source.0].format != Format::Raw;
+                let fresh = if grows || self.has_enough(life) { SIP_BYTES } else { READ_BYTES };
                 Read {
                     tail: id,
                     at: life.history.position().minus(overlap as u64),
@@ -191,7 +195,13 @@ impl Engine {
         })
     }
 
-    pub(super) fn on_bytes(&mut self, id: TailId, result: Result<Bytes, FileFault>, now: Instant) {
+    pub(super) fn on_bytes(
+        &mut self,
+        id: TailId,
+        result: Result<Bytes, FileFault>,
+        since_1970: Duration,
+        now: Instant,
+    ) {
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
         let read = tail.reading.take().expect("bytes come for a read");
         self.reads_under_way -= 1;
@@ -214,7 +224,9 @@ impl Engine {
         match self.tails[&id].phase {
             Phase::Opening { .. } => unreachable!("a file is read after it was opened"),
             Phase::FindingEnd => self.on_end_found(id, read, &bytes, now),
-            Phase::Following(incarnation) => self.on_more(id, incarnation, read, &bytes, now),
+            Phase::Following(incarnation) => {
+                self.on_more(id, incarnation, read, (&bytes, since_1970), now);
+            }
             Phase::Alike { .. } => self.wake(id),
             Phase::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
         }
@@ -251,10 +263,22 @@ impl Engine {
         self.wake(id);
     }
 
-    fn on_more(&mut self, id: TailId, incarnation: Incarnation, read: Read, bytes: &Bytes, now: Instant) {
+    fn on_more(
+        &mut self,
+        id: TailId,
+        incarnation: Incarnation,
+        read: Read,
+        (bytes, since_1970): (&Bytes, Duration),
+        now: Instant,
+    ) {
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
         let overlap = life.history.overlap();
         if bytes.len() < overlap || !life.history.continues(&bytes[..overlap]) {
+            return self.begin_again(id, now);
+        }
+        let names = self.settings.sources[life.source.0].format != Format::Raw;
+        if names && life.position() == Offset::ZERO && !life.head.fingerprint().matches(bytes) {
+            // No window says so, but the lines that this incarnation named may have been others.
             return self.begin_again(id, now);
         }
         life.history.recall(bytes.slice(..overlap));
@@ -266,14 +290,23 @@ impl Engine {
 
         let tail = &self.tails[&id];
         let source = &self.settings.sources[tail.source.0];
-        let (newline, packing) = (source.newline, self.settings.streams[source.stream.0].packing);
+        let packing = self.settings.streams[source.stream.0].packing;
         let chunk_tail =
             if at_end && self.ships_last_line(tail) { ChunkTail::Final } else { ChunkTail::Grows };
         let counts = &mut self.counts.sources[tail.source.0];
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
         let (buffered, ready, frontier) = (life.buffered(), life.ready.len(), life.ledger.frontier());
         let start = life.position();
-        let consumed = life.take_in(&fresh, newline, packing, chunk_tail, counts);
+        let whose = (life.origin, incarnation);
+        let sleeve = match &source.format {
+            Format::Raw => None,
+            Format::Json(envelope) => {
+                Some(Sleeve::new(envelope, &source.name, &tail.path, whose, since_1970))
+            }
+        };
+        life.is_named |= sleeve.is_some();
+        let shape = Shape { newline: source.newline, packing, sleeve };
+        let consumed = life.take_in(&fresh, &shape, chunk_tail, counts);
         let end = start.plus(fresh.len() as u64);
         life.seen_bytes = if at_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
         life.read.note(life.position(), now);
@@ -284,6 +317,10 @@ impl Engine {
         life.let_go();
         self.buffered = self.buffered + life.buffered() - buffered;
         self.streams[life.stream.0].offer(life, life.ready.len() - ready);
+        if life.awaits_save() && !life.ready.is_empty() {
+            self.unnamed.insert(incarnation);
+            self.changed.insert(incarnation);
+        }
         let settled = life.ledger.frontier().since(frontier);
         if settled > 0 {
             self.changed.insert(incarnation);

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation};
+use crate::model::identity::{Identity, Incarnation, Origin};
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::offset::{Offset, Span};
-use crate::model::record::{Entry, Record};
+use crate::model::record::Record;
 use crate::model::settings::{Newline, Packing, SourceId, StreamId};
+use crate::rules::envelope::{self, Sleeve};
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
 use crate::rules::marks::Marks;
@@ -25,6 +27,56 @@ use super::report::SourceCounts;
 /// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
 /// against the memory budget, which a file of very short lines would otherwise exceed many times over.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 96;
+
+/// How the lines of one file become records.
+#[derive(Debug)]
+pub(super) struct Shape<'a> {
+    pub(super) newline: Newline,
+    pub(super) packing: Packing,
+    pub(super) sleeve: Option<Sleeve<'a>>,
+}
+
+impl Shape<'_> {
+    fn split<'c>(&self, chunk: &'c Bytes, at: Offset, tail: Tail) -> Split<'c> {
+        match self.sleeve {
+            None => Split::new(chunk, at, self.newline, self.packing, tail),
+            // An empty line has an envelope, too, and lines share a record only once they are wrapped.
+            Some(_) => {
+                Split::new(chunk, at, Newline::Append, Packing::Off, tail).cutting_at(envelope::LINE_BYTES)
+            }
+        }
+    }
+}
+
+/// Wrapped lines that share a record.
+#[derive(Debug, Default)]
+struct Pack {
+    span: Option<Span>,
+    data: Vec<u8>,
+    lines: usize,
+}
+
+impl Pack {
+    fn has_room(&self, more: usize, packing: Packing) -> bool {
+        let most = match packing {
+            Packing::Off => 0,
+            Packing::On { bytes, .. } => bytes.min(RECORD_BYTES),
+        };
+        self.lines < LINES_PER_RECORD && self.data.len() + more <= most
+    }
+
+    fn add(&mut self, span: Span, wrapped: &[u8]) {
+        let start = self.span.map_or(span.start(), Span::start);
+        self.span = Some(Span::new(start, span.end()));
+        self.data.extend_from_slice(wrapped);
+        self.lines += 1;
+    }
+}
+
+/// How much more a record sends than it stands for, in bytes.
+fn beyond(span: Span, data: &Bytes) -> u64 {
+    (data.len() as u64).saturating_sub(span.end().since(span.start()))
+}
 
 /// What becomes of the checkpoint of an incarnation that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +95,19 @@ pub(super) struct Life {
     pub(super) stream: StreamId,
     pub(super) path: Arc<Path>,
     pub(super) identity: Identity,
+    pub(super) origin: Origin,
     pub(super) head: Head,
     pub(super) ledger: Ledger,
     pub(super) history: History,
     /// Records that have not been taken by a request, in the order of the file.
     pub(super) ready: VecDeque<Record>,
+    /// What the data of records that are not settled has beyond the bytes of the file that they stand for.
+    pub(super) extra_bytes: u64,
+    /// Whether records name this incarnation: then none leaves before the database would know by its fingerprint, after
+    /// a crash, that other lines are another incarnation's.
+    pub(super) is_named: bool,
+    /// How many bytes the fingerprint covers that the database is known to hold; `None` when it holds none.
+    pub(super) known_by: Option<u16>,
     /// Records that were taken by a request and are not settled.
     pub(super) outstanding: usize,
     /// Those of them that the service refused while there was no room for more dead letters. They stay here, and
@@ -78,7 +138,7 @@ impl Life {
     /// What the memory budget is charged for this incarnation, in bytes.
     pub(super) fn buffered(&self) -> u64 {
         let unsettled = self.ledger.admitted().since(self.ledger.frontier());
-        unsettled + self.ledger.open() as u64 * RECORD_OVERHEAD_BYTES
+        unsettled + self.extra_bytes + self.ledger.open() as u64 * RECORD_OVERHEAD_BYTES
     }
 
     /// Where the next line begins.
@@ -86,12 +146,16 @@ impl Life {
         self.history.position()
     }
 
+    /// Whether its records wait until its fingerprint is durable.
+    pub(super) fn awaits_save(&self) -> bool {
+        self.is_named && self.known_by.is_none_or(|covered| covered < self.head.fingerprint().len())
+    }
+
     /// Cuts what was read at the position into records. Returns how many bytes belong to complete lines.
     pub(super) fn take_in(
         &mut self,
         chunk: &Bytes,
-        newline: Newline,
-        packing: Packing,
+        shape: &Shape<'_>,
         tail: Tail,
         counts: &mut SourceCounts,
     ) -> usize {
@@ -101,34 +165,55 @@ impl Life {
         }
         let nuls = self.skip_nuls(chunk, counts);
         let chunk = chunk.slice(nuls..);
-        let mut split = Split::new(&chunk, self.position(), newline, packing, tail);
+        let mut split = shape.split(&chunk, self.position(), tail);
+        let mut pack = Pack::default();
         for line in split.by_ref() {
-            let entry = self.ledger.admit(line.span);
             match line.ending {
                 Ending::Newline => {}
                 Ending::Cut => counts.oversize_pieces += 1,
                 Ending::EndOfFile => counts.partial_lines_shipped += 1,
             }
-            match line.data {
-                Some(data) => {
-                    counts.lines_read += line.lines as u64;
-                    self.ready.push_back(Record {
-                        incarnation: self.incarnation,
-                        entry,
-                        span: line.span,
-                        data,
-                        failures: 0,
-                    });
-                }
-                None => {
-                    counts.empty_lines += 1;
-                    self.ledger.settle(entry);
-                }
+            let Some(data) = line.data else {
+                counts.empty_lines += 1;
+                let entry = self.ledger.admit(line.span);
+                self.ledger.settle(entry);
+                continue;
+            };
+            counts.lines_read += line.lines as u64;
+            let Some(sleeve) = &shape.sleeve else {
+                self.admit(line.span, data);
+                continue;
+            };
+            let content = match line.ending {
+                Ending::Newline | Ending::EndOfFile => &data[..data.len() - 1],
+                Ending::Cut => &data[..],
+            };
+            let mut wrapped = sleeve.wrap(content, line.span.start());
+            if shape.newline == Newline::Append {
+                wrapped.push(b'\n');
             }
+            if !pack.has_room(wrapped.len(), shape.packing) {
+                self.admit_pack(&mut pack);
+            }
+            pack.add(line.span, &wrapped);
         }
+        self.admit_pack(&mut pack);
         let consumed = split.consumed();
         self.keep(chunk.slice(..consumed), counts);
         nuls + consumed
+    }
+
+    fn admit(&mut self, span: Span, data: Bytes) {
+        let entry = self.ledger.admit(span);
+        self.extra_bytes += beyond(span, &data);
+        self.ready.push_back(Record { incarnation: self.incarnation, entry, span, data, failures: 0 });
+    }
+
+    fn admit_pack(&mut self, pack: &mut Pack) {
+        if let Some(span) = pack.span.take() {
+            self.admit(span, Bytes::from(std::mem::take(&mut pack.data).into_boxed_slice()));
+        }
+        pack.lines = 0;
     }
 
     fn skip_nuls(&mut self, chunk: &Bytes, counts: &mut SourceCounts) -> usize {
@@ -155,9 +240,10 @@ impl Life {
     }
 
     /// One record is settled.
-    pub(super) fn settle(&mut self, entry: Entry) -> Raised {
+    pub(super) fn settle(&mut self, record: &Record) -> Raised {
         self.outstanding -= 1;
-        self.ledger.settle(entry)
+        self.extra_bytes -= beyond(record.span, &record.data);
+        self.ledger.settle(record.entry)
     }
 
     /// The frontier may have risen: what lies before it needs no memory.
@@ -186,6 +272,7 @@ impl Life {
             stream,
             path: Arc::clone(&self.path),
             identity: self.identity,
+            origin: self.origin,
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),

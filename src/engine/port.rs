@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -105,6 +106,8 @@ pub enum Event {
     Bytes {
         tail: TailId,
         result: Result<Bytes, FileFault>,
+        /// The wall clock's time, which records may tell.
+        since_1970: Duration,
     },
     PutDone {
         request: RequestId,

@@ -122,6 +122,9 @@ impl Stream {
     pub(super) fn offer(&mut self, life: &mut Life, fresh: usize) {
         self.waiting += fresh;
         self.waiting_bytes += life.ready.iter().rev().take(fresh).map(memory_bytes).sum::<u64>();
+        if life.awaits_save() {
+            return;
+        }
         let may = match self.settings.order {
             Order::Free => true,
             Order::PerFile => life.outstanding == 0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::identity::{Fingerprint, Identity, Incarnation, Window};
+use super::identity::{Fingerprint, Identity, Incarnation, Origin, Window};
 use super::offset::Offset;
 
 /// How far one incarnation of a file has been settled, and how to know that incarnation again.
@@ -17,6 +17,7 @@ pub struct Checkpoint {
     /// Where the file was last seen: for people, and for looking beside it. Never an identity.
     pub path: Arc<Path>,
     pub identity: Identity,
+    pub origin: Origin,
     pub fingerprint: Fingerprint,
     /// Every byte before it is settled.
     pub offset: Offset,

@@ -27,6 +27,19 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
 
+/// Which file an incarnation began in. It stays what it was when a copy of the file goes on with the incarnation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl From<Identity> for Origin {
+    fn from(identity: Identity) -> Self {
+        Self { device: identity.device, inode: identity.inode }
+    }
+}
+
 /// A hash of the first bytes of a file, up to [`HEAD_BYTES`], with how many they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {

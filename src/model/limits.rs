@@ -24,6 +24,13 @@ pub const fn base64_len(len: usize) -> usize {
 /// on a record as a whole.
 pub const LINES_PER_RECORD: usize = 500;
 
+/// The keys of an envelope besides `fields`.
+pub const ENVELOPE_KEYS: [&str; 8] =
+    ["message", "message_base64", "file", "offset", "host", "source", "id", "time"];
+
+/// What the `fields` of an envelope may come to, in bytes of JSON.
+pub const FIELDS_BYTES: usize = 64 * 1024;
+
 /// What a record of `len` bytes is billed as, in bytes.
 pub const fn billed_bytes(len: usize) -> u64 {
     (len as u64).div_ceil(BILLING_STEP_BYTES) * BILLING_STEP_BYTES

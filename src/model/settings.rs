@@ -30,8 +30,28 @@ pub struct SourceSettings {
     pub stream: StreamId,
     pub start_at: StartAt,
     pub newline: Newline,
+    pub format: Format,
     /// How long a file without a name is kept open after its last byte was read and settled.
     pub close_removed_after: Duration,
+}
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The line's bytes.
+    Raw,
+    /// A JSON object with the line, and where it is from.
+    Json(Envelope),
+}
+
+/// What a JSON object says beside the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub host: Arc<str>,
+    /// The operator's own: keys, and values as JSON.
+    pub fields: Vec<(Arc<str>, Arc<str>)>,
+    /// Whether a line that is a JSON object itself becomes part of it instead of being quoted.
+    pub merge: bool,
 }
 
 /// Where reading begins in a file that was already there at the first start without checkpoints.

@@ -7,6 +7,7 @@
 pub mod batch;
 pub mod bottleneck;
 pub mod checkpoint;
+pub mod envelope;
 pub mod histogram;
 pub mod history;
 pub mod ledger;

@@ -83,8 +83,8 @@ mod tests {
 
     use super::*;
     use crate::model::settings::{
-        Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing,
-        QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
+        Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order,
+        Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
     };
 
     /// Sources with their streams; each stream is in flight as often as its name is long.
@@ -101,6 +101,7 @@ mod tests {
             stream: StreamId(names.iter().position(|other| other == stream).unwrap()),
             start_at: StartAt::Beginning,
             newline: Newline::Append,
+            format: Format::Raw,
             close_removed_after: Duration::from_secs(close_removed_after),
         };
         let stream = |name: &&str| StreamSettings {

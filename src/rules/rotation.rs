@@ -91,6 +91,7 @@ mod tests {
             stream: "stream".into(),
             path: Path::new("/log/app.log").into(),
             identity,
+            origin: identity.into(),
             fingerprint: Fingerprint::of(head),
             offset: Offset::new(offset),
             window: Window::default(),

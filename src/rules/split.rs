@@ -59,6 +59,8 @@ pub struct Split<'a> {
     cut: usize,
     newline: Newline,
     packing: Packing,
+    /// The longest line, newline included where it is sent, and the longest piece, in bytes.
+    longest: usize,
     tail: Tail,
 }
 
@@ -66,7 +68,14 @@ impl<'a> Split<'a> {
     /// Lines without their newlines do not share a record, whatever `packing` says: nothing would tell them apart.
     pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, packing: Packing, tail: Tail) -> Self {
         let packing = if newline == Newline::Strip { Packing::Off } else { packing };
-        Self { chunk, at, cut: 0, newline, packing, tail }
+        Self { chunk, at, cut: 0, newline, packing, longest: RECORD_BYTES, tail }
+    }
+
+    /// Cuts longer lines than these into pieces, if that is less than a record takes.
+    #[must_use]
+    pub fn cutting_at(mut self, longest: usize) -> Self {
+        self.longest = longest.min(RECORD_BYTES);
+        self
     }
 
     /// Bytes of the chunk that belong to the lines handed out so far.
@@ -102,13 +111,13 @@ impl<'a> Split<'a> {
         let left = &self.chunk[self.cut..];
         // The newline counts against the record only where it is sent.
         let longest_content = match self.newline {
-            Newline::Append => RECORD_BYTES - 1,
-            Newline::Strip => RECORD_BYTES,
+            Newline::Append => self.longest - 1,
+            Newline::Strip => self.longest,
         };
         let within = &left[..left.len().min(longest_content + 1)];
         match memchr(b'\n', within) {
             Some(content) => Some(self.line(content, 1, Ending::Newline)),
-            None if within.len() > longest_content => Some(self.line(RECORD_BYTES, 0, Ending::Cut)),
+            None if within.len() > longest_content => Some(self.line(self.longest, 0, Ending::Cut)),
             None if left.is_empty() || self.tail == Tail::Grows => None,
             None => Some(self.line(left.len(), 0, Ending::EndOfFile)),
         }

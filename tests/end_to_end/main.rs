@@ -8,6 +8,7 @@
 
 mod check;
 mod crash;
+mod envelope;
 mod exits;
 mod faults;
 mod files;

@@ -11,7 +11,7 @@ use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing,
+    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Packing,
     QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings,
     Until,
 };
@@ -187,7 +187,8 @@ impl Fleet {
     fn read(&self, read: Read) -> Event {
         let from =
             usize::try_from(read.at.bytes() % self.plan.line_bytes as u64).expect("below a line's length");
-        Event::Bytes { tail: read.tail, result: Ok(self.content.slice(from..from + read.len)) }
+        let result = Ok(self.content.slice(from..from + read.len));
+        Event::Bytes { tail: read.tail, result, since_1970: Duration::ZERO }
     }
 }
 
@@ -209,6 +210,7 @@ fn settings(plan: Plan) -> Settings {
             stream: StreamId(0),
             start_at: StartAt::Beginning,
             newline: Newline::Append,
+            format: Format::Raw,
             close_removed_after: Duration::from_secs(10),
         }],
         streams: vec![StreamSettings {

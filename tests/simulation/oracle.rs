@@ -5,12 +5,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::disk::LineNumber;
+
+/// A line of a record, when it is an envelope.
+fn envelope(line: &[u8]) -> Option<Value> {
+    line.starts_with(b"{").then(|| serde_json::from_slice(line).expect("an envelope is JSON"))
+}
+
+/// The incarnation that an envelope names.
+pub fn generation(line: &[u8]) -> Option<u64> {
+    let told = envelope(line)?;
+    let id = told["id"].as_str().expect("every envelope has one");
+    let generation = id.split(['-', ':']).nth(2).expect("device, inode, generation");
+    Some(u64::from_str_radix(generation, 16).expect("in hex"))
+}
 
 #[derive(Debug, Default)]
 pub struct Oracle {
     lines: Vec<Line>,
     by_text: BTreeMap<Vec<u8>, LineNumber>,
+    by_id: BTreeMap<String, LineNumber>,
+    by_generation: BTreeMap<(u64, LineNumber), String>,
     /// Lines whose bytes exist only in the daemon's memory.
     fragile: BTreeSet<LineNumber>,
     /// Requests whose records may have been accepted without the daemon knowing, and crashes.
@@ -78,14 +95,30 @@ impl Oracle {
     }
 
     /// The lines that share this record.
-    fn numbers(&self, data: &[u8]) -> Vec<LineNumber> {
-        let number = |line| {
-            let known = self.by_text.get(line);
-            *known.unwrap_or_else(|| {
-                panic!("L10: a line that nobody wrote: {:?}", String::from_utf8_lossy(line))
+    fn numbers(&mut self, data: &[u8]) -> Vec<LineNumber> {
+        data.split_inclusive(|byte| *byte == b'\n').map(|line| self.number(line)).collect()
+    }
+
+    fn number(&mut self, line: &[u8]) -> LineNumber {
+        let known = |text: &[u8]| {
+            let number = self.by_text.get(text).copied();
+            number.unwrap_or_else(|| {
+                panic!("L10: a line that nobody wrote: {:?}", String::from_utf8_lossy(text))
             })
         };
-        data.split_inclusive(|byte| *byte == b'\n').map(number).collect()
+        if !line.starts_with(b"{") {
+            return known(line);
+        }
+        let told = envelope(line).expect("it begins like one");
+        let text = format!("{}\n", told["message"].as_str().expect("the lines here are texts"));
+        let (number, id) = (known(text.as_bytes()), told["id"].as_str().expect("every line has one"));
+        let first = *self.by_id.entry(id.to_owned()).or_insert(number);
+        assert_eq!(first, number, "two lines have the id {id}: whoever drops repeats by it loses one");
+        // One incarnation has one name, whichever file it goes on in.
+        let generation = generation(line).expect("every line has one");
+        let first = self.by_generation.entry((generation, number)).or_insert_with(|| id.to_owned());
+        assert_eq!(first, id, "a line that is sent again has another id");
+        number
     }
 
     pub fn is_settled(&self, number: LineNumber) -> bool {

@@ -19,14 +19,15 @@ use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::identity::{Identity, Incarnation};
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, MemorySettings, Newline, OnDrain, Order, Packing,
-    QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, MemorySettings, Newline, OnDrain, Order,
+    Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings,
+    Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::rules::reload::merge;
 
 use super::disk::{Disk, FileIndex, LineNumber};
-use super::oracle::Oracle;
+use super::oracle::{self, Oracle};
 use super::service::{Faults, POISON, Service};
 
 /// What the engine asks for in one read of short lines.
@@ -244,7 +245,17 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, traced: bool) -> Self {
-        Self::with(seed, Packing::Off, traced)
+        Self::with(seed, Packing::Off, Format::Raw, traced)
+    }
+
+    /// The same world, where every line has an envelope; in every other seed they share records.
+    pub fn enveloped(seed: u64, traced: bool) -> Self {
+        let envelope = Envelope { host: "host".into(), fields: Vec::new(), merge: seed.is_multiple_of(3) };
+        let packing = match seed % 2 {
+            0 => Packing::Off,
+            _ => Packing::On { bytes: 5_000, delay: Duration::from_millis(seed) },
+        };
+        Self::with(seed, packing, Format::Json(envelope), traced)
     }
 
     /// The same world, where lines share records.
@@ -255,10 +266,11 @@ impl World {
             2 => 20_000,
             _ => RECORD_BYTES,
         };
-        Self::with(seed, Packing::On { bytes, delay: Duration::from_millis(1 + 37 * (seed % 50)) }, traced)
+        let packing = Packing::On { bytes, delay: Duration::from_millis(1 + 37 * (seed % 50)) };
+        Self::with(seed, packing, Format::Raw, traced)
     }
 
-    fn with(seed: u64, packing: Packing, traced: bool) -> Self {
+    fn with(seed: u64, packing: Packing, format: Format, traced: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let maybe = |rng: &mut fastrand::Rng, most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
         let faults = Faults {
@@ -287,6 +299,7 @@ impl World {
         };
         let mut settings = settings(&mut rng);
         settings.streams[0].packing = packing;
+        settings.sources[0].format = format;
         if seed % 4 == 1 {
             settings.memory =
                 MemorySettings { buffer: SMALL_BUDGET_BYTES, buffer_per_file: SMALL_BUDGET_BYTES };
@@ -636,6 +649,7 @@ impl World {
         self.configured = configured;
         let mut new = settings(&mut self.rng);
         let packing = self.packing;
+        new.sources[0].format = self.settings.sources[0].format.clone();
         // Lines that share records do so in every other configuration.
         new.streams[0].packing =
             if packing != Packing::Off && self.rng.bool() { Packing::Off } else { packing };
@@ -667,10 +681,15 @@ impl World {
         let end = read.at.bytes() + bytes.len() as u64;
         let generation = self.generation.get(&file).copied().unwrap_or(0);
         self.served.insert(read.tail, (file, generation, end));
-        Event::Bytes { tail: read.tail, result: Ok(bytes.into()) }
+        Event::Bytes { tail: read.tail, result: Ok(bytes.into()), since_1970: self.now.since(Instant::ZERO) }
     }
 
     fn put(&mut self, put: &Put) -> Event {
+        let lines = put.records.iter().flat_map(|data| data.split_inclusive(|byte| *byte == b'\n'));
+        for generation in lines.filter_map(oracle::generation) {
+            // A crash now must not give the number to another.
+            assert!(generation < self.next_incarnation, "incarnation {generation} is named, and not durable");
+        }
         let outcome = self.service.answer(put, &mut self.rng, &mut self.oracle, &mut self.reached);
         Event::PutDone { request: put.request, outcome }
     }
@@ -1062,6 +1081,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             stream: StreamId(0),
             start_at: StartAt::Beginning,
             newline: Newline::Append,
+            format: Format::Raw,
             close_removed_after: Duration::from_secs(10),
         }],
         streams: vec![StreamSettings {

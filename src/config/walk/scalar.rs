@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Section, Typed, kind};
+use super::{Section, Typed, json, kind};
 use crate::config::env;
 use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
 
@@ -43,6 +43,36 @@ impl Section<'_, '_, '_> {
             values.extend(typed);
         }
         Some(values)
+    }
+
+    /// A table whose keys are the operator's own, each with a value that holds no others: as keys and JSON.
+    pub(in crate::config) fn json_members(
+        &mut self,
+        key: &'static str,
+    ) -> Option<Typed<Vec<(String, String)>>> {
+        let path = self.path_of(key);
+        let (value, place, _) = self.ask(key)?;
+        let DeValue::Table(table) = value else {
+            let message = format!("is {}; write a table in braces, {{ name = \"value\" }}", kind(value));
+            self.walk.faults.push(place, path, message);
+            return None;
+        };
+        let mut members = Vec::new();
+        for (name, item) in table {
+            let path = format!("{path}.{}", name.get_ref());
+            let expected = "a text, a number, true or false";
+            let typed = self.value(&path, item.get_ref(), &item.span(), expected, |scalar| {
+                Some(match scalar {
+                    Scalar::Text(text) => Ok(json(text)),
+                    Scalar::Number(number) => Ok(number.to_string()),
+                    Scalar::Fraction(fraction) if fraction.is_finite() => Ok(fraction.to_string()),
+                    Scalar::Fraction(_) => Err(format!("is no number that JSON has; write {expected}")),
+                    Scalar::Switch(switch) => Ok(switch.to_string()),
+                })
+            });
+            members.extend(typed.map(|typed| (name.get_ref().to_string(), typed.value)));
+        }
+        Some(Typed { value: members, place, key: path })
     }
 
     /// One of a few words.

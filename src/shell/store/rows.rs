@@ -13,7 +13,7 @@ use rusqlite::{Connection, Row, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::checkpoint::{Checkpoint, DeadLetter};
-use crate::model::identity::{Fingerprint, Identity, Incarnation, Window};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Window};
 use crate::model::offset::Offset;
 
 /// A checkpoint as it is stored.
@@ -93,7 +93,7 @@ pub(super) fn write_checkpoints<'a>(
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
-        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
     )?;
     for checkpoint in checkpoints {
         insert.execute(params![
@@ -110,6 +110,8 @@ pub(super) fn write_checkpoints<'a>(
             checkpoint.window.hash().to_be_bytes(),
             now_ms,
             checksum(checkpoint, now_ms),
+            moved_from(checkpoint).map(|origin| origin.device.cast_signed()),
+            moved_from(checkpoint).map(|origin| origin.inode.cast_signed()),
         ])?;
     }
     Ok(())
@@ -130,11 +132,14 @@ pub(super) fn delete_checkpoints(
 pub(super) fn read_checkpoints(
     connection: &Connection,
 ) -> rusqlite::Result<(Vec<StoredCheckpoint>, Vec<Incarnation>)> {
-    let mut select = connection.prepare(
+    // The daemon may be an older program than the one that looks, and its database what that made of it.
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let origin = if version >= 2 { "origin_device, origin_inode" } else { "NULL, NULL" };
+    let mut select = connection.prepare(&format!(
         "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
-                offset, window_len, window_hash, updated_ms, checksum
+                offset, window_len, window_hash, updated_ms, checksum, {origin}
          FROM checkpoints ORDER BY incarnation",
-    )?;
+    ))?;
     let mut rows = select.query([])?;
     let (mut sound, mut damaged) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
@@ -164,11 +169,19 @@ fn read_checkpoint(row: &Row<'_>) -> Result<StoredCheckpoint, String> {
 
 fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)> {
     let hash = |column: usize| row.get(column).map(u128::from_be_bytes);
+    let identity = Identity { device: unsigned(row, 3)?, inode: unsigned(row, 4)?, birth_nanos: row.get(5)? };
+    let origin = (row.get::<_, Option<i64>>(13)?, row.get::<_, Option<i64>>(14)?);
     let checkpoint = Checkpoint {
         incarnation: Incarnation(unsigned(row, 0)?),
         stream: row.get(1)?,
         path: path(row, 2)?,
-        identity: Identity { device: unsigned(row, 3)?, inode: unsigned(row, 4)?, birth_nanos: row.get(5)? },
+        identity,
+        origin: match origin {
+            (Some(device), Some(inode)) => {
+                Origin { device: device.cast_unsigned(), inode: inode.cast_unsigned() }
+            }
+            (None, _) | (_, None) => identity.into(),
+        },
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
@@ -178,8 +191,9 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
 }
 
 fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
-    let Checkpoint { incarnation, stream, path, identity, fingerprint, offset, window } = checkpoint;
-    Checksum::default()
+    let Checkpoint { incarnation, stream, path, identity, origin: _, fingerprint, offset, window } =
+        checkpoint;
+    let checksum = Checksum::default()
         .number(incarnation.0)
         .bytes(stream.as_bytes())
         .bytes(path.as_os_str().as_bytes())
@@ -192,8 +206,17 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         .number(offset.bytes())
         .number(u64::from(window.len()))
         .bytes(&window.hash().to_be_bytes())
-        .number(updated_ms.cast_unsigned())
-        .finish()
+        .number(updated_ms.cast_unsigned());
+    // As the first version had it where nothing moved: its rows are still right.
+    match moved_from(checkpoint) {
+        Some(origin) => checksum.number(origin.device).number(origin.inode).finish(),
+        None => checksum.finish(),
+    }
+}
+
+/// The origin, where it is another file.
+fn moved_from(checkpoint: &Checkpoint) -> Option<Origin> {
+    Some(checkpoint.origin).filter(|origin| *origin != Origin::from(checkpoint.identity))
 }
 
 pub(super) fn write_dead_letters(

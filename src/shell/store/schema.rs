@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1];
+const MIGRATIONS: &[&str] = &[V1, V2];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 1;
+pub(super) const KNOWN: i32 = 2;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -64,6 +64,12 @@ CREATE VIEW dead_letters_readable AS
     SELECT id, datetime(time_ms / 1000, 'unixepoch') AS time, stream, source,
            CAST(path AS TEXT) AS path, offset, code, message, length(data) AS bytes
     FROM dead_letters;
+";
+
+/// Which file an incarnation began in, where a copy of it went on: the ids of its records are of that one.
+const V2: &str = "
+ALTER TABLE checkpoints ADD COLUMN origin_device INTEGER; -- NULL: device and inode are those
+ALTER TABLE checkpoints ADD COLUMN origin_inode INTEGER;
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

@@ -1,0 +1,245 @@
+//! A line becomes a JSON object that says where it is from.
+//!
+//! Knows JSON and what an envelope says. Does not know where lines begin or end, nor which file is open.
+//!
+//! *Invariant:* the line's bytes can be had back from the record, whatever they are; and no two lines that were ever
+//! read into one state database have one `id`, while a line that is sent again has the one it had.
+
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+
+use crate::model::identity::{Incarnation, Origin};
+use crate::model::limits::{FIELDS_BYTES, RECORD_BYTES};
+use crate::model::offset::Offset;
+use crate::model::settings::Envelope;
+
+/// The longest line that goes into one envelope, in bytes: a longer one is cut into pieces. Whatever they are, its bytes
+/// and what is said beside them fit into a record: a byte takes six at most (`\u0000`).
+pub const LINE_BYTES: usize = 144 * 1024;
+
+/// The longest path that Linux takes, twice (the file, and a source that is called after one), a host's name, numbers.
+const PLACE_BYTES: usize = 2 * 6 * 4096 + 6 * 64 + 1024;
+
+const _: () =
+    assert!(6 * LINE_BYTES + FIELDS_BYTES + PLACE_BYTES <= RECORD_BYTES, "every envelope is a record");
+
+/// What the line's own key does to one of ours with the same name, when a line is merged.
+const PREFIX: &str = "standpipe_";
+
+/// Envelopes of lines that are read together: what they share is put down once.
+#[derive(Debug)]
+pub struct Sleeve<'a> {
+    envelope: &'a Envelope,
+    /// As JSON.
+    file: String,
+    host: String,
+    source: String,
+    time: String,
+    /// What stands before the offset.
+    id: String,
+    /// About what it comes to beside the line, in bytes: so much is not allocated twice, nor in vain.
+    room: usize,
+}
+
+impl<'a> Sleeve<'a> {
+    /// For lines of `file`, read `since_1970`.
+    pub fn new(
+        envelope: &'a Envelope,
+        source: &str,
+        file: &Path,
+        (origin, incarnation): (Origin, Incarnation),
+        since_1970: Duration,
+    ) -> Self {
+        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970);
+        let mut sleeve = Self {
+            envelope,
+            file: json(&file.to_string_lossy()),
+            host: json(&envelope.host),
+            source: json(source),
+            time: format!("\"{time}\""),
+            id: format!("{:x}-{:x}-{:x}", origin.device, origin.inode, incarnation.0),
+            room: 0,
+        };
+        // With the offset's 20 digits, and the newline that may follow.
+        sleeve.room = sleeve.wrap(&[], Offset::ZERO).len() + 20 + 1;
+        sleeve
+    }
+
+    /// The record for a line without its newline, which begins at `offset`.
+    pub fn wrap(&self, line: &[u8], offset: Offset) -> Vec<u8> {
+        let mut object = Object { bytes: Vec::with_capacity(line.len() + self.room), taken: Vec::new() };
+        object.bytes.push(b'{');
+        let text = std::str::from_utf8(line);
+        let own = text.ok().filter(|_| self.envelope.merge).and_then(members);
+        match (own, text) {
+            (Some((members, keys)), _) => {
+                object.bytes.extend_from_slice(members.as_bytes());
+                object.taken = keys;
+            }
+            (None, Ok(text)) => object.put("message", &json(text)),
+            (None, Err(_)) => object.put("message_base64", &format!("\"{}\"", STANDARD.encode(line))),
+        }
+        object.put("file", &self.file);
+        object.put("offset", &offset.bytes().to_string());
+        object.put("host", &self.host);
+        object.put("source", &self.source);
+        object.put("id", &format!("\"{}:{:x}\"", self.id, offset.bytes()));
+        object.put("time", &self.time);
+        for (key, value) in &self.envelope.fields {
+            object.put(key, value);
+        }
+        object.bytes.push(b'}');
+        object.bytes
+    }
+}
+
+/// A JSON object that is being written.
+struct Object {
+    bytes: Vec<u8>,
+    /// The keys that the line brought.
+    taken: Vec<String>,
+}
+
+impl Object {
+    /// `value` is JSON.
+    fn put(&mut self, key: &str, value: &str) {
+        let mut name = key.to_owned();
+        while self.taken.contains(&name) {
+            name.insert_str(0, PREFIX);
+        }
+        if self.bytes.len() > 1 {
+            self.bytes.push(b',');
+        }
+        self.bytes.extend_from_slice(json(&name).as_bytes());
+        self.bytes.push(b':');
+        self.bytes.extend_from_slice(value.as_bytes());
+    }
+}
+
+/// A text as JSON.
+fn json(text: &str) -> String {
+    serde_json::to_string(text).expect("a text is JSON")
+}
+
+/// What stands between the braces of a JSON object, unchanged, and its keys.
+fn members(text: &str) -> Option<(&str, Vec<String>)> {
+    let blank = [' ', '\t', '\r', '\n'];
+    let trimmed = text.trim_matches(blank);
+    let inside = trimmed.strip_prefix('{')?.strip_suffix('}')?;
+    let Keys(keys) = serde_json::from_str(trimmed).ok()?;
+    Some((inside.trim_matches(blank), keys))
+}
+
+/// The keys of an object; its values are looked at only as far as they have to be JSON.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfMap;
+
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Keys;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Keys, M::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+
+        deserializer.deserialize_map(OfMap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    const ORIGIN: (Origin, Incarnation) = (Origin { device: 0xfe01, inode: 0x2a }, Incarnation(7));
+
+    fn envelope(merge: bool) -> Envelope {
+        let fields = vec![("env".into(), "\"prod\"".into()), ("shard".into(), "3".into())];
+        Envelope { host: "web-1".into(), fields, merge }
+    }
+
+    fn wrap(envelope: &Envelope, line: &[u8]) -> String {
+        let file = Path::new("/var/log/app/a.log");
+        let sleeve = Sleeve::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
+        String::from_utf8(sleeve.wrap(line, Offset::new(4096))).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn a_line_is_quoted_beside_where_it_is_from() {
+        assert_eq!(
+            wrap(&envelope(false), b"say \"hi\"\t\x01\r"),
+            r#"{"message":"say \"hi\"\t\u0001\r","file":"/var/log/app/a.log","offset":4096,"host":"web-1","source":"app","id":"fe01-2a-7:1000","time":"2025-11-24T00:00:00.123Z","env":"prod","shard":3}"#
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf_8_are_carried_in_base64() {
+        let told: Value = serde_json::from_str(&wrap(&envelope(false), b"caf\xe9")).expect("JSON");
+        assert_eq!((&told["message_base64"], &told["message"]), (&"Y2Fm6Q==".into(), &Value::Null));
+    }
+
+    #[test]
+    fn an_object_is_merged_and_anything_else_is_quoted() {
+        let merged = wrap(&envelope(true), b" {\"level\":\"info\", \"n\":1.0e3,\"time\":5 } ");
+        assert!(merged.starts_with(r#"{"level":"info", "n":1.0e3,"time":5,"file":"#), "{merged}");
+        let told: Value = serde_json::from_str(&merged).expect("JSON");
+        assert_eq!((&told["time"], &told["standpipe_time"]), (&5.into(), &"2025-11-24T00:00:00.123Z".into()));
+        for line in [r#"[1]"#, "{", r#"{"a":1}x"#, r#"{"a":}"#, "12", "", r#"{"a" "b"}"#] {
+            let told: Value = serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
+            assert_eq!(told["message"], line);
+        }
+        let told: Value = serde_json::from_str(&wrap(&envelope(true), b"{}")).expect("JSON");
+        assert_eq!((&told["offset"], &told["message"]), (&4096.into(), &Value::Null));
+        assert!(wrap(&envelope(false), b"{}").starts_with(r#"{"message":"{}""#), "only when it is asked for");
+    }
+
+    #[test]
+    fn the_largest_envelope_is_a_record() {
+        let fields = vec![("f".into(), format!("\"{}\"", "x".repeat(FIELDS_BYTES - 6)).into())];
+        let envelope = Envelope { host: "h".repeat(64).into(), fields, merge: false };
+        let path = format!("/{}", "\u{1}".repeat(4094));
+        let sleeve = Sleeve::new(&envelope, &path, Path::new(&path), ORIGIN, Duration::from_secs(1));
+        assert!(sleeve.wrap(&[1; LINE_BYTES], Offset::new(u64::MAX)).len() < RECORD_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_can_be_had_back(line in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let told: Value = serde_json::from_str(&wrap(&envelope(false), &line)).expect("JSON");
+            let back = match (&told["message"], &told["message_base64"]) {
+                (Value::String(text), Value::Null) => text.clone().into_bytes(),
+                (Value::Null, Value::String(text)) => STANDARD.decode(text).expect("base64"),
+                _ => panic!("neither text nor base64, or both: {told}"),
+            };
+            prop_assert_eq!(back, line);
+        }
+
+        #[test]
+        fn any_object_is_merged_with_all_of_its_members(
+            members in proptest::collection::btree_map("[a-z\"\\\\\u{e9}]{0,6}", any::<i32>(), 0..6),
+        ) {
+            let line = serde_json::to_string(&members).expect("JSON");
+            let told: Value = serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
+            for (key, value) in &members {
+                prop_assert_eq!(&told[key], *value);
+            }
+        }
+    }
+}
