@@ -71,6 +71,7 @@ pub struct Daemon {
     problems: Vec<Problem>,
     /// Dead letters by stream: a flood of them must not become one of log lines.
     dead_letters: Repeats<StreamId>,
+    shortened: Repeats<SourceId>,
 }
 
 /// An open file.
@@ -161,6 +162,7 @@ impl Daemon {
             heartbeat: Heartbeat::start(),
             problems: Vec::new(),
             dead_letters: Repeats::default(),
+            shortened: Repeats::default(),
         })
     }
 
@@ -197,8 +199,9 @@ impl Daemon {
                 progress(&self.engine.status(now));
             }
             self.tell_of_repeats(now);
-            let own = [give_up_at, self.dead_letters.deadline(), self.next_beat()];
-            let deadline = self.engine.next_deadline(now).into_iter().chain(own.into_iter().flatten()).min();
+            let repeats = [self.dead_letters.deadline(), self.shortened.deadline()];
+            let own = [give_up_at, self.next_beat()].into_iter().chain(repeats);
+            let deadline = self.engine.next_deadline(now).into_iter().chain(own.flatten()).min();
             let stopping = give_up_at.is_some();
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -269,9 +272,12 @@ impl Daemon {
 
     fn tell_of_repeats(&mut self, now: Instant) {
         for (stream, count) in self.dead_letters.due(now) {
-            error!(
-                stream = self.stream(stream),
-                count, "more records were refused by the service, and put aside as dead letters"
+            error!(stream = self.stream(stream), count, "more records were put aside as dead letters");
+        }
+        for (source, count) in self.shortened.due(now) {
+            warn!(
+                source = self.source(source),
+                count, "more reads brought lines of which only the beginning is shipped"
             );
         }
     }
@@ -604,8 +610,16 @@ impl Daemon {
                 }
                 error!(
                     stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
-                    code = %code, error = %message, "refused by the service: put aside as a dead letter"
+                    code = %code, error = %message, "put aside as a dead letter"
                 );
+            }
+            Report::Shortened { source, path, messages } => {
+                if self.shortened.is_new(*source, self.now()) {
+                    warn!(
+                        source = self.source(*source), path = %path.display(), messages,
+                        "longer than max_line_bytes or a record: only the beginning is shipped"
+                    );
+                }
             }
             Report::Stuck { source, path, offset } => {
                 error!(

@@ -110,6 +110,8 @@ pub struct Engine {
     deferred: BTreeMap<StreamId, Vec<TailId>>,
     /// Files whose lines are collected, by when they are to be read. The same holds of these.
     collecting: BTreeSet<(Instant, TailId)>,
+    /// Files at whose end lines wait for more, by when that is long enough. The same holds of these.
+    waiting: BTreeSet<(Instant, TailId)>,
     reads_under_way: usize,
     /// What the reads under way may bring, in bytes.
     reserved: u64,
@@ -205,6 +207,7 @@ impl Engine {
             read_turns: VecDeque::new(),
             deferred: BTreeMap::new(),
             collecting: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             reads_under_way: 0,
             reserved: 0,
             buffered: 0,
@@ -277,6 +280,7 @@ impl Engine {
             .chain(self.streams.iter().filter_map(|stream| stream.deadline))
             .chain(self.save_deadline(now))
             .chain(self.collecting.first().map(|(due, _)| *due))
+            .chain(self.waiting.first().map(|(due, _)| *due))
             .chain(self.descriptor_deadline())
             .min()
     }

@@ -42,13 +42,14 @@ pub(super) fn build(
     // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
     // itself.
     streams.refuse_packing_without_newlines(&tables, faults);
-    let mut sources = Sources::new(tables, around.host, faults);
+    let memory = memory(&document, faults);
+    let mut sources = Sources::new(tables, around.host, memory, faults);
     if !faults.about("source") {
         let also = of_command_line.as_ref().and_then(|table| table.stream.as_ref());
         streams.refuse_unused(sources.streams.iter().chain(also), faults);
     }
     if let Some(table) = of_command_line {
-        sources = Sources::new(vec![table], around.host, faults);
+        sources = Sources::new(vec![table], around.host, memory, faults);
     } else if sources.sources.is_empty() {
         refuse_nothing_to_do(document.file.as_ref(), faults);
     }
@@ -67,7 +68,7 @@ pub(super) fn build(
                 .as_ref()
                 .map_or(CHECKPOINT_MAX_BYTES, |typed| typed.value),
         },
-        memory: memory(&document, faults),
+        memory,
         until: if overrides.once { Until::EndOfFiles } else { Until::Drained },
         on_drain: match document.ship_partial_lines.is_some_and(|ship| ship.value) {
             true => OnDrain::ShipPartialLines,

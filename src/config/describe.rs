@@ -9,10 +9,10 @@ use std::fmt::{self, Write};
 
 use super::units::{show_duration, show_size};
 use super::{Config, LogFormat, Source, Stream};
-use crate::model::limits::LINES_PER_RECORD;
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Format, Newline, OnDrain, Order, Packing, SourceSettings, StartAt,
-    StreamSettings, Until,
+    Adaptive, Api, Encryption, Format, Multiline, Newline, OnDrain, Order, Oversize, Packing, Runtime,
+    SourceSettings, StartAt, StreamSettings, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -103,6 +103,28 @@ fn write_source(
             write!(out, ", {key} {value}")?;
         }
         writeln!(out)?;
+    }
+    match settings.runtime {
+        None => {}
+        Some(Runtime::Cri) => writeln!(out, "  lines taken out of what a CRI runtime wrote, parts joined")?,
+        Some(Runtime::Docker) => writeln!(out, "  lines taken out of Docker's JSON, parts joined")?,
+    }
+    if let Some(Multiline { start, max_lines, timeout }) = &settings.multiline {
+        let timeout = show_duration(*timeout);
+        let start = start.text();
+        writeln!(
+            out,
+            "  a record begins where {start} matches: up to {max_lines} lines, complete after {timeout}"
+        )?;
+    }
+    if settings.longest != RECORD_BYTES || settings.oversize != Oversize::Split {
+        let longest = show_size(settings.longest as u64);
+        let oversize = match settings.oversize {
+            Oversize::Split => "sent in pieces",
+            Oversize::Truncate => "cut off, which loses their ends",
+            Oversize::DeadLetter => "put aside as dead letters",
+        };
+        writeln!(out, "  lines longer than {longest}, or than a record takes, are {oversize}")?;
     }
     writeln!(out, "  removed files are closed after {}", show_duration(settings.close_removed_after))
 }

@@ -9,8 +9,8 @@ use super::typed;
 use super::walk::Walk;
 use super::{Config, LogFormat};
 use crate::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Packing,
-    StartAt, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
+    Packing, StartAt, Until,
 };
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -97,6 +97,13 @@ fn the_defaults_are_those_of_the_interface() {
     assert_eq!(&*source.name, "/var/log/app/*.log");
     assert_eq!((source.start_at, source.newline), (StartAt::Beginning, Newline::Append));
     assert_eq!(source.format, Format::Raw);
+    assert_eq!((source.longest, source.oversize), (1000 * 1024, Oversize::Split));
+    assert_eq!((source.runtime, &source.multiline), (None, &None));
+    let with_every_key = load(&uncommented(true));
+    let multiline = with_every_key.settings.sources[0].multiline.clone().expect("the example shows one");
+    let only_start =
+        load("source = [{ paths = [\"/a\"], stream = \"s\", multiline = { start = '^\\d{4}-' } }]");
+    assert_eq!(only_start.settings.sources[0].multiline, Some(multiline), "its defaults");
     assert_eq!(source.close_removed_after.as_secs(), 10);
     assert!(!config.sources[0].follow_symlinks);
 

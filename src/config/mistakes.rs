@@ -367,8 +367,57 @@ close_removed_after = "25h""#,
         r#"[[source]]
 paths = ["/a"]
 stream = "s"
-max_line_bytes = "1MB""#,
-        "c.toml:4:1: source.max_line_bytes: unknown key; known here: paths, stream, name, exclude, start_at, follow_symlinks, append_newline, format, fields, merge_json, close_removed_after",
+frequency = "1s""#,
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, start_at, follow_symlinks, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, close_removed_after",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+max_line_bytes = "65MiB"
+oversize = "drop"
+parse = "crio"
+multiline = { start = "a(", max_lines = 0, timeout = "2m", stop = "x" }"#,
+        "c.toml:4:18: source.max_line_bytes: 65MiB is out of range; write a size from 16B to 64MiB
+c.toml:5:12: source.oversize: `drop` is not one of the choices; write one of \"split\", \"truncate\", \"dead_letter\"
+c.toml:6:9: source.parse: `crio` is not one of the choices; write one of \"none\", \"cri\", \"docker\"
+c.toml:7:23: source.multiline.start: `a(` is not a regular expression: unclosed group; correct it
+c.toml:7:41: source.multiline.max_lines: 0 is out of range; write a whole number from 1 to 10000
+c.toml:7:54: source.multiline.timeout: 2m is out of range; write a duration from 10ms to 1m
+c.toml:7:60: source.multiline.stop: unknown key; known here: start, max_lines, timeout",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+multiline = {}"#,
+        "c.toml:4:13: source.multiline.start: is missing; write a regular expression that matches the first line of each message",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+max_line_bytes = "64MiB"
+parse = "cri""#,
+        "c.toml:4:18: source.max_line_bytes: to hold the lines of one message takes up to 130MiB for each file, and buffer_per_file is 8MiB; set [memory] buffer_per_file = \"130MiB\", or a smaller max_line_bytes",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+multiline = { start = "^x" }
+[memory]
+buffer_per_file = "2MiB""#,
+        "c.toml:4:23: source.multiline.start: to hold the lines of one message takes up to 3MiB for each file, and buffer_per_file is 2MiB; set [memory] buffer_per_file = \"3MiB\", or a smaller max_line_bytes",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+parse = "docker"
+fields = { stream = "x" }"#,
+        "c.toml:6:10: source.fields: `stream` is said of every line already; give it another name",
     ),
     (
         r#"[[source]]

@@ -8,14 +8,26 @@ use std::time::Duration;
 
 use super::fault::{Faults, Place};
 use super::pattern::Pattern;
-use super::typed::{SourceTable, stream_name};
+use super::typed::{MultilineTable, SourceTable, stream_name};
+use super::units::show_size;
 use super::walk::{Typed, json};
 use super::{Exclude, Overrides, Source, Surroundings};
-use crate::model::limits::{ENVELOPE_KEYS, FIELDS_BYTES};
-use crate::model::settings::{Envelope, Format, Newline, SourceSettings, StartAt, StreamId};
+use crate::model::identity::WINDOW_BYTES;
+use crate::model::limits::{
+    CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MOST_INCOMPLETE_BYTES, RECORD_BYTES,
+};
+use crate::model::message::most_held;
+use crate::model::settings::{
+    Envelope, Format, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt, StreamId,
+};
 
 /// How long an unlinked file stays open after it has gone quiet.
 const CLOSE_REMOVED_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the last message of several lines waits for more of them.
+const MULTILINE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const MIB: u64 = 1024 * 1024;
 
 /// What a `--local` run calls its stream when nothing else does.
 const LOCAL_STREAM: &str = "local";
@@ -76,14 +88,24 @@ pub(super) fn of_command_line(
         format: None,
         fields: None,
         merge_json: None,
+        max_line_bytes: None,
+        oversize: None,
+        parse: None,
+        multiline: MultilineTable::default(),
         close_removed_after: None,
     })
 }
 
 impl Sources {
-    pub(super) fn new(tables: Vec<SourceTable>, host: &str, faults: &mut Faults) -> Self {
+    pub(super) fn new(
+        tables: Vec<SourceTable>,
+        host: &str,
+        memory: MemorySettings,
+        faults: &mut Faults,
+    ) -> Self {
         refuse_shared_names(&tables, faults);
         refuse_shared_patterns(&tables, faults);
+        refuse_too_long_lines(&tables, memory, faults);
         let mut all = Self::default();
         for table in tables {
             let format = format_of(&table, host, faults);
@@ -98,6 +120,7 @@ impl Sources {
         let Some(stream) = table.stream.clone() else {
             return;
         };
+        let longest = longest(&table);
         let name = name_of(&table).map(|name| name.value).unwrap_or_default();
         let patterns: Vec<Pattern> = values(table.paths);
         let stream = self.stream_id(stream);
@@ -110,6 +133,10 @@ impl Sources {
                 false => Newline::Strip,
             },
             format,
+            longest,
+            oversize: table.oversize.as_ref().map_or(Oversize::Split, |oversize| oversize.value),
+            runtime: table.parse.as_ref().and_then(|parse| parse.value),
+            multiline: multiline(table.multiline),
             close_removed_after: table.close_removed_after.map_or(CLOSE_REMOVED_AFTER, |after| after.value),
         });
         self.sources.push(Source {
@@ -129,6 +156,41 @@ impl Sources {
     }
 }
 
+/// The longest message, in bytes.
+fn longest(table: &SourceTable) -> usize {
+    let typed = table.max_line_bytes.as_ref();
+    typed.map_or(RECORD_BYTES, |typed| usize::try_from(typed.value).expect("up to 64 MiB"))
+}
+
+fn multiline(table: MultilineTable) -> Option<Multiline> {
+    Some(Multiline {
+        start: table.start?.value,
+        max_lines: table.max_lines.map_or(LINES_PER_RECORD, |typed| typed.value as usize),
+        timeout: table.timeout.map_or(MULTILINE_TIMEOUT, |typed| typed.value),
+    })
+}
+
+/// Messages of several lines are read as a whole, so one has to fit into its file's part of the memory.
+fn refuse_too_long_lines(tables: &[SourceTable], memory: MemorySettings, faults: &mut Faults) {
+    if faults.about("memory") {
+        return;
+    }
+    for table in tables {
+        let parse = table.parse.as_ref().filter(|parse| parse.value.is_some()).map(Typed::spot);
+        let gathered = parse.or(table.multiline.start.as_ref().map(Typed::spot));
+        let Some(gathered) = gathered else { continue };
+        let bytes = (most_held(longest(table)) + MOST_INCOMPLETE_BYTES + WINDOW_BYTES + 1) as u64;
+        if bytes > memory.buffer_per_file {
+            let spot = table.max_line_bytes.as_ref().map_or(gathered, Typed::spot);
+            let (needed, has) = (show_size(bytes.next_multiple_of(MIB)), show_size(memory.buffer_per_file));
+            faults.add(spot.fault(format!(
+                "to hold the lines of one message takes up to {needed} for each file, and buffer_per_file is {has}; \
+                 set [memory] buffer_per_file = \"{needed}\", or a smaller max_line_bytes"
+            )));
+        }
+    }
+}
+
 /// What is said beside the lines, judged.
 fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) -> Format {
     let fields = table.fields.as_ref();
@@ -143,7 +205,9 @@ fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) -> Format {
     }
     let members = fields.map(|fields| &fields.value[..]).unwrap_or_default();
     if let Some(fields) = fields {
-        for (key, _) in members.iter().filter(|(key, _)| ENVELOPE_KEYS.contains(&key.as_str())) {
+        let unwraps = table.parse.as_ref().is_some_and(|parse| parse.value.is_some());
+        let is_taken = |key: &str| ENVELOPE_KEYS.contains(&key) || (unwraps && key == CHANNEL_KEY);
+        for (key, _) in members.iter().filter(|(key, _)| is_taken(key)) {
             faults.add(fields.fault(format!("`{key}` is said of every line already; give it another name")));
         }
         let bytes: usize = members.iter().map(|(key, value)| json(key).len() + value.len() + 2).sum();

@@ -12,7 +12,7 @@ use super::fault::{Faults, Place};
 use super::pattern::{ExcludeGlob, Pattern};
 use super::walk::{Section, Typed, Walk};
 use crate::model::limits::RECORD_BYTES;
-use crate::model::settings::{Api, StartAt};
+use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
 
 /// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
 const LEAST_BUFFER: u64 = 2 * 1024 * 1024;
@@ -22,6 +22,12 @@ const _: () = assert!(LEAST_BUFFER >= 2 * RECORD_BYTES as u64, "the largest reco
 const MOST_BYTES: u64 = 1 << 40;
 /// Above, a line waits in its file longer than a rotator may leave it there.
 const LONGEST_PACK_DELAY: Duration = Duration::from_secs(60);
+/// Below, a truncated line says nothing.
+const LEAST_LINE_BYTES: u64 = 16;
+const MOST_LINE_BYTES: u64 = 64 * 1024 * 1024;
+const MOST_LINES: u32 = 10_000;
+/// Above, the last message of a file waits longer than a rotator may leave it there.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -67,7 +73,18 @@ pub(super) struct SourceTable {
     pub(super) format: Option<Typed<bool>>,
     pub(super) fields: Option<Typed<Vec<(String, String)>>>,
     pub(super) merge_json: Option<Typed<bool>>,
+    pub(super) max_line_bytes: Option<Typed<u64>>,
+    pub(super) oversize: Option<Typed<Oversize>>,
+    pub(super) parse: Option<Typed<Option<Runtime>>>,
+    pub(super) multiline: MultilineTable,
     pub(super) close_removed_after: Option<Typed<Duration>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct MultilineTable {
+    pub(super) start: Option<Typed<StartPattern>>,
+    pub(super) max_lines: Option<Typed<u32>>,
+    pub(super) timeout: Option<Typed<Duration>>,
 }
 
 #[derive(Debug)]
@@ -182,8 +199,42 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
         format: source.choice("format", &[("raw", false), ("json", true)]),
         fields: source.json_members("fields"),
         merge_json: source.switch("merge_json"),
+        max_line_bytes: source.size("max_line_bytes", LEAST_LINE_BYTES, MOST_LINE_BYTES),
+        oversize: source.choice(
+            "oversize",
+            &[
+                ("split", Oversize::Split),
+                ("truncate", Oversize::Truncate),
+                ("dead_letter", Oversize::DeadLetter),
+            ],
+        ),
+        parse: source.choice(
+            "parse",
+            &[("none", None), ("cri", Some(Runtime::Cri)), ("docker", Some(Runtime::Docker))],
+        ),
+        multiline: source.table("multiline", multiline),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
     }
+}
+
+fn multiline(multiline: &mut Section<'_, '_, '_>) -> MultilineTable {
+    if multiline.is_there() {
+        multiline.require("start", "write a regular expression that matches the first line of each message");
+    }
+    MultilineTable {
+        start: multiline.parsed("start", start_pattern),
+        max_lines: multiline.count("max_lines", 1, MOST_LINES),
+        timeout: multiline.duration("timeout", Duration::from_millis(10), LONGEST_TIMEOUT),
+    }
+}
+
+fn start_pattern(text: &str) -> Result<StartPattern, String> {
+    StartPattern::try_new(text).map_err(|fault| {
+        // Its last line says what is wrong; those before it draw where.
+        let fault = fault.to_string();
+        let what = fault.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        format!("`{text}` is not a regular expression: {what}; correct it")
+    })
 }
 
 fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable {

@@ -112,6 +112,11 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         &self.place
     }
 
+    /// Whether somebody wrote it.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// The table of `key`, read by `read`; an empty one when it is absent.
     pub(super) fn table<T>(
         &mut self,

@@ -28,6 +28,9 @@ use super::{Engine, Sent};
 /// How many error codes dead letters are counted by; the service chooses their names, and others become one.
 const MOST_CODES_COUNTED: usize = 16;
 
+/// The code of what was never sent, among those of the service.
+const OVERSIZE: &str = "Oversize";
+
 /// What a save under way holds.
 #[derive(Debug)]
 pub(super) struct Saving {
@@ -192,6 +195,25 @@ impl Engine {
         let second = records.split_off(records.len() / 2);
         self.streams[stream.0].send_again(records, now, true);
         self.streams[stream.0].send_again(second, now, true);
+    }
+
+    /// What is too long for a record never leaves.
+    pub(super) fn make_dead_letters(&mut self, incarnation: Incarnation, records: Vec<Record>, now: Instant) {
+        if records.is_empty() {
+            return;
+        }
+        let life = &self.lives[&incarnation];
+        let (stream, longest) = (life.stream, self.settings.sources[life.source.0].longest);
+        let message: Arc<str> = format!("a line of more than {longest} bytes, or than a record takes").into();
+        for record in records {
+            if self.is_room_for(&record) {
+                self.put_aside(stream, &record, OVERSIZE.into(), Arc::clone(&message));
+                self.settle(&record);
+            } else {
+                self.get_stuck(&record);
+            }
+        }
+        self.after_settling(incarnation, now);
     }
 
     fn is_room_for(&self, record: &Record) -> bool {

@@ -15,10 +15,10 @@ use crate::model::settings::{Format, Packing};
 use crate::model::time::Instant;
 use crate::rules::envelope::Sleeve;
 use crate::rules::history::{Head, History};
-use crate::rules::split::{MOST_INCOMPLETE_BYTES, Tail as ChunkTail};
+use crate::rules::split::Tail as ChunkTail;
 
 use super::Engine;
-use super::life::{Life, Shape};
+use super::life::{Life, Shape, look_back, most_unread};
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
 use super::tail::{Descriptor, Name, Phase, READ_BYTES, Turn};
@@ -33,6 +33,9 @@ const ENOUGH_OF_BUFFER: u64 = 16;
 /// What is read at once of a file whose stream has enough, or whose lines become much longer, in bytes: it gets its
 /// turn all the same.
 const SIP_BYTES: usize = 32 * 1024;
+
+/// How long whole lines wait for the rest of a part before them: a runtime writes it at once.
+const PART_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far back from the end of a file its last line end is looked for.
 const FIND_END_BYTES: u64 = 1024 * 1024;
@@ -75,6 +78,7 @@ impl Engine {
         self.surveys.starved = false;
         self.take_up_deferred();
         self.take_up_collected(now);
+        self.take_up_waiting(now);
         while self.reads_under_way < READS_AT_ONCE
             && let Some(id) = self.read_turns.pop_front()
         {
@@ -165,6 +169,18 @@ impl Engine {
         }
     }
 
+    /// Lines have waited long enough for those that may belong to them.
+    fn take_up_waiting(&mut self, now: Instant) {
+        while let Some((due, id)) = self.waiting.first().copied()
+            && due <= now
+        {
+            self.waiting.pop_first();
+            if self.tails.get(&id).is_some_and(|tail| tail.waits_until(due)) {
+                self.wake(id);
+            }
+        }
+    }
+
     /// Whether the life's stream has more to send than it can soon.
     fn has_enough(&self, life: &Life) -> bool {
         self.streams[life.stream.0].waiting_bytes() >= self.settings.memory.buffer / ENOUGH_OF_BUFFER
@@ -182,14 +198,16 @@ impl Engine {
             }
             Phase::Following(incarnation) => {
                 let life = &self.lives[&incarnation];
-                let overlap = life.history.overlap();
+                let source = &self.settings.sources[tail.source.0];
+                let look_back = if life.inside.is_none() { look_back(source, life.position()) } else { 0 };
+                let before = life.history.overlap().max(look_back);
                 // A short line in an envelope takes many times its room.
-                let grows = self.settings.sources[tail.source.0].format != Format::Raw;
+                let grows = source.format != Format::Raw;
                 let fresh = if grows || self.has_enough(life) { SIP_BYTES } else { READ_BYTES };
                 Read {
                     tail: id,
-                    at: life.history.position().minus(overlap as u64),
-                    len: overlap + fresh.max(tail.at_least_bytes),
+                    at: life.history.position().minus(before as u64),
+                    len: before + fresh.max(tail.at_least_bytes),
                 }
             }
         })
@@ -272,8 +290,9 @@ impl Engine {
         now: Instant,
     ) {
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
+        let before = usize::try_from(life.position().since(read.at)).expect("a window, or a line");
         let overlap = life.history.overlap();
-        if bytes.len() < overlap || !life.history.continues(&bytes[..overlap]) {
+        if bytes.len() < before || !life.history.continues(&bytes[before - overlap..before]) {
             return self.begin_again(id, now);
         }
         let names = self.settings.sources[life.source.0].format != Format::Raw;
@@ -281,22 +300,30 @@ impl Engine {
             // No window says so, but the lines that this incarnation named may have been others.
             return self.begin_again(id, now);
         }
-        life.history.recall(bytes.slice(..overlap));
+        life.history.recall(bytes.slice(before - overlap..before));
+        if life.inside.is_none() {
+            let looked_at = look_back(&self.settings.sources[life.source.0], life.position()).min(before);
+            let line_end = memchr::memchr(b'\n', &bytes[before - looked_at..before]);
+            life.inside = Some(looked_at > 0 && line_end.is_none());
+        }
         if life.position() == Offset::ZERO && self.is_held_back(id, incarnation, bytes, now) {
             return;
         }
-        let fresh = bytes.slice(overlap..);
+        let fresh = bytes.slice(before..);
         let at_end = bytes.len() < read.len;
 
         let tail = &self.tails[&id];
         let source = &self.settings.sources[tail.source.0];
         let packing = self.settings.streams[source.stream.0].packing;
-        let chunk_tail =
-            if at_end && self.ships_last_line(tail) { ChunkTail::Final } else { ChunkTail::Grows };
+        let end = self.lives[&incarnation].position().plus(fresh.len() as u64);
+        let chunk_tail = match at_end {
+            true if self.ships_last_line(tail) => ChunkTail::Final,
+            true if self.finishing.is_some() || tail.has_waited(end, now) => ChunkTail::Quiet,
+            true | false => ChunkTail::Grows,
+        };
         let counts = &mut self.counts.sources[tail.source.0];
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
         let (buffered, ready, frontier) = (life.buffered(), life.ready.len(), life.ledger.frontier());
-        let start = life.position();
         let whose = (life.origin, incarnation);
         let sleeve = match &source.format {
             Format::Raw => None,
@@ -305,9 +332,10 @@ impl Engine {
             }
         };
         life.is_named |= sleeve.is_some();
-        let shape = Shape { newline: source.newline, packing, sleeve };
-        let consumed = life.take_in(&fresh, &shape, chunk_tail, counts);
-        let end = start.plus(fresh.len() as u64);
+        let shape = Shape::of(source, packing, sleeve);
+        let truncated = counts.oversize.truncated;
+        let taken = life.take_in(&fresh, &shape, chunk_tail, counts);
+        let truncated = counts.oversize.truncated - truncated;
         life.seen_bytes = if at_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
         life.read.note(life.position(), now);
         life.seen.note(end, now);
@@ -327,17 +355,32 @@ impl Engine {
             self.pace.changed(settled, now);
         }
 
+        let put_aside = std::mem::take(&mut life.aside);
+        self.make_dead_letters(incarnation, put_aside, now);
+
         let finishing = self.finishing.is_some();
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
-        if consumed > 0 {
+        if taken.bytes > 0 {
             tail.quiet_since = now;
         }
         tail.collected &= !at_end;
-        tail.at_least_bytes = match consumed {
-            // A line that is longer than what was read: the next read asks for more, up to what must yield a piece.
-            0 if !at_end => ((read.len - overlap) * 4).clamp(READ_BYTES, MOST_INCOMPLETE_BYTES + 1),
+        let source = &self.settings.sources[tail.source.0];
+        tail.at_least_bytes = match taken.bytes {
+            // A message that is longer than what was read: the next read asks for more, up to what must yield one.
+            0 if !at_end => ((read.len - before) * 4).clamp(READ_BYTES, most_unread(source) + 1),
             _ => 0,
         };
+        if at_end && taken.waits {
+            let patience = source.multiline.as_ref().map_or(PART_PATIENCE, |multiline| multiline.timeout);
+            if let Some(due) = tail.wait(end, now + patience) {
+                self.waiting.insert((due, id));
+            }
+        }
+        if truncated > 0 {
+            let (source, path) = (tail.source, tail.path.clone());
+            self.report(Report::Shortened { source, path, messages: truncated });
+        }
+        let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
         if !at_end || tail.dirty {
             self.wake(id);
         } else {

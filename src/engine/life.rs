@@ -4,6 +4,7 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,17 +13,22 @@ use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Origin};
-use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use crate::model::limits::{LINES_PER_RECORD, MOST_INCOMPLETE_BYTES, RECORD_BYTES};
+use crate::model::message::{Message, Part, most_held};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Record;
-use crate::model::settings::{Newline, Packing, SourceId, StreamId};
-use crate::rules::envelope::{self, Sleeve};
+use crate::model::settings::{
+    Multiline, Newline, Oversize, Packing, Runtime, SourceId, SourceSettings, StreamId,
+};
+use crate::rules::envelope::Sleeve;
+use crate::rules::gather::{self, End, Gather, Over};
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
 use crate::rules::marks::Marks;
-use crate::rules::split::{Ending, Split, Tail, leading_nuls};
+use crate::rules::split::{self, Ending, Split, Tail, character_end, leading_nuls};
+use crate::rules::unwrap::unwrap;
 
-use super::report::SourceCounts;
+use super::report::{Loss, SourceCounts};
 
 /// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
 /// against the memory budget, which a file of very short lines would otherwise exceed many times over.
@@ -33,22 +39,114 @@ pub(super) const RECORD_OVERHEAD_BYTES: u64 = 96;
 pub(super) struct Shape<'a> {
     pub(super) newline: Newline,
     pub(super) packing: Packing,
+    pub(super) longest: usize,
+    pub(super) oversize: Oversize,
+    pub(super) runtime: Option<Runtime>,
+    pub(super) multiline: Option<&'a Multiline>,
     pub(super) sleeve: Option<Sleeve<'a>>,
 }
 
-impl Shape<'_> {
+impl<'a> Shape<'a> {
+    pub(super) fn of(source: &'a SourceSettings, packing: Packing, sleeve: Option<Sleeve<'a>>) -> Self {
+        Self {
+            newline: source.newline,
+            packing,
+            longest: source.longest,
+            oversize: source.oversize,
+            runtime: source.runtime,
+            multiline: source.multiline.as_ref(),
+            sleeve,
+        }
+    }
+
+    /// Whether a record is what stands in the file: then nothing is copied.
+    fn is_plain(&self) -> bool {
+        self.runtime.is_none() && self.multiline.is_none() && self.sleeve.is_none()
+    }
+
     fn split<'c>(&self, chunk: &'c Bytes, at: Offset, tail: Tail) -> Split<'c> {
-        match self.sleeve {
-            None => Split::new(chunk, at, self.newline, self.packing, tail),
-            // An empty line has an envelope, too, and lines share a record only once they are wrapped.
-            Some(_) => {
-                Split::new(chunk, at, Newline::Append, Packing::Off, tail).cutting_at(envelope::LINE_BYTES)
+        // An empty line has an envelope, too, and lines share a record only once they are shaped.
+        match (self.is_plain(), self.oversize) {
+            (true, Oversize::Split) => {
+                Split::new(chunk, at, self.newline, self.packing, tail).cutting_at(self.longest)
             }
+            (is_plain, _) => {
+                let (newline, packing) =
+                    if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
+                Split::new(chunk, at, newline, packing, tail)
+                    .cutting_at(longest_line(self.longest, self.runtime))
+            }
+        }
+    }
+
+    fn newline_bytes(&self) -> usize {
+        match self.newline {
+            Newline::Append => 1,
+            Newline::Strip => 0,
+        }
+    }
+
+    /// How much of the beginning of `text` goes into one record, in bytes.
+    fn fitting(&self, text: &[u8]) -> usize {
+        let most = match &self.sleeve {
+            None => self.longest.min(RECORD_BYTES - self.newline_bytes()),
+            Some(sleeve) => self.longest.min(sleeve.fits(text)),
+        };
+        if text.len() <= most { text.len() } else { character_end(text, most) }
+    }
+
+    /// The record of `text`, the piece of that number of what `message` says.
+    fn record(&self, message: &Message, text: &[u8], piece: usize, newline: Newline) -> Vec<u8> {
+        let mut record = match &self.sleeve {
+            Some(sleeve) => sleeve.wrap(message, text, piece),
+            None => {
+                let mut record = Vec::with_capacity(text.len() + 1);
+                record.extend_from_slice(text);
+                record
+            }
+        };
+        if newline == Newline::Append {
+            record.push(b'\n');
+        }
+        record
+    }
+}
+
+/// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
+fn longest_line(longest: usize, runtime: Option<Runtime>) -> usize {
+    // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
+    longest.max(if runtime.is_some() { RECORD_BYTES } else { 0 }).min(RECORD_BYTES - 1)
+}
+
+/// How much before the position says whether it lies in a line of which a piece was cut, in bytes: it does when no line
+/// ends there. With `oversize = "split"` nothing depends on it.
+pub(super) fn look_back(source: &SourceSettings, position: Offset) -> usize {
+    match source.oversize {
+        Oversize::Split => 0,
+        Oversize::Truncate | Oversize::DeadLetter => {
+            // A piece is shorter than the longest line where it would cut a character.
+            let piece = longest_line(source.longest, source.runtime) - 3;
+            if position.bytes() < piece as u64 { 0 } else { piece }
         }
     }
 }
 
-/// Wrapped lines that share a record.
+/// The longest read that may bring nothing whole, in bytes.
+pub(super) fn most_unread(source: &SourceSettings) -> usize {
+    let gathered = source.runtime.is_some() || source.multiline.is_some();
+    MOST_INCOMPLETE_BYTES + if gathered { most_held(source.longest) } else { 0 }
+}
+
+/// What one chunk came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// How many of its bytes belong to messages that are complete.
+    pub(super) bytes: usize,
+    /// Whether there are whole lines behind them, which wait for more.
+    pub(super) waits: bool,
+}
+
+/// Shaped lines that share a record.
 #[derive(Debug, Default)]
 struct Pack {
     span: Option<Span>,
@@ -71,6 +169,28 @@ impl Pack {
         self.data.extend_from_slice(wrapped);
         self.lines += 1;
     }
+}
+
+/// What a line is of what was written.
+fn part_of(line: &split::Line) -> Part {
+    match (line.continues, line.ending) {
+        (false, Ending::Newline | Ending::EndOfFile) => Part::Whole,
+        (false, Ending::Cut) => Part::Begins,
+        (true, Ending::Cut) => Part::GoesOn,
+        (true, Ending::Newline | Ending::EndOfFile) => Part::Ends,
+    }
+}
+
+/// A line as its program wrote it; one that `runtime` did not write stays as it is.
+fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line {
+    let Some(unwrapped) = runtime.and_then(|runtime| unwrap(runtime, &line)) else {
+        return gather::Line { span, content: line, told: None, is_partial: false };
+    };
+    let content = match unwrapped.content {
+        Cow::Borrowed(content) => line.slice_ref(content),
+        Cow::Owned(content) => content.into(),
+    };
+    gather::Line { span, content, told: Some(unwrapped.told), is_partial: unwrapped.is_partial }
 }
 
 /// How much more a record sends than it stands for, in bytes.
@@ -108,7 +228,9 @@ pub(super) struct Life {
     pub(super) is_named: bool,
     /// How many bytes the fingerprint covers that the database is known to hold; `None` when it holds none.
     pub(super) known_by: Option<u16>,
-    /// Records that were taken by a request and are not settled.
+    /// Records that are to become dead letters, before anything else is done.
+    pub(super) aside: Vec<Record>,
+    /// Records that were taken by a request, or put aside, and are not settled.
     pub(super) outstanding: usize,
     /// Those of them that the service refused while there was no room for more dead letters. They stay here, and
     /// with them the frontier, until the next start.
@@ -126,6 +248,10 @@ pub(super) struct Life {
     /// How far the file was known to reach, in bytes: what lies beyond the position has no newline yet, or was
     /// not read.
     pub(super) seen_bytes: u64,
+    /// Whether the position lies in a line of which a piece was cut; `None` until somebody looked.
+    pub(super) inside: Option<bool>,
+    /// Of which channels a line goes on there that is too long for one message.
+    pub(super) over: Over,
     /// Whether everything so far was the NUL run of a truncated file.
     pub(super) skipping_nuls: bool,
     /// When what is not settled was first seen to be in the file.
@@ -151,56 +277,200 @@ impl Life {
         self.is_named && self.known_by.is_none_or(|covered| covered < self.head.fingerprint().len())
     }
 
-    /// Cuts what was read at the position into records. Returns how many bytes belong to complete lines.
+    /// Cuts what was read at the position into records.
     pub(super) fn take_in(
         &mut self,
         chunk: &Bytes,
         shape: &Shape<'_>,
         tail: Tail,
         counts: &mut SourceCounts,
-    ) -> usize {
+    ) -> Taken {
         if self.position() == Offset::ZERO {
             // No byte before the position vouches for what was seen when it was opened: it may be gone.
             self.head = Head::default();
         }
         let nuls = self.skip_nuls(chunk, counts);
         let chunk = chunk.slice(nuls..);
-        let mut split = shape.split(&chunk, self.position(), tail);
-        let mut pack = Pack::default();
+        let split = shape.split(&chunk, self.position(), tail).beginning_inside(self.inside.unwrap_or(false));
+        let taken = match shape.is_plain() {
+            true => Taken { bytes: self.take_lines(split, shape, counts), waits: false },
+            false => self.take_messages(split, shape, tail, counts),
+        };
+        self.keep(chunk.slice(..taken.bytes), counts);
+        Taken { bytes: nuls + taken.bytes, ..taken }
+    }
+
+    /// Lines that are records as they stand in the file.
+    fn take_lines(&mut self, mut split: Split<'_>, shape: &Shape<'_>, counts: &mut SourceCounts) -> usize {
         for line in split.by_ref() {
-            match line.ending {
-                Ending::Newline => {}
-                Ending::Cut => counts.oversize_pieces += 1,
-                Ending::EndOfFile => counts.partial_lines_shipped += 1,
-            }
+            counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
+            let part = part_of(&line);
             let Some(data) = line.data else {
-                counts.empty_lines += 1;
-                let entry = self.ledger.admit(line.span);
-                self.ledger.settle(entry);
+                counts.empty_lines += u64::from(part == Part::Whole);
+                self.pass_over(line.span);
                 continue;
             };
             counts.lines_read += line.lines as u64;
-            let Some(sleeve) = &shape.sleeve else {
-                self.admit(line.span, data);
-                continue;
-            };
-            let content = match line.ending {
-                Ending::Newline | Ending::EndOfFile => &data[..data.len() - 1],
-                Ending::Cut => &data[..],
-            };
-            let mut wrapped = sleeve.wrap(content, line.span.start());
-            if shape.newline == Newline::Append {
-                wrapped.push(b'\n');
+            match (part, shape.oversize) {
+                (Part::Whole, _) | (Part::Ends, Oversize::Split) => self.admit(line.span, data),
+                (Part::Begins | Part::GoesOn, Oversize::Split) => {
+                    counts.oversize.pieces += 1;
+                    self.admit(line.span, data);
+                }
+                (Part::Begins, Oversize::Truncate) => {
+                    counts.oversize.truncated += 1;
+                    let mut data = data.to_vec();
+                    data.extend_from_slice(&b"\n"[..shape.newline_bytes()]);
+                    self.admit(line.span, data.into());
+                }
+                (Part::GoesOn, Oversize::Truncate) => self.cut_off(line.span, data.len(), counts),
+                (Part::Ends, Oversize::Truncate) => {
+                    self.cut_off(line.span, data.len() - shape.newline_bytes(), counts);
+                }
+                (_, Oversize::DeadLetter) => {
+                    counts.oversize.put_aside += u64::from(part == Part::Begins);
+                    self.put_aside(line.span, data);
+                }
             }
-            if !pack.has_room(wrapped.len(), shape.packing) {
-                self.admit_pack(&mut pack);
+        }
+        self.inside = Some(split.is_inside());
+        split.consumed()
+    }
+
+    /// Lines that become records once they are unwrapped, joined, grouped or wrapped.
+    fn take_messages(
+        &mut self,
+        mut split: Split<'_>,
+        shape: &Shape<'_>,
+        tail: Tail,
+        counts: &mut SourceCounts,
+    ) -> Taken {
+        let start = self.position();
+        let mut gather = Gather::new(shape.multiline, shape.longest, start, self.over);
+        let mut pack = Pack::default();
+        for line in split.by_ref() {
+            counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
+            let part = part_of(&line);
+            let data = line.data.expect("every line has a byte where newlines are appended");
+            match line.ending {
+                Ending::Newline | Ending::EndOfFile if part == Part::Whole => {
+                    gather.take(unwrapped(shape.runtime, line.span, data.slice(..data.len() - 1)));
+                }
+                Ending::Newline | Ending::EndOfFile => {
+                    gather.take_piece(line.span, data.slice(..data.len() - 1), part);
+                }
+                Ending::Cut => gather.take_piece(line.span, data, part),
             }
-            pack.add(line.span, &wrapped);
+            while let Some(message) = gather.pop() {
+                self.take_message(&message, shape, &mut pack, counts);
+            }
+        }
+        gather.end(match tail {
+            Tail::Grows => End::Open,
+            Tail::Quiet => End::Quiet,
+            Tail::Final => End::Closed,
+        });
+        while let Some(message) = gather.pop() {
+            self.take_message(&message, shape, &mut pack, counts);
         }
         self.admit_pack(&mut pack);
-        let consumed = split.consumed();
-        self.keep(chunk.slice(..consumed), counts);
-        nuls + consumed
+        self.inside = Some(split.is_inside());
+        self.over = gather.over_there();
+        let bytes = usize::try_from(gather.covered().since(start)).expect("within the chunk");
+        Taken { bytes, waits: gather.waits() }
+    }
+
+    fn take_message(
+        &mut self,
+        message: &Message,
+        shape: &Shape<'_>,
+        pack: &mut Pack,
+        counts: &mut SourceCounts,
+    ) {
+        let Message { span, content, part, .. } = message;
+        counts.lines_read += message.lines as u64;
+        if shape.runtime.is_some() && message.told.is_none() && matches!(part, Part::Whole | Part::Begins) {
+            counts.unparsed_lines += message.lines as u64;
+        }
+        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.sleeve.is_none();
+        if is_nothing {
+            counts.empty_lines += u64::from(*part == Part::Whole);
+            self.admit_pack(pack);
+            return self.pass_over(*span);
+        }
+        let fitting = shape.fitting(content);
+        if *part == Part::Whole && fitting == content.len() {
+            let record = shape.record(message, content, 0, shape.newline);
+            if !pack.has_room(record.len(), shape.packing) {
+                self.admit_pack(pack);
+            }
+            return pack.add(*span, &record);
+        }
+        self.admit_pack(pack);
+        match (shape.oversize, part) {
+            (Oversize::Split, _) => self.take_pieces(message, shape, counts),
+            (Oversize::Truncate, Part::Whole | Part::Begins) => {
+                counts.oversize.truncated += 1;
+                counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
+                let record = shape.record(message, &content[..fitting], 0, shape.newline);
+                self.admit(*span, record.into());
+            }
+            (Oversize::Truncate, Part::GoesOn | Part::Ends) => self.cut_off(*span, content.len(), counts),
+            (Oversize::DeadLetter, _) => {
+                counts.oversize.put_aside += u64::from(matches!(part, Part::Whole | Part::Begins));
+                let mut rest = content.clone();
+                while rest.len() > RECORD_BYTES {
+                    let piece = rest.split_to(character_end(&rest, RECORD_BYTES));
+                    self.put_aside(Span::new(span.start(), span.start()), piece);
+                }
+                self.put_aside(*span, rest);
+            }
+        }
+    }
+
+    /// Several records of one message: only the last settles its lines, so that they go again together or not at all.
+    fn take_pieces(&mut self, message: &Message, shape: &Shape<'_>, counts: &mut SourceCounts) {
+        let start = message.span.start();
+        let mut rest = &message.content[..];
+        for piece in 0.. {
+            let (now, later) = rest.split_at(shape.fitting(rest));
+            let is_last = later.is_empty();
+            let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
+            counts.oversize.pieces += u64::from(!ends);
+            // Raw pieces one behind the other are the line; objects are told apart like any others.
+            let newline = if ends || shape.sleeve.is_some() { shape.newline } else { Newline::Strip };
+            let record = shape.record(message, now, piece, newline);
+            let span = if is_last { message.span } else { Span::new(start, start) };
+            if record.is_empty() {
+                self.pass_over(span);
+            } else {
+                self.admit(span, record.into());
+            }
+            if is_last {
+                break;
+            }
+            rest = later;
+        }
+    }
+
+    /// What has no byte to send is settled.
+    fn pass_over(&mut self, span: Span) {
+        let entry = self.ledger.admit(span);
+        self.ledger.settle(entry);
+    }
+
+    /// The rest of a line of which the beginning is sent.
+    fn cut_off(&mut self, span: Span, len: usize, counts: &mut SourceCounts) {
+        counts.add_lost(Loss::Oversize, len as u64);
+        self.pass_over(span);
+    }
+
+    /// Never to be sent: the engine makes a dead letter of it.
+    fn put_aside(&mut self, span: Span, data: Bytes) {
+        let entry = self.ledger.admit(span);
+        self.extra_bytes += beyond(span, &data);
+        self.outstanding += 1;
+        self.aside.push(Record { incarnation: self.incarnation, entry, span, data, failures: 0 });
     }
 
     fn admit(&mut self, span: Span, data: Bytes) {

@@ -55,6 +55,8 @@ pub enum Report {
     Resumed { stream: StreamId, after: Duration },
     /// A record that can never be accepted was put aside.
     DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, code: Arc<str>, message: Arc<str> },
+    /// Of messages that were too long only the beginning is sent.
+    Shortened { source: SourceId, path: Arc<Path>, messages: u64 },
     /// A record can never be accepted, and there is no room for more dead letters: its file waits there.
     Stuck { source: SourceId, path: Arc<Path>, offset: Offset },
     /// Progress could not be made durable; it is tried again.
@@ -87,10 +89,13 @@ pub enum Loss {
     HeldTooLong,
     /// The file was removed, and its disk is nearly full.
     DiskFull,
+    /// They were behind the beginning of a message that was too long, and `oversize = "truncate"`.
+    Oversize,
 }
 
 impl Loss {
-    pub const ALL: [Self; 4] = [Self::Truncated, Self::Removed, Self::HeldTooLong, Self::DiskFull];
+    pub const ALL: [Self; 5] =
+        [Self::Truncated, Self::Removed, Self::HeldTooLong, Self::DiskFull, Self::Oversize];
 
     /// As it appears in metrics and logs.
     pub const fn label(self) -> &'static str {
@@ -99,6 +104,7 @@ impl Loss {
             Self::Removed => "removed",
             Self::HeldTooLong => "held_too_long",
             Self::DiskFull => "disk_full",
+            Self::Oversize => "oversize",
         }
     }
 }
@@ -164,10 +170,30 @@ pub struct SourceCounts {
     /// NUL bytes skipped at the start of a truncated file.
     pub nul_bytes: u64,
     pub partial_lines_shipped: u64,
-    /// Pieces that ended at the largest record instead of a newline.
-    pub oversize_pieces: u64,
+    /// Lines that the container runtime did not write as it should have.
+    pub unparsed_lines: u64,
+    pub oversize: OversizeCounts,
     pub abandoned_bytes: BTreeMap<Loss, u64>,
     pub rotations: BTreeMap<Rotation, u64>,
+}
+
+/// What became of messages that were too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OversizeCounts {
+    /// Pieces that more of the message followed.
+    pub pieces: u64,
+    /// Messages of which the beginning was sent.
+    pub truncated: u64,
+    /// Messages that became dead letters.
+    pub put_aside: u64,
+}
+
+impl SourceCounts {
+    pub(super) fn add_lost(&mut self, why: Loss, bytes: u64) {
+        if bytes > 0 {
+            *self.abandoned_bytes.entry(why).or_default() += bytes;
+        }
+    }
 }
 
 /// Everything counted of one stream since the process began.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::identity::{Identity, Incarnation};
+use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
 
@@ -48,6 +49,8 @@ pub(super) struct Tail {
     pub(super) read_at: Instant,
     /// How much to ask for at least beyond the overlap, in bytes: grows while a line does not fit.
     pub(super) at_least_bytes: usize,
+    /// Whole lines at its end that wait for more: how far it reached then, and when that is long enough.
+    waiting: Option<(Offset, Instant)>,
     /// When its last complete line was read, or it lost its name.
     pub(super) quiet_since: Instant,
     /// When it lost its name, or was opened without.
@@ -156,6 +159,7 @@ impl Tail {
             reading: None,
             read_at: now,
             at_least_bytes: 0,
+            waiting: None,
             quiet_since: now,
             lost_since: now,
             last_line: LastLine::Waits,
@@ -177,6 +181,24 @@ impl Tail {
             Phase::Comparing { own, .. } => own,
             Phase::Opening { .. } | Phase::FindingEnd => None,
         }
+    }
+
+    /// Lines wait at its `end`. Returns until when, where that is news.
+    pub(super) fn wait(&mut self, end: Offset, due: Instant) -> Option<Instant> {
+        if self.waiting.is_some_and(|(known, _)| known == end) {
+            return None;
+        }
+        self.waiting = Some((end, due));
+        Some(due)
+    }
+
+    pub(super) fn waits_until(&self, due: Instant) -> bool {
+        self.waiting.is_some_and(|(_, known)| known == due)
+    }
+
+    /// Whether what waits at its `end` has waited long enough.
+    pub(super) fn has_waited(&self, end: Offset, now: Instant) -> bool {
+        self.waiting.is_some_and(|(known, due)| known == end && due <= now)
     }
 
     /// A read failed; returns whether that is news.

@@ -6,6 +6,9 @@
 /// Largest data of one record before base64, in bytes (1,000 KiB).
 pub const RECORD_BYTES: usize = 1000 * 1024;
 
+/// The longest part of a file that may hold no complete line, in bytes: of more, a piece can always be cut.
+pub const MOST_INCOMPLETE_BYTES: usize = RECORD_BYTES;
+
 /// Most records in one `PutRecordBatch`.
 pub const BATCH_RECORDS: usize = 500;
 
@@ -27,6 +30,9 @@ pub const LINES_PER_RECORD: usize = 500;
 /// The keys of an envelope besides `fields`.
 pub const ENVELOPE_KEYS: [&str; 8] =
     ["message", "message_base64", "file", "offset", "host", "source", "id", "time"];
+
+/// The key of an envelope for what a container runtime calls a line's stream.
+pub const CHANNEL_KEY: &str = "stream";
 
 /// What the `fields` of an envelope may come to, in bytes of JSON.
 pub const FIELDS_BYTES: usize = 64 * 1024;

@@ -8,6 +8,7 @@
 pub mod checkpoint;
 pub mod identity;
 pub mod limits;
+pub mod message;
 pub mod offset;
 pub mod record;
 pub mod settings;

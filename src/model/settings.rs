@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex::bytes::Regex;
+
 /// Index of a source in [`Settings::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub usize);
@@ -31,9 +33,75 @@ pub struct SourceSettings {
     pub start_at: StartAt,
     pub newline: Newline,
     pub format: Format,
+    /// The longest message, in bytes without its newline.
+    pub longest: usize,
+    pub oversize: Oversize,
+    /// The container runtime that wrote the lines around what was said.
+    pub runtime: Option<Runtime>,
+    pub multiline: Option<Multiline>,
     /// How long a file without a name is kept open after its last byte was read and settled.
     pub close_removed_after: Duration,
 }
+
+/// What becomes of what is too long for one record, or for the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oversize {
+    /// It is sent as several records.
+    Split,
+    /// Its beginning is sent, and the rest is lost.
+    Truncate,
+    /// It is put aside unsent.
+    DeadLetter,
+}
+
+/// Who wrote a container's output into files, and so what stands around each line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// The Container Runtime Interface's logs: containerd and CRI-O.
+    Cri,
+    /// Docker's `json-file`.
+    Docker,
+}
+
+/// Which lines belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multiline {
+    /// A message begins where it matches.
+    pub start: StartPattern,
+    /// The most lines of one message.
+    pub max_lines: usize,
+    /// How long the last message of a file waits for more lines.
+    pub timeout: Duration,
+}
+
+/// A regular expression over bytes.
+#[derive(Clone, Debug)]
+pub struct StartPattern(Regex);
+
+impl StartPattern {
+    /// # Errors
+    /// When `text` is not a regular expression, or one that would take too much memory.
+    pub fn try_new(text: &str) -> Result<Self, regex::Error> {
+        Regex::new(text).map(Self)
+    }
+
+    pub fn is_match(&self, line: &[u8]) -> bool {
+        self.0.is_match(line)
+    }
+
+    /// As the operator wrote it.
+    pub fn text(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl PartialEq for StartPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Eq for StartPattern {}
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,22 +10,27 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::model::identity::{Incarnation, Origin};
-use crate::model::limits::{FIELDS_BYTES, RECORD_BYTES};
-use crate::model::offset::Offset;
+use crate::model::limits::{CHANNEL_KEY, FIELDS_BYTES, RECORD_BYTES, base64_len};
+use crate::model::message::{Message, Part};
+use crate::model::offset::{Offset, Span};
 use crate::model::settings::Envelope;
 
-/// The longest line that goes into one envelope, in bytes: a longer one is cut into pieces. Whatever they are, its bytes
-/// and what is said beside them fit into a record: a byte takes six at most (`\u0000`).
-pub const LINE_BYTES: usize = 144 * 1024;
+/// The longest text of which every envelope is a record, in bytes: a byte takes six at most (`\u0000`).
+const ANY_TEXT_BYTES: usize = 144 * 1024;
 
 /// The longest path that Linux takes, twice (the file, and a source that is called after one), a host's name, numbers.
 const PLACE_BYTES: usize = 2 * 6 * 4096 + 6 * 64 + 1024;
 
 const _: () =
-    assert!(6 * LINE_BYTES + FIELDS_BYTES + PLACE_BYTES <= RECORD_BYTES, "every envelope is a record");
+    assert!(6 * ANY_TEXT_BYTES + FIELDS_BYTES + PLACE_BYTES <= RECORD_BYTES, "every envelope is a record");
+
+/// What may come on top of an empty line's envelope, in bytes: an offset of 20 digits, in an id too, the number of a piece,
+/// what a runtime says, and the newline.
+const AROUND_BYTES: usize = 20 + 20 + 8 + 64 + 1;
 
 /// What the line's own key does to one of ours with the same name, when a line is merged.
 const PREFIX: &str = "standpipe_";
@@ -64,17 +69,28 @@ impl<'a> Sleeve<'a> {
             id: format!("{:x}-{:x}-{:x}", origin.device, origin.inode, incarnation.0),
             room: 0,
         };
-        // With the offset's 20 digits, and the newline that may follow.
-        sleeve.room = sleeve.wrap(&[], Offset::ZERO).len() + 20 + 1;
+        let empty = Message {
+            span: Span::new(Offset::ZERO, Offset::ZERO),
+            at: Offset::ZERO,
+            content: Bytes::new(),
+            lines: 1,
+            told: None,
+            part: Part::Whole,
+        };
+        sleeve.room = sleeve.wrap(&empty, &[], 0).len() + AROUND_BYTES;
         sleeve
     }
 
-    /// The record for a line without its newline, which begins at `offset`.
-    pub fn wrap(&self, line: &[u8], offset: Offset) -> Vec<u8> {
-        let mut object = Object { bytes: Vec::with_capacity(line.len() + self.room), taken: Vec::new() };
+    /// The object for `text`, which is the content of `message`, or the piece of that number when it takes several:
+    /// only what is whole is merged.
+    pub fn wrap(&self, message: &Message, text: &[u8], piece: usize) -> Vec<u8> {
+        let Message { at, told, .. } = message;
+        let mut object = Object { bytes: Vec::with_capacity(text.len() + self.room), taken: Vec::new() };
         object.bytes.push(b'{');
+        let line = text;
         let text = std::str::from_utf8(line);
-        let own = text.ok().filter(|_| self.envelope.merge).and_then(members);
+        let is_all = line.len() == message.content.len() && message.part == Part::Whole;
+        let own = text.ok().filter(|_| self.envelope.merge && is_all).and_then(members);
         match (own, text) {
             (Some((members, keys)), _) => {
                 object.bytes.extend_from_slice(members.as_bytes());
@@ -84,16 +100,58 @@ impl<'a> Sleeve<'a> {
             (None, Err(_)) => object.put("message_base64", &format!("\"{}\"", STANDARD.encode(line))),
         }
         object.put("file", &self.file);
-        object.put("offset", &offset.bytes().to_string());
+        object.put("offset", &at.bytes().to_string());
         object.put("host", &self.host);
         object.put("source", &self.source);
-        object.put("id", &format!("\"{}:{:x}\"", self.id, offset.bytes()));
-        object.put("time", &self.time);
+        object.put(
+            "id",
+            &match piece {
+                0 => format!("\"{}:{:x}\"", self.id, at.bytes()),
+                _ => format!("\"{}:{:x}.{piece}\"", self.id, at.bytes()),
+            },
+        );
+        match told {
+            None => object.put("time", &self.time),
+            Some(told) => {
+                object.put("time", &json(&told.time));
+                object.put(CHANNEL_KEY, &json(told.channel.label()));
+            }
+        }
         for (key, value) in &self.envelope.fields {
             object.put(key, value);
         }
         object.bytes.push(b'}');
         object.bytes
+    }
+
+    /// How much of the beginning of `text` fits into one object, and that into a record with its newline, in bytes. Never
+    /// nothing.
+    pub fn fits(&self, text: &[u8]) -> usize {
+        let room = RECORD_BYTES - 1 - self.room;
+        if let Ok(text) = std::str::from_utf8(text) {
+            let mut left = room;
+            let end = text.char_indices().find(|(_, character)| {
+                let takes = written(*character);
+                let fits = takes <= left;
+                left = left.saturating_sub(takes);
+                !fits
+            });
+            return end.map_or(text.len(), |(at, _)| at);
+        }
+        // A piece of it may be a text.
+        if base64_len(text.len()) <= room {
+            return text.len();
+        }
+        ANY_TEXT_BYTES.min(text.len())
+    }
+}
+
+/// What a character takes in a JSON text, in bytes.
+fn written(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        _ => character.len_utf8(),
     }
 }
 
@@ -167,6 +225,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::model::message::{Channel, Told};
 
     const ORIGIN: (Origin, Incarnation) = (Origin { device: 0xfe01, inode: 0x2a }, Incarnation(7));
 
@@ -178,7 +237,13 @@ mod tests {
     fn wrap(envelope: &Envelope, line: &[u8]) -> String {
         let file = Path::new("/var/log/app/a.log");
         let sleeve = Sleeve::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
-        String::from_utf8(sleeve.wrap(line, Offset::new(4096))).expect("JSON is UTF-8")
+        String::from_utf8(sleeve.wrap(&message(line), line, 0)).expect("JSON is UTF-8")
+    }
+
+    fn message(content: &[u8]) -> Message {
+        let at = Offset::new(4096);
+        let content = Bytes::copy_from_slice(content);
+        Message { span: Span::new(at, at), at, content, lines: 1, told: None, part: Part::Whole }
     }
 
     #[test]
@@ -216,7 +281,45 @@ mod tests {
         let envelope = Envelope { host: "h".repeat(64).into(), fields, merge: false };
         let path = format!("/{}", "\u{1}".repeat(4094));
         let sleeve = Sleeve::new(&envelope, &path, Path::new(&path), ORIGIN, Duration::from_secs(1));
-        assert!(sleeve.wrap(&[1; LINE_BYTES], Offset::new(u64::MAX)).len() < RECORD_BYTES);
+        let told = Told { channel: Channel::Stdout, time: "2026-11-24T08:15:42.123456789+11:30".into() };
+        let at = Offset::new(u64::MAX);
+        let wrapped = |text: &[u8]| {
+            let message = Message { at, span: Span::new(at, at), told: Some(told.clone()), ..message(text) };
+            sleeve.wrap(&message, text, 999_999).len()
+        };
+        assert!(wrapped(&[1; ANY_TEXT_BYTES]) < RECORD_BYTES);
+        // As much as fits, and not much less.
+        for unit in ["a", "\"", "\u{1}", "\u{1f600}"] {
+            let text = unit.repeat(RECORD_BYTES);
+            let fits = sleeve.fits(text.as_bytes());
+            let len = wrapped(&text.as_bytes()[..fits]);
+            assert!((RECORD_BYTES - 300..RECORD_BYTES).contains(&len), "{unit:?}: {len}");
+        }
+        let bytes = [0xff; 600_000];
+        assert_eq!(sleeve.fits(&bytes), 600_000);
+        assert!(wrapped(&bytes) < RECORD_BYTES);
+        let bytes = [&[1; 900_000][..], b"\xff"].concat();
+        assert!(wrapped(&bytes[..sleeve.fits(&bytes)]) < RECORD_BYTES);
+    }
+
+    #[test]
+    fn what_a_runtime_says_stands_beside_the_line_and_pieces_are_numbered() {
+        let told = Told { channel: Channel::Stderr, time: "2026-11-24T08:15:42.5+01:00".into() };
+        let (envelope, file) = (envelope(true), Path::new("/a.log"));
+        let sleeve = Sleeve::new(&envelope, "app", file, ORIGIN, Duration::from_secs(1));
+        let message = Message { told: Some(told), ..message(b"{\"a\":1}") };
+        let told: Value = serde_json::from_slice(&sleeve.wrap(&message, &message.content, 0)).expect("JSON");
+        assert_eq!(
+            (&told["time"], &told["stream"]),
+            (&"2026-11-24T08:15:42.5+01:00".into(), &"stderr".into())
+        );
+        assert_eq!((&told["a"], &told["id"]), (&1.into(), &"fe01-2a-7:1000".into()));
+        let told: Value = serde_json::from_slice(&sleeve.wrap(&message, b"{}", 2)).expect("JSON");
+        assert_eq!(
+            (&told["message"], &told["id"]),
+            (&"{}".into(), &"fe01-2a-7:1000.2".into()),
+            "a piece is a text"
+        );
     }
 
     proptest! {

@@ -45,13 +45,10 @@ impl Ledger {
     /// Takes in the next span of the file.
     ///
     /// # Panics
-    /// When the span does not begin where the last one ended (L2), or is empty.
+    /// When the span does not begin where the last one ended (L2). An empty one settles nothing by itself: the frontier
+    /// stays before what follows it until that is settled too.
     pub fn admit(&mut self, span: Span) -> Entry {
-        assert!(
-            span.start() == self.admitted && !span.is_empty(),
-            "L2: span {span} must begin at {}",
-            self.admitted
-        );
+        assert!(span.start() == self.admitted, "L2: span {span} must begin at {}", self.admitted);
         self.admitted = span.end();
         self.open.push_back(Slot { end: span.end(), settled: false });
         Entry(self.first + self.open.len() as u64 - 1)

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::model::settings::{
         Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order,
-        Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
+        Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
     };
 
     /// Sources with their streams; each stream is in flight as often as its name is long.
@@ -102,6 +102,10 @@ mod tests {
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
+            longest: 1000,
+            oversize: Oversize::Split,
+            runtime: None,
+            multiline: None,
             close_removed_after: Duration::from_secs(close_removed_after),
         };
         let stream = |name: &&str| StreamSettings {

@@ -14,9 +14,6 @@ use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{Newline, Packing};
 
-/// The longest chunk that may hold no complete line, in bytes: one more and a piece can always be cut.
-pub const MOST_INCOMPLETE_BYTES: usize = RECORD_BYTES;
-
 /// One line, one piece of a line that is too long, or several lines that share a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -25,6 +22,8 @@ pub struct Line {
     /// What is sent; `None` when no byte is left to send.
     pub data: Option<Bytes>,
     pub ending: Ending,
+    /// Whether it goes on with a line of which a piece was cut.
+    pub continues: bool,
     /// How many lines it is; a piece counts as one.
     pub lines: usize,
 }
@@ -34,7 +33,7 @@ pub struct Line {
 pub enum Ending {
     /// By its newline.
     Newline,
-    /// By the largest record: its next piece follows.
+    /// By the longest line: its next piece follows.
     Cut,
     /// By the end of a file that will not grow any more.
     EndOfFile,
@@ -45,6 +44,8 @@ pub enum Ending {
 pub enum Tail {
     /// The rest of the line is still to come.
     Grows,
+    /// It is, but nothing came for a while: what is whole is complete.
+    Quiet,
     /// Nothing comes any more: what is left is a line.
     Final,
 }
@@ -59,8 +60,12 @@ pub struct Split<'a> {
     cut: usize,
     newline: Newline,
     packing: Packing,
-    /// The longest line, newline included where it is sent, and the longest piece, in bytes.
+    /// The longest line without its newline, in bytes.
     longest: usize,
+    /// The longest piece of one that is longer.
+    longest_piece: usize,
+    /// Whether the next byte is of a line of which a piece was cut.
+    inside: bool,
     tail: Tail,
 }
 
@@ -68,14 +73,33 @@ impl<'a> Split<'a> {
     /// Lines without their newlines do not share a record, whatever `packing` says: nothing would tell them apart.
     pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, packing: Packing, tail: Tail) -> Self {
         let packing = if newline == Newline::Strip { Packing::Off } else { packing };
-        Self { chunk, at, cut: 0, newline, packing, longest: RECORD_BYTES, tail }
+        // The newline counts against the record only where it is sent.
+        let longest = match newline {
+            Newline::Append => RECORD_BYTES - 1,
+            Newline::Strip => RECORD_BYTES,
+        };
+        let longest_piece = RECORD_BYTES;
+        Self { chunk, at, cut: 0, newline, packing, longest, longest_piece, inside: false, tail }
     }
 
     /// Cuts longer lines than these into pieces, if that is less than a record takes.
     #[must_use]
     pub fn cutting_at(mut self, longest: usize) -> Self {
-        self.longest = longest.min(RECORD_BYTES);
+        self.longest = self.longest.min(longest);
+        self.longest_piece = self.longest_piece.min(longest);
         self
+    }
+
+    /// Says whether the chunk begins in a line of which a piece was cut before.
+    #[must_use]
+    pub fn beginning_inside(mut self, inside: bool) -> Self {
+        self.inside = inside;
+        self
+    }
+
+    /// Whether what comes next goes on with a line of which a piece was cut.
+    pub fn is_inside(&self) -> bool {
+        self.inside
     }
 
     /// Bytes of the chunk that belong to the lines handed out so far.
@@ -103,23 +127,25 @@ impl<'a> Split<'a> {
             span: Span::new(self.at.plus(len), self.at.plus(end)),
             data: (!data.is_empty()).then_some(data),
             ending,
+            continues: std::mem::replace(&mut self.inside, ending == Ending::Cut),
             lines: 1,
         }
     }
 
     fn one(&mut self) -> Option<Line> {
         let left = &self.chunk[self.cut..];
-        // The newline counts against the record only where it is sent.
-        let longest_content = match self.newline {
-            Newline::Append => self.longest - 1,
-            Newline::Strip => self.longest,
-        };
-        let within = &left[..left.len().min(longest_content + 1)];
+        // One byte more than a piece: it says whether a character would be cut in two.
+        let within = &left[..left.len().min(self.longest_piece + 1)];
+        let is_final = self.tail == Tail::Final;
         match memchr(b'\n', within) {
-            Some(content) => Some(self.line(content, 1, Ending::Newline)),
-            None if within.len() > longest_content => Some(self.line(self.longest, 0, Ending::Cut)),
-            None if left.is_empty() || self.tail == Tail::Grows => None,
-            None => Some(self.line(left.len(), 0, Ending::EndOfFile)),
+            Some(content) if content <= self.longest => Some(self.line(content, 1, Ending::Newline)),
+            None if within.len() <= self.longest_piece && !is_final => None,
+            None if left.is_empty() => None,
+            None if left.len() <= self.longest => Some(self.line(left.len(), 0, Ending::EndOfFile)),
+            Some(_) | None => {
+                let piece = character_end(within, self.longest_piece.min(left.len()));
+                Some(self.line(piece, 0, Ending::Cut))
+            }
         }
     }
 
@@ -137,7 +163,7 @@ impl<'a> Split<'a> {
         }
         let end = self.at.plus(u64::try_from(self.cut).expect("a chunk fits in memory"));
         let data = Some(self.chunk.slice(from..self.cut));
-        Line { span: Span::new(first.span.start(), end), data, ending: first.ending, lines }
+        Line { span: Span::new(first.span.start(), end), data, lines, ..first }
     }
 }
 
@@ -147,9 +173,23 @@ impl Iterator for Split<'_> {
     fn next(&mut self) -> Option<Line> {
         let line = self.one()?;
         Some(match (self.packing, line.ending) {
-            (Packing::On { bytes, .. }, Ending::Newline) => self.pack(line, bytes),
-            (Packing::On { .. }, Ending::Cut | Ending::EndOfFile) | (Packing::Off, _) => line,
+            (Packing::On { bytes, .. }, Ending::Newline) if !line.continues => self.pack(line, bytes),
+            (Packing::On { .. }, _) | (Packing::Off, _) => line,
         })
+    }
+}
+
+/// The largest index up to `most`, and less than four bytes before it, at which no UTF-8 character is cut in two; `most`
+/// where the bytes are no UTF-8.
+pub fn character_end(text: &[u8], most: usize) -> usize {
+    let continues = |at: usize| text.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
+    if !continues(most) {
+        return most;
+    }
+    let first = (most.saturating_sub(3)..most).rev().find(|at| !continues(*at));
+    match first.map(|first| (first, text[first])) {
+        Some((first, 0xc2..=0xf4)) if first > 0 => first,
+        _ => most,
     }
 }
 
@@ -164,6 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::limits::MOST_INCOMPLETE_BYTES;
 
     fn cut(chunk: &[u8], newline: Newline, tail: Tail) -> (Vec<Line>, usize) {
         let chunk = Bytes::copy_from_slice(chunk);

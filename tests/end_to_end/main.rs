@@ -18,5 +18,6 @@ mod input;
 mod network;
 mod packing;
 mod rotation;
+mod shapes;
 mod shipping;
 mod world;

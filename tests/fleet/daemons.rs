@@ -10,10 +10,11 @@ use standpipe::engine::port::{Effect, Event, Observation, Observed, Opened, Put,
 use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
+use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Packing,
-    QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId, StreamSettings,
-    Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
+    Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId,
+    StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -211,6 +212,10 @@ fn settings(plan: Plan) -> Settings {
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
+            longest: RECORD_BYTES,
+            oversize: Oversize::Split,
+            runtime: None,
+            multiline: None,
             close_removed_after: Duration::from_secs(10),
         }],
         streams: vec![StreamSettings {

@@ -71,6 +71,15 @@ impl Disk {
         }
     }
 
+    /// Appends bytes in which lines end at these places.
+    pub fn append_mixed(&mut self, file: FileIndex, bytes: &[u8], ends: &[(usize, LineNumber)]) {
+        let file = &mut self.files[file];
+        file.complete();
+        let start = file.content.len();
+        file.content.extend_from_slice(bytes);
+        file.lines.extend(ends.iter().map(|(end, number)| ((start + end) as u64, *number)));
+    }
+
     /// Completes the line that was begun in this file.
     pub fn complete(&mut self, file: FileIndex) {
         self.files[file].complete();

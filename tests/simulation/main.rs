@@ -58,7 +58,8 @@ fn run_in(new: fn(u64, bool) -> World, seed: u64, traced: bool) -> World {
         Err(panic) => {
             eprintln!(
                 "seed {seed} failed: replay it with STANDPIPE_SEED={seed} (where lines share records, \
-                 STANDPIPE_PACKED_SEED={seed}; where they have envelopes, STANDPIPE_ENVELOPE_SEED={seed}) cargo test --test simulation"
+                 STANDPIPE_PACKED_SEED={seed}; where they have envelopes, STANDPIPE_ENVELOPE_SEED={seed}; where they are \
+                 shaped, STANDPIPE_SHAPED_SEED={seed}) cargo test --test simulation"
             );
             std::panic::resume_unwind(panic)
         }
@@ -104,6 +105,25 @@ fn no_line_is_lost_and_no_id_comes_twice_where_lines_have_envelopes() {
     }
     println!("{sum:?}");
     assert!(sum.truncations_seen > 0 && sum.copies_inherited > 0 && sum.crashes > 0, "{sum:?}");
+}
+
+/// The same where lines are unwrapped, joined, grouped and cut, in every combination with each other and with envelopes
+/// and packs.
+#[test]
+fn no_line_is_lost_or_invented_where_lines_are_shaped() {
+    if number("STANDPIPE_SEED").is_some() {
+        return;
+    }
+    if let Some(seed) = number("STANDPIPE_SHAPED_SEED") {
+        println!("{}", run_in(World::shaped, seed, true).trace);
+        return;
+    }
+    let mut sum = Reached::default();
+    for seed in 0..number("STANDPIPE_SEEDS").unwrap_or(150) {
+        sum.add(&run_in(World::shaped, seed, false).reached);
+    }
+    println!("{sum:?}");
+    assert!(sum.truncations_seen > 0 && sum.copies_inherited > 0 && sum.mixed_channels > 0, "{sum:?}");
 }
 
 /// The same where lines share records: what is acknowledged, refused or sent again is then a record of many.

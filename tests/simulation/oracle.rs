@@ -24,19 +24,36 @@ pub fn generation(line: &[u8]) -> Option<u64> {
 
 #[derive(Debug, Default)]
 pub struct Oracle {
+    pieces: Pieces,
     lines: Vec<Line>,
+    texts: Vec<Vec<u8>>,
     by_text: BTreeMap<Vec<u8>, LineNumber>,
     by_id: BTreeMap<String, LineNumber>,
-    by_generation: BTreeMap<(u64, LineNumber), String>,
+    by_generation: BTreeMap<(u64, LineNumber, usize), String>,
     /// Lines whose bytes exist only in the daemon's memory.
     fragile: BTreeSet<LineNumber>,
     /// Requests whose records may have been accepted without the daemon knowing, and crashes.
     pub excuses_for_repeats: u64,
     pub repeats: u64,
+    /// How often the rest of a line came that was to be left out.
+    pub rests: u64,
+}
+
+/// What else than a line may be in a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pieces {
+    #[default]
+    None,
+    /// Pieces that come to all of it.
+    All,
+    /// Its beginning, and then no more.
+    First,
 }
 
 #[derive(Debug, Default)]
 struct Line {
+    /// What came of it in pieces: where each begins, and ends.
+    pieces: BTreeMap<usize, usize>,
     accepted: u64,
     /// The service said that it will never take it: a dead letter, once that is durable.
     refused: bool,
@@ -45,6 +62,11 @@ struct Line {
 }
 
 impl Oracle {
+    /// Whether lines may come in pieces, or cut short.
+    pub fn expecting(pieces: Pieces) -> Self {
+        Self { pieces, ..Self::default() }
+    }
+
     /// A new line: its number and its text. `kind` makes some lines special.
     pub fn write(&mut self, kind: &str, padding: usize) -> (LineNumber, Vec<u8>) {
         let number = self.lines.len();
@@ -57,6 +79,31 @@ impl Oracle {
         let text = text.into_bytes();
         self.lines.push(Line::default());
         self.by_text.insert(text.clone(), number);
+        self.texts.push(text.clone());
+        (number, text)
+    }
+
+    /// The same for a line that may be cut: what is in it says where it stands. `goes_on` says that it belongs to the one
+    /// before; the last piece of `limit` bytes is never too short to be known.
+    pub fn write_cells(
+        &mut self,
+        kind: &str,
+        padding: usize,
+        goes_on: bool,
+        limit: usize,
+    ) -> (LineNumber, Vec<u8>) {
+        let number = self.lines.len();
+        let mut text = format!("{}{number:08} {kind} ", if goes_on { " " } else { "" });
+        let mut cell = 0;
+        while text.len() < padding || (text.len() > limit && text.len() % limit < 40) {
+            text.push_str(&format!("{number:x}.{cell:x}/"));
+            cell += 1;
+        }
+        text.push('\n');
+        let text = text.into_bytes();
+        self.lines.push(Line::default());
+        self.by_text.insert(text.clone(), number);
+        self.texts.push(text.clone());
         (number, text)
     }
 
@@ -71,13 +118,13 @@ impl Oracle {
 
     /// The same, and nobody is told.
     pub fn accept_unheard(&mut self, data: &[u8]) {
-        self.excuses_for_repeats += self.numbers(data).len() as u64;
+        self.excuses_for_repeats += 1 + data.iter().filter(|byte| **byte == b'\n').count() as u64;
         self.accept(data);
     }
 
     /// The service refused this record for what it is.
     pub fn refuse(&mut self, data: &[u8]) {
-        for number in self.numbers(data) {
+        for (number, _) in self.found(data) {
             self.lines[number].refused = true;
         }
     }
@@ -94,31 +141,87 @@ impl Oracle {
         }
     }
 
-    /// The lines that share this record.
+    /// The lines that are all there with this record.
     fn numbers(&mut self, data: &[u8]) -> Vec<LineNumber> {
-        data.split_inclusive(|byte| *byte == b'\n').map(|line| self.number(line)).collect()
+        let mut numbers = Vec::new();
+        for (number, piece) in self.found(data) {
+            let Some((from, to)) = piece else {
+                numbers.push(number);
+                continue;
+            };
+            if self.pieces == Pieces::First {
+                self.rests += u64::from(from > 0);
+                numbers.extend((from == 0).then_some(number));
+                continue;
+            }
+            let pieces = &mut self.lines[number].pieces;
+            let end = pieces.entry(from).or_default();
+            *end = to.max(*end);
+            let reached = pieces.iter().fold(
+                0,
+                |reached, (from, to)| {
+                    if *from <= reached { reached.max(*to) } else { reached }
+                },
+            );
+            // The newline is no piece's.
+            if reached + 1 >= self.texts[number].len() {
+                pieces.clear();
+                numbers.push(number);
+            }
+        }
+        numbers
     }
 
-    fn number(&mut self, line: &[u8]) -> LineNumber {
-        let known = |text: &[u8]| {
-            let number = self.by_text.get(text).copied();
-            number.unwrap_or_else(|| {
-                panic!("L10: a line that nobody wrote: {:?}", String::from_utf8_lossy(text))
-            })
-        };
+    /// The lines in this record, each with the part of it that is, unless that is all.
+    fn found(&mut self, data: &[u8]) -> Vec<(LineNumber, Option<(usize, usize)>)> {
+        data.split_inclusive(|byte| *byte == b'\n').flat_map(|line| self.lines_of(line)).collect()
+    }
+
+    fn lines_of(&mut self, line: &[u8]) -> Vec<(LineNumber, Option<(usize, usize)>)> {
         if !line.starts_with(b"{") {
-            return known(line);
+            return vec![self.line(line)];
         }
         let told = envelope(line).expect("it begins like one");
-        let text = format!("{}\n", told["message"].as_str().expect("the lines here are texts"));
-        let (number, id) = (known(text.as_bytes()), told["id"].as_str().expect("every line has one"));
+        let message = told["message"].as_str().expect("the lines here are texts");
+        let id = told["id"].as_str().expect("every line has one");
+        let found: Vec<_> =
+            message.split('\n').map(|line| self.line(format!("{line}\n").as_bytes())).collect();
+        let (number, piece) = found[0];
         let first = *self.by_id.entry(id.to_owned()).or_insert(number);
         assert_eq!(first, number, "two lines have the id {id}: whoever drops repeats by it loses one");
         // One incarnation has one name, whichever file it goes on in.
         let generation = generation(line).expect("every line has one");
-        let first = self.by_generation.entry((generation, number)).or_insert_with(|| id.to_owned());
+        let key = (generation, number, piece.map_or(0, |(from, _)| from));
+        let first = self.by_generation.entry(key).or_insert_with(|| id.to_owned());
         assert_eq!(first, id, "a line that is sent again has another id");
-        number
+        found
+    }
+
+    fn line(&self, text: &[u8]) -> (LineNumber, Option<(usize, usize)>) {
+        if let Some(number) = self.by_text.get(text) {
+            return (*number, None);
+        }
+        let piece = text.strip_suffix(b"\n").unwrap_or(text);
+        let found = (self.pieces != Pieces::None).then(|| self.piece(piece)).flatten();
+        let (number, from) = found
+            .unwrap_or_else(|| panic!("L10: a line that nobody wrote: {:?}", String::from_utf8_lossy(text)));
+        (number, Some((from, from + piece.len())))
+    }
+
+    /// Which line this is a piece of, and where in it: its cells say so.
+    fn piece(&self, piece: &[u8]) -> Option<(LineNumber, usize)> {
+        let text = std::str::from_utf8(piece).ok()?;
+        let beginning = text.trim_start_matches(' ').get(..8).and_then(|number| number.parse().ok());
+        let of_cell = || {
+            let (_, rest) = text.split_once('/')?;
+            usize::from_str_radix(rest.split_once('.')?.0, 16).ok()
+        };
+        let candidates = [beginning, of_cell()];
+        candidates.into_iter().flatten().find_map(|number: LineNumber| {
+            let whole = self.texts.get(number)?;
+            let at = whole.windows(piece.len()).position(|window| window == piece)?;
+            Some((number, at))
+        })
     }
 
     pub fn is_settled(&self, number: LineNumber) -> bool {

@@ -19,15 +19,15 @@ use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::identity::{Identity, Incarnation};
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, MemorySettings, Newline, OnDrain, Order,
-    Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings,
-    Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, MemorySettings, Multiline, Newline,
+    OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Runtime, Settings, SourceSettings,
+    StartAt, StartPattern, StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::rules::reload::merge;
 
 use super::disk::{Disk, FileIndex, LineNumber};
-use super::oracle::{self, Oracle};
+use super::oracle::{self, Oracle, Pieces};
 use super::service::{Faults, POISON, Service};
 
 /// What the engine asks for in one read of short lines.
@@ -95,6 +95,7 @@ pub struct Reached {
     pub copies: u64,
     pub copies_inherited: u64,
     pub closed_and_renamed: u64,
+    pub mixed_channels: u64,
 }
 
 impl Reached {
@@ -129,6 +130,7 @@ impl Reached {
         self.copies += other.copies;
         self.copies_inherited += other.copies_inherited;
         self.closed_and_renamed += other.closed_and_renamed;
+        self.mixed_channels += other.mixed_channels;
     }
 
     /// Every worst case was reached.
@@ -199,6 +201,75 @@ struct Climate {
     longest_delay: Duration,
 }
 
+/// What stands around lines, and what is made of them; by default nothing.
+#[derive(Clone, Debug)]
+struct Shape {
+    runtime: Option<Runtime>,
+    multiline: Option<Multiline>,
+    oversize: Oversize,
+    longest: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { runtime: None, multiline: None, oversize: Oversize::Split, longest: RECORD_BYTES }
+    }
+}
+
+impl Shape {
+    fn apply(&self, settings: &mut Settings) {
+        let source = &mut settings.sources[0];
+        source.runtime = self.runtime;
+        source.multiline = self.multiline.clone();
+        source.oversize = self.oversize;
+        source.longest = self.longest;
+    }
+
+    fn is_plain(&self) -> bool {
+        self.runtime.is_none() && self.multiline.is_none() && self.longest == RECORD_BYTES
+    }
+
+    fn pieces(&self) -> Pieces {
+        match self.oversize {
+            _ if self.longest == RECORD_BYTES => Pieces::None,
+            Oversize::Split | Oversize::DeadLetter => Pieces::All,
+            Oversize::Truncate => Pieces::First,
+        }
+    }
+
+    /// A line as the runtime writes it, in parts.
+    fn parts(&self, text: &[u8], channel: &str, rng: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+        let Some(runtime) = self.runtime else { return vec![text.to_vec()] };
+        let line = &text[..text.len() - 1];
+        let mut rest = line;
+        let mut parts = Vec::new();
+        loop {
+            // Long enough to be known in a record by itself, and so is what is left.
+            let len = if rest.len() <= self.longest && rng.bool() { rest.len() } else { rng.usize(60..300) };
+            let len = if rest.len() < len + 60 { rest.len() } else { len };
+            let (now, later) = rest.split_at(len);
+            let is_last = later.is_empty();
+            let now = std::str::from_utf8(now).expect("the lines here are texts");
+            let time = "2026-11-24T08:15:42.5Z";
+            parts.push(match runtime {
+                Runtime::Cri => {
+                    let tag = if is_last { "F" } else { "P" };
+                    format!("{time} {channel} {tag} {now}\n").into_bytes()
+                }
+                Runtime::Docker => {
+                    let newline = if is_last { "\n" } else { "" };
+                    let log = serde_json::to_string(&format!("{now}{newline}")).expect("JSON");
+                    format!("{{\"log\":{log},\"stream\":\"{channel}\",\"time\":\"{time}\"}}\n").into_bytes()
+                }
+            });
+            if is_last {
+                return parts;
+            }
+            rest = later;
+        }
+    }
+}
+
 pub struct World {
     rng: fastrand::Rng,
     now: Instant,
@@ -209,6 +280,7 @@ pub struct World {
     configured: bool,
     /// Of the first configuration.
     packing: Packing,
+    shape: Shape,
     climate: Climate,
     disk: Disk,
     service: Service,
@@ -245,7 +317,30 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, traced: bool) -> Self {
-        Self::with(seed, Packing::Off, Format::Raw, traced)
+        Self::with(seed, Packing::Off, Format::Raw, Shape::default(), traced)
+    }
+
+    /// The same world, where lines are unwrapped, joined, grouped, cut, and whatever else a source may ask for.
+    pub fn shaped(seed: u64, traced: bool) -> Self {
+        // Not in step with the climates.
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let choose = |step: u64, of: u64| (mixed / step) % of;
+        let runtime = [Some(Runtime::Cri), None, Some(Runtime::Docker)][choose(1, 3) as usize];
+        let multiline = (choose(3, 2) == 0).then(|| Multiline {
+            start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+            max_lines: [500, 3][choose(96, 2) as usize],
+            timeout: Duration::from_secs(2),
+        });
+        let envelope = Envelope { host: "host".into(), fields: Vec::new(), merge: false };
+        let format = if choose(6, 2) == 0 { Format::Raw } else { Format::Json(envelope) };
+        let oversize = [Oversize::Split, Oversize::Truncate, Oversize::DeadLetter][choose(12, 3) as usize];
+        let longest = [RECORD_BYTES, 700, 5_000][choose(36, 3) as usize];
+        let packing = match choose(5, 2) {
+            0 => Packing::Off,
+            _ => Packing::On { bytes: 5_000, delay: Duration::from_millis(seed % 900) },
+        };
+        let shape = Shape { runtime, multiline, oversize, longest };
+        Self::with(seed, packing, format, shape, traced)
     }
 
     /// The same world, where every line has an envelope; in every other seed they share records.
@@ -255,7 +350,7 @@ impl World {
             0 => Packing::Off,
             _ => Packing::On { bytes: 5_000, delay: Duration::from_millis(seed) },
         };
-        Self::with(seed, packing, Format::Json(envelope), traced)
+        Self::with(seed, packing, Format::Json(envelope), Shape::default(), traced)
     }
 
     /// The same world, where lines share records.
@@ -267,10 +362,10 @@ impl World {
             _ => RECORD_BYTES,
         };
         let packing = Packing::On { bytes, delay: Duration::from_millis(1 + 37 * (seed % 50)) };
-        Self::with(seed, packing, Format::Raw, traced)
+        Self::with(seed, packing, Format::Raw, Shape::default(), traced)
     }
 
-    fn with(seed: u64, packing: Packing, format: Format, traced: bool) -> Self {
+    fn with(seed: u64, packing: Packing, format: Format, shape: Shape, traced: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
         let maybe = |rng: &mut fastrand::Rng, most: f64| if rng.bool() { rng.f64() * most } else { 0.0 };
         let faults = Faults {
@@ -300,6 +395,7 @@ impl World {
         let mut settings = settings(&mut rng);
         settings.streams[0].packing = packing;
         settings.sources[0].format = format;
+        shape.apply(&mut settings);
         if seed % 4 == 1 {
             settings.memory =
                 MemorySettings { buffer: SMALL_BUDGET_BYTES, buffer_per_file: SMALL_BUDGET_BYTES };
@@ -315,7 +411,8 @@ impl World {
             climate,
             disk: Disk::new(has_births),
             service: Service::new(faults, quota),
-            oracle: Oracle::default(),
+            oracle: Oracle::expecting(shape.pieces()),
+            shape,
             reached: Reached::default(),
             saved: BTreeMap::new(),
             next_incarnation: 0,
@@ -382,6 +479,11 @@ impl World {
         self.oracle.check_complete();
         if self.reached.crashes == 0 && self.oracle.excuses_for_repeats == 0 {
             assert_eq!(self.oracle.repeats, 0, "I9: repeated without need");
+        }
+        let Reached { crashes, copies_inherited, sources_removed, .. } = self.reached;
+        if self.shape.runtime.is_none() || crashes + copies_inherited + sources_removed == 0 {
+            // Whether a joined line was too long is known only to those who read its beginning.
+            assert_eq!(self.oracle.rests, 0, "the rest of a line was to be left out");
         }
         self.stop_and_start();
     }
@@ -650,6 +752,7 @@ impl World {
         let mut new = settings(&mut self.rng);
         let packing = self.packing;
         new.sources[0].format = self.settings.sources[0].format.clone();
+        self.shape.apply(&mut new);
         // Lines that share records do so in every other configuration.
         new.streams[0].packing =
             if packing != Packing::Off && self.rng.bool() { Packing::Off } else { packing };
@@ -918,11 +1021,47 @@ impl World {
                 0 => self.rng.usize(0..60_000),
                 _ => self.rng.usize(0..200),
             };
+            if !self.shape.is_plain() {
+                self.append_shaped(file, kind, padding);
+                continue;
+            }
             let (number, text) = self.oracle.write(kind, padding);
             let whole = self.rng.u8(0..10) > 0;
             self.disk.append(file, number, &text, whole);
         }
         self.hint(Hint::Grown(Arc::from(name)));
+    }
+
+    /// A line as it stands in a file of this shape; now and then one of the other channel among its parts.
+    fn append_shaped(&mut self, file: FileIndex, kind: &str, padding: usize) {
+        let write = |world: &mut Self, padding| {
+            let goes_on = world.shape.multiline.is_some() && world.rng.bool();
+            world.oracle.write_cells(kind, padding, goes_on, world.shape.longest)
+        };
+        let (number, text) = write(self, padding);
+        let parts = self.shape.parts(&text, "stdout", &mut self.rng);
+        if parts.len() == 1 || self.rng.u8(0..4) == 0 {
+            let whole = self.rng.u8(0..10) > 0;
+            return self.disk.append(file, number, &parts.concat(), whole);
+        }
+        let (other, text) = write(self, 100);
+        let mut others = self.shape.parts(&text, "stderr", &mut self.rng).into_iter().peekable();
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let last = parts.len() - 1;
+        for (index, part) in parts.into_iter().enumerate() {
+            if index > 0 && self.rng.bool() && others.peek().is_some() {
+                bytes.extend(others.next().expect("just seen"));
+                ends.extend(others.peek().is_none().then_some((bytes.len(), other)));
+            }
+            bytes.extend(part);
+            ends.extend((index == last).then_some((bytes.len(), number)));
+        }
+        while let Some(part) = others.next() {
+            bytes.extend(part);
+            ends.extend(others.peek().is_none().then_some((bytes.len(), other)));
+        }
+        self.disk.append_mixed(file, &bytes, &ends);
+        self.reached.mixed_channels += 1;
     }
 
     fn rotate(&mut self, name: &Path) {
@@ -1082,6 +1221,10 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
+            longest: RECORD_BYTES,
+            oversize: Oversize::Split,
+            runtime: None,
+            multiline: None,
             close_removed_after: Duration::from_secs(10),
         }],
         streams: vec![StreamSettings {

@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::engine::StreamStatus;
 use crate::engine::port::Operation;
-use crate::engine::report::{Counts, Loss, Rotation, SourceCounts, StreamCounts};
+use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts, StreamCounts};
 use crate::model::verdict::RetryReason;
 use crate::rules::histogram::Histogram;
 
@@ -118,12 +118,20 @@ fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )?;
     out.counter(
         "standpipe_oversize_lines",
-        "Pieces that ended at the largest record instead of a newline, by what was done",
-        split("action", |counts| vec![("split", counts.oversize_pieces)]),
+        "Lines longer than max_line_bytes or a record, by what was done; of split ones the pieces that more followed",
+        split("action", |counts| {
+            let OversizeCounts { pieces, truncated, put_aside } = counts.oversize;
+            vec![("split", pieces), ("truncate", truncated), ("dead_letter", put_aside)]
+        }),
+    )?;
+    out.counter(
+        "standpipe_unparsed_lines",
+        "Lines that were shipped as they are, because they are not what `parse` says",
+        each(|counts| counts.unparsed_lines),
     )?;
     out.counter(
         "standpipe_abandoned_bytes",
-        "Bytes that vanished before they could be read: lost",
+        "Bytes that vanished before they could be read, or were cut off: lost",
         split("reason", |counts| {
             Loss::ALL.map(|why| (why.label(), of(&counts.abandoned_bytes, &why))).into()
         }),

@@ -1,0 +1,67 @@
+//! What a program said at once: a line, or several that belong together.
+
+use bytes::Bytes;
+
+use super::offset::{Offset, Span};
+
+/// What a runtime may write around short lines, in bytes.
+const AROUND_BYTES: usize = 64 * 1024;
+
+/// How many bytes of a file may belong to messages that are not complete: with more, what there is of them is a message.
+/// Twice the longest one leaves room for what runtimes write around parts, and for a second channel.
+pub const fn most_held(longest: usize) -> usize {
+    2 * longest + AROUND_BYTES
+}
+
+/// One message, on its way from lines to records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The bytes of the file that are settled when it is. Empty when a later message stands for them: where two
+    /// channels' lines are mixed, none of them is settled before all are.
+    pub span: Span,
+    /// Where its first line begins.
+    pub at: Offset,
+    /// Without the newline that ends it.
+    pub content: Bytes,
+    /// How many lines of the file it is.
+    pub lines: usize,
+    pub told: Option<Told>,
+    pub part: Part,
+}
+
+/// Whether a message is all of what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Whole,
+    /// The beginning of what is longer than a message may be.
+    Begins,
+    /// More of it.
+    GoesOn,
+    /// The last of it.
+    Ends,
+}
+
+/// What a container runtime says beside a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub channel: Channel,
+    /// When the line was written: RFC 3339, as the runtime spelled it.
+    pub time: Box<str>,
+}
+
+/// Where a container's process wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    Stdout,
+    Stderr,
+}
+
+impl Channel {
+    /// As the runtimes spell it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}

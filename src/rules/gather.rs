@@ -1,0 +1,535 @@
+//! Lines become messages: parts of a line are joined, and lines that belong together stay together.
+//!
+//! Knows what each line says and which bytes of the file it is. Does not know how lines are cut or unwrapped, nor what
+//! a record can hold. A message that is not complete is not remembered: its lines stay unread in their file, as a line
+//! without its newline does, and come again with what follows them.
+//!
+//! *Invariant (L2):* the spans of the messages are contiguous, and no span ends before a line whose message is not out.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::model::message::{Channel, Message, Part, Told, most_held};
+use crate::model::offset::{Offset, Span};
+use crate::model::settings::Multiline;
+
+/// One line, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub span: Span,
+    /// Without its newline, and without what a runtime wrote around it.
+    pub content: Bytes,
+    pub told: Option<Told>,
+    /// Whether the rest of what was said follows in another line.
+    pub is_partial: bool,
+}
+
+/// What lies at the end of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// More may come.
+    Open,
+    /// Nothing came for a while: lines wait no longer for more, but for the rest of a part that nothing waits behind.
+    Quiet,
+    /// Nothing comes any more.
+    Closed,
+}
+
+/// Of which channels a joined line goes on that became too long for one message: standard output, standard error.
+pub type Over = [bool; 2];
+
+/// Lines of one chunk on their way to messages.
+#[derive(Debug)]
+pub struct Gather<'a> {
+    multiline: Option<&'a Multiline>,
+    /// The longest message in bytes.
+    longest: usize,
+    /// Where the first byte lies that no span covers.
+    covered: Offset,
+    /// Parts of lines, by channel.
+    partial: [Option<Group>; 2],
+    /// Of which channels a line goes on that is longer than a message.
+    over: Over,
+    /// The same, at the end of what is covered.
+    over_covered: Over,
+    /// Lines that belong together.
+    group: Option<Group>,
+    /// Messages that are complete, as far as is known, with where their last line ends.
+    done: Vec<(Message, Offset)>,
+    /// The same, with the spans they settle.
+    out: VecDeque<Message>,
+}
+
+/// What belongs together so far.
+#[derive(Debug)]
+struct Group {
+    at: Offset,
+    end: Offset,
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    /// Lines of the file.
+    lines: usize,
+    told: Option<Told>,
+    part: Part,
+}
+
+impl Group {
+    fn new(line: Line) -> Self {
+        Self {
+            at: line.span.start(),
+            end: line.span.end(),
+            bytes: line.content.len(),
+            pieces: vec![line.content],
+            lines: 1,
+            told: line.told,
+            part: Part::Whole,
+        }
+    }
+
+    fn channel(&self) -> Option<Channel> {
+        self.told.as_ref().map(|told| told.channel)
+    }
+
+    fn add(&mut self, other: Self, between: &'static [u8]) {
+        self.end = self.end.max(other.end);
+        self.bytes += between.len() + other.bytes;
+        self.lines += other.lines;
+        if !between.is_empty() {
+            self.pieces.push(Bytes::from_static(between));
+        }
+        self.pieces.extend(other.pieces);
+    }
+
+    fn content(&self) -> Bytes {
+        match &self.pieces[..] {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+}
+
+impl<'a> Gather<'a> {
+    /// For a chunk that begins at `at`, where `over` is as it was when reading ended there.
+    pub fn new(multiline: Option<&'a Multiline>, longest: usize, at: Offset, over: Over) -> Self {
+        Self {
+            multiline,
+            longest,
+            covered: at,
+            partial: [None, None],
+            over,
+            over_covered: over,
+            group: None,
+            done: Vec::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes in the next line.
+    pub fn take(&mut self, line: Line) {
+        let end = line.span.end();
+        match line.told.as_ref().map(|told| told.channel) {
+            None => self.complete(Group::new(line)),
+            Some(channel) => self.join(channel, line),
+        }
+        let held = end.since(self.covered);
+        if held > most_held(self.longest) as u64 {
+            self.close();
+        }
+        self.cover();
+    }
+
+    /// Takes in a piece of a line that is too long to be a message: it is one by itself, and so is all before it.
+    pub fn take_piece(&mut self, span: Span, content: Bytes, part: Part) {
+        self.close();
+        self.cover();
+        self.covered = span.end();
+        self.out.push_back(Message { span, at: span.start(), content, lines: 1, told: None, part });
+    }
+
+    /// Nothing more follows in the chunk.
+    pub fn end(&mut self, end: End) {
+        match end {
+            End::Open => {}
+            End::Closed => self.close(),
+            End::Quiet => {
+                self.close_group();
+                self.cover();
+                if !self.done.is_empty() {
+                    self.close();
+                }
+            }
+        }
+        self.cover();
+    }
+
+    /// The next message that is complete.
+    pub fn pop(&mut self) -> Option<Message> {
+        self.out.pop_front()
+    }
+
+    /// Where the first byte lies that belongs to no message that is out.
+    pub fn covered(&self) -> Offset {
+        self.covered
+    }
+
+    /// For the next chunk, which begins there.
+    pub fn over_there(&self) -> Over {
+        self.over_covered
+    }
+
+    /// Whether lines are whole and wait for what comes after them.
+    pub fn waits(&self) -> bool {
+        self.group.is_some() || !self.done.is_empty()
+    }
+
+    /// Joins the parts of one line, as far as a message goes.
+    fn join(&mut self, channel: Channel, line: Line) {
+        let slot = channel as usize;
+        let is_partial = line.is_partial;
+        let part = Group::new(line);
+        let mut so_far = self.partial[slot].take();
+        if so_far.as_ref().is_some_and(|so_far| so_far.bytes + part.bytes > self.longest)
+            && let Some(mut full) = so_far.take()
+        {
+            full.part = if self.over[slot] { Part::GoesOn } else { Part::Begins };
+            self.over[slot] = true;
+            self.complete(full);
+        }
+        let mut joined = match so_far {
+            None => part,
+            Some(mut so_far) => {
+                so_far.add(part, b"");
+                so_far
+            }
+        };
+        if is_partial {
+            self.partial[slot] = Some(joined);
+        } else {
+            if std::mem::take(&mut self.over[slot]) {
+                joined.part = Part::Ends;
+            }
+            self.complete(joined);
+        }
+    }
+
+    /// A line is whole.
+    fn complete(&mut self, line: Group) {
+        let Some(multiline) = self.multiline.filter(|_| line.part == Part::Whole) else {
+            self.close_group();
+            return self.finish(line);
+        };
+        let content = line.content();
+        let line = Group { pieces: vec![content.clone()], ..line };
+        let goes_on = self.group.as_ref().is_some_and(|group| {
+            group.channel() == line.channel()
+                && group.bytes + 1 + line.bytes <= self.longest
+                && !multiline.start.is_match(&content)
+        });
+        let group = match self.group.take() {
+            Some(mut group) if goes_on => {
+                group.add(line, b"\n");
+                group
+            }
+            before => {
+                before.into_iter().for_each(|group| self.finish(group));
+                line
+            }
+        };
+        // A join point stands between any two of its lines.
+        if group.pieces.len().div_ceil(2) >= multiline.max_lines {
+            self.finish(group);
+        } else {
+            self.group = Some(group);
+        }
+    }
+
+    fn finish(&mut self, group: Group) {
+        let content = group.content();
+        let Group { at, end, lines, told, part, .. } = group;
+        let span = Span::new(at, at);
+        self.done.push((Message { span, at, content, lines, told, part }, end));
+    }
+
+    fn close_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            self.finish(group);
+        }
+    }
+
+    /// Whatever waits is complete.
+    fn close(&mut self) {
+        let open = self.partial.iter_mut().zip(self.over);
+        let mut open: Vec<_> = open.filter_map(|(partial, over)| Some((partial.take()?, over))).collect();
+        open.sort_by_key(|(partial, _)| partial.at);
+        for (mut partial, over) in open {
+            // Of a line that was not too long so far, the rest is a message of its own.
+            partial.part = if over { Part::GoesOn } else { Part::Whole };
+            self.complete(partial);
+        }
+        self.close_group();
+    }
+
+    /// Gives messages their spans, once nothing before their ends waits any more.
+    fn cover(&mut self) {
+        let waiting = self.partial.iter().flatten().chain(&self.group).map(|group| group.at).min();
+        let Some(end) = self.done.iter().map(|(_, end)| *end).max() else { return };
+        if waiting.is_some_and(|waiting| waiting < end) {
+            return;
+        }
+        self.over_covered = self.over;
+        let last = self.done.len() - 1;
+        // One behind the other, each stands for its own lines; mixed, the last stands for all.
+        let mut next = self.covered;
+        let in_turn = self.done.iter().all(|(message, end)| {
+            let follows = message.at >= next;
+            next = *end;
+            follows
+        });
+        for (index, (mut message, own_end)) in self.done.drain(..).enumerate() {
+            let to = match (in_turn, index == last) {
+                (_, true) => end,
+                (true, false) => own_end,
+                (false, false) => self.covered,
+            };
+            message.span = Span::new(self.covered, to);
+            self.covered = to;
+            self.out.push_back(message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::settings::StartPattern;
+
+    fn multiline(max_lines: usize) -> Multiline {
+        let start = StartPattern::try_new("^[0-9]").expect("a regular expression");
+        Multiline { start, max_lines, timeout: Duration::from_secs(2) }
+    }
+
+    /// Lines one behind the other from 100 on, each a byte longer than its content. `o` and `e` before the content name
+    /// the channel, in capitals for a part.
+    fn lines(texts: &[&str]) -> Vec<Line> {
+        let mut at = Offset::new(100);
+        let mut lines = Vec::new();
+        for text in texts {
+            let channel = match text.as_bytes().first() {
+                Some(b'o' | b'O') => Some(Channel::Stdout),
+                Some(b'e' | b'E') => Some(Channel::Stderr),
+                _ => None,
+            };
+            let content = if channel.is_some() { &text[1..] } else { text };
+            let end = at.plus(text.len() as u64 + 1);
+            lines.push(Line {
+                span: Span::new(at, end),
+                content: Bytes::copy_from_slice(content.as_bytes()),
+                told: channel.map(|channel| Told { channel, time: format!("at {at}").into() }),
+                is_partial: text.starts_with(['O', 'E']),
+            });
+            at = end;
+        }
+        lines
+    }
+
+    /// The messages as text with the ends of their spans, where reading goes on, and whether whole lines wait.
+    fn gather(
+        texts: &[&str],
+        multiline: Option<&Multiline>,
+        longest: usize,
+        end: End,
+    ) -> (Vec<String>, u64, bool) {
+        let mut gather = Gather::new(multiline, longest, Offset::new(100), [false; 2]);
+        let mut messages = Vec::new();
+        let mut next = Offset::new(100);
+        let mut collect = |gather: &mut Gather<'_>| {
+            while let Some(message) = gather.pop() {
+                assert_eq!(message.span.start(), next, "L2");
+                next = message.span.end();
+                let text = String::from_utf8_lossy(&message.content).replace('\n', "|");
+                messages.push(format!("{text} {}", next.bytes()));
+            }
+        };
+        for line in lines(texts) {
+            gather.take(line);
+            collect(&mut gather);
+        }
+        gather.end(end);
+        collect(&mut gather);
+        assert_eq!(next, gather.covered());
+        (messages, next.bytes(), gather.waits())
+    }
+
+    #[test]
+    fn lines_of_no_runtime_are_messages() {
+        assert_eq!(
+            gather(&["ab", "", "c"], None, 10, End::Open),
+            (owned(&["ab 103", " 104", "c 106"]), 106, false)
+        );
+    }
+
+    fn owned(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn parts_are_joined_and_wait_for_the_last() {
+        let parts = ["ox", "Oab", "Ocd", "oef", "Ogh"];
+        assert_eq!(gather(&parts, None, 10, End::Open), (owned(&["x 103", "abcdef 115"]), 115, false));
+        assert_eq!(gather(&parts, None, 10, End::Quiet).1, 115, "its rest may still come");
+        assert_eq!(gather(&parts, None, 10, End::Closed).0[2], "gh 119");
+    }
+
+    #[test]
+    fn a_joined_line_is_no_longer_than_a_message() {
+        let found = gather(&["Oabcd", "Oefgh", "oij"], None, 6, End::Open);
+        assert_eq!(found, (owned(&["abcd 106", "efghij 116"]), 116, false));
+    }
+
+    #[test]
+    fn the_pieces_of_a_joined_line_know_their_line_in_any_chunks() {
+        let all = lines(&["Oabcd", "ex", "Oefgh", "Oijkl", "omn", "oz"]);
+        for size in 1..all.len() {
+            let (mut from, mut len, mut over, mut parts) = (0, size, [false; 2], Vec::new());
+            while from < all.len() {
+                let chunk = &all[from..(from + len).min(all.len())];
+                let mut gather = Gather::new(None, 6, chunk[0].span.start(), over);
+                chunk.iter().for_each(|line| gather.take(line.clone()));
+                gather.end(End::Open);
+                parts.extend(std::iter::from_fn(|| gather.pop()).map(|message| message.part));
+                over = gather.over_there();
+                let out = chunk.iter().filter(|line| line.span.end() <= gather.covered()).count();
+                len = if out == 0 { len + 1 } else { size };
+                from += out;
+            }
+            use Part::{Begins, Ends, GoesOn, Whole};
+            assert_eq!(parts, [Whole, Begins, GoesOn, Ends, Whole], "{size} lines at once");
+        }
+    }
+
+    #[test]
+    fn channels_are_joined_apart_and_settled_together() {
+        let mixed = ["Oab", "ex", "Ecd", "oef", "egh", "oz"];
+        let found = gather(&mixed, None, 10, End::Open);
+        assert_eq!(
+            found.0,
+            ["x 100", "abef 100", "cdgh 119", "z 122"],
+            "none before all that lie among them"
+        );
+        let (messages, at, waits) = gather(&mixed[..3], None, 10, End::Open);
+        assert_eq!((messages.len(), at, waits), (0, 100, true));
+        let found = gather(&mixed[..3], None, 10, End::Quiet);
+        assert_eq!(found.0, ["x 100", "ab 100", "cd 111"], "what nobody waits for is not waited for");
+    }
+
+    #[test]
+    fn lines_stay_together_until_the_next_begins() {
+        let group = multiline(10);
+        let texts = ["lost", " tail", "1 a", " b", " c", "2 d", " e"];
+        let found = gather(&texts, Some(&group), 100, End::Open);
+        assert_eq!(found, (owned(&["lost| tail 111", "1 a| b| c 121"]), 121, true));
+        let found = gather(&texts, Some(&group), 100, End::Quiet);
+        assert_eq!((&*found.0[2], found.1, found.2), ("2 d| e 128", 128, false));
+    }
+
+    #[test]
+    fn a_message_has_so_many_lines_and_bytes_at_most_and_one_channel() {
+        let found = gather(&["1 a", " b", " c", " d"], Some(&multiline(2)), 100, End::Closed);
+        assert_eq!(found.0, ["1 a| b 107", " c| d 113"]);
+        let found = gather(&["1 a", " b", " c"], Some(&multiline(9)), 6, End::Closed);
+        assert_eq!(found.0, ["1 a| b 107", " c 110"]);
+        let found = gather(&["o1 a", "o b", "e c", "o d"], Some(&multiline(9)), 100, End::Closed);
+        assert_eq!(found.0, ["1 a| b 109", " c 113", " d 117"]);
+        let found = gather(&["1 a", " b"], Some(&multiline(1)), 100, End::Open);
+        assert_eq!(found, (owned(&["1 a 104", " b 107"]), 107, false));
+    }
+
+    #[test]
+    fn parts_are_joined_before_lines_are_grouped() {
+        let found = gather(&["O1 ", "oa", "o b", "o2"], Some(&multiline(9)), 100, End::Open);
+        assert_eq!(found, (owned(&["1 a| b 111"]), 111, true));
+        let found = gather(&["o1 a", "O b", "o2 c", "o3"], Some(&multiline(9)), 100, End::Closed);
+        assert_eq!(found.0, ["1 a| b2 c 114", "3 117"]);
+    }
+
+    #[test]
+    fn a_piece_of_a_line_that_is_too_long_is_a_message_by_itself() {
+        let group = multiline(9);
+        let mut gather = Gather::new(Some(&group), 10, Offset::new(100), [false; 2]);
+        lines(&["1", "O2"]).into_iter().for_each(|line| gather.take(line));
+        let span = Span::new(Offset::new(105), Offset::new(120));
+        gather.take_piece(span, Bytes::from_static(b"long"), Part::Begins);
+        let found: Vec<_> =
+            std::iter::from_fn(|| gather.pop()).map(|message| message.span.end().bytes()).collect();
+        assert_eq!(found, [102, 105, 120]);
+    }
+
+    #[test]
+    fn no_part_is_waited_for_without_end() {
+        let other = "e".repeat(1000);
+        let texts: Vec<_> = std::iter::once("Oa").chain(std::iter::repeat_n(&*other, 200)).collect();
+        let (messages, at, waits) = gather(&texts, None, 1000, End::Open);
+        assert!(messages.len() > 60 && at > 100 + most_held(1000) as u64, "{at}");
+        assert!(!waits, "and what comes after it is a message at once");
+    }
+
+    proptest! {
+        /// Whatever comes in whatever chunks, each line is in one message, and what is not out is read again.
+        #[test]
+        fn l2_no_line_is_lost_or_told_twice(
+            texts in proptest::collection::vec("[oeOEx][0-9 ]?[a-z]{0,4}", 1..40),
+            steps in proptest::collection::vec(1usize..12, 1..8),
+            max_lines in 1usize..5,
+            longest in 1usize..12,
+            groups: bool,
+        ) {
+            let group = multiline(max_lines);
+            let group = groups.then_some(&group);
+            let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+            let all = lines(&texts);
+            let mut told = Vec::new();
+            let (mut from, mut len, mut step, mut over) = (0, 1, 0, [false; 2]);
+            while from < all.len() {
+                let to = (from + len).min(all.len());
+                let at = all[from].span.start();
+                let mut gather = Gather::new(group, longest, at, over);
+                all[from..to].iter().for_each(|line| gather.take(line.clone()));
+                let is_last = to == all.len();
+                gather.end(if is_last { End::Closed } else if step % 3 == 2 { End::Quiet } else { End::Open });
+                let mut next = at;
+                while let Some(message) = gather.pop() {
+                    prop_assert_eq!(message.span.start(), next);
+                    prop_assert!(message.at >= at);
+                    next = message.span.end();
+                    told.push(message);
+                }
+                prop_assert_eq!(next, gather.covered());
+                prop_assert!(!is_last || next == all[to - 1].span.end(), "everything is out at the end");
+                let out = all[from..to].iter().take_while(|line| line.span.end() <= next).count();
+                if out == 0 { len *= 2 } else { len = steps[step % steps.len()] }
+                over = gather.over_there();
+                from += out;
+                step += 1;
+            }
+            let sum: usize = told.iter().map(|message| message.lines).sum();
+            prop_assert_eq!(sum, all.len());
+            for message in &told {
+                prop_assert!(message.content.len() <= longest || message.lines == 1);
+            }
+            for channel in [None, Some(Channel::Stdout), Some(Channel::Stderr)] {
+                let of = |told: &Option<Told>| told.as_ref().map(|told| told.channel) == channel;
+                let written: Vec<u8> =
+                    all.iter().filter(|line| of(&line.told)).flat_map(|line| line.content.to_vec()).collect();
+                let arrived = told.iter().filter(|message| of(&message.told));
+                let arrived: Vec<u8> =
+                    arrived.flat_map(|message| message.content.to_vec()).filter(|byte| *byte != b'\n').collect();
+                prop_assert_eq!(&arrived, &written, "in order");
+            }
+        }
+    }
+}
