@@ -11,6 +11,7 @@
 //! | incarnation | one life of one file's content: truncation, or another file in its place, begins the next |
 //! | fingerprint | a hash of a file's beginning; with the *window*, the bytes just before an offset, it tells lives apart |
 //! | span | the bytes of one line, or of the lines that share a record, in their incarnation, newlines included |
+//! | message | what a program said at once: a line, or several that belong together |
 //! | record | what is sent for one span |
 //! | verdict | what the service's answer means for one record: delivered, to be sent again, refused |
 //! | settled | said of a span that is done with: acknowledged by the service, or put aside as a dead letter |
@@ -46,9 +47,10 @@
 //!     has room. This is the only place where a slow service makes standpipe slow.
 //!  6. [`rules::history`] checks that the bytes before the offset are those of last time; if not, another incarnation
 //!     begins.
-//!  7. [`rules::split`] cuts the bytes into lines, or into records of many; [`rules::envelope`] wraps a line in JSON,
-//!     where that is asked for.
-//!  8. [`rules::ledger`] admits each line's span, and the line waits as a [`Record`](model::record::Record).
+//!  7. [`rules::split`] cuts the bytes into lines, or into records of many. Where it is asked for, [`rules::unwrap`]
+//!     takes off what a container's runtime wrote, [`rules::gather`] makes a [`Message`](model::message::Message) of
+//!     lines that belong together, and [`rules::envelope`] wraps it in JSON.
+//!  8. [`rules::ledger`] admits its span, and the line waits as a [`Record`](model::record::Record).
 //!  9. [`rules::batch`] says when a request is full, [`rules::standing`] whether its stream may send at all,
 //!     [`rules::quota`] whether it may leave now.
 //! 10. [`shell::firehose`] sends it, and reads a [`Verdict`](model::verdict::Verdict) for each record out of the answer.

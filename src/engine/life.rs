@@ -163,10 +163,14 @@ impl Pack {
         self.lines < LINES_PER_RECORD && self.data.len() + more <= most
     }
 
-    fn add(&mut self, span: Span, wrapped: &[u8]) {
+    fn add(&mut self, span: Span, record: Vec<u8>) {
         let start = self.span.map_or(span.start(), Span::start);
         self.span = Some(Span::new(start, span.end()));
-        self.data.extend_from_slice(wrapped);
+        if self.data.is_empty() {
+            self.data = record;
+        } else {
+            self.data.extend_from_slice(&record);
+        }
         self.lines += 1;
     }
 }
@@ -404,7 +408,7 @@ impl Life {
             if !pack.has_room(record.len(), shape.packing) {
                 self.admit_pack(pack);
             }
-            return pack.add(*span, &record);
+            return pack.add(*span, record);
         }
         self.admit_pack(pack);
         match (shape.oversize, part) {

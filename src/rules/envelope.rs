@@ -5,6 +5,7 @@
 //! *Invariant:* the line's bytes can be had back from the record, whatever they are; and no two lines that were ever
 //! read into one state database have one `id`, while a line that is sent again has the one it had.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -96,7 +97,7 @@ impl<'a> Sleeve<'a> {
                 object.bytes.extend_from_slice(members.as_bytes());
                 object.taken = keys;
             }
-            (None, Ok(text)) => object.put("message", &json(text)),
+            (None, Ok(text)) => object.put_text("message", text),
             (None, Err(_)) => object.put("message_base64", &format!("\"{}\"", STANDARD.encode(line))),
         }
         object.put("file", &self.file);
@@ -113,8 +114,8 @@ impl<'a> Sleeve<'a> {
         match told {
             None => object.put("time", &self.time),
             Some(told) => {
-                object.put("time", &json(&told.time));
-                object.put(CHANNEL_KEY, &json(told.channel.label()));
+                object.put_text("time", &told.time);
+                object.put_text(CHANNEL_KEY, told.channel.label());
             }
         }
         for (key, value) in &self.envelope.fields {
@@ -165,16 +166,29 @@ struct Object {
 impl Object {
     /// `value` is JSON.
     fn put(&mut self, key: &str, value: &str) {
-        let mut name = key.to_owned();
-        while self.taken.contains(&name) {
-            name.insert_str(0, PREFIX);
+        self.begin(key);
+        self.bytes.extend_from_slice(value.as_bytes());
+    }
+
+    fn put_text(&mut self, key: &str, value: &str) {
+        self.begin(key);
+        self.write(value);
+    }
+
+    fn begin(&mut self, key: &str) {
+        let mut name = Cow::Borrowed(key);
+        while self.taken.iter().any(|taken| *taken == name) {
+            name.to_mut().insert_str(0, PREFIX);
         }
         if self.bytes.len() > 1 {
             self.bytes.push(b',');
         }
-        self.bytes.extend_from_slice(json(&name).as_bytes());
+        self.write(&name);
         self.bytes.push(b':');
-        self.bytes.extend_from_slice(value.as_bytes());
+    }
+
+    fn write(&mut self, text: &str) {
+        serde_json::to_writer(&mut self.bytes, text).expect("a text is JSON, and a vector takes it");
     }
 }
 

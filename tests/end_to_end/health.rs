@@ -283,7 +283,7 @@ fn metrics_come_in_both_formats_and_names_are_escaped() {
 }
 
 /// What dashboards and alerts are written to.
-const EVERY_METRIC: [(&str, &str); 29] = [
+const EVERY_METRIC: [(&str, &str); 30] = [
     ("standpipe_lines_read_total", "counter"),
     ("standpipe_bytes_read_total", "counter"),
     ("standpipe_records_delivered_total", "counter"),
@@ -296,6 +296,7 @@ const EVERY_METRIC: [(&str, &str); 29] = [
     ("standpipe_abandoned_bytes_total", "counter"),
     ("standpipe_partial_lines_shipped_total", "counter"),
     ("standpipe_oversize_lines_total", "counter"),
+    ("standpipe_unparsed_lines_total", "counter"),
     ("standpipe_rotations_total", "counter"),
     ("standpipe_checkpoint_commits_total", "counter"),
     ("standpipe_checkpoint_failures_total", "counter"),
