@@ -3,56 +3,91 @@
 //! The first bytes choose the settings and where the reads end; the rest is the file.
 #![no_main]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use standpipe::model::limits::RECORD_BYTES;
+use standpipe::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use standpipe::model::offset::Offset;
-use standpipe::model::settings::Newline;
-use standpipe::rules::split::{Ending, Split, Tail};
+use standpipe::model::settings::{Newline, Packing};
+use standpipe::rules::split::{Ending, Line, Split, Tail};
+
+#[derive(Clone, Copy)]
+struct Settings {
+    newline: Newline,
+    packing: Packing,
+    longest: usize,
+}
 
 /// The lines that one pass over the file gives, reading `step` bytes more each time nothing came.
-fn lines(file: &Bytes, newline: Newline, step: usize) -> Vec<(u64, u64, Option<Bytes>)> {
-    let (mut at, mut len, mut found) = (0, step, Vec::new());
+fn lines(file: &Bytes, settings: Settings, step: usize) -> Vec<Line> {
+    let (mut at, mut len, mut inside, mut found) = (0, step, false, Vec::new());
     loop {
         let end = (at + len).min(file.len());
         let tail = if end == file.len() { Tail::Final } else { Tail::Grows };
         let chunk = file.slice(at..end);
-        let mut split = Split::new(&chunk, Offset::new(at as u64), newline, tail);
+        let mut split = Split::new(&chunk, Offset::new(at as u64), settings.newline, settings.packing, tail)
+            .cutting_at(settings.longest)
+            .beginning_inside(inside);
         for line in split.by_ref() {
-            let (start, end) = (line.span.start().bytes(), line.span.end().bytes());
-            let raw = &file[start as usize..end as usize];
-            let newlines = raw.iter().filter(|byte| **byte == b'\n').count();
-            match line.ending {
-                Ending::Newline => assert!(newlines == 1 && raw.ends_with(b"\n")),
-                Ending::Cut | Ending::EndOfFile => assert_eq!(newlines, 0),
-            }
-            if let Some(data) = &line.data {
-                assert!(!data.is_empty() && data.len() <= RECORD_BYTES);
-                assert!(data.starts_with(raw.strip_suffix(b"\n").unwrap_or(raw)));
-            }
-            found.push((start, end, line.data));
+            check(file, settings, &line);
+            found.push(line);
         }
+        inside = split.is_inside();
         let consumed = split.consumed();
         if end == file.len() {
             assert_eq!(at + consumed, file.len(), "every byte is in a line");
             return found;
         }
+        assert!(consumed > 0 || len <= RECORD_BYTES, "a piece can be cut of what is longer than a record");
         len = if consumed == 0 { len * 4 } else { step };
         at += consumed;
     }
 }
 
+fn check(file: &Bytes, settings: Settings, line: &Line) {
+    let raw = &file[line.span.start().bytes() as usize..line.span.end().bytes() as usize];
+    let newlines = raw.iter().filter(|byte| **byte == b'\n').count();
+    match line.ending {
+        Ending::Newline => assert!(newlines == line.lines && raw.ends_with(b"\n")),
+        Ending::Cut => assert!(newlines == 0 && raw.len() <= settings.longest),
+        Ending::EndOfFile => assert!(newlines + 1 == line.lines && !raw.ends_with(b"\n")),
+    }
+    assert!(line.lines == 1 || matches!(settings.packing, Packing::On { .. }));
+    assert!(line.lines <= LINES_PER_RECORD);
+    if let Some(data) = &line.data {
+        assert!(!data.is_empty() && data.len() <= RECORD_BYTES);
+        assert!(data.starts_with(raw.strip_suffix(b"\n").unwrap_or(raw)));
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
-    let [settings, step, rest @ ..] = input else { return };
-    let newline = if settings & 1 == 0 { Newline::Append } else { Newline::Strip };
-    // Long lines out of few bytes.
-    let times = if settings & 2 == 0 { 1 } else { 40_000 };
+    let [choice, step, longest, rest @ ..] = input else { return };
+    let packing = Packing::On { bytes: 200_000, delay: Duration::ZERO };
+    let settings = Settings {
+        newline: if choice & 1 == 0 { Newline::Append } else { Newline::Strip },
+        packing: if choice & 4 == 0 { Packing::Off } else { packing },
+        longest: if choice & 8 == 0 { RECORD_BYTES } else { 16 + usize::from(*longest) },
+    };
+    // Long lines out of few bytes, where it takes long lines to be cut.
+    let times = if choice & 10 == 2 { 40_000 } else { 1 };
     let file = Bytes::from(rest.repeat(if rest.len() < 100 { times } else { 1 }));
-    let whole = lines(&file, newline, file.len().max(1));
-    assert_eq!(whole, lines(&file, newline, usize::from(*step) * usize::from(*step) + 1), "chunks change nothing");
-    let mut next = 0;
-    for (start, end, _) in &whole {
-        assert_eq!(*start, next, "spans are contiguous");
-        next = *end;
+    let whole = lines(&file, settings, file.len().max(1));
+    let chunked = lines(&file, settings, usize::from(*step) * usize::from(*step) + 1);
+    for found in [&whole, &chunked] {
+        let (mut next, mut inside) = (0, false);
+        for line in found {
+            assert_eq!(line.span.start().bytes(), next, "spans are contiguous");
+            assert_eq!(line.continues, inside, "a piece knows that it is one");
+            next = line.span.end().bytes();
+            inside = line.ending == Ending::Cut;
+        }
+    }
+    if matches!(settings.packing, Packing::Off) {
+        assert_eq!(whole, chunked, "chunks change nothing");
+    } else {
+        let sent =
+            |lines: &[Line]| lines.iter().filter_map(|line| line.data.clone()).collect::<Vec<_>>().concat();
+        assert_eq!(sent(&whole), sent(&chunked), "chunks change no byte");
     }
 });

@@ -1,0 +1,89 @@
+//! Joined and grouped lines against any file in any chunks: each line is in one message, and chunks change nothing.
+//!
+//! The first bytes choose the settings and where the reads end. Of the rest each line is one of a container's, or of none:
+//! its first byte says so.
+#![no_main]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use standpipe::model::message::{Channel, Message, Told};
+use standpipe::model::offset::{Offset, Span};
+use standpipe::model::settings::{Multiline, StartPattern};
+use standpipe::rules::gather::{End, Gather, Line};
+
+fn written(text: &[u8]) -> Vec<Line> {
+    let mut at = Offset::ZERO;
+    let line = |text: &[u8]| {
+        let (first, content) = text.split_first().unwrap_or((&b'n', b""));
+        let channel = match first | 0x20 {
+            b'o' => Some(Channel::Stdout),
+            b'e' => Some(Channel::Stderr),
+            _ => None,
+        };
+        let span = Span::new(at, at.plus(text.len() as u64 + 1));
+        at = span.end();
+        Line {
+            span,
+            content: Bytes::copy_from_slice(content),
+            told: channel.map(|channel| Told { channel, time: span.start().to_string().into() }),
+            is_partial: channel.is_some() && first.is_ascii_uppercase(),
+        }
+    };
+    text.split(|byte| *byte == b'\n').map(line).collect()
+}
+
+/// The messages of `lines`, of which `len` are read at once, and more when that was not enough.
+fn messages(lines: &[Line], multiline: Option<&Multiline>, longest: usize, step: usize) -> Vec<Message> {
+    let (mut from, mut len, mut over, mut found) = (0, step, [false; 2], Vec::new());
+    while from < lines.len() {
+        let to = (from + len).min(lines.len());
+        let mut gather = Gather::new(multiline, longest, lines[from].span.start(), over);
+        lines[from..to].iter().for_each(|line| gather.take(line.clone()));
+        gather.end(if to == lines.len() { End::Closed } else { End::Open });
+        found.extend(std::iter::from_fn(|| gather.pop()));
+        over = gather.over_there();
+        let out = lines[from..to].iter().take_while(|line| line.span.end() <= gather.covered()).count();
+        assert!(to < lines.len() || out == to - from, "at its end everything is out");
+        len = if out == 0 { len * 2 } else { step };
+        from += out;
+    }
+    found
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [groups, longest, step, text @ ..] = input else { return };
+    let multiline = (groups & 1 == 1).then(|| Multiline {
+        start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+        max_lines: usize::from(groups / 2) + 1,
+        timeout: Duration::from_secs(2),
+    });
+    let longest = usize::from(*longest) + 1;
+    let lines = written(text);
+    let found = messages(&lines, multiline.as_ref(), longest, lines.len());
+    assert_eq!(
+        found,
+        messages(&lines, multiline.as_ref(), longest, usize::from(*step) + 1),
+        "chunks change nothing"
+    );
+    let mut next = Offset::ZERO;
+    for message in &found {
+        assert_eq!(message.span.start(), next, "spans are contiguous");
+        next = message.span.end();
+        assert!(message.content.len() <= longest || message.lines == 1);
+    }
+    assert_eq!(Some(next), lines.last().map(|line| line.span.end()));
+    for channel in [None, Some(Channel::Stdout), Some(Channel::Stderr)] {
+        let of = |told: &Option<Told>| told.as_ref().map(|told| told.channel) == channel;
+        let written: Vec<_> =
+            lines.iter().filter(|line| of(&line.told)).flat_map(|line| &line.content[..]).collect();
+        let arrived =
+            found.iter().filter(|message| of(&message.told)).flat_map(|message| &message.content[..]);
+        assert_eq!(
+            arrived.filter(|byte| **byte != b'\n').collect::<Vec<_>>(),
+            written,
+            "every byte, in its order"
+        );
+    }
+});
