@@ -37,6 +37,10 @@ const SIP_BYTES: usize = 32 * 1024;
 /// How long whole lines wait for the rest of a part before them: a runtime writes it at once.
 const PART_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How much of what is incomplete is read again in a second, in bytes: a line of many MiB that grows bit by bit would
+/// cost its square.
+const AGAIN_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
+
 /// How far back from the end of a file its last line end is looked for.
 const FIND_END_BYTES: u64 = 1024 * 1024;
 
@@ -142,20 +146,26 @@ impl Engine {
         }
     }
 
-    /// How long lines are to be collected in this file before it is read, if it has not been done.
+    /// How long lines, or what makes a line whole, are to be collected in this file before it is read, if that has not
+    /// been done.
     fn collects(&self, id: TailId) -> Option<Duration> {
         let tail = self.tails.get(&id)?;
         let stream = self.settings.sources[tail.source.0].stream;
-        let Packing::On { delay, .. } = self.settings.streams[stream.0].packing else { return None };
+        let packed = match self.settings.streams[stream.0].packing {
+            Packing::On { delay, .. } => delay,
+            Packing::Off => Duration::ZERO,
+        };
+        let delay = packed.max(until_read_again(tail.incomplete_bytes));
         // What is about to go, or may be a copy, does not wait.
         let can_wait = matches!(tail.phase, Phase::Following(_))
             && tail.name == Name::Matched
             && !tail.is_new
             && !tail.collected
             && self.finishing.is_none();
-        can_wait.then_some(delay)
+        (can_wait && !delay.is_zero()).then_some(delay)
     }
 
+    /// Gives those a turn whose lines were collected.
     fn take_up_collected(&mut self, now: Instant) {
         while let Some((due, id)) = self.collecting.first().copied()
             && due <= now
@@ -364,10 +374,15 @@ impl Engine {
             tail.quiet_since = now;
         }
         tail.collected &= !at_end;
+        tail.incomplete_bytes = if at_end { fresh.len() - taken.bytes } else { 0 };
         let source = &self.settings.sources[tail.source.0];
         tail.at_least_bytes = match taken.bytes {
             // A message that is longer than what was read: the next read asks for more, up to what must yield one.
             0 if !at_end => ((read.len - before) * 4).clamp(READ_BYTES, most_unread(source) + 1),
+            // One read finds again what is there, and what came.
+            _ if tail.incomplete_bytes > READ_BYTES => {
+                (tail.incomplete_bytes + READ_BYTES).min(most_unread(source) + 1)
+            }
             _ => 0,
         };
         if at_end && taken.waits {
@@ -387,4 +402,12 @@ impl Engine {
             tail.finished |= finishing;
         }
     }
+}
+
+/// How long what is incomplete waits before it is read again. What one read takes anyway does not.
+fn until_read_again(incomplete_bytes: usize) -> Duration {
+    if incomplete_bytes <= READ_BYTES {
+        return Duration::ZERO;
+    }
+    Duration::from_micros(incomplete_bytes as u64 * 1_000_000 / AGAIN_BYTES_PER_SECOND)
 }

@@ -49,6 +49,8 @@ pub(super) struct Tail {
     pub(super) read_at: Instant,
     /// How much to ask for at least beyond the overlap, in bytes: grows while a line does not fit.
     pub(super) at_least_bytes: usize,
+    /// How much at its end belongs to no message that is complete, in bytes: it is read again when more comes.
+    pub(super) incomplete_bytes: usize,
     /// Whole lines at its end that wait for more: how far it reached then, and when that is long enough.
     waiting: Option<(Offset, Instant)>,
     /// When its last complete line was read, or it lost its name.
@@ -159,6 +161,7 @@ impl Tail {
             reading: None,
             read_at: now,
             at_least_bytes: 0,
+            incomplete_bytes: 0,
             waiting: None,
             quiet_since: now,
             lost_since: now,

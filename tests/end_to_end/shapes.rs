@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -346,4 +347,29 @@ fn what_is_cut_off_is_counted_and_what_is_put_aside_is_listed() {
     daemon.running.stop();
     let (_, listed, _) = finished(&["dead-letters", "list", "--state-dir", text(&world.dir().join("state"))]);
     assert!(listed.contains("Oversize"), "{listed}");
+}
+
+#[test]
+fn a_long_line_that_comes_in_parts_is_not_read_again_for_each() {
+    let world = World::new()
+        .source("parse = \"cri\"\nmax_line_bytes = \"10MiB\"\n")
+        .configured("ordered = true\n[memory]\nbuffer_per_file = \"24MiB\"\n");
+    let file = world.file("a.log");
+    let line = long_line(8 * 1024 * 1024);
+    let daemon = world.run();
+    let began = Instant::now();
+    for part in cri(&line.replace('é', "e"), "stdout", 16_384) {
+        append(&file, &part);
+        // Time for a look at what there is.
+        daemon.get("/livez");
+    }
+    let took = began.elapsed();
+    eventually("the line", || world.arrived("logs").ends_with(b"\n").then_some(()));
+    assert_eq!(world.arrived("logs"), format!("{}\n", line.replace('é', "e")).as_bytes());
+    let io = fs::read_to_string(format!("/proc/{}/io", daemon.running.id())).unwrap();
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("what was read");
+    let read: f64 = read.parse().unwrap();
+    // A machine that takes its time has that time to read, and no more.
+    let most = 34e6 * took.as_secs_f64() + 7.0 * line.len() as f64;
+    assert!(read < most, "{read} bytes were read, and {most} would do, of parts written within {took:?}");
 }
