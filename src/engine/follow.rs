@@ -600,6 +600,7 @@ impl Engine {
         let old = tail.incarnation().expect("a tail begins again after it began");
         tail.quiet_since = now;
         tail.last_line = LastLine::Waits;
+        tail.forget_end();
         let (source, path) = (tail.source, Arc::clone(&tail.path));
         let read = self.lives[&old].position();
         self.count_rotation(source, Rotation::Truncated);

@@ -14,11 +14,12 @@ use crate::model::offset::Offset;
 use crate::model::settings::{Format, Packing};
 use crate::model::time::Instant;
 use crate::rules::envelope::Sleeve;
+use crate::rules::gather::Waits;
 use crate::rules::history::{Head, History};
 use crate::rules::split::Tail as ChunkTail;
 
 use super::Engine;
-use super::life::{Life, Shape, look_back, most_unread};
+use super::life::{Life, Shape, lies_inside, look_back, most_unread};
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
 use super::tail::{Descriptor, Name, Phase, READ_BYTES, Turn};
@@ -217,7 +218,8 @@ impl Engine {
                 Read {
                     tail: id,
                     at: life.history.position().minus(before as u64),
-                    len: before + fresh.max(tail.at_least_bytes),
+                    // A reload may have left less room for a message.
+                    len: before + fresh.max(tail.at_least_bytes.min(most_unread(source) + 1)),
                 }
             }
         })
@@ -312,9 +314,9 @@ impl Engine {
         }
         life.history.recall(bytes.slice(before - overlap..before));
         if life.inside.is_none() {
-            let looked_at = look_back(&self.settings.sources[life.source.0], life.position()).min(before);
-            let line_end = memchr::memchr(b'\n', &bytes[before - looked_at..before]);
-            life.inside = Some(looked_at > 0 && line_end.is_none());
+            let source = &self.settings.sources[life.source.0];
+            let looked_at = look_back(source, life.position());
+            life.inside = Some(lies_inside(source, &bytes[before - looked_at..], looked_at));
         }
         if life.position() == Offset::ZERO && self.is_held_back(id, incarnation, bytes, now) {
             return;
@@ -325,10 +327,11 @@ impl Engine {
         let tail = &self.tails[&id];
         let source = &self.settings.sources[tail.source.0];
         let packing = self.settings.streams[source.stream.0].packing;
-        let end = self.lives[&incarnation].position().plus(fresh.len() as u64);
+        let position = self.lives[&incarnation].position();
+        let end = position.plus(fresh.len() as u64);
         let chunk_tail = match at_end {
             true if self.ships_last_line(tail) => ChunkTail::Final,
-            true if self.finishing.is_some() || tail.has_waited(end, now) => ChunkTail::Quiet,
+            true if self.finishing.is_some() || tail.has_waited(position, end, now) => ChunkTail::Quiet,
             true | false => ChunkTail::Grows,
         };
         let counts = &mut self.counts.sources[tail.source.0];
@@ -349,6 +352,7 @@ impl Engine {
         life.seen_bytes = if at_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
         life.read.note(life.position(), now);
         life.seen.note(end, now);
+        let life_position = life.position();
         if at_end {
             life.seen.cut(life.position());
         }
@@ -385,9 +389,12 @@ impl Engine {
             }
             _ => 0,
         };
-        if at_end && taken.waits {
-            let patience = source.multiline.as_ref().map_or(PART_PATIENCE, |multiline| multiline.timeout);
-            if let Some(due) = tail.wait(end, now + patience) {
+        if at_end && let Some(what) = taken.waits {
+            let patience = match (what, &source.multiline) {
+                (Waits::ForMore, Some(multiline)) => multiline.timeout,
+                _ => PART_PATIENCE,
+            };
+            if let Some(due) = tail.wait(what, (life_position, end), now + patience) {
                 self.waiting.insert((due, id));
             }
         }

@@ -18,10 +18,10 @@ use crate::model::message::{Message, Part, most_held};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Record;
 use crate::model::settings::{
-    Multiline, Newline, Oversize, Packing, Runtime, SourceId, SourceSettings, StreamId,
+    Format, Multiline, Newline, Oversize, Packing, Runtime, SourceId, SourceSettings, StreamId,
 };
 use crate::rules::envelope::Sleeve;
-use crate::rules::gather::{self, End, Gather, Over};
+use crate::rules::gather::{self, End, Gather, Over, Waits};
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
 use crate::rules::marks::Marks;
@@ -40,6 +40,7 @@ pub(super) struct Shape<'a> {
     pub(super) newline: Newline,
     pub(super) packing: Packing,
     pub(super) longest: usize,
+    longest_line: usize,
     pub(super) oversize: Oversize,
     pub(super) runtime: Option<Runtime>,
     pub(super) multiline: Option<&'a Multiline>,
@@ -52,6 +53,7 @@ impl<'a> Shape<'a> {
             newline: source.newline,
             packing,
             longest: source.longest,
+            longest_line: longest_line(source),
             oversize: source.oversize,
             runtime: source.runtime,
             multiline: source.multiline.as_ref(),
@@ -73,8 +75,7 @@ impl<'a> Shape<'a> {
             (is_plain, _) => {
                 let (newline, packing) =
                     if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
-                Split::new(chunk, at, newline, packing, tail)
-                    .cutting_at(longest_line(self.longest, self.runtime))
+                Split::new(chunk, at, newline, packing, tail).cutting_at(self.longest_line)
             }
         }
     }
@@ -113,22 +114,41 @@ impl<'a> Shape<'a> {
 }
 
 /// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
-fn longest_line(longest: usize, runtime: Option<Runtime>) -> usize {
+fn longest_line(source: &SourceSettings) -> usize {
     // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
-    longest.max(if runtime.is_some() { RECORD_BYTES } else { 0 }).min(RECORD_BYTES - 1)
+    let is_plain = source.runtime.is_none() && source.multiline.is_none() && source.format == Format::Raw;
+    let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
+    source.longest.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
 }
 
-/// How much before the position says whether it lies in a line of which a piece was cut, in bytes: it does when no line
-/// ends there. With `oversize = "split"` nothing depends on it.
+/// How much before the position says whether it lies in a line of which a piece was cut, in bytes. With
+/// `oversize = "split"` nothing depends on it.
 pub(super) fn look_back(source: &SourceSettings, position: Offset) -> usize {
     match source.oversize {
         Oversize::Split => 0,
         Oversize::Truncate | Oversize::DeadLetter => {
-            // A piece is shorter than the longest line where it would cut a character.
-            let piece = longest_line(source.longest, source.runtime) - 3;
-            if position.bytes() < piece as u64 { 0 } else { piece }
+            let longest = longest_line(source);
+            match usize::try_from(position.bytes()) {
+                // The shortest piece lacks three bytes of a character.
+                Ok(position) if position < longest - 3 => 0,
+                Ok(position) => position.min(longest + 1),
+                Err(_) => longest + 1,
+            }
         }
     }
+}
+
+/// Whether the position, which lies `before` bytes behind the beginning of `text`, is inside a line of which a piece was
+/// cut: where it would be cut, or beyond. A line that was shipped without its newline, at the end of its file, goes on as
+/// one of its own. So does what follows a hole of NULs: if these were data, it is sent where it could be left out.
+pub(super) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -> bool {
+    if source.oversize == Oversize::Split {
+        return false;
+    }
+    let longest = longest_line(source);
+    let line = &text[memchr::memrchr2(b'\n', 0, &text[..before]).map_or(0, |end| end + 1)..];
+    let gone = before - (text.len() - line.len());
+    gone > longest || (gone > 0 && gone == character_end(line, longest))
 }
 
 /// The longest read that may bring nothing whole, in bytes.
@@ -142,8 +162,8 @@ pub(super) fn most_unread(source: &SourceSettings) -> usize {
 pub(super) struct Taken {
     /// How many of its bytes belong to messages that are complete.
     pub(super) bytes: usize,
-    /// Whether there are whole lines behind them, which wait for more.
-    pub(super) waits: bool,
+    /// What the whole lines behind them wait for.
+    pub(super) waits: Option<Waits>,
 }
 
 /// Shaped lines that share a record.
@@ -297,7 +317,7 @@ impl Life {
         let chunk = chunk.slice(nuls..);
         let split = shape.split(&chunk, self.position(), tail).beginning_inside(self.inside.unwrap_or(false));
         let taken = match shape.is_plain() {
-            true => Taken { bytes: self.take_lines(split, shape, counts), waits: false },
+            true => Taken { bytes: self.take_lines(split, shape, counts), waits: None },
             false => self.take_messages(split, shape, tail, counts),
         };
         self.keep(chunk.slice(..taken.bytes), counts);

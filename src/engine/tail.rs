@@ -13,6 +13,7 @@ use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
+use crate::rules::gather::Waits;
 
 use super::port::Read;
 
@@ -51,8 +52,8 @@ pub(super) struct Tail {
     pub(super) at_least_bytes: usize,
     /// How much at its end belongs to no message that is complete, in bytes: it is read again when more comes.
     pub(super) incomplete_bytes: usize,
-    /// Whole lines at its end that wait for more: how far it reached then, and when that is long enough.
-    waiting: Option<(Offset, Instant)>,
+    /// Whole lines that wait: what for, where that begins or how far the file reached, and when that is long enough.
+    waiting: Option<(Waits, Offset, Instant)>,
     /// When its last complete line was read, or it lost its name.
     pub(super) quiet_since: Instant,
     /// When it lost its name, or was opened without.
@@ -186,22 +187,46 @@ impl Tail {
         }
     }
 
-    /// Lines wait at its `end`. Returns until when, where that is news.
-    pub(super) fn wait(&mut self, end: Offset, due: Instant) -> Option<Instant> {
-        if self.waiting.is_some_and(|(known, _)| known == end) {
+    /// Lines wait. Returns until when, where that is news: for a part from `position` on they wait so long whatever comes,
+    /// for more from when the last came.
+    pub(super) fn wait(
+        &mut self,
+        what: Waits,
+        (position, end): (Offset, Offset),
+        due: Instant,
+    ) -> Option<Instant> {
+        let at = match what {
+            Waits::ForAPart => position,
+            Waits::ForMore => end,
+        };
+        if self.waiting.is_some_and(|(known, known_at, _)| (known, known_at) == (what, at)) {
             return None;
         }
-        self.waiting = Some((end, due));
+        self.waiting = Some((what, at, due));
         Some(due)
     }
 
     pub(super) fn waits_until(&self, due: Instant) -> bool {
-        self.waiting.is_some_and(|(_, known)| known == due)
+        self.waiting.is_some_and(|(_, _, known)| known == due)
     }
 
-    /// Whether what waits at its `end` has waited long enough.
-    pub(super) fn has_waited(&self, end: Offset, now: Instant) -> bool {
-        self.waiting.is_some_and(|(known, due)| known == end && due <= now)
+    /// Whether what waits in a file that is read to `position`, and reaches to `end`, has waited long enough.
+    pub(super) fn has_waited(&self, position: Offset, end: Offset, now: Instant) -> bool {
+        self.waiting.is_some_and(|(what, at, due)| {
+            let same = match what {
+                Waits::ForAPart => at == position,
+                Waits::ForMore => at == end,
+            };
+            same && due <= now
+        })
+    }
+
+    /// Another incarnation begins: nothing that was learned of the last one's end holds.
+    pub(super) fn forget_end(&mut self) {
+        self.waiting = None;
+        self.at_least_bytes = 0;
+        self.incomplete_bytes = 0;
+        self.collected = false;
     }
 
     /// A read failed; returns whether that is news.

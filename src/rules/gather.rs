@@ -39,6 +39,15 @@ pub enum End {
 /// Of which channels a joined line goes on that became too long for one message: standard output, standard error.
 pub type Over = [bool; 2];
 
+/// What keeps whole lines from being messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// A line of the other channel, of which a part stands before them.
+    ForAPart,
+    /// Lines that may belong to them.
+    ForMore,
+}
+
 /// Lines of one chunk on their way to messages.
 #[derive(Debug)]
 pub struct Gather<'a> {
@@ -57,6 +66,8 @@ pub struct Gather<'a> {
     group: Option<Group>,
     /// Messages that are complete, as far as is known, with where their last line ends.
     done: Vec<(Message, Offset)>,
+    /// How far they reach.
+    done_end: Offset,
     /// The same, with the spans they settle.
     out: VecDeque<Message>,
 }
@@ -121,6 +132,7 @@ impl<'a> Gather<'a> {
             over_covered: over,
             group: None,
             done: Vec::new(),
+            done_end: at,
             out: VecDeque::new(),
         }
     }
@@ -178,9 +190,13 @@ impl<'a> Gather<'a> {
         self.over_covered
     }
 
-    /// Whether lines are whole and wait for what comes after them.
-    pub fn waits(&self) -> bool {
-        self.group.is_some() || !self.done.is_empty()
+    /// What is whole and waits for what comes after it.
+    pub fn waits(&self) -> Option<Waits> {
+        if !self.done.is_empty() {
+            Some(Waits::ForAPart)
+        } else {
+            self.group.is_some().then_some(Waits::ForMore)
+        }
     }
 
     /// Joins the parts of one line, as far as a message goes.
@@ -248,6 +264,7 @@ impl<'a> Gather<'a> {
         let content = group.content();
         let Group { at, end, lines, told, part, .. } = group;
         let span = Span::new(at, at);
+        self.done_end = self.done_end.max(end);
         self.done.push((Message { span, at, content, lines, told, part }, end));
     }
 
@@ -273,8 +290,8 @@ impl<'a> Gather<'a> {
     /// Gives messages their spans, once nothing before their ends waits any more.
     fn cover(&mut self) {
         let waiting = self.partial.iter().flatten().chain(&self.group).map(|group| group.at).min();
-        let Some(end) = self.done.iter().map(|(_, end)| *end).max() else { return };
-        if waiting.is_some_and(|waiting| waiting < end) {
+        let end = self.done_end;
+        if self.done.is_empty() || waiting.is_some_and(|waiting| waiting < end) {
             return;
         }
         self.over_covered = self.over;
@@ -362,7 +379,7 @@ mod tests {
         gather.end(end);
         collect(&mut gather);
         assert_eq!(next, gather.covered());
-        (messages, next.bytes(), gather.waits())
+        (messages, next.bytes(), gather.waits().is_some())
     }
 
     #[test]

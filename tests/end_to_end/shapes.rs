@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -296,18 +297,22 @@ fn check_pieces(letters: &[Value], line: &str) {
 #[test]
 fn a_shorter_limit_holds_for_every_shape_and_cuts_no_character() {
     let long = long_line(4_000);
-    let table: [(&'static str, String); 4] = [
-        ("max_line_bytes = \"1KiB\"\noversize = \"truncate\"\n", format!("a\n{long}\nb\n")),
+    let table: [(&'static str, String); 5] = [
+        ("max_line_bytes = 1023\noversize = \"truncate\"\n", format!("a\n{long}\nb\n")),
         (
-            "max_line_bytes = \"1KiB\"\noversize = \"truncate\"\nparse = \"cri\"\n",
+            "max_line_bytes = 1023\noversize = \"truncate\"\nparse = \"cri\"\n",
             [cri("a", "stdout", 9), cri(&long, "stdout", 96), cri("b", "stdout", 9)].concat().concat(),
         ),
         (
-            "max_line_bytes = \"1KiB\"\noversize = \"truncate\"\nmultiline = { start = '^.' }\n",
+            "max_line_bytes = 1023\noversize = \"truncate\"\nparse = \"cri\"\n",
+            [cri("a", "stdout", 9), cri(&long, "stdout", 5_000), cri("b", "stdout", 9)].concat().concat(),
+        ),
+        (
+            "max_line_bytes = 1023\noversize = \"truncate\"\nmultiline = { start = '^.' }\n",
             format!("a\n{long}\nb\n"),
         ),
         (
-            "max_line_bytes = \"1KiB\"\noversize = \"truncate\"\nparse = \"docker\"\n",
+            "max_line_bytes = 1023\noversize = \"truncate\"\nparse = \"docker\"\n",
             [docker("a", "stdout", 9), docker(&long, "stdout", 96), docker("b", "stdout", 9)]
                 .concat()
                 .concat(),
@@ -321,7 +326,7 @@ fn a_shorter_limit_holds_for_every_shape_and_cuts_no_character() {
         let arrived = String::from_utf8(world.arrived("logs")).expect("no character is cut");
         let lines: Vec<_> = arrived.lines().collect();
         assert_eq!((lines.len(), lines[0], lines[2]), (3, "a", "b"), "{settings}: {lines:?}");
-        assert!(long.starts_with(lines[1]) && (900..=1024).contains(&lines[1].len()), "{settings}");
+        assert!(long.starts_with(lines[1]) && (900..=1023).contains(&lines[1].len()), "{settings}");
     }
 }
 
@@ -372,4 +377,31 @@ fn a_long_line_that_comes_in_parts_is_not_read_again_for_each() {
     // A machine that takes its time has that time to read, and no more.
     let most = 34e6 * took.as_secs_f64() + 7.0 * line.len() as f64;
     assert!(read < most, "{read} bytes were read, and {most} would do, of parts written within {took:?}");
+}
+
+#[test]
+fn what_was_not_cut_is_not_taken_for_the_rest_of_a_line_after_a_restart() {
+    // A last line without its newline, nearly as long as a line may be.
+    let world = World::new().source("max_line_bytes = 64\noversize = \"truncate\"\n");
+    let file = world.file("a.log");
+    append(&file, &"x".repeat(62));
+    assert_eq!(world.once().0, 0);
+    append(&file, "ab\nnext\n");
+    assert_eq!(world.once().0, 0);
+    assert_eq!(world.arrived("logs"), format!("{}\nab\nnext\n", "x".repeat(62)).as_bytes());
+
+    // The hole of a truncated file.
+    let world = World::new().source("max_line_bytes = 64\noversize = \"truncate\"\n");
+    let file = world.file("a.log");
+    append(&file, "first\n");
+    let daemon = world.run();
+    arrives(&world, "first\n");
+    let writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    writer.set_len(0).unwrap();
+    writer.write_all_at(b"important", 5_000).unwrap();
+    counts(&daemon, "standpipe_nul_bytes_skipped_total{source=\"app\"}", 5_000);
+    daemon.running.stop();
+    append(&file, " rest\nsecond\n");
+    assert_eq!(world.once().0, 0);
+    assert_eq!(world.arrived("logs"), b"first\nimportant rest\nsecond\n");
 }
