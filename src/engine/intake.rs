@@ -349,7 +349,9 @@ impl Engine {
         let truncated = counts.oversize.truncated;
         let taken = life.take_in(&fresh, &shape, chunk_tail, counts);
         let truncated = counts.oversize.truncated - truncated;
-        life.seen_bytes = if at_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
+        let reached_end = at_end;
+        let at_end = at_end && !taken.stopped;
+        life.seen_bytes = if reached_end { end.bytes() } else { life.seen_bytes.max(end.bytes()) };
         life.read.note(life.position(), now);
         life.seen.note(end, now);
         let life_position = life.position();

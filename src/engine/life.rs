@@ -34,6 +34,10 @@ use super::report::{Loss, SourceCounts};
 /// against the memory budget, which a file of very short lines would otherwise exceed many times over.
 pub(super) const RECORD_OVERHEAD_BYTES: u64 = 96;
 
+/// By how much records may outgrow the bytes that one read brought, in bytes: what is left is read again. Lines of a byte
+/// in envelopes come to hundreds of times their size.
+const MOST_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
+
 /// How the lines of one file become records.
 #[derive(Debug)]
 pub(super) struct Shape<'a> {
@@ -164,6 +168,8 @@ pub(super) struct Taken {
     pub(super) bytes: usize,
     /// What the whole lines behind them wait for.
     pub(super) waits: Option<Waits>,
+    /// Whether it stopped before the chunk's end, because what it made of it is enough.
+    pub(super) stopped: bool,
 }
 
 /// Shaped lines that share a record.
@@ -317,7 +323,7 @@ impl Life {
         let chunk = chunk.slice(nuls..);
         let split = shape.split(&chunk, self.position(), tail).beginning_inside(self.inside.unwrap_or(false));
         let taken = match shape.is_plain() {
-            true => Taken { bytes: self.take_lines(split, shape, counts), waits: None },
+            true => self.take_lines(split, shape, counts),
             false => self.take_messages(split, shape, tail, counts),
         };
         self.keep(chunk.slice(..taken.bytes), counts);
@@ -325,8 +331,11 @@ impl Life {
     }
 
     /// Lines that are records as they stand in the file.
-    fn take_lines(&mut self, mut split: Split<'_>, shape: &Shape<'_>, counts: &mut SourceCounts) -> usize {
-        for line in split.by_ref() {
+    fn take_lines(&mut self, mut split: Split<'_>, shape: &Shape<'_>, counts: &mut SourceCounts) -> Taken {
+        let enough = self.growth() + MOST_GROWTH_BYTES;
+        while self.growth() <= enough
+            && let Some(line) = split.next()
+        {
             counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
             let Some(data) = line.data else {
@@ -358,7 +367,7 @@ impl Life {
             }
         }
         self.inside = Some(split.is_inside());
-        split.consumed()
+        Taken { bytes: split.consumed(), waits: None, stopped: self.growth() > enough }
     }
 
     /// Lines that become records once they are unwrapped, joined, grouped or wrapped.
@@ -372,7 +381,10 @@ impl Life {
         let start = self.position();
         let mut gather = Gather::new(shape.multiline, shape.longest, start, self.over);
         let mut pack = Pack::default();
-        for line in split.by_ref() {
+        let enough = self.growth() + MOST_GROWTH_BYTES;
+        while self.growth() <= enough
+            && let Some(line) = split.next()
+        {
             counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
             let data = line.data.expect("every line has a byte where newlines are appended");
@@ -389,7 +401,9 @@ impl Life {
                 self.take_message(&message, shape, &mut pack, counts);
             }
         }
+        let stopped = self.growth() > enough;
         gather.end(match tail {
+            _ if stopped => End::Open,
             Tail::Grows => End::Open,
             Tail::Quiet => End::Quiet,
             Tail::Final => End::Closed,
@@ -401,7 +415,7 @@ impl Life {
         self.inside = Some(split.is_inside());
         self.over = gather.over_there();
         let bytes = usize::try_from(gather.covered().since(start)).expect("within the chunk");
-        Taken { bytes, waits: gather.waits() }
+        Taken { bytes, waits: gather.waits().filter(|_| !stopped), stopped }
     }
 
     fn take_message(
@@ -475,6 +489,11 @@ impl Life {
             }
             rest = later;
         }
+    }
+
+    /// What records that were not taken yet have beyond the bytes of the file, in bytes.
+    fn growth(&self) -> u64 {
+        self.extra_bytes + self.ready.len() as u64 * RECORD_OVERHEAD_BYTES
     }
 
     /// What has no byte to send is settled.
