@@ -457,9 +457,13 @@ impl Life {
             (Oversize::DeadLetter, _) => {
                 counts.oversize.put_aside += u64::from(matches!(part, Part::Whole | Part::Begins));
                 let mut rest = content.clone();
-                while rest.len() > RECORD_BYTES {
-                    let piece = rest.split_to(character_end(&rest, RECORD_BYTES));
+                while rest.len() > RECORD_BYTES - 1 {
+                    let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
                     self.put_aside(Span::new(span.start(), span.start()), piece);
+                }
+                let ends = matches!(part, Part::Whole | Part::Ends);
+                if ends && shape.newline == Newline::Append {
+                    rest = [&rest[..], b"\n"].concat().into();
                 }
                 self.put_aside(*span, rest);
             }
