@@ -26,6 +26,7 @@ mod life;
 pub mod port;
 mod reload;
 pub mod report;
+mod shape;
 mod status;
 mod stored;
 mod stream;

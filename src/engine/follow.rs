@@ -16,8 +16,6 @@ use crate::model::offset::Offset;
 use crate::model::settings::{OnDrain, SourceId, StartAt, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
-use crate::rules::ledger::Ledger;
-use crate::rules::marks::Marks;
 use crate::rules::rotation::{recognise, same_file, uncompressed};
 
 use super::Engine;
@@ -523,35 +521,8 @@ impl Engine {
     ) {
         let tail = self.tails.get_mut(&id).expect("a life begins in an open file");
         tail.phase = Phase::Following(incarnation);
-        let life = Life {
-            incarnation,
-            source: tail.source,
-            stream: self.settings.sources[tail.source.0].stream,
-            path: Arc::clone(&tail.path),
-            identity: tail.identity,
-            origin: known.map_or(tail.identity.into(), |known| known.origin),
-            head,
-            ledger: Ledger::starting_at(history.position()),
-            checkpointed: history.position(),
-            history,
-            ready: Default::default(),
-            extra_bytes: 0,
-            is_named: false,
-            known_by: known.map(|known| known.fingerprint.len()),
-            aside: Vec::new(),
-            outstanding: 0,
-            stuck: 0,
-            in_turn: false,
-            attached: true,
-            afterwards: Afterwards::Forgotten,
-            durable: known.map(|known| known.offset),
-            seen_bytes: tail.size,
-            inside: None,
-            over: [false; 2],
-            skipping_nuls: false,
-            seen: Marks::default(),
-            read: Marks::default(),
-        };
+        let stream = self.settings.sources[tail.source.0].stream;
+        let life = Life::of(tail, stream, incarnation, history, head, known);
         self.lives.insert(incarnation, life);
         self.changed.insert(incarnation);
         self.parting.remove(&incarnation);

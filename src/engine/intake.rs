@@ -19,9 +19,10 @@ use crate::rules::history::{Head, History};
 use crate::rules::split::Tail as ChunkTail;
 
 use super::Engine;
-use super::life::{Life, Shape, lies_inside, look_back, most_unread};
+use super::life::Life;
 use super::port::{Effect, FileFault, Read, TailId};
 use super::report::{Report, Start};
+use super::shape::{Shape, lies_inside, look_back, most_unread};
 use super::tail::{Descriptor, Name, Phase, READ_BYTES, Turn};
 
 /// Reads under way at once: enough to hide one slow file behind others.

@@ -66,6 +66,23 @@ fn run_in(new: fn(u64, bool) -> World, seed: u64, traced: bool) -> World {
     }
 }
 
+/// What the seeds reach in such worlds; `None` when one seed is replayed, of these or of others.
+fn all_seeds(new: fn(u64, bool) -> World, replayed: &str) -> Option<Reached> {
+    if number("STANDPIPE_SEED").is_some() {
+        return None;
+    }
+    if let Some(seed) = number(replayed) {
+        println!("{}", run_in(new, seed, true).trace);
+        return None;
+    }
+    let mut sum = Reached::default();
+    for seed in 0..number("STANDPIPE_SEEDS").unwrap_or(150) {
+        sum.add(&run_in(new, seed, false).reached);
+    }
+    println!("{sum:?}");
+    Some(sum)
+}
+
 /// S21: hints that never come are among what the seeds bring; N4: so are records that are refused, alone and in
 /// batches.
 #[test]
@@ -92,18 +109,7 @@ fn no_line_is_lost_or_invented_in_any_seed() {
 /// The same where every line has an envelope, whose id no other line may ever have.
 #[test]
 fn no_line_is_lost_and_no_id_comes_twice_where_lines_have_envelopes() {
-    if number("STANDPIPE_SEED").is_some() {
-        return;
-    }
-    if let Some(seed) = number("STANDPIPE_ENVELOPE_SEED") {
-        println!("{}", run_in(World::enveloped, seed, true).trace);
-        return;
-    }
-    let mut sum = Reached::default();
-    for seed in 0..number("STANDPIPE_SEEDS").unwrap_or(150) {
-        sum.add(&run_in(World::enveloped, seed, false).reached);
-    }
-    println!("{sum:?}");
+    let Some(sum) = all_seeds(World::enveloped, "STANDPIPE_ENVELOPE_SEED") else { return };
     assert!(sum.truncations_seen > 0 && sum.copies_inherited > 0 && sum.crashes > 0, "{sum:?}");
 }
 
@@ -111,36 +117,14 @@ fn no_line_is_lost_and_no_id_comes_twice_where_lines_have_envelopes() {
 /// and packs.
 #[test]
 fn no_line_is_lost_or_invented_where_lines_are_shaped() {
-    if number("STANDPIPE_SEED").is_some() {
-        return;
-    }
-    if let Some(seed) = number("STANDPIPE_SHAPED_SEED") {
-        println!("{}", run_in(World::shaped, seed, true).trace);
-        return;
-    }
-    let mut sum = Reached::default();
-    for seed in 0..number("STANDPIPE_SEEDS").unwrap_or(150) {
-        sum.add(&run_in(World::shaped, seed, false).reached);
-    }
-    println!("{sum:?}");
+    let Some(sum) = all_seeds(World::shaped, "STANDPIPE_SHAPED_SEED") else { return };
     assert!(sum.truncations_seen > 0 && sum.copies_inherited > 0 && sum.mixed_channels > 0, "{sum:?}");
 }
 
 /// The same where lines share records: what is acknowledged, refused or sent again is then a record of many.
 #[test]
 fn no_line_is_lost_or_invented_where_lines_share_records() {
-    if number("STANDPIPE_SEED").is_some() {
-        return;
-    }
-    if let Some(seed) = number("STANDPIPE_PACKED_SEED") {
-        println!("{}", run_in(World::packed, seed, true).trace);
-        return;
-    }
-    let mut sum = Reached::default();
-    for seed in 0..number("STANDPIPE_SEEDS").unwrap_or(150) {
-        sum.add(&run_in(World::packed, seed, false).reached);
-    }
-    println!("{sum:?}");
+    let Some(sum) = all_seeds(World::packed, "STANDPIPE_PACKED_SEED") else { return };
     assert!(sum.accepted_records_of_many_lines > 0 && sum.refused_records_of_many_lines > 0, "{sum:?}");
 }
 

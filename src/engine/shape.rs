@@ -1,0 +1,478 @@
+//! What was read of a file becomes records: cut, unwrapped, gathered, wrapped, packed, or put aside.
+//!
+//! Knows one chunk, how its source wants it, and the life that it belongs to. Does not know when or how much is read.
+//!
+//! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::model::limits::{LINES_PER_RECORD, MOST_INCOMPLETE_BYTES, RECORD_BYTES};
+use crate::model::message::{Message, Part, most_held};
+use crate::model::offset::{Offset, Span};
+use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
+use crate::rules::envelope::Sleeve;
+use crate::rules::gather::{self, End, Gather, Waits};
+use crate::rules::history::Head;
+use crate::rules::split::{self, Ending, Split, Tail, character_end, leading_nuls};
+use crate::rules::unwrap::unwrap;
+
+use super::life::Life;
+use super::report::{Loss, SourceCounts};
+
+/// By how much records may outgrow the bytes that one read brought, in bytes: what is left is read again. Lines of a byte
+/// in envelopes come to hundreds of times their size.
+const MOST_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How the lines of one file become records.
+#[derive(Debug)]
+pub(super) struct Shape<'a> {
+    pub(super) newline: Newline,
+    pub(super) packing: Packing,
+    pub(super) longest: usize,
+    longest_line: usize,
+    pub(super) oversize: Oversize,
+    pub(super) runtime: Option<Runtime>,
+    pub(super) multiline: Option<&'a Multiline>,
+    pub(super) sleeve: Option<Sleeve<'a>>,
+}
+
+impl<'a> Shape<'a> {
+    pub(super) fn of(source: &'a SourceSettings, packing: Packing, sleeve: Option<Sleeve<'a>>) -> Self {
+        Self {
+            newline: source.newline,
+            packing,
+            longest: source.longest,
+            longest_line: longest_line(source),
+            oversize: source.oversize,
+            runtime: source.runtime,
+            multiline: source.multiline.as_ref(),
+            sleeve,
+        }
+    }
+
+    /// Whether a record is what stands in the file: then nothing is copied.
+    fn is_plain(&self) -> bool {
+        self.runtime.is_none() && self.multiline.is_none() && self.sleeve.is_none()
+    }
+
+    fn split<'c>(&self, chunk: &'c Bytes, at: Offset, tail: Tail) -> Split<'c> {
+        // An empty line has an envelope, too, and lines share a record only once they are shaped.
+        match (self.is_plain(), self.oversize) {
+            (true, Oversize::Split) => {
+                Split::new(chunk, at, self.newline, self.packing, tail).cutting_at(self.longest)
+            }
+            (is_plain, _) => {
+                let (newline, packing) =
+                    if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
+                Split::new(chunk, at, newline, packing, tail).cutting_at(self.longest_line)
+            }
+        }
+    }
+
+    fn newline_bytes(&self) -> usize {
+        match self.newline {
+            Newline::Append => 1,
+            Newline::Strip => 0,
+        }
+    }
+
+    /// How much of the beginning of `text` goes into one record, in bytes.
+    fn fitting(&self, text: &[u8]) -> usize {
+        let most = match &self.sleeve {
+            None => self.longest.min(RECORD_BYTES - self.newline_bytes()),
+            Some(sleeve) => self.longest.min(sleeve.fits(text)),
+        };
+        if text.len() <= most { text.len() } else { character_end(text, most) }
+    }
+
+    /// The record of `text`, the piece of that number of what `message` says.
+    fn record(&self, message: &Message, text: &[u8], piece: usize, newline: Newline) -> Vec<u8> {
+        let mut record = match &self.sleeve {
+            Some(sleeve) => sleeve.wrap(message, text, piece),
+            None => {
+                let mut record = Vec::with_capacity(text.len() + 1);
+                record.extend_from_slice(text);
+                record
+            }
+        };
+        if newline == Newline::Append {
+            record.push(b'\n');
+        }
+        record
+    }
+}
+
+/// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
+fn longest_line(source: &SourceSettings) -> usize {
+    // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
+    let is_plain = source.runtime.is_none() && source.multiline.is_none() && source.format == Format::Raw;
+    let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
+    source.longest.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
+}
+
+/// How much before the position says whether it lies in a line of which a piece was cut, in bytes. With
+/// `oversize = "split"` nothing depends on it.
+pub(super) fn look_back(source: &SourceSettings, position: Offset) -> usize {
+    match source.oversize {
+        Oversize::Split => 0,
+        Oversize::Truncate | Oversize::DeadLetter => {
+            let longest = longest_line(source);
+            match usize::try_from(position.bytes()) {
+                // The shortest piece lacks three bytes of a character.
+                Ok(position) if position < longest - 3 => 0,
+                Ok(position) => position.min(longest + 1),
+                Err(_) => longest + 1,
+            }
+        }
+    }
+}
+
+/// Whether the position, which lies `before` bytes behind the beginning of `text`, is inside a line of which a piece was
+/// cut: where it would be cut, or beyond. A line that was shipped without its newline, at the end of its file, goes on as
+/// one of its own. So does what follows a hole of NULs: if these were data, it is sent where it could be left out.
+pub(super) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -> bool {
+    if source.oversize == Oversize::Split {
+        return false;
+    }
+    let longest = longest_line(source);
+    let line = &text[memchr::memrchr2(b'\n', 0, &text[..before]).map_or(0, |end| end + 1)..];
+    let gone = before - (text.len() - line.len());
+    gone > longest || (gone > 0 && gone == character_end(line, longest))
+}
+
+/// The longest read that may bring nothing whole, in bytes.
+pub(super) fn most_unread(source: &SourceSettings) -> usize {
+    let gathered = source.runtime.is_some() || source.multiline.is_some();
+    MOST_INCOMPLETE_BYTES + if gathered { most_held(source.longest) } else { 0 }
+}
+
+/// What one chunk came to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// How many of its bytes belong to messages that are complete.
+    pub(super) bytes: usize,
+    /// What the whole lines behind them wait for.
+    pub(super) waits: Option<Waits>,
+    /// Whether it stopped before the chunk's end, because what it made of it is enough.
+    pub(super) stopped: bool,
+}
+
+/// Shaped lines that share a record.
+#[derive(Debug, Default)]
+struct Pack {
+    span: Option<Span>,
+    data: Vec<u8>,
+    lines: usize,
+}
+
+impl Pack {
+    fn has_room(&self, more: usize, packing: Packing) -> bool {
+        let most = match packing {
+            Packing::Off => 0,
+            Packing::On { bytes, .. } => bytes.min(RECORD_BYTES),
+        };
+        self.lines < LINES_PER_RECORD && self.data.len() + more <= most
+    }
+
+    fn add(&mut self, span: Span, record: Vec<u8>) {
+        let start = self.span.map_or(span.start(), Span::start);
+        self.span = Some(Span::new(start, span.end()));
+        if self.data.is_empty() {
+            self.data = record;
+        } else {
+            self.data.extend_from_slice(&record);
+        }
+        self.lines += 1;
+    }
+}
+
+/// What a line is of what was written.
+fn part_of(line: &split::Line) -> Part {
+    match (line.continues, line.ending) {
+        (false, Ending::Newline | Ending::EndOfFile) => Part::Whole,
+        (false, Ending::Cut) => Part::Begins,
+        (true, Ending::Cut) => Part::GoesOn,
+        (true, Ending::Newline | Ending::EndOfFile) => Part::Ends,
+    }
+}
+
+/// A line as its program wrote it; one that `runtime` did not write stays as it is.
+fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line {
+    let Some(unwrapped) = runtime.and_then(|runtime| unwrap(runtime, &line)) else {
+        return gather::Line { span, content: line, told: None, is_partial: false };
+    };
+    let content = match unwrapped.content {
+        Cow::Borrowed(content) => line.slice_ref(content),
+        Cow::Owned(content) => content.into(),
+    };
+    gather::Line { span, content, told: Some(unwrapped.told), is_partial: unwrapped.is_partial }
+}
+
+impl Life {
+    /// Cuts what was read at the position into records.
+    pub(super) fn take_in(
+        &mut self,
+        chunk: &Bytes,
+        shape: &Shape<'_>,
+        tail: Tail,
+        counts: &mut SourceCounts,
+    ) -> Taken {
+        if self.position() == Offset::ZERO {
+            // No byte before the position vouches for what was seen when it was opened: it may be gone.
+            self.head = Head::default();
+        }
+        let nuls = self.skip_nuls(chunk, counts);
+        let chunk = chunk.slice(nuls..);
+        let split = shape.split(&chunk, self.position(), tail).beginning_inside(self.inside.unwrap_or(false));
+        let taken = match shape.is_plain() {
+            true => self.take_lines(split, shape, counts),
+            false => self.take_messages(split, shape, tail, counts),
+        };
+        self.keep(chunk.slice(..taken.bytes), counts);
+        Taken { bytes: nuls + taken.bytes, ..taken }
+    }
+
+    /// Lines that are records as they stand in the file.
+    fn take_lines(&mut self, mut split: Split<'_>, shape: &Shape<'_>, counts: &mut SourceCounts) -> Taken {
+        let enough = self.growth() + MOST_GROWTH_BYTES;
+        while self.growth() <= enough
+            && let Some(line) = split.next()
+        {
+            counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
+            let part = part_of(&line);
+            let Some(data) = line.data else {
+                counts.empty_lines += u64::from(part == Part::Whole);
+                self.pass_over(line.span);
+                continue;
+            };
+            counts.lines_read += line.lines as u64;
+            match (part, shape.oversize) {
+                (Part::Whole, _) | (Part::Ends, Oversize::Split) => self.admit(line.span, data),
+                (Part::Begins | Part::GoesOn, Oversize::Split) => {
+                    counts.oversize.pieces += 1;
+                    self.admit(line.span, data);
+                }
+                (Part::Begins, Oversize::Truncate) => {
+                    counts.oversize.truncated += 1;
+                    let mut data = data.to_vec();
+                    data.extend_from_slice(&b"\n"[..shape.newline_bytes()]);
+                    self.admit(line.span, data.into());
+                }
+                (Part::GoesOn, Oversize::Truncate) => self.cut_off(line.span, data.len(), counts),
+                (Part::Ends, Oversize::Truncate) => {
+                    self.cut_off(line.span, data.len() - shape.newline_bytes(), counts);
+                }
+                (_, Oversize::DeadLetter) => {
+                    counts.oversize.put_aside += u64::from(part == Part::Begins);
+                    self.put_aside(line.span, data);
+                }
+            }
+        }
+        self.inside = Some(split.is_inside());
+        Taken { bytes: split.consumed(), waits: None, stopped: self.growth() > enough }
+    }
+
+    /// Lines that become records once they are unwrapped, joined, grouped or wrapped.
+    fn take_messages(
+        &mut self,
+        mut split: Split<'_>,
+        shape: &Shape<'_>,
+        tail: Tail,
+        counts: &mut SourceCounts,
+    ) -> Taken {
+        let start = self.position();
+        let mut gather = Gather::new(shape.multiline, shape.longest, start, self.over);
+        let mut pack = Pack::default();
+        let enough = self.growth() + MOST_GROWTH_BYTES;
+        while self.growth() <= enough
+            && let Some(line) = split.next()
+        {
+            counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
+            let part = part_of(&line);
+            let data = line.data.expect("every line has a byte where newlines are appended");
+            match line.ending {
+                Ending::Newline | Ending::EndOfFile if part == Part::Whole => {
+                    gather.take(unwrapped(shape.runtime, line.span, data.slice(..data.len() - 1)));
+                }
+                Ending::Newline | Ending::EndOfFile => {
+                    gather.take_piece(line.span, data.slice(..data.len() - 1), part);
+                }
+                Ending::Cut => gather.take_piece(line.span, data, part),
+            }
+            while let Some(message) = gather.pop() {
+                self.take_message(&message, shape, &mut pack, counts);
+            }
+        }
+        let stopped = self.growth() > enough;
+        gather.end(match tail {
+            _ if stopped => End::Open,
+            Tail::Grows => End::Open,
+            Tail::Quiet => End::Quiet,
+            Tail::Final => End::Closed,
+        });
+        while let Some(message) = gather.pop() {
+            self.take_message(&message, shape, &mut pack, counts);
+        }
+        self.admit_pack(&mut pack);
+        self.inside = Some(split.is_inside());
+        self.over = gather.over_there();
+        let bytes = usize::try_from(gather.covered().since(start)).expect("within the chunk");
+        Taken { bytes, waits: gather.waits().filter(|_| !stopped), stopped }
+    }
+
+    fn take_message(
+        &mut self,
+        message: &Message,
+        shape: &Shape<'_>,
+        pack: &mut Pack,
+        counts: &mut SourceCounts,
+    ) {
+        let Message { span, content, part, .. } = message;
+        counts.lines_read += message.lines as u64;
+        if shape.runtime.is_some() && message.told.is_none() && matches!(part, Part::Whole | Part::Begins) {
+            counts.unparsed_lines += message.lines as u64;
+        }
+        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.sleeve.is_none();
+        if is_nothing {
+            counts.empty_lines += u64::from(*part == Part::Whole);
+            self.admit_pack(pack);
+            return self.pass_over(*span);
+        }
+        let fitting = shape.fitting(content);
+        if *part == Part::Whole && fitting == content.len() {
+            let record = shape.record(message, content, 0, shape.newline);
+            if !pack.has_room(record.len(), shape.packing) {
+                self.admit_pack(pack);
+            }
+            return pack.add(*span, record);
+        }
+        self.admit_pack(pack);
+        match (shape.oversize, part) {
+            (Oversize::Split, _) => self.take_pieces(message, shape, counts),
+            (Oversize::Truncate, Part::Whole | Part::Begins) => {
+                counts.oversize.truncated += 1;
+                counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
+                let record = shape.record(message, &content[..fitting], 0, shape.newline);
+                self.admit(*span, record.into());
+            }
+            (Oversize::Truncate, Part::GoesOn | Part::Ends) => self.cut_off(*span, content.len(), counts),
+            (Oversize::DeadLetter, _) => {
+                counts.oversize.put_aside += u64::from(matches!(part, Part::Whole | Part::Begins));
+                let mut rest = content.clone();
+                while rest.len() > RECORD_BYTES - 1 {
+                    let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
+                    self.put_aside(Span::new(span.start(), span.start()), piece);
+                }
+                let ends = matches!(part, Part::Whole | Part::Ends);
+                if ends && shape.newline == Newline::Append {
+                    rest = [&rest[..], b"\n"].concat().into();
+                }
+                self.put_aside(*span, rest);
+            }
+        }
+    }
+
+    /// Several records of one message: only the last settles its lines, so that they go again together or not at all.
+    fn take_pieces(&mut self, message: &Message, shape: &Shape<'_>, counts: &mut SourceCounts) {
+        let start = message.span.start();
+        let mut rest = &message.content[..];
+        for piece in 0.. {
+            let (now, later) = rest.split_at(shape.fitting(rest));
+            let is_last = later.is_empty();
+            let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
+            counts.oversize.pieces += u64::from(!ends);
+            // Raw pieces one behind the other are the line; objects are told apart like any others.
+            let newline = if ends || shape.sleeve.is_some() { shape.newline } else { Newline::Strip };
+            let record = shape.record(message, now, piece, newline);
+            let span = if is_last { message.span } else { Span::new(start, start) };
+            if record.is_empty() {
+                self.pass_over(span);
+            } else {
+                self.admit(span, record.into());
+            }
+            if is_last {
+                break;
+            }
+            rest = later;
+        }
+    }
+
+    /// The rest of a line of which the beginning is sent.
+    fn cut_off(&mut self, span: Span, len: usize, counts: &mut SourceCounts) {
+        counts.add_lost(Loss::Oversize, len as u64);
+        self.pass_over(span);
+    }
+
+    fn admit_pack(&mut self, pack: &mut Pack) {
+        if let Some(span) = pack.span.take() {
+            self.admit(span, Bytes::from(std::mem::take(&mut pack.data).into_boxed_slice()));
+        }
+        pack.lines = 0;
+    }
+
+    fn skip_nuls(&mut self, chunk: &Bytes, counts: &mut SourceCounts) -> usize {
+        if !self.skipping_nuls || chunk.is_empty() {
+            return 0;
+        }
+        let nuls = leading_nuls(chunk);
+        self.skipping_nuls = nuls == chunk.len();
+        if nuls > 0 {
+            let start = self.position();
+            let entry = self.ledger.admit(Span::new(start, start.plus(nuls as u64)));
+            self.ledger.settle(entry);
+            counts.nul_bytes += nuls as u64;
+            self.keep(chunk.slice(..nuls), counts);
+        }
+        nuls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::tail::{Name, Tail as Followed};
+    use crate::model::identity::{Identity, Incarnation};
+    use crate::model::settings::{SourceId, StreamId};
+    use crate::model::time::Instant;
+    use crate::rules::history::History;
+
+    fn life() -> Life {
+        let identity = Identity { device: 1, inode: 2, birth_nanos: None };
+        let (path, now) = (Path::new("/a.log").into(), Instant::default());
+        let tail = Followed::opening(SourceId(0), path, identity, Name::Matched, false, now);
+        Life::of(&tail, StreamId(0), Incarnation(0), History::beginning(), Head::default(), None)
+    }
+
+    #[test]
+    fn l1_the_pieces_of_a_message_settle_its_lines_together() {
+        let shape = Shape {
+            newline: Newline::Append,
+            packing: Packing::Off,
+            longest: 16,
+            longest_line: RECORD_BYTES - 1,
+            oversize: Oversize::Split,
+            runtime: Some(Runtime::Cri),
+            multiline: None,
+            sleeve: None,
+        };
+        let line = Bytes::from(format!("2026-11-24T08:15:42Z stdout F {}\n", "0123456789".repeat(4)));
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut life = life();
+            let taken = life.take_in(&line, &shape, Tail::Grows, &mut SourceCounts::default());
+            assert_eq!(taken.bytes, line.len());
+            let records: Vec<_> = life.ready.drain(..).collect();
+            life.outstanding = records.len();
+            let sent: Vec<_> = records.iter().map(|record| &record.data[..]).collect();
+            assert_eq!(sent, [&b"0123456789012345"[..], b"6789012345678901", b"23456789\n"]);
+            for (settled, piece) in order.into_iter().enumerate() {
+                assert_eq!(life.ledger.frontier(), Offset::ZERO, "after {settled} of {order:?}");
+                life.settle(&records[piece]);
+            }
+            assert_eq!(life.ledger.frontier(), Offset::new(line.len() as u64));
+        }
+    }
+}
