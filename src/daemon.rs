@@ -20,7 +20,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
-use crate::engine::port::{Effect, Event, FileFault, Hint, Opened, Reload, RequestId, TailId, Watching};
+use crate::engine::port::{Effect, Event, FileFault, FileId, Hint, Opened, Reload, RequestId, Watching};
 use crate::engine::report::{Report, Start};
 use crate::engine::{Engine, Memory, Status};
 use crate::model::settings::{Settings, SourceId, StreamId};
@@ -57,7 +57,7 @@ pub struct Daemon {
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
     /// Open files; a read borrows its file.
-    open: HashMap<TailId, Readable>,
+    open: HashMap<FileId, Readable>,
     /// `None` while a commit is under way.
     store: Option<Box<Store>>,
     /// `None` while it is being brought up to date.
@@ -85,8 +85,8 @@ enum Readable {
 enum Done {
     Surveyed(Surveyed),
     Watched(Watch, Watching),
-    Opened(TailId, Result<(Readable, Opened), FileFault>),
-    Bytes(TailId, Result<bytes::Bytes, FileFault>),
+    Opened(FileId, Result<(Readable, Opened), FileFault>),
+    Bytes(FileId, Result<bytes::Bytes, FileFault>),
     Put(StreamId, RequestId, Outcome),
     Connected(StreamId, Destination),
     Identified(StreamId, Result<Identity, String>),
@@ -111,19 +111,19 @@ pub struct Changed {
     pub destinations: Vec<Destination>,
 }
 
-/// How a run ended.
+/// How a run summary.
 #[derive(Clone, Debug)]
-pub struct Ended {
-    pub how: End,
+pub struct RunSummary {
+    pub how: ExitReason,
     pub status: Status,
     /// Files that a source names or matches and that could not be read.
     pub problems: Vec<Problem>,
     pub took: Duration,
 }
 
-/// Why a run ended.
+/// Why a run summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ExitReason {
     /// Everything that was there is delivered and that is durable.
     Done,
     /// The time for shutting down was over; what was not delivered comes after the next start.
@@ -174,7 +174,7 @@ impl Daemon {
         mut changes: mpsc::Receiver<Change>,
         mut patience: Duration,
         mut progress: Option<impl FnMut(&Status)>,
-    ) -> Ended {
+    ) -> RunSummary {
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = None;
         let mut told = None;
@@ -186,10 +186,10 @@ impl Daemon {
             let now = self.now();
             self.show_life();
             if self.engine.is_done() {
-                break End::Done;
+                break ExitReason::Done;
             }
             if give_up_at.is_some_and(|at| at <= now) {
-                break End::TimedOut;
+                break ExitReason::TimedOut;
             }
             // A status of many files is not for nothing.
             if let Some(progress) =
@@ -244,7 +244,7 @@ impl Daemon {
             progress(&status);
         }
         self.tasks.shutdown().await;
-        Ended { how, status, problems: self.problems, took: now.since(Instant::ZERO) }
+        RunSummary { how, status, problems: self.problems, took: now.since(Instant::ZERO) }
     }
 
     fn now(&self) -> Instant {
@@ -287,7 +287,7 @@ impl Daemon {
         let streams = &self.engine.settings().streams;
         let connections: u64 = streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
         // An idle connection may stay open for a while beside its successor; the embedded stream has the other ends.
-        self.tell(Event::Descriptors(files::most_open(2 * connections)));
+        self.tell(Event::Descriptors(files::max_open_files(2 * connections)));
     }
 
     /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
@@ -321,7 +321,7 @@ impl Daemon {
             match effect {
                 Effect::Survey(request) => {
                     let sources = Arc::clone(&self.sources);
-                    let with_file = |id: &TailId| match self.open.get(id)? {
+                    let with_file = |id: &FileId| match self.open.get(id)? {
                         Readable::Plain(file) => Some((*id, Arc::clone(file))),
                         // What is compressed was made by who rotates, and is theirs to remove.
                         Readable::Compressed(_) => None,
@@ -434,7 +434,7 @@ impl Daemon {
                 });
                 self.tell(Event::Opened { tail, result });
             }
-            Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result, since_1970: since_1970() }),
+            Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result, unix_time: unix_time() }),
             Done::Put(stream, request, outcome) => {
                 if outcome.verdicts.iter().any(Verdict::is_for_setup) {
                     self.connect_again(stream);
@@ -526,7 +526,7 @@ impl Daemon {
                 };
                 info!(source = self.source(*source), path = %path.display(), offset = at.bytes(), why, "following");
             }
-            Report::Refused { source, path, why } => {
+            Report::Unreadable { source, path, why } => {
                 warn!(source = self.source(*source), path = %path.display(), why, "cannot be read; trying again");
             }
             Report::Readable { source, path } => {
@@ -635,13 +635,13 @@ impl Daemon {
 }
 
 /// The wall clock, for records that tell when their lines were read; before 1970 it is 1970.
-fn since_1970() -> Duration {
+fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// With no more requests at once than descriptors are there for.
 fn fitted(mut settings: Settings) -> Settings {
-    let most = files::most_connections();
+    let most = files::max_connections();
     let asked: u64 = settings.streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
     if asked > most {
         warn!(

@@ -53,7 +53,7 @@ use self::deliver::Saving;
 use self::descriptors::Descriptors;
 use self::follow::Surveys;
 use self::life::Life;
-use self::port::{Effect, Event, RequestId, TailId, Watching};
+use self::port::{Effect, Event, FileId, RequestId, Watching};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::stored::Stored;
 use self::stream::Stream;
@@ -80,14 +80,14 @@ pub struct Engine {
     surveys: Surveys,
     /// Whether everything that was there at the start has been opened.
     opened: bool,
-    tails: BTreeMap<TailId, Tail>,
+    tails: BTreeMap<FileId, Tail>,
     descriptors: Descriptors,
     /// The tail of each file in each source, once it is being opened.
-    by_file: HashMap<(SourceId, Identity), TailId>,
+    by_file: HashMap<(SourceId, Identity), FileId>,
     /// The tails that hints under a name concern.
-    by_path: HashMap<Arc<Path>, Vec<TailId>>,
+    by_path: HashMap<Arc<Path>, Vec<FileId>>,
     /// Files that cannot be opened, and why: told once.
-    refused: BTreeMap<(SourceId, Arc<Path>), String>,
+    unreadable: BTreeMap<(SourceId, Arc<Path>), String>,
     /// Checkpoints that no file has claimed.
     stored: Stored,
     /// Those of `stored` that the database does not have yet.
@@ -99,20 +99,20 @@ pub struct Engine {
     /// Sources that are no longer configured.
     retired: BTreeSet<SourceId>,
     /// Tails that are to be let go of.
-    leaving: BTreeSet<TailId>,
+    leaving: BTreeSet<FileId>,
     lives: BTreeMap<Incarnation, Life>,
     /// Incarnations whose copies are looked for.
     cut_off: CutOffs,
     /// Something is to be looked after every second.
-    restless: bool,
+    needs_tick: bool,
     /// Tails that wait to be read, each once.
-    read_turns: VecDeque<TailId>,
+    read_turns: VecDeque<FileId>,
     /// Files of streams that have enough to send. One that was woken since is in here no longer, whatever stands here.
-    deferred: BTreeMap<StreamId, Vec<TailId>>,
+    deferred: BTreeMap<StreamId, Vec<FileId>>,
     /// Files whose lines are collected, by when they are to be read. The same holds of these.
-    collecting: BTreeSet<(Instant, TailId)>,
+    collecting: BTreeSet<(Instant, FileId)>,
     /// Files at whose end lines wait for more, by when that is long enough. The same holds of these.
-    waiting: BTreeSet<(Instant, TailId)>,
+    waiting: BTreeSet<(Instant, FileId)>,
     reads_under_way: usize,
     /// What the reads under way may bring, in bytes.
     reserved: u64,
@@ -128,8 +128,8 @@ pub struct Engine {
     /// Incarnations that are over and still in the database.
     forgotten: BTreeSet<Incarnation>,
     /// Refused records that are not durable yet; every save carries all of them.
-    outbox: Vec<DeadLetter>,
-    outbox_bytes: u64,
+    dead_letters: Vec<DeadLetter>,
+    unsaved_dead_letter_bytes: u64,
     /// Data of the dead letters that are durable.
     dead_letter_bytes: u64,
     saving: Option<Saving>,
@@ -195,7 +195,7 @@ impl Engine {
             descriptors: Descriptors::default(),
             by_file: HashMap::new(),
             by_path: HashMap::new(),
-            refused: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             stored: Stored::new(memory.checkpoints),
             parting: BTreeSet::new(),
             closed: VecDeque::new(),
@@ -204,7 +204,7 @@ impl Engine {
             leaving: BTreeSet::new(),
             lives: BTreeMap::new(),
             cut_off: CutOffs::default(),
-            restless: false,
+            needs_tick: false,
             read_turns: VecDeque::new(),
             deferred: BTreeMap::new(),
             collecting: BTreeSet::new(),
@@ -218,8 +218,8 @@ impl Engine {
             changed: BTreeSet::new(),
             unnamed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
-            outbox: Vec::new(),
-            outbox_bytes: 0,
+            dead_letters: Vec::new(),
+            unsaved_dead_letter_bytes: 0,
             dead_letter_bytes: memory.dead_letter_bytes,
             saving: None,
             last_commit: now,
@@ -246,7 +246,7 @@ impl Engine {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Observed(observation) => self.on_observed(&observation, now),
             Event::Opened { tail, result } => self.on_opened(tail, result, now),
-            Event::Bytes { tail, result, since_1970 } => self.on_bytes(tail, result, since_1970, now),
+            Event::Bytes { tail, result, unix_time } => self.on_bytes(tail, result, unix_time, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),
             Event::Watching(watching) => self.on_watching(watching),

@@ -20,7 +20,7 @@ const FLOORS: [(&str, u8); 8] = [
 /// Imports that stay on their floor, each for a reason.
 const NEIGHBOURS: [(&str, &str); 3] = [
     // How a stream stands decides when to probe; how long that is, is backoff's to say, and said once.
-    ("rules::standing", "rules::retry"),
+    ("rules::circuit", "rules::retry"),
     // How to reach a stream at AWS is said by the configuration, in words that only this shell needs.
     ("shell::firehose", "config"),
     // Both are the top floor: the command line starts the daemon.
@@ -103,8 +103,8 @@ fn a_lower_floor_may_be_used_and_no_other() {
         ("engine", "shell::files", false),
         ("engine", "config::Config", false),
         ("model::record", "rules::split", false),
-        ("rules::standing", "rules::retry::Backoff", true),
-        ("rules::retry", "rules::standing", false),
+        ("rules::circuit", "rules::retry::Backoff", true),
+        ("rules::retry", "rules::circuit", false),
         ("rules::batch", "rules::quota", false),
         ("config::build", "model::settings", true),
         ("config::build", "rules::quota", false),

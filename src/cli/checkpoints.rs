@@ -266,7 +266,7 @@ fn read(path: &Path, file: &std::fs::File, at: Offset, len: usize) -> Result<byt
 fn cannot(path: &Path, fault: &FileFault) -> u8 {
     match fault {
         FileFault::Gone | FileFault::NoDescriptor => eprintln!("standpipe: {}: {fault}", path.display()),
-        FileFault::Refused(why) => eprintln!("standpipe: {why}"),
+        FileFault::Unreadable(why) => eprintln!("standpipe: {why}"),
     }
     FAILED
 }

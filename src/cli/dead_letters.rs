@@ -305,7 +305,7 @@ impl Way {
                     self.is_plain |= encrypted == Encrypted::No;
                     return Ok(true);
                 }
-                Verdict::Refused { .. } => return Ok(false),
+                Verdict::Rejected { .. } => return Ok(false),
                 Verdict::Retry(why) => why,
             };
             failures += 1;

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Faults, Overrides, Surroundings};
+use crate::config::{Config, Faults, Overrides, ProcessEnvironment};
 
 /// Done.
 const DONE: u8 = 0;
@@ -139,10 +139,10 @@ fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
-fn surrounded<T>(ask: impl FnOnce(&Surroundings<'_>) -> T) -> T {
+fn surrounded<T>(ask: impl FnOnce(&ProcessEnvironment<'_>) -> T) -> T {
     let current_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let names = rustix::system::uname();
-    ask(&Surroundings {
+    ask(&ProcessEnvironment {
         host: &names.nodename().to_string_lossy(),
         env: &|name| std::env::var(name).ok(),
         current_dir: &current_dir,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Faults, Overrides};
-use crate::daemon::{Change, Changed, Daemon, End, Ended};
+use crate::daemon::{Change, Changed, Daemon, ExitReason, RunSummary};
 use crate::engine::{Memory, Status};
 use crate::local;
 use crate::shell::files::{self, ExcludeGlob, FilePattern, SourceFiles};
@@ -108,7 +108,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         first_start: loaded.first_start,
         dead_letter_bytes: loaded.dead_letter_bytes,
     };
-    let (desk, questions) = http::desk();
+    let (handle, questions) = http::handle();
     let daemon = match Daemon::try_new(config, source_files(config), destinations, store, memory, questions) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
@@ -123,14 +123,14 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     let mut endpoint = JoinSet::new();
     // One pass over the files is too short for anyone to ask.
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
-        endpoint.spawn(http::serve(listen, desk));
+        endpoint.spawn(http::serve(listen, handle));
     }
     let (sender, changes) = mpsc::channel(1);
     let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
     let running = daemon.run(stop, changes, config.shutdown_timeout, progress);
-    let ended = tokio::select! {
+    let summary = tokio::select! {
         biased;
-        ended = running => ended,
+        summary = running => summary,
         never = reload(hangups, args, config, embedded.as_ref(), sender) => match never {},
     };
     endpoint.shutdown().await;
@@ -144,7 +144,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     if let Err(error) = delivered {
         return fail(&error);
     }
-    conclude(args, config, &ended)
+    conclude(args, config, &summary)
 }
 
 async fn connect(config: &Config, embedded: Option<&Embedded>) -> Vec<Destination> {
@@ -268,7 +268,7 @@ fn show_progress(bar: &ProgressBar, status: &Status) {
 }
 
 /// The last words and the exit code.
-fn conclude(args: &RunArgs, config: &Config, ended: &Ended) -> u8 {
+fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary) -> u8 {
     let missing: Vec<&Path> = config
         .sources
         .iter()
@@ -278,15 +278,15 @@ fn conclude(args: &RunArgs, config: &Config, ended: &Ended) -> u8 {
     for path in &missing {
         error!(path = %path.display(), "no such file");
     }
-    let counts = &ended.status.counts;
+    let counts = &summary.status.counts;
     let lines: u64 = counts.sources.iter().map(|source| source.lines_read).sum();
     let bytes: u64 = counts.sources.iter().map(|source| source.bytes_read).sum();
     let records: u64 = counts.streams.iter().map(|stream| stream.records_delivered).sum();
     let requests: u64 = counts.streams.iter().flat_map(|stream| stream.requests.values()).sum();
     let retries: u64 = counts.streams.iter().flat_map(|stream| stream.retries.values()).sum();
     let dead_letters: u64 = counts.streams.iter().flat_map(|stream| stream.dead_letters.values()).sum();
-    let seconds = ended.took.as_secs_f64();
-    if ended.how == End::TimedOut {
+    let seconds = summary.took.as_secs_f64();
+    if summary.how == ExitReason::TimedOut {
         warn!(lines, records, "stopped before everything was delivered; the rest comes after the next start");
         return DONE;
     }
@@ -309,11 +309,11 @@ fn conclude(args: &RunArgs, config: &Config, ended: &Ended) -> u8 {
     );
     // Nobody may be reading.
     let _ = io::stdout().write_all(text.as_bytes());
-    if !ended.status.stuck.is_empty() {
+    if !summary.status.stuck.is_empty() {
         eprintln!("standpipe: the dead letters are full, and not every file is shipped, see above");
         return FAILED;
     }
-    let unread = missing.len() + ended.problems.len() + ended.status.refused.len();
+    let unread = missing.len() + summary.problems.len() + summary.status.unreadable.len();
     if unread > 0 {
         eprintln!("standpipe: {unread} files could not be read, see above");
         return FAILED;

@@ -168,8 +168,8 @@ fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
 
 /// Whether there is no newline behind the position; a rest too long to look through is taken for lines.
 fn ends_in_its_first_line(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> bool {
-    const MOST: u64 = 1024 * 1024;
-    let rest = usize::try_from(bytes.min(MOST)).expect("a mebibyte at most");
-    bytes <= MOST
+    const MAX: u64 = 1024 * 1024;
+    let rest = usize::try_from(bytes.min(MAX)).expect("a mebibyte at most");
+    bytes <= MAX
         && files::read(file, stored.offset, rest).is_ok_and(|rest| memchr::memchr(b'\n', &rest).is_none())
 }

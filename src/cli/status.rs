@@ -30,7 +30,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 
 /// The most files in the table; the latest ones. `--json` has all.
-const MOST_FILES: usize = 40;
+const MAX_FILES: usize = 40;
 
 /// Clears the screen and goes to its top.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -251,7 +251,7 @@ fn write_files(out: &mut String, files: &[File]) -> std::fmt::Result {
     writeln!(out, "\n{:<42} {:>14} {:>10} {:>9}", "FILE", "ACKNOWLEDGED", "LAG", "LATE")?;
     let mut files: Vec<&File> = files.iter().collect();
     files.sort_by(|a, b| (b.lag_bytes, &a.path).cmp(&(a.lag_bytes, &b.path)));
-    for file in files.iter().take(MOST_FILES) {
+    for file in files.iter().take(MAX_FILES) {
         let part = if file.size == 0 { 1.0 } else { file.acknowledged as f64 / file.size as f64 };
         writeln!(
             out,
@@ -264,7 +264,7 @@ fn write_files(out: &mut String, files: &[File]) -> std::fmt::Result {
             if file.state == "followed" { String::new() } else { format!("  {}", file.state) },
         )?;
     }
-    if let Some(more) = files.len().checked_sub(MOST_FILES).filter(|more| *more > 0) {
+    if let Some(more) = files.len().checked_sub(MAX_FILES).filter(|more| *more > 0) {
         writeln!(out, "… and {more} more with less lag")?;
     }
     Ok(())

@@ -13,7 +13,7 @@ use super::sources::{self, Sources};
 use super::streams::Streams;
 use super::typed::{Document, absolute_dir};
 use super::units::show_size;
-use super::{Config, Health, Log, LogFormat, Overrides, Stream, Surroundings};
+use super::{Config, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
 use crate::model::settings::{CheckpointSettings, MemorySettings, OnDrain, Order, Settings, Until};
 
 const STATE_DIR: &str = "/var/lib/standpipe";
@@ -29,7 +29,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 pub(super) fn build(
     mut document: Document,
     overrides: &Overrides,
-    around: &Surroundings<'_>,
+    around: &ProcessEnvironment<'_>,
     faults: &mut Faults,
 ) -> Option<Config> {
     let of_command_line = sources::of_command_line(overrides, around, faults);
@@ -108,7 +108,7 @@ fn keep_local(stream: &mut Stream) {
 pub(super) fn state_dir(
     document: &Document,
     overrides: &Overrides,
-    around: &Surroundings<'_>,
+    around: &ProcessEnvironment<'_>,
     faults: &mut Faults,
 ) -> Option<PathBuf> {
     let mut of_flag = |flag: &str, dir: &Path| {
@@ -201,7 +201,7 @@ mod tests {
             let value = env.iter().find(|(known, _)| *known == name);
             value.map(|(_, value)| (*value).to_owned())
         };
-        let around = Surroundings {
+        let around = ProcessEnvironment {
             env: &env,
             current_dir: Path::new("/home/me"),
             host: "web-1",

@@ -117,8 +117,8 @@ fn write_source(
             "  a record begins where {start} matches: up to {max_lines} lines, complete after {timeout}"
         )?;
     }
-    if settings.longest != RECORD_BYTES || settings.oversize != Oversize::Split {
-        let longest = show_size(settings.longest as u64);
+    if settings.max_message_bytes != RECORD_BYTES || settings.oversize != Oversize::Split {
+        let longest = show_size(settings.max_message_bytes as u64);
         let oversize = match settings.oversize {
             Oversize::Split => "sent in pieces",
             Oversize::Truncate => "cut off, which loses their ends",

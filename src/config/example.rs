@@ -97,7 +97,7 @@ fn the_defaults_are_those_of_the_interface() {
     assert_eq!(&*source.name, "/var/log/app/*.log");
     assert_eq!((source.start_at, source.newline), (StartAt::Beginning, Newline::Append));
     assert_eq!(source.format, Format::Raw);
-    assert_eq!((source.longest, source.oversize), (1000 * 1024, Oversize::Split));
+    assert_eq!((source.max_message_bytes, source.oversize), (1000 * 1024, Oversize::Split));
     assert_eq!((source.runtime, &source.multiline), (None, &None));
     let with_every_key = load(&uncommented(true));
     let multiline = with_every_key.settings.sources[0].multiline.clone().expect("the example shows one");

@@ -132,7 +132,7 @@ pub struct Overrides {
 
 /// What the process was started in, as far as the configuration depends on it.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct ProcessEnvironment<'a> {
     /// The value of an environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// What relative paths on the command line start from; absolute, and free of symbolic links.
@@ -143,9 +143,9 @@ pub struct Surroundings<'a> {
     pub exists: &'a dyn Fn(&Path) -> bool,
 }
 
-impl fmt::Debug for Surroundings<'_> {
+impl fmt::Debug for ProcessEnvironment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings").field("current_dir", &self.current_dir).finish_non_exhaustive()
+        f.debug_struct("ProcessEnvironment").field("current_dir", &self.current_dir).finish_non_exhaustive()
     }
 }
 
@@ -157,7 +157,8 @@ impl Config {
 
     /// The configuration `text`, without flags; faults call it `name`.
     pub fn from_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let around = Surroundings { env, current_dir: Path::new("/"), host: "localhost", exists: &|_| false };
+        let around =
+            ProcessEnvironment { env, current_dir: Path::new("/"), host: "localhost", exists: &|_| false };
         Self::build(Some((name, text)), &Overrides::default(), &around)
     }
 
@@ -165,7 +166,7 @@ impl Config {
     pub fn build(
         file: Option<(&Path, &str)>,
         overrides: &Overrides,
-        around: &Surroundings<'_>,
+        around: &ProcessEnvironment<'_>,
     ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let document = match file {
@@ -181,7 +182,7 @@ impl Config {
     pub fn state_dir(
         file: Option<(&Path, &str)>,
         overrides: &Overrides,
-        around: &Surroundings<'_>,
+        around: &ProcessEnvironment<'_>,
     ) -> Result<PathBuf, Faults> {
         let mut of_file = Faults::default();
         let document = match file {
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_state_directory_is_known_although_the_rest_is_wrong() {
-        let around = Surroundings {
+        let around = ProcessEnvironment {
             env: &|_| None,
             current_dir: Path::new("/"),
             host: "localhost",

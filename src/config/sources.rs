@@ -11,12 +11,12 @@ use super::pattern::Pattern;
 use super::typed::{MultilineTable, SourceTable, stream_name};
 use super::units::show_size;
 use super::walk::{Typed, json};
-use super::{Exclude, Overrides, Source, Surroundings};
+use super::{Exclude, Overrides, ProcessEnvironment, Source};
 use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{
-    CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MOST_INCOMPLETE_BYTES, RECORD_BYTES,
+    CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES,
 };
-use crate::model::message::most_held;
+use crate::model::message::max_incomplete_bytes;
 use crate::model::settings::{
     Envelope, Format, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt, StreamId,
 };
@@ -44,7 +44,7 @@ pub(super) struct Sources {
 /// The sources of the command line: one with every path, or none.
 pub(super) fn of_command_line(
     overrides: &Overrides,
-    around: &Surroundings<'_>,
+    around: &ProcessEnvironment<'_>,
     faults: &mut Faults,
 ) -> Option<SourceTable> {
     let mut refuse = |key: &str, message: String| faults.push(Place::CommandLine, key, message);
@@ -120,7 +120,7 @@ impl Sources {
         let Some(stream) = table.stream.clone() else {
             return;
         };
-        let longest = longest(&table);
+        let max_message_bytes = max_message_bytes(&table);
         let name = name_of(&table).map(|name| name.value).unwrap_or_default();
         let patterns: Vec<Pattern> = values(table.paths);
         let stream = self.stream_id(stream);
@@ -133,7 +133,7 @@ impl Sources {
                 false => Newline::Strip,
             },
             format,
-            longest,
+            max_message_bytes,
             oversize: table.oversize.as_ref().map_or(Oversize::Split, |oversize| oversize.value),
             runtime: table.parse.as_ref().and_then(|parse| parse.value),
             multiline: multiline(table.multiline),
@@ -157,7 +157,7 @@ impl Sources {
 }
 
 /// The longest message, in bytes.
-fn longest(table: &SourceTable) -> usize {
+fn max_message_bytes(table: &SourceTable) -> usize {
     let typed = table.max_line_bytes.as_ref();
     typed.map_or(RECORD_BYTES, |typed| usize::try_from(typed.value).expect("up to 64 MiB"))
 }
@@ -179,7 +179,8 @@ fn refuse_too_long_lines(tables: &[SourceTable], memory: MemorySettings, faults:
         let parse = table.parse.as_ref().filter(|parse| parse.value.is_some()).map(Typed::spot);
         let gathered = parse.or(table.multiline.start.as_ref().map(Typed::spot));
         let Some(gathered) = gathered else { continue };
-        let bytes = (most_held(longest(table)) + MOST_INCOMPLETE_BYTES + WINDOW_BYTES + 1) as u64;
+        let bytes =
+            (max_incomplete_bytes(max_message_bytes(table)) + MAX_INCOMPLETE_BYTES + WINDOW_BYTES + 1) as u64;
         if bytes > memory.buffer_per_file {
             let spot = table.max_line_bytes.as_ref().map_or(gathered, Typed::spot);
             let (needed, has) = (show_size(bytes.next_multiple_of(MIB)), show_size(memory.buffer_per_file));

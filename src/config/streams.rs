@@ -42,10 +42,10 @@ const SMALL_QUOTA: QuotaSettings = QuotaSettings {
 };
 
 /// Least requests, or records, a second: a limiter needs a rate and a burst, of one each.
-const LEAST_CALLS: f64 = 2.0;
+const MIN_CALLS: f64 = 2.0;
 
 /// Least bytes a second: the largest record is through within two minutes.
-const LEAST_BYTES: f64 = 10.0 * 1024.0;
+const MIN_BYTES: f64 = 10.0 * 1024.0;
 
 const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
 
@@ -211,9 +211,9 @@ impl<'a> Levels<'a> {
             },
         };
         let axes = [
-            (f64::from(quota.requests_per_second.get()), LEAST_CALLS, requests.map(Typed::spot)),
-            (f64::from(quota.records_per_second.get()), LEAST_CALLS, records.map(Typed::spot)),
-            (quota.bytes_per_second as f64, LEAST_BYTES, bytes.map(Typed::spot)),
+            (f64::from(quota.requests_per_second.get()), MIN_CALLS, requests.map(Typed::spot)),
+            (f64::from(quota.records_per_second.get()), MIN_CALLS, records.map(Typed::spot)),
+            (quota.bytes_per_second as f64, MIN_BYTES, bytes.map(Typed::spot)),
         ];
         for (whole, least, spot) in axes {
             // The defaults are useful, so where it is too little, one of the two was typed.

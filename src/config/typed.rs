@@ -15,19 +15,19 @@ use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
 
 /// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
-const LEAST_BUFFER: u64 = 2 * 1024 * 1024;
-const _: () = assert!(LEAST_BUFFER >= 2 * RECORD_BYTES as u64, "the largest record fits twice");
+const MIN_BUFFER: u64 = 2 * 1024 * 1024;
+const _: () = assert!(MIN_BUFFER >= 2 * RECORD_BYTES as u64, "the largest record fits twice");
 
 /// Far above what a machine has or a stream takes; keeps sums of sizes below 2^64.
-const MOST_BYTES: u64 = 1 << 40;
+const MAX_BYTES: u64 = 1 << 40;
 /// Above, a line waits in its file longer than a rotator may leave it there.
-const LONGEST_PACK_DELAY: Duration = Duration::from_secs(60);
+const MAX_PACK_DELAY: Duration = Duration::from_secs(60);
 /// Below, a truncated line says nothing.
-const LEAST_LINE_BYTES: u64 = 16;
-const MOST_LINE_BYTES: u64 = 64 * 1024 * 1024;
-const MOST_LINES: u32 = 10_000;
+const MIN_LINE_BYTES: u64 = 16;
+const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_LINES: u32 = 10_000;
 /// Above, the last message of a file waits longer than a rotator may leave it there.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -160,11 +160,11 @@ fn sections(root: &mut Section<'_, '_, '_>) -> Document {
     });
     let (checkpoint_interval, checkpoint_max_bytes) = root.table("checkpoint", |checkpoint| {
         let interval = checkpoint.duration("interval", Duration::from_millis(10), HOUR);
-        (interval, checkpoint.size("max_bytes", 1, MOST_BYTES))
+        (interval, checkpoint.size("max_bytes", 1, MAX_BYTES))
     });
     let (buffer, buffer_per_file) = root.table("memory", |memory| {
-        let buffer = memory.size("buffer", LEAST_BUFFER, MOST_BYTES);
-        (buffer, memory.size("buffer_per_file", LEAST_BUFFER, MOST_BYTES))
+        let buffer = memory.size("buffer", MIN_BUFFER, MAX_BYTES);
+        (buffer, memory.size("buffer_per_file", MIN_BUFFER, MAX_BYTES))
     });
     let (shutdown_timeout, ship_partial_lines) = root.table("shutdown", |shutdown| {
         let timeout = shutdown.duration("timeout", Duration::ZERO, DAY);
@@ -199,7 +199,7 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
         format: source.choice("format", &[("raw", false), ("json", true)]),
         fields: source.json_members("fields"),
         merge_json: source.switch("merge_json"),
-        max_line_bytes: source.size("max_line_bytes", LEAST_LINE_BYTES, MOST_LINE_BYTES),
+        max_line_bytes: source.size("max_line_bytes", MIN_LINE_BYTES, MAX_LINE_BYTES),
         oversize: source.choice(
             "oversize",
             &[
@@ -223,8 +223,8 @@ fn multiline(multiline: &mut Section<'_, '_, '_>) -> MultilineTable {
     }
     MultilineTable {
         start: multiline.parsed("start", start_pattern),
-        max_lines: multiline.count("max_lines", 1, MOST_LINES),
-        timeout: multiline.duration("timeout", Duration::from_millis(10), LONGEST_TIMEOUT),
+        max_lines: multiline.count("max_lines", 1, MAX_LINES),
+        timeout: multiline.duration("timeout", Duration::from_millis(10), MAX_TIMEOUT),
     }
 }
 
@@ -249,7 +249,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         api: stream.choice("api", &apis),
         packing: stream.choice("packing", &[("off", false), ("on", true)]),
         pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
-        pack_delay: stream.duration("pack_delay", Duration::from_millis(1), LONGEST_PACK_DELAY),
+        pack_delay: stream.duration("pack_delay", Duration::from_millis(1), MAX_PACK_DELAY),
         max_in_flight: stream.count("max_in_flight", 1, 10_000),
         ordered: stream.switch("ordered"),
         require_encryption: stream.switch("require_encryption"),
@@ -263,7 +263,7 @@ fn quota(quota: &mut Section<'_, '_, '_>) -> QuotaTable {
     QuotaTable {
         requests_per_second: quota.count("requests_per_second", 1, u32::MAX),
         records_per_second: quota.count("records_per_second", 1, u32::MAX),
-        bytes_per_second: quota.size("bytes_per_second", 1, MOST_BYTES),
+        bytes_per_second: quota.size("bytes_per_second", 1, MAX_BYTES),
         share: quota.share("share"),
         adaptive: quota.switch("adaptive"),
     }

@@ -28,7 +28,7 @@ use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
 use super::life::Afterwards;
-use super::port::{Observed, Opened, Read, TailId};
+use super::port::{FileId, Observed, Opened, Read};
 use super::report::{Loss, Report, Rotation, Start};
 use super::tail::{Name, Phase, Tail};
 
@@ -46,7 +46,7 @@ const SOUGHT: Duration = Duration::from_secs(10);
 const SOUGHT_AT_MOST: Duration = Duration::from_secs(3600);
 
 /// How many files without a source are compared for each that was cut off: the youngest.
-const MOST_COMPARED: usize = 3;
+const MAX_COMPARED: usize = 3;
 
 /// An incarnation whose file no longer has its content.
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Engine {
         if cut_off.fingerprint.is_empty() || cut_off.position == Offset::ZERO {
             return self.lose(incarnation, cut_off);
         }
-        self.restless = true;
+        self.needs_tick = true;
         self.surveys.seek_beside(&cut_off.path);
         self.cut_off.insert(incarnation, cut_off);
         let alike = |phase: Phase| matches!(phase, Phase::Alike { of, .. } if of == incarnation);
@@ -185,7 +185,7 @@ impl Engine {
     }
 
     /// The first bytes of a file that nothing is known of; whether it waits for what becomes of another.
-    pub(super) fn is_held_back(&mut self, id: TailId, own: Incarnation, bytes: &Bytes, now: Instant) -> bool {
+    pub(super) fn is_held_back(&mut self, id: FileId, own: Incarnation, bytes: &Bytes, now: Instant) -> bool {
         let tail = &self.tails[&id];
         if !tail.is_new || bytes.is_empty() {
             return false;
@@ -217,7 +217,7 @@ impl Engine {
         } else if let Some(of) = alike {
             tail.phase = Phase::Alike { own, of };
             (tail.quiet_since, tail.held_back_since) = (now, now);
-            self.restless = true;
+            self.needs_tick = true;
         }
         true
     }
@@ -252,14 +252,14 @@ impl Engine {
         lives.next().map(|life| life.incarnation).or_else(|| stored.next().map(|stored| stored.incarnation))
     }
 
-    fn compare(&mut self, id: TailId, own: Option<Incarnation>, of: Incarnation) {
+    fn compare(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation) {
         let tail = self.tails.get_mut(&id).expect("a tail is compared while it is kept");
         tail.phase = Phase::Comparing { own, of };
         self.wake(id);
     }
 
     /// The bytes that must be those before the position of its original.
-    pub(super) fn read_to_compare(&self, id: TailId, of: Incarnation) -> Read {
+    pub(super) fn read_to_compare(&self, id: FileId, of: Incarnation) -> Read {
         let history = self.history_of(of);
         let overlap = history.as_ref().map_or(0, History::overlap);
         let position = history.map_or(Offset::ZERO, |history| history.position());
@@ -278,7 +278,7 @@ impl Engine {
     /// Whether the file is the copy of `of`, now that the bytes are there.
     pub(super) fn on_compared(
         &mut self,
-        id: TailId,
+        id: FileId,
         own: Option<Incarnation>,
         of: Incarnation,
         bytes: &[u8],
@@ -299,7 +299,7 @@ impl Engine {
         }
     }
 
-    fn inherit(&mut self, id: TailId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
+    fn inherit(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
         let cut_off = self.cut_off.remove(of).expect("just compared with it");
         if let Some(own) = own {
             self.detach(own, Afterwards::Forgotten, now);
@@ -364,7 +364,7 @@ impl Engine {
         for (of, mut files) in candidates {
             let source = self.cut_off.by_life[&of].source;
             files.sort_by_key(|file| std::cmp::Reverse(file.identity.birth_nanos));
-            for file in files.into_iter().take(MOST_COMPARED) {
+            for file in files.into_iter().take(MAX_COMPARED) {
                 if self.by_file.contains_key(&(source, file.identity)) {
                     continue;
                 }
@@ -391,7 +391,7 @@ impl Engine {
     }
 
     /// Such a file is open.
-    pub(super) fn on_candidate_opened(&mut self, id: TailId, opened: &Opened, now: Instant) {
+    pub(super) fn on_candidate_opened(&mut self, id: FileId, opened: &Opened, now: Instant) {
         let tail = &self.tails[&id];
         let stream = self.settings.sources[tail.source.0].stream;
         let names = originals(&tail.path);

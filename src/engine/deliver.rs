@@ -1,8 +1,8 @@
 //! From records to durable progress: requests leave, outcomes settle spans, frontiers are saved.
 //!
-//! Routes outcomes to `rules::standing`, `rules::quota` and the ledgers, and what is settled to `rules::checkpoint`.
+//! Routes outcomes to `rules::circuit`, `rules::quota` and the ledgers, and what is settled to `rules::checkpoint`.
 //!
-//! *Invariant:* what passes the frontier was acknowledged, or is in the outbox that every save carries until one
+//! *Invariant:* what passes the frontier was acknowledged, or is in the dead_letters that every save carries until one
 //! succeeds: a dead letter and the checkpoint behind it are durable together or not at all.
 
 use std::collections::BTreeSet;
@@ -17,16 +17,16 @@ use crate::model::record::Record;
 use crate::model::settings::{Encryption, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
-use crate::rules::checkpoint::{Due, MOST_DEAD_LETTER_BYTES};
+use crate::rules::checkpoint::{Due, MAX_DEAD_LETTER_BYTES};
+use crate::rules::circuit::News;
 use crate::rules::quota::Cost;
-use crate::rules::standing::News;
 
 use super::port::{Effect, Put, RequestId};
 use super::report::{Report, RequestEnd};
 use super::{Engine, Sent};
 
 /// How many error codes dead letters are counted by; the service chooses their names, and others become one.
-const MOST_CODES_COUNTED: usize = 16;
+const MAX_CODES_COUNTED: usize = 16;
 
 /// The code of what was never sent, among those of the service.
 const OVERSIZE: &str = "Oversize";
@@ -37,7 +37,7 @@ pub(super) struct Saving {
     offsets: Vec<(Incarnation, Offset, u16)>,
     forgotten: Vec<Incarnation>,
     parted: BTreeSet<Incarnation>,
-    /// From the front of the outbox.
+    /// From the front of the dead_letters.
     dead_letters: usize,
 }
 
@@ -73,7 +73,7 @@ impl Engine {
         self.streams[stream.0].landed(&sent.records);
         self.judge_request(&sent, &outcome, now);
 
-        if sent.records.len() > 1 && outcome.verdicts.iter().all(is_refused) {
+        if sent.records.len() > 1 && outcome.verdicts.iter().all(is_rejected) {
             return self.bisect(stream, sent.records, now);
         }
         self.insist_on_encryption(stream, &outcome.verdicts, now);
@@ -94,13 +94,13 @@ impl Engine {
                     touched.insert(record.incarnation);
                     self.settle(&record);
                 }
-                Verdict::Refused { code, message } => {
+                Verdict::Rejected { code, message } => {
                     if self.is_room_for(&record) {
                         touched.insert(record.incarnation);
-                        self.put_aside(stream, &record, code, message);
+                        self.add_dead_letter(stream, &record, code, message);
                         self.settle(&record);
                     } else {
-                        self.get_stuck(&record);
+                        self.block(&record);
                     }
                 }
                 Verdict::Retry(why) => {
@@ -124,13 +124,13 @@ impl Engine {
             .iter()
             .filter_map(|verdict| match verdict {
                 Verdict::Retry(why) => Some(why),
-                Verdict::Delivered { .. } | Verdict::Refused { .. } => None,
+                Verdict::Delivered { .. } | Verdict::Rejected { .. } => None,
             })
             .collect();
-        let end = match (retries.len(), verdicts.iter().filter(|verdict| is_refused(verdict)).count()) {
+        let end = match (retries.len(), verdicts.iter().filter(|verdict| is_rejected(verdict)).count()) {
             (0, 0) => RequestEnd::Delivered,
             (retries, _) if retries == verdicts.len() => RequestEnd::Failed,
-            (_, refused) if refused == verdicts.len() => RequestEnd::Refused,
+            (_, refused) if refused == verdicts.len() => RequestEnd::Rejected,
             _ => RequestEnd::Partial,
         };
         let counts = &mut self.counts.streams[sent.stream.0];
@@ -147,7 +147,7 @@ impl Engine {
         if retries.iter().any(|why| why.reason == RetryReason::Throttled) {
             counts.throttled += 1;
             // A service that takes nothing at all is not asked for its share.
-            if stream.standing.hold().is_none() {
+            if stream.circuit.open().is_none() {
                 stream.quota.throttled(sent.at, now);
             }
         }
@@ -157,7 +157,7 @@ impl Engine {
         let stream_id = sent.stream;
         match (end, retries.first()) {
             (RequestEnd::Failed, Some(why)) => {
-                match stream.standing.failed(why, sent.at, now, self.rng.f64()) {
+                match stream.circuit.failed(why, sent.at, now, self.rng.f64()) {
                     News::None => {}
                     News::Held => {
                         stream.quota.silenced();
@@ -170,8 +170,8 @@ impl Engine {
                 }
             }
             _ => {
-                if let Some(hold) = stream.standing.answered() {
-                    self.report(Report::Resumed { stream: stream_id, after: now.since(hold.since) });
+                if let Some(open) = stream.circuit.answered() {
+                    self.report(Report::Resumed { stream: stream_id, after: now.since(open.since) });
                 }
             }
         }
@@ -183,7 +183,7 @@ impl Engine {
         let required = self.settings.streams[stream.0].encryption == Encryption::Required;
         if required && verdicts.iter().any(is_plain) {
             let why = Retry::not_encrypted();
-            if self.streams[stream.0].standing.stop(why.clone(), now) {
+            if self.streams[stream.0].circuit.stop(why.clone(), now) {
                 self.last_errors[stream.0] = Some((now, why.clone()));
                 self.report(Report::Stopped { stream, why });
             }
@@ -203,26 +203,26 @@ impl Engine {
             return;
         }
         let life = &self.lives[&incarnation];
-        let (stream, longest) = (life.stream, self.settings.sources[life.source.0].longest);
+        let (stream, longest) = (life.stream, self.settings.sources[life.source.0].max_message_bytes);
         let message: Arc<str> = format!("a line of more than {longest} bytes, or than a record takes").into();
         for record in records {
             if self.is_room_for(&record) {
-                self.put_aside(stream, &record, OVERSIZE.into(), Arc::clone(&message));
+                self.add_dead_letter(stream, &record, OVERSIZE.into(), Arc::clone(&message));
                 self.settle(&record);
             } else {
-                self.get_stuck(&record);
+                self.block(&record);
             }
         }
         self.after_settling(incarnation, now);
     }
 
     fn is_room_for(&self, record: &Record) -> bool {
-        let held = self.dead_letter_bytes + self.outbox_bytes;
-        held + record.data.len() as u64 <= MOST_DEAD_LETTER_BYTES
+        let held = self.dead_letter_bytes + self.unsaved_dead_letter_bytes;
+        held + record.data.len() as u64 <= MAX_DEAD_LETTER_BYTES
     }
 
     /// Nothing is dropped: the record keeps its place in the file, and the file is read no further.
-    fn get_stuck(&mut self, record: &Record) {
+    fn block(&mut self, record: &Record) {
         let life = self.lives.get_mut(&record.incarnation).expect("a life is kept until it is settled");
         life.stuck += 1;
         if life.stuck == 1 {
@@ -231,14 +231,14 @@ impl Engine {
         }
     }
 
-    fn put_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
+    fn add_dead_letter(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
         let counted = &mut self.counts.streams[stream.0].dead_letters;
-        let known = counted.len() < MOST_CODES_COUNTED || counted.contains_key(&code);
+        let known = counted.len() < MAX_CODES_COUNTED || counted.contains_key(&code);
         *counted.entry(if known { Arc::clone(&code) } else { "other".into() }).or_default() += 1;
         let life = &self.lives[&record.incarnation];
         let path = Arc::clone(&life.path);
-        self.outbox_bytes += record.data.len() as u64;
-        self.outbox.push(DeadLetter {
+        self.unsaved_dead_letter_bytes += record.data.len() as u64;
+        self.dead_letters.push(DeadLetter {
             stream: Arc::clone(&self.settings.streams[stream.0].name),
             source: Arc::clone(&self.settings.sources[life.source.0].name),
             path: Arc::clone(&path),
@@ -275,7 +275,7 @@ impl Engine {
 
     /// Starts the save that is due.
     pub(super) fn save(&mut self, now: Instant) {
-        let cannot_wait = !self.outbox.is_empty()
+        let cannot_wait = !self.dead_letters.is_empty()
             || !self.unnamed.is_empty()
             || self.finishing.is_some_and(|finishing| finishing.surveyed)
                 && self.everything_is_read()
@@ -309,10 +309,14 @@ impl Engine {
             let parted = self.stored.iter().filter(|stored| parted.contains(&stored.incarnation));
             checkpoints.extend(parted.cloned());
         }
-        self.saving =
-            Some(Saving { offsets, parted, forgotten: forgotten.clone(), dead_letters: self.outbox.len() });
+        self.saving = Some(Saving {
+            offsets,
+            parted,
+            forgotten: forgotten.clone(),
+            dead_letters: self.dead_letters.len(),
+        });
         self.pace.begun();
-        let dead_letters = self.outbox.clone();
+        let dead_letters = self.dead_letters.clone();
         self.effects.push_back(Effect::Save(Save { checkpoints, forgotten, dead_letters }));
     }
 
@@ -331,9 +335,10 @@ impl Engine {
                         }
                     }
                 }
-                let written = self.outbox.drain(..saving.dead_letters);
+                let written = self.dead_letters.drain(..saving.dead_letters);
                 self.dead_letter_bytes += written.map(|letter| letter.data.len() as u64).sum::<u64>();
-                self.outbox_bytes = self.outbox.iter().map(|letter| letter.data.len() as u64).sum();
+                self.unsaved_dead_letter_bytes =
+                    self.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
                 if self.not_saved.take().is_some() {
                     self.report(Report::SavedAgain);
                 }
@@ -359,7 +364,7 @@ impl Engine {
             || !self.changed.is_empty()
             || !self.forgotten.is_empty()
             || !self.parting.is_empty()
-            || !self.outbox.is_empty()
+            || !self.dead_letters.is_empty()
     }
 
     pub(super) fn save_deadline(&self, now: Instant) -> Option<Instant> {
@@ -371,6 +376,6 @@ impl Engine {
     }
 }
 
-fn is_refused(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Refused { .. })
+fn is_rejected(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Rejected { .. })
 }

@@ -15,12 +15,12 @@ use crate::rules::rotation::same_file;
 
 use super::Engine;
 use super::life::Afterwards;
-use super::port::{Effect, FileFault, Open, Opened, TailId};
+use super::port::{Effect, FileFault, FileId, Open, Opened};
 use super::report::{Loss, Report};
 use super::tail::{Descriptor, Name, Phase, Tail, Turn};
 
 /// Fewer are of no use: however few the kernel has left, some files are read.
-const LEAST: usize = 4;
+const MIN: usize = 4;
 
 /// Openings under way at once: each may hold a thread.
 const OPENINGS_AT_ONCE: usize = 8;
@@ -49,7 +49,7 @@ pub(super) struct Descriptors {
     held: usize,
     openings: usize,
     /// Files that wait to be opened.
-    turns: VecDeque<TailId>,
+    turns: VecDeque<FileId>,
     /// None was found to close; when to look again.
     search_at: Option<Instant>,
 }
@@ -81,13 +81,13 @@ impl Descriptors {
 
 impl Engine {
     pub(super) fn on_descriptors(&mut self, most: usize) {
-        let most = most.max(LEAST);
+        let most = most.max(MIN);
         self.descriptors.most = most;
         self.descriptors.told = most;
     }
 
     /// The file is to be opened when there is a descriptor for it.
-    pub(super) fn await_descriptor(&mut self, id: TailId) {
+    pub(super) fn await_descriptor(&mut self, id: FileId) {
         let tail = self.tails.get_mut(&id).expect("a tail waits while it is kept");
         if tail.descriptor == Descriptor::None {
             tail.descriptor = Descriptor::Awaited;
@@ -150,7 +150,7 @@ impl Engine {
     }
 
     /// Read to its end, all of it settled, and nothing says that there is more.
-    fn is_idle(&self, id: TailId) -> bool {
+    fn is_idle(&self, id: FileId) -> bool {
         let tail = &self.tails[&id];
         tail.descriptor == Descriptor::Open
             && tail.name == Name::Matched
@@ -165,7 +165,7 @@ impl Engine {
             })
     }
 
-    pub(super) fn close_descriptor(&mut self, id: TailId) {
+    pub(super) fn close_descriptor(&mut self, id: FileId) {
         let tail = self.tails.get_mut(&id).expect("a descriptor is closed while its tail is kept");
         tail.descriptor = Descriptor::None;
         self.descriptors.release();
@@ -176,7 +176,7 @@ impl Engine {
     ///
     /// If another has taken the name since the last look, that one is followed from here on, for nobody may have seen
     /// it, or ever see it again under this name; and the one that was meant is looked for.
-    pub(super) fn is_as_expected(&mut self, id: TailId, opened: &Opened, now: Instant) -> bool {
+    pub(super) fn is_as_expected(&mut self, id: FileId, opened: &Opened, now: Instant) -> bool {
         let tail = &self.tails[&id];
         if same_file(tail.identity, opened.identity) {
             return true;
@@ -188,7 +188,7 @@ impl Engine {
             self.seek(id);
             return false;
         }
-        let meant_id = TailId(self.next_tail);
+        let meant_id = FileId(self.next_tail);
         self.next_tail += 1;
         self.unindex(id);
         let mut meant = self.tails.remove(&id).expect("just seen");
@@ -210,7 +210,7 @@ impl Engine {
     }
 
     /// A file that was closed for want of descriptors is open again.
-    pub(super) fn on_reopened(&mut self, id: TailId, opened: &Opened, now: Instant) {
+    pub(super) fn on_reopened(&mut self, id: FileId, opened: &Opened, now: Instant) {
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
         tail.size = opened.size;
         let incarnation = tail.incarnation().expect("what is opened again was followed");
@@ -222,7 +222,7 @@ impl Engine {
     }
 
     /// A file could not be opened: neither for the first time, nor again.
-    pub(super) fn on_not_opened(&mut self, id: TailId, fault: FileFault, now: Instant) {
+    pub(super) fn on_not_opened(&mut self, id: FileId, fault: FileFault, now: Instant) {
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is opened");
         tail.descriptor = Descriptor::None;
         let is_opening = matches!(tail.phase, Phase::Opening { .. });
@@ -233,7 +233,7 @@ impl Engine {
         match fault {
             FileFault::NoDescriptor => {
                 let descriptors = &mut self.descriptors;
-                let most = descriptors.held.max(LEAST);
+                let most = descriptors.held.max(MIN);
                 // Descriptors come back when files are closed; until then another try changes nothing.
                 descriptors.search_at = Some(now + SEARCH_EVERY);
                 if descriptors.short_until.is_none() {
@@ -245,22 +245,22 @@ impl Engine {
                 self.descriptors.turns.push_front(id);
             }
             FileFault::Gone => self.seek(id),
-            FileFault::Refused(why) if is_opening => self.on_refused(id, why),
-            FileFault::Refused(_) => self.on_read_failed(id, fault, now),
+            FileFault::Unreadable(why) if is_opening => self.on_refused(id, why),
+            FileFault::Unreadable(_) => self.on_read_failed(id, fault, now),
         }
     }
 
     /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
-    pub(super) fn seek(&mut self, id: TailId) {
+    pub(super) fn seek(&mut self, id: FileId) {
         let tail = self.tails.get_mut(&id).expect("a tail is sought while it is kept");
         tail.name = Name::Lost;
-        self.restless = true;
+        self.needs_tick = true;
         let path = Arc::clone(&tail.path);
         self.surveys.seek_beside(&path);
     }
 
     /// A file that is not open has no name that was looked at.
-    pub(super) fn not_found(&mut self, id: TailId, now: Instant) {
+    pub(super) fn not_found(&mut self, id: FileId, now: Instant) {
         let tail = &self.tails[&id];
         if !self.surveys.has_looked_beside(&tail.path) {
             return self.seek(id);

@@ -20,7 +20,7 @@ use crate::rules::rotation::{recognise, same_file, uncompressed};
 
 use super::Engine;
 use super::life::{Afterwards, Life};
-use super::port::{Effect, FileFault, Hint, Observation, Observed, Opened, Survey, TailId, Watching};
+use super::port::{Effect, FileFault, FileId, Hint, Observation, Observed, Opened, Survey, Watching};
 use super::report::{Loss, Report, Rotation, Start};
 use super::tail::{Descriptor, LastLine, Name, Phase, Tail};
 
@@ -160,7 +160,7 @@ impl Engine {
         let finishing = self.finishing.is_some_and(|finishing| finishing.surveyed) && !self.surveys.wanted;
         let survey = if finishing { None } else { self.surveys.due() };
         let looked_after =
-            self.restless.then_some(self.surveys.unnamed_at.max(now + Duration::from_millis(1)));
+            self.needs_tick.then_some(self.surveys.unnamed_at.max(now + Duration::from_millis(1)));
         survey.into_iter().chain(looked_after).min()
     }
 
@@ -198,7 +198,7 @@ impl Engine {
         self.on_held(&observation.held, now);
         self.open_candidates(beside.values().copied(), &observation.hidden, now);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
-        self.refused.retain(|(_, path), _| present.contains(path));
+        self.unreadable.retain(|(_, path), _| present.contains(path));
         if let Some(finishing) = &mut self.finishing {
             let is_hidden = |directory: &Arc<Path>| observation.hidden.contains(directory);
             let beside = self.surveys.beside.iter().flatten();
@@ -224,7 +224,7 @@ impl Engine {
         seen
     }
 
-    fn seen_again(&mut self, id: TailId, file: &Observed, now: Instant) {
+    fn seen_again(&mut self, id: FileId, file: &Observed, now: Instant) {
         let tail = self.tails.get_mut(&id).expect("a known tail is kept");
         tail.name = Name::Matched;
         tail.last_line = LastLine::Waits;
@@ -250,7 +250,7 @@ impl Engine {
     }
 
     /// Whether the survey in hand began after the last read, and saw less than was read.
-    fn is_shorter_than_read(&self, id: TailId, size: u64) -> bool {
+    fn is_shorter_than_read(&self, id: FileId, size: u64) -> bool {
         let tail = &self.tails[&id];
         let Phase::Following(incarnation) = tail.phase else { return false };
         tail.descriptor == Descriptor::Open
@@ -259,7 +259,7 @@ impl Engine {
             && size < self.lives[&incarnation].position().bytes()
     }
 
-    fn not_seen(&mut self, id: TailId, beside: Option<&Observed>, now: Instant) {
+    fn not_seen(&mut self, id: FileId, beside: Option<&Observed>, now: Instant) {
         let tail = &self.tails[&id];
         let is_closed = matches!(tail.descriptor, Descriptor::None | Descriptor::Awaited);
         let (source, from, before) = (tail.source, Arc::clone(&tail.path), tail.name);
@@ -286,12 +286,12 @@ impl Engine {
             tail.name = Name::Lost;
             tail.quiet_since = now;
             tail.dirty = true;
-            self.restless = true;
+            self.needs_tick = true;
             self.await_descriptor(id);
         } else if before == Name::Matched && tail.incarnation().is_some() {
             tail.name = Name::Lost;
             (tail.quiet_since, tail.lost_since) = (now, now);
-            self.restless = true;
+            self.needs_tick = true;
             self.count_rotation(source, Rotation::Removed);
             self.report(Report::Rotated { source, from, to: None });
             self.wake(id);
@@ -401,8 +401,8 @@ impl Engine {
         name: Name,
         at_first_start: bool,
         now: Instant,
-    ) -> TailId {
-        let id = TailId(self.next_tail);
+    ) -> FileId {
+        let id = FileId(self.next_tail);
         self.next_tail += 1;
         let path = Arc::clone(&file.path);
         let mut tail = Tail::opening(source, Arc::clone(&path), file.identity, name, at_first_start, now);
@@ -410,12 +410,12 @@ impl Engine {
         self.tails.insert(id, tail);
         self.by_file.insert((source, file.identity), id);
         self.index(id);
-        self.restless |= name == Name::Lost;
+        self.needs_tick |= name == Name::Lost;
         self.await_descriptor(id);
         id
     }
 
-    pub(super) fn on_opened(&mut self, id: TailId, result: Result<Opened, FileFault>, now: Instant) {
+    pub(super) fn on_opened(&mut self, id: FileId, result: Result<Opened, FileFault>, now: Instant) {
         self.descriptors.opening_is_over();
         let opened = match result {
             Ok(opened) => opened,
@@ -435,7 +435,7 @@ impl Engine {
         tail.size = opened.size;
         let unmatched = tail.name == Name::Lost;
         let path = Arc::clone(&tail.path);
-        if self.refused.remove(&(source, Arc::clone(&path))).is_some() {
+        if self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
             self.report(Report::Readable { source, path: Arc::clone(&path) });
         }
         let stream = self.settings.sources[source.0].stream;
@@ -492,15 +492,15 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_refused(&mut self, id: TailId, why: String) {
+    pub(super) fn on_refused(&mut self, id: FileId, why: String) {
         let tail = &self.tails[&id];
         let (source, path) = (tail.source, Arc::clone(&tail.path));
         self.by_file.remove(&(source, tail.identity));
         self.unindex(id);
         self.tails.remove(&id);
-        let before = self.refused.insert((source, Arc::clone(&path)), why.clone());
+        let before = self.unreadable.insert((source, Arc::clone(&path)), why.clone());
         if before.as_ref() != Some(&why) {
-            self.report(Report::Refused { source, path, why });
+            self.report(Report::Unreadable { source, path, why });
         }
     }
 
@@ -513,7 +513,7 @@ impl Engine {
     /// renamed before that must be found again.
     pub(super) fn begin_life(
         &mut self,
-        id: TailId,
+        id: FileId,
         incarnation: Incarnation,
         history: History,
         head: Head,
@@ -542,7 +542,7 @@ impl Engine {
     }
 
     /// It is read on from where reading stopped; the next read says whether it is still the same content.
-    fn go_on_with(&mut self, id: TailId, incarnation: Incarnation, now: Instant) {
+    fn go_on_with(&mut self, id: FileId, incarnation: Incarnation, now: Instant) {
         let tail = self.tails.get_mut(&id).expect("just opened");
         tail.phase = Phase::Following(incarnation);
         let life = self.lives.get_mut(&incarnation).expect("just found");
@@ -557,7 +557,7 @@ impl Engine {
     }
 
     /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
-    pub(super) fn note_seen(&mut self, id: TailId, size: u64, now: Instant) {
+    pub(super) fn note_seen(&mut self, id: FileId, size: u64, now: Instant) {
         if let Some(incarnation) = self.tails[&id].incarnation() {
             let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
             life.seen.note(Offset::new(size), now);
@@ -566,7 +566,7 @@ impl Engine {
     }
 
     /// The content that was read is no longer in the file: it is read again, as another incarnation.
-    pub(super) fn begin_again(&mut self, id: TailId, now: Instant) {
+    pub(super) fn begin_again(&mut self, id: FileId, now: Instant) {
         let tail = self.tails.get_mut(&id).expect("a tail begins again while it is open");
         let old = tail.incarnation().expect("a tail begins again after it began");
         tail.quiet_since = now;
@@ -624,7 +624,7 @@ impl Engine {
         finishing || tail.last_line == LastLine::Ships
     }
 
-    pub(super) fn drop_tail(&mut self, id: TailId) {
+    pub(super) fn drop_tail(&mut self, id: FileId) {
         self.unindex(id);
         let tail = self.tails.remove(&id).expect("a tail is dropped once");
         let key = (tail.source, tail.identity);
@@ -637,7 +637,7 @@ impl Engine {
         }
     }
 
-    fn rename(&mut self, id: TailId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
+    fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
         self.unindex(id);
         let tail = self.tails.get_mut(&id).expect("a tail is renamed while it is open");
         tail.path = Arc::clone(&path);
@@ -650,14 +650,14 @@ impl Engine {
         self.index(id);
     }
 
-    pub(super) fn index(&mut self, id: TailId) {
+    pub(super) fn index(&mut self, id: FileId) {
         let tail = &self.tails[&id];
         for name in std::iter::once(&tail.path).chain(&tail.target) {
             self.by_path.entry(Arc::clone(name)).or_default().push(id);
         }
     }
 
-    pub(super) fn unindex(&mut self, id: TailId) {
+    pub(super) fn unindex(&mut self, id: FileId) {
         let tail = &self.tails[&id];
         for name in std::iter::once(&tail.path).chain(&tail.target) {
             if let Some(ids) = self.by_path.get_mut(name) {

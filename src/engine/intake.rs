@@ -10,19 +10,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::identity::Incarnation;
+use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
 use crate::model::settings::{Format, Packing};
 use crate::model::time::Instant;
-use crate::rules::envelope::Sleeve;
+use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::Waits;
 use crate::rules::history::{Head, History};
-use crate::rules::split::Tail as ChunkTail;
 
 use super::Engine;
 use super::life::Life;
-use super::port::{Effect, FileFault, Read, TailId};
+use super::port::{Effect, FileFault, FileId, Read};
 use super::report::{Report, Start};
-use super::shape::{Shape, lies_inside, look_back, most_unread};
+use super::shape::{Shape, lies_inside, look_back, max_unread_bytes};
 use super::tail::{Descriptor, Name, Phase, READ_BYTES, Turn};
 
 /// Reads under way at once: enough to hide one slow file behind others.
@@ -34,7 +34,7 @@ const ENOUGH_OF_BUFFER: u64 = 16;
 
 /// What is read at once of a file whose stream has enough, or whose lines become much longer, in bytes: it gets its
 /// turn all the same.
-const SIP_BYTES: usize = 32 * 1024;
+const SMALL_READ_BYTES: usize = 32 * 1024;
 
 /// How long whole lines wait for the rest of a part before them: a runtime writes it at once.
 const PART_PATIENCE: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ const FIND_END_BYTES: u64 = 1024 * 1024;
 
 impl Engine {
     /// There may be bytes that were not read: the tail waits for its turn.
-    pub(super) fn wake(&mut self, id: TailId) {
+    pub(super) fn wake(&mut self, id: FileId) {
         let Some(tail) = self.tails.get_mut(&id) else {
             return;
         };
@@ -112,7 +112,7 @@ impl Engine {
                 continue;
             }
             let life = life.map(Life::buffered);
-            let taken = self.buffered + self.outbox_bytes + self.reserved;
+            let taken = self.buffered + self.unsaved_dead_letter_bytes + self.reserved;
             if !compares && taken + len > self.settings.memory.buffer {
                 self.read_turns.push_front(id);
                 self.surveys.starved = true;
@@ -150,7 +150,7 @@ impl Engine {
 
     /// How long lines, or what makes a line whole, are to be collected in this file before it is read, if that has not
     /// been done.
-    fn collects(&self, id: TailId) -> Option<Duration> {
+    fn collects(&self, id: FileId) -> Option<Duration> {
         let tail = self.tails.get(&id)?;
         let stream = self.settings.sources[tail.source.0].stream;
         let packed = match self.settings.streams[stream.0].packing {
@@ -198,7 +198,7 @@ impl Engine {
         self.streams[life.stream.0].waiting_bytes() >= self.settings.memory.buffer / ENOUGH_OF_BUFFER
     }
 
-    fn next_read(&self, id: TailId) -> Option<Read> {
+    fn next_read(&self, id: FileId) -> Option<Read> {
         let tail = self.tails.get(&id)?;
         Some(match tail.phase {
             Phase::Opening { .. } | Phase::Alike { .. } => return None,
@@ -215,12 +215,12 @@ impl Engine {
                 let before = life.history.overlap().max(look_back);
                 // A short line in an envelope takes many times its room.
                 let grows = source.format != Format::Raw;
-                let fresh = if grows || self.has_enough(life) { SIP_BYTES } else { READ_BYTES };
+                let fresh = if grows || self.has_enough(life) { SMALL_READ_BYTES } else { READ_BYTES };
                 Read {
                     tail: id,
                     at: life.history.position().minus(before as u64),
                     // A reload may have left less room for a message.
-                    len: before + fresh.max(tail.at_least_bytes.min(most_unread(source) + 1)),
+                    len: before + fresh.max(tail.at_least_bytes.min(max_unread_bytes(source) + 1)),
                 }
             }
         })
@@ -228,9 +228,9 @@ impl Engine {
 
     pub(super) fn on_bytes(
         &mut self,
-        id: TailId,
+        id: FileId,
         result: Result<Bytes, FileFault>,
-        since_1970: Duration,
+        unix_time: Duration,
         now: Instant,
     ) {
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
@@ -256,28 +256,28 @@ impl Engine {
             Phase::Opening { .. } => unreachable!("a file is read after it was opened"),
             Phase::FindingEnd => self.on_end_found(id, read, &bytes, now),
             Phase::Following(incarnation) => {
-                self.on_more(id, incarnation, read, (&bytes, since_1970), now);
+                self.on_chunk(id, incarnation, read, (&bytes, unix_time), now);
             }
             Phase::Alike { .. } => self.wake(id),
             Phase::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
         }
     }
 
-    pub(super) fn on_read_failed(&mut self, id: TailId, fault: FileFault, now: Instant) {
+    pub(super) fn on_read_failed(&mut self, id: FileId, fault: FileFault, now: Instant) {
         let finishing = self.finishing.is_some();
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
         // The next try comes from looking after tails with a retry, not from the turn.
         tail.dirty = false;
         tail.finished |= finishing;
-        self.restless = true;
+        self.needs_tick = true;
         if tail.failed(now) {
             let (source, path) = (tail.source, tail.path.clone());
-            self.report(Report::Refused { source, path, why: fault.to_string() });
+            self.report(Report::Unreadable { source, path, why: fault.to_string() });
         }
     }
 
     /// The first start of a source that starts at the end: right after the last newline.
-    fn on_end_found(&mut self, id: TailId, read: Read, bytes: &Bytes, now: Instant) {
+    fn on_end_found(&mut self, id: FileId, read: Read, bytes: &Bytes, now: Instant) {
         let keep = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1);
         let position = read.at.plus(keep as u64);
         let before = bytes.slice(..keep);
@@ -294,12 +294,12 @@ impl Engine {
         self.wake(id);
     }
 
-    fn on_more(
+    fn on_chunk(
         &mut self,
-        id: TailId,
+        id: FileId,
         incarnation: Incarnation,
         read: Read,
-        (bytes, since_1970): (&Bytes, Duration),
+        (bytes, unix_time): (&Bytes, Duration),
         now: Instant,
     ) {
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
@@ -330,10 +330,10 @@ impl Engine {
         let packing = self.settings.streams[source.stream.0].packing;
         let position = self.lives[&incarnation].position();
         let end = position.plus(fresh.len() as u64);
-        let chunk_tail = match at_end {
-            true if self.ships_last_line(tail) => ChunkTail::Final,
-            true if self.finishing.is_some() || tail.has_waited(position, end, now) => ChunkTail::Quiet,
-            true | false => ChunkTail::Grows,
+        let chunk_end = match at_end {
+            true if self.ships_last_line(tail) => ChunkEnd::Closed,
+            true if self.finishing.is_some() || tail.has_waited(position, end, now) => ChunkEnd::Quiet,
+            true | false => ChunkEnd::Open,
         };
         let counts = &mut self.counts.sources[tail.source.0];
         let life = self.lives.get_mut(&incarnation).expect("a followed life is kept");
@@ -342,13 +342,13 @@ impl Engine {
         let sleeve = match &source.format {
             Format::Raw => None,
             Format::Json(envelope) => {
-                Some(Sleeve::new(envelope, &source.name, &tail.path, whose, since_1970))
+                Some(EnvelopeTemplate::new(envelope, &source.name, &tail.path, whose, unix_time))
             }
         };
         life.is_named |= sleeve.is_some();
         let shape = Shape::of(source, packing, sleeve);
         let truncated = counts.oversize.truncated;
-        let taken = life.take_in(&fresh, &shape, chunk_tail, counts);
+        let taken = life.take_in(&fresh, &shape, chunk_end, counts);
         let truncated = counts.oversize.truncated - truncated;
         let reached_end = at_end;
         let at_end = at_end && !taken.stopped;
@@ -372,8 +372,8 @@ impl Engine {
             self.pace.changed(settled, now);
         }
 
-        let put_aside = std::mem::take(&mut life.aside);
-        self.make_dead_letters(incarnation, put_aside, now);
+        let add_dead_letter = std::mem::take(&mut life.aside);
+        self.make_dead_letters(incarnation, add_dead_letter, now);
 
         let finishing = self.finishing.is_some();
         let tail = self.tails.get_mut(&id).expect("a tail is kept while it is read");
@@ -385,10 +385,10 @@ impl Engine {
         let source = &self.settings.sources[tail.source.0];
         tail.at_least_bytes = match taken.bytes {
             // A message that is longer than what was read: the next read asks for more, up to what must yield one.
-            0 if !at_end => ((read.len - before) * 4).clamp(READ_BYTES, most_unread(source) + 1),
+            0 if !at_end => ((read.len - before) * 4).clamp(READ_BYTES, max_unread_bytes(source) + 1),
             // One read finds again what is there, and what came.
             _ if tail.incomplete_bytes > READ_BYTES => {
-                (tail.incomplete_bytes + READ_BYTES).min(most_unread(source) + 1)
+                (tail.incomplete_bytes + READ_BYTES).min(max_unread_bytes(source) + 1)
             }
             _ => 0,
         };

@@ -12,20 +12,20 @@ use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Origin};
+use crate::model::message::Continues;
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Record;
 use crate::model::settings::{SourceId, StreamId};
-use crate::rules::gather::Over;
+use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
-use crate::rules::marks::Marks;
 
 use super::report::SourceCounts;
 use super::tail::Tail;
 
 /// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
 /// against the memory budget, which a file of very short lines would otherwise exceed many times over.
-pub(super) const RECORD_OVERHEAD_BYTES: u64 = 96;
+pub(super) const MEMORY_OVERHEAD_BYTES: u64 = 96;
 
 /// How much more a record sends than it stands for, in bytes.
 fn beyond(span: Span, data: &Bytes) -> u64 {
@@ -85,13 +85,13 @@ pub(super) struct Life {
     /// Whether the position lies in a line of which a piece was cut; `None` until somebody looked.
     pub(super) inside: Option<bool>,
     /// Of which channels a line goes on there that is too long for one message.
-    pub(super) over: Over,
+    pub(super) continues: Continues,
     /// Whether everything so far was the NUL run of a truncated file.
     pub(super) skipping_nuls: bool,
     /// When what is not settled was first seen to be in the file.
-    pub(super) seen: Marks,
+    pub(super) seen: ArrivalTimes,
     /// When what is not settled was read.
-    pub(super) read: Marks,
+    pub(super) read: ArrivalTimes,
 }
 
 impl Life {
@@ -128,17 +128,17 @@ impl Life {
             durable: known.map(|known| known.offset),
             seen_bytes: tail.size,
             inside: None,
-            over: [false; 2],
+            continues: Continues::default(),
             skipping_nuls: false,
-            seen: Marks::default(),
-            read: Marks::default(),
+            seen: ArrivalTimes::default(),
+            read: ArrivalTimes::default(),
         }
     }
 
     /// What the memory budget is charged for this incarnation, in bytes.
     pub(super) fn buffered(&self) -> u64 {
         let unsettled = self.ledger.admitted().since(self.ledger.frontier());
-        unsettled + self.extra_bytes + self.ledger.open() as u64 * RECORD_OVERHEAD_BYTES
+        unsettled + self.extra_bytes + self.ledger.open() as u64 * MEMORY_OVERHEAD_BYTES
     }
 
     /// Where the next line begins.
@@ -153,7 +153,7 @@ impl Life {
 
     /// What records that were not taken yet have beyond the bytes of the file, in bytes.
     pub(super) fn growth(&self) -> u64 {
-        self.extra_bytes + self.ready.len() as u64 * RECORD_OVERHEAD_BYTES
+        self.extra_bytes + self.ready.len() as u64 * MEMORY_OVERHEAD_BYTES
     }
 
     /// What has no byte to send is settled.
@@ -163,7 +163,7 @@ impl Life {
     }
 
     /// Never to be sent: the engine makes a dead letter of it.
-    pub(super) fn put_aside(&mut self, span: Span, data: Bytes) {
+    pub(super) fn never_send(&mut self, span: Span, data: Bytes) {
         let entry = self.ledger.admit(span);
         self.extra_bytes += beyond(span, &data);
         self.outstanding += 1;

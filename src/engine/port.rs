@@ -22,7 +22,7 @@ use super::report::Report;
 ///
 /// Given by the engine in [`Open`], never given to another file in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TailId(pub u64);
+pub struct FileId(pub u64);
 
 /// One request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +39,7 @@ pub enum Effect {
     Read(Read),
     /// Let go of an open file. No answer. Never sent while a read of it is under way; the same tail may be opened
     /// again.
-    Close(TailId),
+    Close(FileId),
     /// Send one request. Answered by [`Event::PutDone`].
     Put(Put),
     /// Make progress durable. Answered by [`Event::Saved`]; one is under way at a time.
@@ -55,13 +55,13 @@ pub struct Survey {
     /// been renamed to a name that no source matches.
     pub also: Vec<Arc<Path>>,
     /// Open files to look at: whether they have a name anywhere.
-    pub held: Vec<TailId>,
+    pub held: Vec<FileId>,
 }
 
 /// Which file to open, and as what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    pub tail: TailId,
+    pub tail: FileId,
     /// Its settings say whether links are followed.
     pub source: SourceId,
     pub path: Arc<Path>,
@@ -72,7 +72,7 @@ pub struct Open {
 /// Up to `len` bytes from `at`; fewer only at the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    pub tail: TailId,
+    pub tail: FileId,
     pub at: Offset,
     pub len: usize,
 }
@@ -100,14 +100,14 @@ pub enum Event {
     Hint(Hint),
     Observed(Observation),
     Opened {
-        tail: TailId,
+        tail: FileId,
         result: Result<Opened, FileFault>,
     },
     Bytes {
-        tail: TailId,
+        tail: FileId,
         result: Result<Bytes, FileFault>,
         /// The wall clock's time, which records may tell.
-        since_1970: Duration,
+        unix_time: Duration,
     },
     PutDone {
         request: RequestId,
@@ -172,7 +172,7 @@ pub struct Observation {
 /// What the kernel says of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    pub tail: TailId,
+    pub tail: FileId,
     /// Size in bytes.
     pub size: u64,
     /// Whether it has no name left in any directory: closing it frees its room.
@@ -216,5 +216,5 @@ pub enum FileFault {
     NoDescriptor,
     /// It is there but refused: no permission, not a regular file, a link, an I/O error.
     #[error("{0}")]
-    Refused(String),
+    Unreadable(String),
 }

@@ -15,7 +15,7 @@ use crate::rules::retry::InvalidBackoff;
 
 use super::Engine;
 use super::life::Afterwards;
-use super::port::{Reload, TailId};
+use super::port::{FileId, Reload};
 use super::report::{SourceCounts, StreamCounts};
 use super::stream::Stream;
 use super::tail::Descriptor;
@@ -52,7 +52,7 @@ impl Engine {
         let leaves = self.tails.iter().filter(|(_, tail)| gone.contains(&tail.source)).map(|(id, _)| *id);
         self.leaving.extend(leaves);
         // A source that is back before its files were let go of has never been away.
-        let stays = |id: &TailId| self.tails.get(id).is_some_and(|tail| gone.contains(&tail.source));
+        let stays = |id: &FileId| self.tails.get(id).is_some_and(|tail| gone.contains(&tail.source));
         self.leaving.retain(stays);
         let comes_back = self.retired.iter().any(|source| !retired.contains(source));
         self.retired = retired;

@@ -23,7 +23,7 @@ pub enum Report {
     /// A file is followed from here on.
     Following { source: SourceId, path: Arc<Path>, at: Offset, why: Start },
     /// A file could not be opened or read; it is tried again.
-    Refused { source: SourceId, path: Arc<Path>, why: String },
+    Unreadable { source: SourceId, path: Arc<Path>, why: String },
     /// A file that was refused can be read again.
     Readable { source: SourceId, path: Arc<Path> },
     /// The same file now has another name, or none that a source matches.
@@ -143,7 +143,7 @@ pub enum RequestEnd {
     /// None was, and all are sent again.
     Failed,
     /// None was, and none ever will be.
-    Refused,
+    Rejected,
 }
 
 impl RequestEnd {
@@ -153,7 +153,7 @@ impl RequestEnd {
             Self::Delivered => "delivered",
             Self::Partial => "partial",
             Self::Failed => "failed",
-            Self::Refused => "refused",
+            Self::Rejected => "rejected",
         }
     }
 }
@@ -185,7 +185,7 @@ pub struct OversizeCounts {
     /// Messages of which the beginning was sent.
     pub truncated: u64,
     /// Messages that became dead letters.
-    pub put_aside: u64,
+    pub dead_lettered: u64,
 }
 
 impl SourceCounts {

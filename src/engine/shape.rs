@@ -8,14 +8,14 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::limits::{LINES_PER_RECORD, MOST_INCOMPLETE_BYTES, RECORD_BYTES};
-use crate::model::message::{Message, Part, most_held};
+use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
+use crate::model::message::{ChunkEnd, Message, Part, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
-use crate::rules::envelope::Sleeve;
-use crate::rules::gather::{self, End, Gather, Waits};
+use crate::rules::envelope::EnvelopeTemplate;
+use crate::rules::gather::{self, LineAggregator, Waits};
 use crate::rules::history::Head;
-use crate::rules::split::{self, Ending, Split, Tail, character_end, leading_nuls};
+use crate::rules::split::{self, Ending, Split, character_end, leading_nuls};
 use crate::rules::unwrap::unwrap;
 
 use super::life::Life;
@@ -23,50 +23,53 @@ use super::report::{Loss, SourceCounts};
 
 /// By how much records may outgrow the bytes that one read brought, in bytes: what is left is read again. Lines of a byte
 /// in envelopes come to hundreds of times their size.
-const MOST_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
+const MAX_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How the lines of one file become records.
 #[derive(Debug)]
 pub(super) struct Shape<'a> {
     pub(super) newline: Newline,
     pub(super) packing: Packing,
-    pub(super) longest: usize,
-    longest_line: usize,
+    pub(super) max_message_bytes: usize,
+    max_line_bytes: usize,
     pub(super) oversize: Oversize,
     pub(super) runtime: Option<Runtime>,
     pub(super) multiline: Option<&'a Multiline>,
-    pub(super) sleeve: Option<Sleeve<'a>>,
+    pub(super) template: Option<EnvelopeTemplate<'a>>,
 }
 
 impl<'a> Shape<'a> {
-    pub(super) fn of(source: &'a SourceSettings, packing: Packing, sleeve: Option<Sleeve<'a>>) -> Self {
+    pub(super) fn of(
+        source: &'a SourceSettings,
+        packing: Packing,
+        template: Option<EnvelopeTemplate<'a>>,
+    ) -> Self {
         Self {
             newline: source.newline,
             packing,
-            longest: source.longest,
-            longest_line: longest_line(source),
+            max_message_bytes: source.max_message_bytes,
+            max_line_bytes: max_line_bytes(source),
             oversize: source.oversize,
             runtime: source.runtime,
             multiline: source.multiline.as_ref(),
-            sleeve,
+            template,
         }
     }
 
     /// Whether a record is what stands in the file: then nothing is copied.
     fn is_plain(&self) -> bool {
-        self.runtime.is_none() && self.multiline.is_none() && self.sleeve.is_none()
+        self.runtime.is_none() && self.multiline.is_none() && self.template.is_none()
     }
 
-    fn split<'c>(&self, chunk: &'c Bytes, at: Offset, tail: Tail) -> Split<'c> {
+    fn split<'c>(&self, chunk: &'c Bytes, at: Offset, chunk_end: ChunkEnd) -> Split<'c> {
         // An empty line has an envelope, too, and lines share a record only once they are shaped.
         match (self.is_plain(), self.oversize) {
-            (true, Oversize::Split) => {
-                Split::new(chunk, at, self.newline, self.packing, tail).cutting_at(self.longest)
-            }
+            (true, Oversize::Split) => Split::new(chunk, at, self.newline, self.packing, chunk_end)
+                .cutting_at(self.max_message_bytes),
             (is_plain, _) => {
                 let (newline, packing) =
                     if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
-                Split::new(chunk, at, newline, packing, tail).cutting_at(self.longest_line)
+                Split::new(chunk, at, newline, packing, chunk_end).cutting_at(self.max_line_bytes)
             }
         }
     }
@@ -80,17 +83,17 @@ impl<'a> Shape<'a> {
 
     /// How much of the beginning of `text` goes into one record, in bytes.
     fn fitting(&self, text: &[u8]) -> usize {
-        let most = match &self.sleeve {
-            None => self.longest.min(RECORD_BYTES - self.newline_bytes()),
-            Some(sleeve) => self.longest.min(sleeve.fits(text)),
+        let most = match &self.template {
+            None => self.max_message_bytes.min(RECORD_BYTES - self.newline_bytes()),
+            Some(template) => self.max_message_bytes.min(template.fits(text)),
         };
         if text.len() <= most { text.len() } else { character_end(text, most) }
     }
 
     /// The record of `text`, the piece of that number of what `message` says.
     fn record(&self, message: &Message, text: &[u8], piece: usize, newline: Newline) -> Vec<u8> {
-        let mut record = match &self.sleeve {
-            Some(sleeve) => sleeve.wrap(message, text, piece),
+        let mut record = match &self.template {
+            Some(template) => template.wrap(message, text, piece),
             None => {
                 let mut record = Vec::with_capacity(text.len() + 1);
                 record.extend_from_slice(text);
@@ -105,11 +108,11 @@ impl<'a> Shape<'a> {
 }
 
 /// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
-fn longest_line(source: &SourceSettings) -> usize {
+fn max_line_bytes(source: &SourceSettings) -> usize {
     // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
     let is_plain = source.runtime.is_none() && source.multiline.is_none() && source.format == Format::Raw;
     let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
-    source.longest.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
+    source.max_message_bytes.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
 }
 
 /// How much before the position says whether it lies in a line of which a piece was cut, in bytes. With
@@ -118,12 +121,12 @@ pub(super) fn look_back(source: &SourceSettings, position: Offset) -> usize {
     match source.oversize {
         Oversize::Split => 0,
         Oversize::Truncate | Oversize::DeadLetter => {
-            let longest = longest_line(source);
+            let max_message_bytes = max_line_bytes(source);
             match usize::try_from(position.bytes()) {
                 // The shortest piece lacks three bytes of a character.
-                Ok(position) if position < longest - 3 => 0,
-                Ok(position) => position.min(longest + 1),
-                Err(_) => longest + 1,
+                Ok(position) if position < max_message_bytes - 3 => 0,
+                Ok(position) => position.min(max_message_bytes + 1),
+                Err(_) => max_message_bytes + 1,
             }
         }
     }
@@ -136,16 +139,16 @@ pub(super) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -
     if source.oversize == Oversize::Split {
         return false;
     }
-    let longest = longest_line(source);
+    let max_message_bytes = max_line_bytes(source);
     let line = &text[memchr::memrchr2(b'\n', 0, &text[..before]).map_or(0, |end| end + 1)..];
     let gone = before - (text.len() - line.len());
-    gone > longest || (gone > 0 && gone == character_end(line, longest))
+    gone > max_message_bytes || (gone > 0 && gone == character_end(line, max_message_bytes))
 }
 
 /// The longest read that may bring nothing whole, in bytes.
-pub(super) fn most_unread(source: &SourceSettings) -> usize {
+pub(super) fn max_unread_bytes(source: &SourceSettings) -> usize {
     let gathered = source.runtime.is_some() || source.multiline.is_some();
-    MOST_INCOMPLETE_BYTES + if gathered { most_held(source.longest) } else { 0 }
+    MAX_INCOMPLETE_BYTES + if gathered { max_incomplete_bytes(source.max_message_bytes) } else { 0 }
 }
 
 /// What one chunk came to.
@@ -201,13 +204,13 @@ fn part_of(line: &split::Line) -> Part {
 /// A line as its program wrote it; one that `runtime` did not write stays as it is.
 fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line {
     let Some(unwrapped) = runtime.and_then(|runtime| unwrap(runtime, &line)) else {
-        return gather::Line { span, content: line, told: None, is_partial: false };
+        return gather::Line { span, content: line, metadata: None, is_partial: false };
     };
     let content = match unwrapped.content {
         Cow::Borrowed(content) => line.slice_ref(content),
         Cow::Owned(content) => content.into(),
     };
-    gather::Line { span, content, told: Some(unwrapped.told), is_partial: unwrapped.is_partial }
+    gather::Line { span, content, metadata: Some(unwrapped.metadata), is_partial: unwrapped.is_partial }
 }
 
 impl Life {
@@ -216,7 +219,7 @@ impl Life {
         &mut self,
         chunk: &Bytes,
         shape: &Shape<'_>,
-        tail: Tail,
+        chunk_end: ChunkEnd,
         counts: &mut SourceCounts,
     ) -> Taken {
         if self.position() == Offset::ZERO {
@@ -225,10 +228,11 @@ impl Life {
         }
         let nuls = self.skip_nuls(chunk, counts);
         let chunk = chunk.slice(nuls..);
-        let split = shape.split(&chunk, self.position(), tail).beginning_inside(self.inside.unwrap_or(false));
+        let split =
+            shape.split(&chunk, self.position(), chunk_end).beginning_inside(self.inside.unwrap_or(false));
         let taken = match shape.is_plain() {
             true => self.take_lines(split, shape, counts),
-            false => self.take_messages(split, shape, tail, counts),
+            false => self.take_messages(split, shape, chunk_end, counts),
         };
         self.keep(chunk.slice(..taken.bytes), counts);
         Taken { bytes: nuls + taken.bytes, ..taken }
@@ -236,7 +240,7 @@ impl Life {
 
     /// Lines that are records as they stand in the file.
     fn take_lines(&mut self, mut split: Split<'_>, shape: &Shape<'_>, counts: &mut SourceCounts) -> Taken {
-        let enough = self.growth() + MOST_GROWTH_BYTES;
+        let enough = self.growth() + MAX_GROWTH_BYTES;
         while self.growth() <= enough
             && let Some(line) = split.next()
         {
@@ -260,13 +264,13 @@ impl Life {
                     data.extend_from_slice(&b"\n"[..shape.newline_bytes()]);
                     self.admit(line.span, data.into());
                 }
-                (Part::GoesOn, Oversize::Truncate) => self.cut_off(line.span, data.len(), counts),
+                (Part::GoesOn, Oversize::Truncate) => self.discard_rest(line.span, data.len(), counts),
                 (Part::Ends, Oversize::Truncate) => {
-                    self.cut_off(line.span, data.len() - shape.newline_bytes(), counts);
+                    self.discard_rest(line.span, data.len() - shape.newline_bytes(), counts);
                 }
                 (_, Oversize::DeadLetter) => {
-                    counts.oversize.put_aside += u64::from(part == Part::Begins);
-                    self.put_aside(line.span, data);
+                    counts.oversize.dead_lettered += u64::from(part == Part::Begins);
+                    self.never_send(line.span, data);
                 }
             }
         }
@@ -279,13 +283,13 @@ impl Life {
         &mut self,
         mut split: Split<'_>,
         shape: &Shape<'_>,
-        tail: Tail,
+        chunk_end: ChunkEnd,
         counts: &mut SourceCounts,
     ) -> Taken {
         let start = self.position();
-        let mut gather = Gather::new(shape.multiline, shape.longest, start, self.over);
+        let mut gather = LineAggregator::new(shape.multiline, shape.max_message_bytes, start, self.continues);
         let mut pack = Pack::default();
-        let enough = self.growth() + MOST_GROWTH_BYTES;
+        let enough = self.growth() + MAX_GROWTH_BYTES;
         while self.growth() <= enough
             && let Some(line) = split.next()
         {
@@ -306,18 +310,13 @@ impl Life {
             }
         }
         let stopped = self.growth() > enough;
-        gather.end(match tail {
-            _ if stopped => End::Open,
-            Tail::Grows => End::Open,
-            Tail::Quiet => End::Quiet,
-            Tail::Final => End::Closed,
-        });
+        gather.end(if stopped { ChunkEnd::Open } else { chunk_end });
         while let Some(message) = gather.pop() {
             self.take_message(&message, shape, &mut pack, counts);
         }
         self.admit_pack(&mut pack);
         self.inside = Some(split.is_inside());
-        self.over = gather.over_there();
+        self.continues = gather.continues_there();
         let bytes = usize::try_from(gather.covered().since(start)).expect("within the chunk");
         Taken { bytes, waits: gather.waits().filter(|_| !stopped), stopped }
     }
@@ -331,10 +330,11 @@ impl Life {
     ) {
         let Message { span, content, part, .. } = message;
         counts.lines_read += message.lines as u64;
-        if shape.runtime.is_some() && message.told.is_none() && matches!(part, Part::Whole | Part::Begins) {
+        if shape.runtime.is_some() && message.metadata.is_none() && matches!(part, Part::Whole | Part::Begins)
+        {
             counts.unparsed_lines += message.lines as u64;
         }
-        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.sleeve.is_none();
+        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.template.is_none();
         if is_nothing {
             counts.empty_lines += u64::from(*part == Part::Whole);
             self.admit_pack(pack);
@@ -357,19 +357,21 @@ impl Life {
                 let record = shape.record(message, &content[..fitting], 0, shape.newline);
                 self.admit(*span, record.into());
             }
-            (Oversize::Truncate, Part::GoesOn | Part::Ends) => self.cut_off(*span, content.len(), counts),
+            (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
+                self.discard_rest(*span, content.len(), counts);
+            }
             (Oversize::DeadLetter, _) => {
-                counts.oversize.put_aside += u64::from(matches!(part, Part::Whole | Part::Begins));
+                counts.oversize.dead_lettered += u64::from(matches!(part, Part::Whole | Part::Begins));
                 let mut rest = content.clone();
                 while rest.len() > RECORD_BYTES - 1 {
                     let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
-                    self.put_aside(Span::new(span.start(), span.start()), piece);
+                    self.never_send(Span::new(span.start(), span.start()), piece);
                 }
                 let ends = matches!(part, Part::Whole | Part::Ends);
                 if ends && shape.newline == Newline::Append {
                     rest = [&rest[..], b"\n"].concat().into();
                 }
-                self.put_aside(*span, rest);
+                self.never_send(*span, rest);
             }
         }
     }
@@ -384,7 +386,7 @@ impl Life {
             let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
             counts.oversize.pieces += u64::from(!ends);
             // Raw pieces one behind the other are the line; objects are told apart like any others.
-            let newline = if ends || shape.sleeve.is_some() { shape.newline } else { Newline::Strip };
+            let newline = if ends || shape.template.is_some() { shape.newline } else { Newline::Strip };
             let record = shape.record(message, now, piece, newline);
             let span = if is_last { message.span } else { Span::new(start, start) };
             if record.is_empty() {
@@ -400,7 +402,7 @@ impl Life {
     }
 
     /// The rest of a line of which the beginning is sent.
-    fn cut_off(&mut self, span: Span, len: usize, counts: &mut SourceCounts) {
+    fn discard_rest(&mut self, span: Span, len: usize, counts: &mut SourceCounts) {
         counts.add_lost(Loss::Oversize, len as u64);
         self.pass_over(span);
     }
@@ -452,17 +454,17 @@ mod tests {
         let shape = Shape {
             newline: Newline::Append,
             packing: Packing::Off,
-            longest: 16,
-            longest_line: RECORD_BYTES - 1,
+            max_message_bytes: 16,
+            max_line_bytes: RECORD_BYTES - 1,
             oversize: Oversize::Split,
             runtime: Some(Runtime::Cri),
             multiline: None,
-            sleeve: None,
+            template: None,
         };
         let line = Bytes::from(format!("2026-11-24T08:15:42Z stdout F {}\n", "0123456789".repeat(4)));
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut life = life();
-            let taken = life.take_in(&line, &shape, Tail::Grows, &mut SourceCounts::default());
+            let taken = life.take_in(&line, &shape, ChunkEnd::Open, &mut SourceCounts::default());
             assert_eq!(taken.bytes, line.len());
             let records: Vec<_> = life.ready.drain(..).collect();
             life.outstanding = records.len();

@@ -23,7 +23,7 @@ pub struct Status {
     pub at: Instant,
     pub files: Vec<FileStatus>,
     /// Files that cannot be opened, and why.
-    pub refused: Vec<(SourceId, Arc<Path>, String)>,
+    pub unreadable: Vec<(SourceId, Arc<Path>, String)>,
     pub streams: Vec<StreamStatus>,
     /// What the memory budget is charged, in bytes.
     pub buffered_bytes: u64,
@@ -128,13 +128,13 @@ impl Engine {
                 waiting: stream.waiting(),
                 used: stream.quota.used(now),
                 factor: stream.quota.factor(),
-                held: stream.standing.hold().map(|hold| (hold.why.clone(), hold.since)),
+                held: stream.circuit.open().map(|open| (open.why.clone(), open.since)),
                 last_error: self.last_errors[index].clone(),
                 batches_would_help: stream.bottleneck.lasts(now),
             })
             .collect();
-        let refused = self
-            .refused
+        let unreadable = self
+            .unreadable
             .iter()
             .map(|((source, path), why)| (*source, Arc::clone(path), why.clone()))
             .collect();
@@ -142,13 +142,13 @@ impl Engine {
         Status {
             at: now,
             files,
-            refused,
+            unreadable,
             streams,
             buffered_bytes: self.buffered,
             watching: self.surveys.watching,
             opened: self.opened,
             not_saved: self.not_saved.clone(),
-            dead_letter_bytes: self.dead_letter_bytes + self.outbox_bytes,
+            dead_letter_bytes: self.dead_letter_bytes + self.unsaved_dead_letter_bytes,
             stuck: stuck.map(|life| (life.source, Arc::clone(&life.path))).collect(),
             unsaved_since: self.pace.unsaved_since(),
             counts: self.counts.clone(),

@@ -13,11 +13,11 @@ use crate::model::settings::{Api, CheckpointSettings, Order, StreamSettings};
 use crate::model::time::Instant;
 use crate::rules::batch::{Limits, Size};
 use crate::rules::bottleneck::Bottleneck;
+use crate::rules::circuit::{CircuitBreaker, Permit};
 use crate::rules::quota::{Admission, Cost, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
-use crate::rules::standing::{May, Standing};
 
-use super::life::{Life, RECORD_OVERHEAD_BYTES};
+use super::life::{Life, MEMORY_OVERHEAD_BYTES};
 use super::port::Operation;
 
 /// How many records one file may put into a request before the next file's turn.
@@ -32,10 +32,10 @@ pub(super) struct Stream {
     pub(super) settings: StreamSettings,
     /// The most data that may be under way, in bytes: a crash repeats it, as it repeats what was acknowledged since
     /// the last checkpoint, and the same bound holds for both.
-    most_in_flight_bytes: u64,
+    max_in_flight_bytes: u64,
     pub(super) backoff: Backoff,
     pub(super) quota: Quota,
-    pub(super) standing: Standing,
+    pub(super) circuit: CircuitBreaker,
     pub(super) bottleneck: Bottleneck,
     /// Whether the operator is to be told of it.
     pub(super) advise: bool,
@@ -84,7 +84,7 @@ impl Stream {
         let backoff = Backoff::try_new(settings.retry)?;
         Ok(Self {
             quota: Quota::new(settings.quota, now),
-            standing: Standing::new(backoff, settings.quota.adaptive),
+            circuit: CircuitBreaker::new(backoff, settings.quota.adaptive),
             bottleneck: Bottleneck::default(),
             advise: false,
             backoff,
@@ -96,7 +96,7 @@ impl Stream {
             groups: 0,
             formed: None,
             in_flight: 0,
-            most_in_flight_bytes: checkpoint.max_bytes,
+            max_in_flight_bytes: checkpoint.max_bytes,
             in_flight_bytes: 0,
             deadline: None,
         })
@@ -109,11 +109,11 @@ impl Stream {
         if let Some(request) = self.formed.take() {
             self.send_again(request.records, now, true);
         }
-        let Self { settings, most_in_flight_bytes, backoff, quota, standing, .. } = fresh;
-        self.most_in_flight_bytes = most_in_flight_bytes;
+        let Self { settings, max_in_flight_bytes, backoff, quota, circuit, .. } = fresh;
+        self.max_in_flight_bytes = max_in_flight_bytes;
         let earlier = std::mem::replace(&mut self.quota, quota);
         self.quota.take_over(earlier);
-        self.standing = standing;
+        self.circuit = circuit;
         self.backoff = backoff;
         self.settings = settings;
     }
@@ -167,19 +167,19 @@ impl Stream {
     /// The next request that may leave now, if any; else sets the deadline.
     pub(super) fn next(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
         self.deadline = None;
-        self.quota.wake(self.in_flight, now);
+        self.quota.note_pause(self.in_flight, now);
         let is_full =
-            self.in_flight_bytes >= self.most_in_flight_bytes && self.in_flight >= REQUESTS_OF_ANY_SIZE;
+            self.in_flight_bytes >= self.max_in_flight_bytes && self.in_flight >= REQUESTS_OF_ANY_SIZE;
         if is_full || self.in_flight >= self.settings.max_in_flight.get() as usize {
             return None;
         }
-        match self.standing.may_send(self.in_flight, now) {
-            May::Send => {}
-            May::NotBefore(at) => {
+        match self.circuit.may_send(self.in_flight, now) {
+            Permit::Send => {}
+            Permit::NotBefore(at) => {
                 self.deadline = (!self.is_empty()).then_some(at);
                 return None;
             }
-            May::AfterProbe | May::Never => return None,
+            Permit::HalfOpen | Permit::Never => return None,
         }
         self.take_apart(now);
         if self.formed.is_none() {
@@ -217,8 +217,8 @@ impl Stream {
 
     /// What was put together before the rate fell would take long to pay for.
     fn take_apart(&mut self, now: Instant) {
-        let (most_records, _) = self.quota.largest_request();
-        if self.formed.as_ref().is_some_and(|formed| formed.records.len() > 2 * most_records)
+        let (max_records, _) = self.quota.largest_request();
+        if self.formed.as_ref().is_some_and(|formed| formed.records.len() > 2 * max_records)
             && let Some(formed) = self.formed.take()
         {
             self.send_again(formed.records, now, true);
@@ -311,7 +311,7 @@ impl Stream {
 }
 
 fn memory_bytes(record: &Record) -> u64 {
-    record.data.len() as u64 + RECORD_OVERHEAD_BYTES
+    record.data.len() as u64 + MEMORY_OVERHEAD_BYTES
 }
 
 fn data_bytes(records: &[Record]) -> u64 {

@@ -22,7 +22,7 @@ pub(super) const READ_BYTES: usize = 256 * 1024;
 
 /// The delays between tries of a file that cannot be read.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// One file that is followed, or to be followed.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ impl Tail {
     /// A read failed; returns whether that is news.
     pub(super) fn failed(&mut self, now: Instant) -> bool {
         self.failures = self.failures.saturating_add(1);
-        let delay = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(10)).min(LONGEST_RETRY);
+        let delay = FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(10)).min(MAX_RETRY);
         self.retry_at = Some(now + delay);
         self.failures == 1
     }

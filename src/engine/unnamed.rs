@@ -13,12 +13,12 @@ use crate::model::time::Instant;
 
 use super::Engine;
 use super::life::Afterwards;
-use super::port::{Held, TailId};
+use super::port::{FileId, Held};
 use super::report::{Loss, Report};
 use super::tail::{Descriptor, LastLine, Name};
 
 /// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
-const MOST_CLOSED: usize = 1000;
+const MAX_CLOSED: usize = 1000;
 
 /// How long a removed file is held for what is unread of it.
 const HELD_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,8 +33,8 @@ impl Engine {
             .filter(|(_, tail)| tail.name == Name::Lost || tail.retry_at.is_some())
             .map(|(id, _)| *id)
             .collect();
-        self.restless = !ids.is_empty();
-        self.restless |= self.look_after_copies(now);
+        self.needs_tick = !ids.is_empty();
+        self.needs_tick |= self.look_after_copies(now);
         for id in ids {
             let Some(tail) = self.tails.get(&id) else { continue };
             if tail.retry_at.is_some_and(|at| now < at) || tail.descriptor != Descriptor::Open {
@@ -81,7 +81,7 @@ impl Engine {
         }
         self.detach(incarnation, Afterwards::Kept, now);
         self.closed.push_back(incarnation);
-        if self.closed.len() > MOST_CLOSED {
+        if self.closed.len() > MAX_CLOSED {
             let oldest = self.closed.pop_front();
             if oldest.is_some_and(|oldest| self.stored.remove(oldest)) {
                 self.parting.retain(|incarnation| Some(*incarnation) != oldest);
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// Open files that may be removed: the next survey says whether they are.
-    pub(super) fn held(&self) -> Vec<TailId> {
+    pub(super) fn held(&self) -> Vec<FileId> {
         let unnamed =
             |tail: &super::tail::Tail| tail.name == Name::Lost && tail.descriptor == Descriptor::Open;
         self.tails.iter().filter(|(_, tail)| unnamed(tail)).map(|(id, _)| *id).collect()
@@ -121,7 +121,7 @@ impl Engine {
         }
     }
 
-    fn give_up(&mut self, id: TailId, size: u64, why: Loss, now: Instant) {
+    fn give_up(&mut self, id: FileId, size: u64, why: Loss, now: Instant) {
         let tail = &self.tails[&id];
         let (source, path) = (tail.source, Arc::clone(&tail.path));
         let incarnation = tail.incarnation().expect("a file that is given up was followed");

@@ -106,7 +106,7 @@ impl Claim {
         keys: &Keys,
         head: &Parts,
         body: &[u8],
-        since_1970: Duration,
+        unix_time: Duration,
     ) -> Result<(), Refusal> {
         if self.access_key != keys.access_key {
             let message = "The security token included in the request is invalid.";
@@ -117,10 +117,10 @@ impl Claim {
             return invalid(format!("Credential should be scoped to the date of X-Amz-Date, {}.", self.time));
         }
         match signed_at(&self.time) {
-            Some(at) if at + SKEW < since_1970 => {
+            Some(at) if at + SKEW < unix_time => {
                 return invalid(format!("Signature expired: {} is more than 5 minutes ago.", self.time));
             }
-            Some(at) if since_1970 + SKEW < at => {
+            Some(at) if unix_time + SKEW < at => {
                 return invalid(format!(
                     "Signature not yet current: {} is more than 5 minutes ahead.",
                     self.time

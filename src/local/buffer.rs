@@ -16,7 +16,7 @@ use super::ids::{Kept, Labels};
 use super::limits::RETENTION;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// When records are delivered: as soon as either is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,7 +200,7 @@ impl Buffer {
 
 /// How long to wait after `failures` failures before this one: doubled each time.
 fn pause(failures: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(2u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+    FIRST_PAUSE.saturating_mul(2u32.saturating_pow(failures)).min(MAX_PAUSE)
 }
 
 #[cfg(test)]
@@ -282,7 +282,7 @@ mod tests {
                 }
             }
         }
-        assert!(now >= accepted_at + RETENTION && now <= accepted_at + RETENTION + LONGEST_PAUSE);
+        assert!(now >= accepted_at + RETENTION && now <= accepted_at + RETENTION + MAX_PAUSE);
         assert!(buffer.is_empty());
         assert_eq!(buffer.held_bytes(), 0);
     }

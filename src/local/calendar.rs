@@ -6,12 +6,12 @@ use std::time::Duration;
 
 /// `2026-11-05-13-07-09-123456`: date, time and microseconds, of fixed width, so that text sorts as time does.
 ///
-/// `since_1970` without leap seconds, as the system clock counts. Of fixed width up to the year 9999.
-pub(super) fn stamp(since_1970: Duration) -> String {
-    let seconds = since_1970.as_secs();
+/// `unix_time` without leap seconds, as the system clock counts. Of fixed width up to the year 9999.
+pub(super) fn stamp(unix_time: Duration) -> String {
+    let seconds = unix_time.as_secs();
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let micros = since_1970.subsec_micros();
+    let micros = unix_time.subsec_micros();
     format!("{year:04}-{month:02}-{day:02}-{hour:02}-{minute:02}-{second:02}-{micros:06}")
 }
 

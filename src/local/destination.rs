@@ -72,15 +72,15 @@ impl Destination {
 
     /// Writes one file of the records that `labels` name, and returns when it is durable; says where it is.
     ///
-    /// `since_1970` names it. After an error nothing is left under a visible name, and all of it is to be
+    /// `unix_time` names it. After an error nothing is left under a visible name, and all of it is to be
     /// delivered again: an fsync that failed once proves nothing when repeated on the same file.
     pub(super) fn deliver(
         &mut self,
         data: &[u8],
         labels: &[Labels],
-        since_1970: Duration,
+        unix_time: Duration,
     ) -> Result<PathBuf, DestinationError> {
-        let mark = self.next_mark(calendar::stamp(since_1970))?;
+        let mark = self.next_mark(calendar::stamp(unix_time))?;
         let mut directory = self.root.clone();
         // Year, month, day, hour.
         directory.extend(mark.stamp.splitn(5, '-').take(4));

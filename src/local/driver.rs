@@ -30,7 +30,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 
 type Work = Box<dyn FnOnce(&mut Service, Moment) + Send>;
 
-enum Errand {
+enum Command {
     Run(Work),
     /// Answered when what it brought is in the journal.
     Put(Put, oneshot::Sender<Answer>),
@@ -46,9 +46,9 @@ pub(super) struct Gone;
 
 /// Where errands are brought to the driver.
 #[derive(Clone, Debug)]
-pub(super) struct Desk(mpsc::Sender<Errand>);
+pub(super) struct Handle(mpsc::Sender<Command>);
 
-impl Desk {
+impl Handle {
     /// Runs `work` on the service and brings back what it says.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
@@ -59,29 +59,29 @@ impl Desk {
             // Whoever asked may have gone; what was done stays done.
             let _ = reply.send(work(service, at));
         });
-        self.bring(Errand::Run(work), answer).await
+        self.bring(Command::Run(work), answer).await
     }
 
     /// Brings records; the answer comes when what was accepted outlives this process.
     pub(super) async fn put(&self, put: Put) -> Result<Answer, Gone> {
         let (reply, answer) = oneshot::channel();
-        self.bring(Errand::Put(put, reply), answer).await
+        self.bring(Command::Put(put, reply), answer).await
     }
 
     /// Returns when everything accepted so far is settled.
     pub(super) async fn flush(&self) -> Result<(), Gone> {
         let (reply, answer) = oneshot::channel();
-        self.bring(Errand::Flush(reply), answer).await
+        self.bring(Command::Flush(reply), answer).await
     }
 
     /// Lets nothing more in, delivers, and ends the driver; says how many bytes could not be delivered.
     pub(super) async fn close(&self) -> Result<u64, Gone> {
         let (reply, answer) = oneshot::channel();
-        self.bring(Errand::Close(reply), answer).await
+        self.bring(Command::Close(reply), answer).await
     }
 
-    async fn bring<T>(&self, errand: Errand, answer: oneshot::Receiver<T>) -> Result<T, Gone> {
-        self.0.send(errand).await.map_err(|_| Gone)?;
+    async fn bring<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T, Gone> {
+        self.0.send(command).await.map_err(|_| Gone)?;
         answer.await.map_err(|_| Gone)
     }
 }
@@ -100,7 +100,7 @@ impl Clock {
     pub(super) fn moment(&self) -> Moment {
         Moment {
             now: self.began.elapsed(),
-            since_1970: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            unix_time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
         }
     }
 }
@@ -131,7 +131,7 @@ pub(super) struct Driver {
     listing: Listing,
     /// How long closing tries to deliver what a destination refuses.
     patience: Duration,
-    errands: mpsc::Receiver<Errand>,
+    errands: mpsc::Receiver<Command>,
     /// Those that no delivery is under way to.
     destinations: HashMap<String, Destination>,
     deliveries: JoinSet<Delivery>,
@@ -157,12 +157,12 @@ struct Flush {
 
 struct Closing {
     until: Duration,
-    /// None when every desk is gone, so that nobody waits.
+    /// None when every handle is gone, so that nobody waits.
     reply: Option<oneshot::Sender<u64>>,
 }
 
 impl Driver {
-    /// A driver that delivers below `dir`, and the desk to reach it. `patience` is how long closing tries to
+    /// A driver that delivers below `dir`, and the handle to reach it. `patience` is how long closing tries to
     /// deliver what a destination refuses.
     pub(super) fn new(
         service: Service,
@@ -171,9 +171,9 @@ impl Driver {
         run: Run,
         listing: Listing,
         patience: Duration,
-    ) -> (Self, Desk) {
+    ) -> (Self, Handle) {
         let journal = Journal::new(&dir, run);
-        let (desk, errands) = mpsc::channel(QUEUE);
+        let (handle, errands) = mpsc::channel(QUEUE);
         let driver = Self {
             service,
             clock,
@@ -193,10 +193,10 @@ impl Driver {
             reminded: HashMap::new(),
             closing: None,
         };
-        (driver, Desk(desk))
+        (driver, Handle(handle))
     }
 
-    /// Runs until it is closed, or every desk is gone, and everything accepted is settled and noted as such.
+    /// Runs until it is closed, or every handle is gone, and everything accepted is settled and noted as such.
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::with_capacity(AT_ONCE);
         let mut reachable = true;
@@ -216,8 +216,8 @@ impl Driver {
                 }
                 count = self.errands.recv_many(&mut waiting, AT_ONCE), if reachable => {
                     reachable = count > 0;
-                    for errand in waiting.drain(..) {
-                        self.run_errand(errand);
+                    for command in waiting.drain(..) {
+                        self.run_errand(command);
                     }
                     if !reachable && self.closing.is_none() {
                         self.close(None);
@@ -238,15 +238,15 @@ impl Driver {
         self.closing.as_ref().is_some_and(|closing| idle || self.clock.moment().now >= closing.until)
     }
 
-    fn run_errand(&mut self, errand: Errand) {
-        match errand {
-            Errand::Run(work) => work(&mut self.service, self.clock.moment()),
-            Errand::Put(put, reply) => {
+    fn run_errand(&mut self, command: Command) {
+        match command {
+            Command::Run(work) => work(&mut self.service, self.clock.moment()),
+            Command::Put(put, reply) => {
                 let answer = self.service.put(put, self.clock.moment());
                 self.held.push((answer, reply));
             }
-            Errand::Flush(reply) => self.flushes.push(Flush { chunks: self.service.flush(), reply }),
-            Errand::Close(reply) => self.close(Some(reply)),
+            Command::Flush(reply) => self.flushes.push(Flush { chunks: self.service.flush(), reply }),
+            Command::Close(reply) => self.close(Some(reply)),
         }
     }
 
@@ -262,7 +262,7 @@ impl Driver {
                 .destinations
                 .remove(&stream)
                 .unwrap_or_else(|| Destination::new(&self.dir, &stream, self.run, self.listing));
-            self.deliveries.spawn_blocking(move || deliver(stream, destination, &chunk, at.since_1970));
+            self.deliveries.spawn_blocking(move || deliver(stream, destination, &chunk, at.unix_time));
         }
     }
 
@@ -358,8 +358,8 @@ fn answer(held: &mut Vec<Held>) {
 }
 
 /// One delivery, on a blocking thread.
-fn deliver(stream: String, mut destination: Destination, chunk: &Chunk, since_1970: Duration) -> Delivery {
-    let outcome = destination.deliver(&chunk.data, &chunk.labels, since_1970);
+fn deliver(stream: String, mut destination: Destination, chunk: &Chunk, unix_time: Duration) -> Delivery {
+    let outcome = destination.deliver(&chunk.data, &chunk.labels, unix_time);
     Delivery { stream, destination, outcome }
 }
 

@@ -19,12 +19,12 @@ use tokio::sync::{Semaphore, watch};
 
 use super::api::{self, Call};
 use super::auth::{Claim, Keys};
-use super::door::Line;
-use super::driver::{Desk, Gone};
+use super::driver::{Gone, Handle};
 use super::faults::FaultPlan;
 use super::limits::{BODIES_BYTES, BODY_BYTES};
+use super::listener::Line;
 use super::refusal::{Kind, Refusal};
-use super::service::{Answer, Manner, Operation, Put};
+use super::service::{Answer, Operation, Put, ResponseMode};
 
 const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -34,8 +34,8 @@ const KIB: usize = 1024;
 
 /// What every request needs.
 #[derive(Clone, Debug)]
-pub(super) struct Front {
-    desk: Desk,
+pub(super) struct Endpoint {
+    handle: Handle,
     /// What requests have to be signed with; `None`: with anything.
     keys: Option<Arc<Keys>>,
     /// True once the server stops.
@@ -47,9 +47,9 @@ pub(super) struct Front {
 }
 
 /// The routes of the service.
-pub(super) fn routes(desk: Desk, keys: Option<Keys>, stop: watch::Receiver<bool>) -> Router {
-    let front = Front {
-        desk,
+pub(super) fn routes(handle: Handle, keys: Option<Keys>, stop: watch::Receiver<bool>) -> Router {
+    let router = Endpoint {
+        handle,
         keys: keys.map(Arc::new),
         stop,
         room: Arc::new(Semaphore::new(BODIES_BYTES / KIB)),
@@ -60,23 +60,23 @@ pub(super) fn routes(desk: Desk, keys: Option<Keys>, stop: watch::Receiver<bool>
         .route("/_standpipe/stats", get(stats))
         .route("/_standpipe/faults", get(faults).post(plan_faults))
         .route("/_standpipe/flush", post(flush))
-        .with_state(front)
+        .with_state(router)
 }
 
 async fn serve(
-    State(front): State<Front>,
+    State(router): State<Endpoint>,
     ConnectInfo(line): ConnectInfo<Line>,
     request: Request,
 ) -> Response {
-    let number = front.requests.fetch_add(1, Ordering::Relaxed);
-    let mut response = front.answer(&line, request).await.unwrap_or_else(|refusal| refused(&refusal));
+    let number = router.requests.fetch_add(1, Ordering::Relaxed);
+    let mut response = router.answer(&line, request).await.unwrap_or_else(|refusal| refused(&refusal));
     let id = HeaderValue::try_from(format!("00000000-0000-0000-0000-{number:012x}"))
         .expect("hexadecimal digits are a valid header");
     response.headers_mut().insert("x-amzn-RequestId", id);
     response
 }
 
-impl Front {
+impl Endpoint {
     async fn answer(&self, line: &Line, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         let target = target(&head.headers)?.to_owned();
@@ -85,28 +85,29 @@ impl Front {
             // The body is let go of as soon as it is decoded, so that no fault or latency holds its room.
             let (body, _room) = self.read(&head.headers, body).await?;
             if let Some(keys) = &self.keys {
-                let at = self.desk.ask(|_, at| at).await?;
-                claim.verify(keys, &head, &body, at.since_1970)?;
+                let at = self.handle.ask(|_, at| at).await?;
+                claim.verify(keys, &head, &body, at.unix_time)?;
             }
             Call::parse(&target, &body)?
         };
-        let desk = &self.desk;
+        let handle = &self.handle;
         let body = match call {
             Call::Put(put) => return self.put(line, put).await,
             Call::Describe { name } => {
-                api::describe_output(&desk.ask(move |service, at| service.describe(&name, at)).await??)
+                api::describe_output(&handle.ask(move |service, at| service.describe(&name, at)).await??)
             }
             Call::List { after, limit } => {
-                let (names, more) = desk.ask(move |service, _| service.list(after.as_deref(), limit)).await?;
+                let (names, more) =
+                    handle.ask(move |service, _| service.list(after.as_deref(), limit)).await?;
                 api::list_output(&names, more)
             }
             Call::Create { name } => {
                 let output = api::create_output(&name);
-                desk.ask(move |service, at| service.create(&name, at)).await??;
+                handle.ask(move |service, at| service.create(&name, at)).await??;
                 output
             }
             Call::Delete { name } => {
-                desk.ask(move |service, at| service.delete(&name, at)).await??;
+                handle.ask(move |service, at| service.delete(&name, at)).await??;
                 b"{}".to_vec()
             }
         };
@@ -140,35 +141,35 @@ impl Front {
 
     async fn put(&self, line: &Line, put: Put) -> Result<Response, Refusal> {
         let operation = put.operation;
-        let answer = self.desk.put(put).await?;
+        let answer = self.handle.put(put).await?;
         self.pause(answer.latency).await;
         self.act_out(line, operation, answer).await
     }
 
     /// Answers as the service says, or as a fault has it.
     async fn act_out(&self, line: &Line, operation: Operation, answer: Answer) -> Result<Response, Refusal> {
-        let Answer { result, manner, .. } = answer;
-        match manner {
-            Manner::Proper => Ok(ok(api::put_output(operation, &result?), AMZ_JSON)),
-            Manner::Reset => Ok(reset(line)),
-            Manner::Hang => {
+        let Answer { result, mode, .. } = answer;
+        match mode {
+            ResponseMode::Proper => Ok(ok(api::put_output(operation, &result?), AMZ_JSON)),
+            ResponseMode::Reset => Ok(reset(line)),
+            ResponseMode::Hang => {
                 self.stopped().await;
                 Ok(reset(line))
             }
-            Manner::Html => {
+            ResponseMode::Html => {
                 let page = "<!DOCTYPE html><html><body><h1>Welcome to the guest network</h1></body></html>";
                 Ok(ok(page.into(), HTML))
             }
-            Manner::Redirect => {
+            ResponseMode::Redirect => {
                 let location = HeaderValue::from_static("http://127.0.0.1:1/login");
                 Ok((StatusCode::FOUND, [(LOCATION, location)]).into_response())
             }
-            Manner::Truncated => {
+            ResponseMode::Truncated => {
                 let mut body = api::put_output(operation, &result?);
                 body.truncate(body.len() / 2);
                 Ok(ok(body, AMZ_JSON))
             }
-            Manner::Short => {
+            ResponseMode::Short => {
                 let mut accepted = result?;
                 accepted.verdicts.pop();
                 Ok(ok(api::put_output(operation, &accepted), AMZ_JSON))
@@ -198,21 +199,21 @@ fn target(headers: &HeaderMap) -> Result<&str, Refusal> {
         .ok_or_else(|| Refusal::new(Kind::UnknownOperation, "Not a request of JSON 1.1 with a target."))
 }
 
-async fn stats(State(front): State<Front>) -> Result<Response, Gone> {
-    Ok(ok(front.desk.ask(|service, _| api::json_bytes(&service.report())).await?, JSON))
+async fn stats(State(router): State<Endpoint>) -> Result<Response, Gone> {
+    Ok(ok(router.handle.ask(|service, _| api::json_bytes(&service.report())).await?, JSON))
 }
 
-async fn faults(State(front): State<Front>) -> Result<Response, Gone> {
-    Ok(ok(front.desk.ask(|service, _| api::json_bytes(service.current_plan())).await?, JSON))
+async fn faults(State(router): State<Endpoint>) -> Result<Response, Gone> {
+    Ok(ok(router.handle.ask(|service, _| api::json_bytes(service.current_plan())).await?, JSON))
 }
 
 /// Takes another plan; answers with it as it was understood.
-async fn plan_faults(State(front): State<Front>, body: Bytes) -> Result<Response, Gone> {
+async fn plan_faults(State(router): State<Endpoint>, body: Bytes) -> Result<Response, Gone> {
     let plan: Result<FaultPlan, String> = serde_json::from_slice(&body).map_err(|error| error.to_string());
     match plan.and_then(|plan| plan.check().map(|()| plan)) {
         Ok(plan) => {
             let body = api::json_bytes(&plan);
-            front.desk.ask(|service, _| service.plan(plan)).await?;
+            router.handle.ask(|service, _| service.plan(plan)).await?;
             Ok(ok(body, JSON))
         }
         Err(fault) => Ok((StatusCode::BAD_REQUEST, fault).into_response()),
@@ -220,8 +221,8 @@ async fn plan_faults(State(front): State<Front>, body: Bytes) -> Result<Response
 }
 
 /// Answers when everything accepted so far is at the destination.
-async fn flush(State(front): State<Front>) -> Result<Response, Gone> {
-    front.desk.flush().await?;
+async fn flush(State(router): State<Endpoint>) -> Result<Response, Gone> {
+    router.handle.flush().await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -133,7 +133,7 @@ pub(super) fn recover(
     dir: &Path,
     run: Run,
     listing: Listing,
-    since_1970: Duration,
+    unix_time: Duration,
 ) -> Result<u64, DestinationError> {
     let mut bytes = 0;
     for stream in names(dir)?.iter().filter_map(|name| name.to_str()) {
@@ -146,7 +146,7 @@ pub(super) fn recover(
         left.sort_unstable();
         let mut destination = Destination::new(dir, stream, run.tag(), listing);
         for name in left {
-            bytes += recover_one(&directory.join(name), &mut destination, since_1970)?;
+            bytes += recover_one(&directory.join(name), &mut destination, unix_time)?;
         }
     }
     Ok(bytes)
@@ -155,7 +155,7 @@ pub(super) fn recover(
 fn recover_one(
     path: &Path,
     destination: &mut Destination,
-    since_1970: Duration,
+    unix_time: Duration,
 ) -> Result<u64, DestinationError> {
     let file = File::open(path).map_err(at(path))?;
     match file.try_lock() {
@@ -166,7 +166,7 @@ fn recover_one(
     let run = run_in(path).unwrap_or(Run(0));
     let (data, labels) = whole_frames(run, &fs::read(path).map_err(at(path))?);
     if !labels.is_empty() {
-        destination.deliver(&data, &labels, since_1970)?;
+        destination.deliver(&data, &labels, unix_time)?;
     }
     fs::remove_file(path).map_err(at(path))?;
     Ok(data.len() as u64)

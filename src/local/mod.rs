@@ -8,7 +8,7 @@
 //! opinion of what the daemon may send. What was acknowledged survives the process: it is in a journal until it is
 //! delivered, and a later start on the same directory delivers what was left behind.
 //!
-//! The way of a request: `door` (socket) → `http` → `auth` → `api` (JSON) → `records` (base64, limits) →
+//! The way of a request: `listener` (socket) → `http` → `auth` → `api` (JSON) → `records` (base64, limits) →
 //! `driver` (the one owner of all state) → `service` (`faults`, then the delivery stream's `quota`) → `buffer`
 //! and `journal`, whereupon it is answered → `destination` (a file, named by `calendar`;
 //! `manifest` lists its records).
@@ -18,13 +18,13 @@ mod auth;
 mod buffer;
 mod calendar;
 mod destination;
-mod door;
 mod driver;
 mod faults;
 mod http;
 mod ids;
 mod journal;
 mod limits;
+mod listener;
 mod manifest;
 mod quota;
 mod records;
@@ -50,11 +50,11 @@ use tracing::info;
 pub use self::auth::Keys;
 use self::buffer::Buffering;
 use self::destination::{DestinationError, Listing};
-use self::door::{Door, Line};
-use self::driver::{Clock, Desk, Driver};
+use self::driver::{Clock, Driver, Handle};
 use self::faults::Faults;
 pub use self::faults::{Fault, FaultPlan, Next};
 use self::ids::Run;
+use self::listener::{Line, Listener};
 pub use self::quota::Quota;
 use self::service::{Rules, Service};
 
@@ -135,7 +135,7 @@ pub enum Error {
     Undelivered { path: PathBuf, bytes: u64 },
     /// It does not run any more.
     #[error("the embedded delivery stream has ended")]
-    Ended,
+    RunSummary,
 }
 
 /// A running embedded delivery stream.
@@ -145,7 +145,7 @@ pub enum Error {
 pub struct Server {
     address: SocketAddr,
     dir: PathBuf,
-    desk: Desk,
+    handle: Handle,
     stop: watch::Sender<bool>,
     http: JoinHandle<io::Result<()>>,
     driver: JoinHandle<()>,
@@ -166,7 +166,7 @@ impl Server {
         let (created, at) = (dir.clone(), clock.moment());
         let recovered = tokio::task::spawn_blocking(move || {
             destination::create(&created)?;
-            journal::recover(&created, run, listing, at.since_1970)
+            journal::recover(&created, run, listing, at.unix_time)
         })
         .await
         .expect("recovering neither panics nor is cancelled")
@@ -179,10 +179,10 @@ impl Server {
         let tcp = TcpListener::bind(options.listen).await.map_err(cannot_listen)?;
         let address = tcp.local_addr().map_err(cannot_listen)?;
 
-        let (driver, desk) = Driver::new(service, clock, dir.clone(), run, listing, options.patience);
+        let (driver, handle) = Driver::new(service, clock, dir.clone(), run, listing, options.patience);
         let (stop, mut stopped) = watch::channel(false);
-        let routes = http::routes(desk.clone(), options.keys, stopped.clone());
-        let http = axum::serve(Door(tcp), routes.into_make_service_with_connect_info::<Line>())
+        let routes = http::routes(handle.clone(), options.keys, stopped.clone());
+        let http = axum::serve(Listener(tcp), routes.into_make_service_with_connect_info::<Line>())
             .with_graceful_shutdown(async move {
                 // An error means that the server was dropped: stopped, too.
                 let _ = stopped.wait_for(|stop| *stop).await;
@@ -191,7 +191,7 @@ impl Server {
         Ok(Self {
             address,
             dir,
-            desk,
+            handle,
             stop,
             http: tokio::spawn(http.into_future()),
             driver: tokio::spawn(driver.run()),
@@ -206,7 +206,7 @@ impl Server {
     /// Delivers everything accepted so far, and returns when it is durable at the destination (or gone, after 24
     /// hours without one).
     pub async fn flush(&self) -> Result<(), Error> {
-        self.desk.flush().await.map_err(|_| Error::Ended)
+        self.handle.flush().await.map_err(|_| Error::RunSummary)
     }
 
     /// Stops listening, answers the requests under way, delivers every accepted record durably, and returns.
@@ -218,8 +218,8 @@ impl Server {
             // A client that is still sending is not waited for; what it sends is refused from here on.
             self.http.abort();
         }
-        let bytes = self.desk.close().await.map_err(|_| Error::Ended)?;
-        self.driver.await.map_err(|_| Error::Ended)?;
+        let bytes = self.handle.close().await.map_err(|_| Error::RunSummary)?;
+        self.driver.await.map_err(|_| Error::RunSummary)?;
         if bytes > 0 { Err(Error::Undelivered { path: self.dir, bytes }) } else { Ok(()) }
     }
 }
@@ -244,7 +244,7 @@ fn service(options: &Options, run: Run, clock: Clock) -> Result<Service, Error> 
 ///
 /// Not from the seed: RecordIds are unique also when a test is repeated.
 fn new_run(clock: Clock) -> Run {
-    let nanos = clock.moment().since_1970.as_nanos() as u64;
+    let nanos = clock.moment().unix_time.as_nanos() as u64;
     let chance = RandomState::new().build_hasher().finish();
     Run(u128::from(nanos) << 64 | u128::from(chance))
 }

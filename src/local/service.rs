@@ -25,7 +25,7 @@ pub(super) struct Moment {
     /// Since the server began; never goes back.
     pub now: Duration,
     /// Since 1970, as the system clock says.
-    pub since_1970: Duration,
+    pub unix_time: Duration,
 }
 
 /// The two operations that take records.
@@ -60,7 +60,7 @@ pub(super) struct Answer {
     /// How long to wait before answering.
     pub latency: Duration,
     pub result: Result<Accepted, Refusal>,
-    pub manner: Manner,
+    pub mode: ResponseMode,
 }
 
 /// A request that was let in.
@@ -73,7 +73,7 @@ pub(super) struct Accepted {
 
 /// How the client is told: as it should be, or by a fault on demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum ResponseMode {
     Proper,
     /// The connection is reset instead.
     Reset,
@@ -156,9 +156,9 @@ impl Service {
             }
             Err(refusal) => (None, Err(refusal)),
         };
-        let manner = fault.map_or(Manner::Proper, manner);
+        let mode = fault.map_or(ResponseMode::Proper, mode);
         let outcome = match (&result, fault) {
-            (_, Some(fault)) if manner != Manner::Proper => fault.label(),
+            (_, Some(fault)) if mode != ResponseMode::Proper => fault.label(),
             (Ok(accepted), _) if accepted.verdicts.iter().all(Result::is_ok) => "ok",
             (Ok(_), _) => "partial",
             (Err(refusal), _) => refusal.kind.code(),
@@ -167,7 +167,7 @@ impl Service {
             let verdicts = result.as_ref().ok().map(|accepted| &accepted.verdicts[..]);
             stream.count(put.operation, outcome, put.records.as_ref().ok(), verdicts);
         }
-        Answer { latency, result, manner }
+        Answer { latency, result, mode }
     }
 
     /// Describes a delivery stream. To describe is to use: it is created, as by a put.
@@ -353,7 +353,7 @@ impl Service {
             return Err(Refusal::new(Kind::LimitExceeded, format!("There are {STREAMS} delivery streams.")));
         }
         let key = if self.rules.invalid_keys.contains(name) { Key::Invalid } else { Key::Usable };
-        let stream = Stream::new(self.rules.quota, self.rules.buffering, key, at.since_1970);
+        let stream = Stream::new(self.rules.quota, self.rules.buffering, key, at.unix_time);
         Ok(self.streams.entry(name.to_owned()).or_insert(stream))
     }
 
@@ -417,7 +417,7 @@ fn refusal(fault: Fault) -> Option<Refusal> {
 }
 
 /// How the client is told under a fault.
-fn manner(fault: Fault) -> Manner {
+fn mode(fault: Fault) -> ResponseMode {
     match fault {
         Fault::Unavailable
         | Fault::Internal
@@ -426,13 +426,13 @@ fn manner(fault: Fault) -> Manner {
         | Fault::InvalidArgument
         | Fault::AccessDenied
         | Fault::ExpiredToken
-        | Fault::Partial => Manner::Proper,
-        Fault::ResetBefore | Fault::ResetAfter => Manner::Reset,
-        Fault::Hang | Fault::HangAfter => Manner::Hang,
-        Fault::Html => Manner::Html,
-        Fault::Redirect => Manner::Redirect,
-        Fault::Truncated => Manner::Truncated,
-        Fault::Short => Manner::Short,
+        | Fault::Partial => ResponseMode::Proper,
+        Fault::ResetBefore | Fault::ResetAfter => ResponseMode::Reset,
+        Fault::Hang | Fault::HangAfter => ResponseMode::Hang,
+        Fault::Html => ResponseMode::Html,
+        Fault::Redirect => ResponseMode::Redirect,
+        Fault::Truncated => ResponseMode::Truncated,
+        Fault::Short => ResponseMode::Short,
     }
 }
 

@@ -7,7 +7,7 @@
 pub const RECORD_BYTES: usize = 1000 * 1024;
 
 /// The longest part of a file that may hold no complete line, in bytes: of more, a piece can always be cut.
-pub const MOST_INCOMPLETE_BYTES: usize = RECORD_BYTES;
+pub const MAX_INCOMPLETE_BYTES: usize = RECORD_BYTES;
 
 /// Most records in one `PutRecordBatch`.
 pub const BATCH_RECORDS: usize = 500;

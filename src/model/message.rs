@@ -9,7 +9,7 @@ const AROUND_BYTES: usize = 64 * 1024;
 
 /// How many bytes of a file may belong to messages that are not complete: with more, what there is of them is a message.
 /// Twice the longest one leaves room for what runtimes write around parts, and for a second channel.
-pub const fn most_held(longest: usize) -> usize {
+pub const fn max_incomplete_bytes(longest: usize) -> usize {
     2 * longest + AROUND_BYTES
 }
 
@@ -25,7 +25,7 @@ pub struct Message {
     pub content: Bytes,
     /// How many lines of the file it is.
     pub lines: usize,
-    pub told: Option<Told>,
+    pub metadata: Option<RuntimeMetadata>,
     pub part: Part,
 }
 
@@ -41,9 +41,37 @@ pub enum Part {
     Ends,
 }
 
+/// What the end of a chunk means for the last line in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChunkEnd {
+    /// More may come: a line without its newline stays unread, and lines that may go on stay together.
+    Open,
+    /// Nothing came for a while: lines wait no longer for more, but for the rest of a part that nothing waits behind.
+    Quiet,
+    /// Nothing comes any more: what is left is the last line.
+    Closed,
+}
+
+/// Per channel: whether a line that is too long for one message continues at the position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Continues {
+    pub stdout: bool,
+    pub stderr: bool,
+}
+
+impl Continues {
+    /// The flag of one channel.
+    pub const fn of(&mut self, channel: Channel) -> &mut bool {
+        match channel {
+            Channel::Stdout => &mut self.stdout,
+            Channel::Stderr => &mut self.stderr,
+        }
+    }
+}
+
 /// What a container runtime says beside a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct RuntimeMetadata {
     pub channel: Channel,
     /// When the line was written: RFC 3339, as the runtime spelled it.
     pub time: Box<str>,

@@ -34,7 +34,7 @@ pub struct SourceSettings {
     pub newline: Newline,
     pub format: Format,
     /// The longest message, in bytes without its newline.
-    pub longest: usize,
+    pub max_message_bytes: usize,
     pub oversize: Oversize,
     /// The container runtime that wrote the lines around what was said.
     pub runtime: Option<Runtime>,

@@ -11,7 +11,7 @@ pub enum Verdict {
     /// Not accepted, or not known to be: to be sent again.
     Retry(Retry),
     /// Never to be accepted as it is: for the dead letters.
-    Refused { code: Arc<str>, message: Arc<str> },
+    Rejected { code: Arc<str>, message: Arc<str> },
 }
 
 impl Verdict {

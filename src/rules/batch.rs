@@ -9,7 +9,7 @@
 use crate::model::limits::{BATCH_RECORDS, BATCH_WIRE_BYTES, RECORD_BYTES, base64_len};
 
 /// JSON around one record's data: `{"Data":""},`, rounded up.
-const RECORD_OVERHEAD_BYTES: usize = 16;
+const WIRE_OVERHEAD_BYTES: usize = 16;
 
 /// JSON around the records, with the longest name of a delivery stream (64 characters), rounded up.
 const REQUEST_OVERHEAD_BYTES: usize = 256;
@@ -54,7 +54,7 @@ impl Size {
     /// When the record alone is above the service's limit (L4).
     pub fn add(&mut self, len: usize) -> bool {
         assert!(len <= RECORD_BYTES, "L4: a record of {len} bytes");
-        let wire = base64_len(len) + RECORD_OVERHEAD_BYTES;
+        let wire = base64_len(len) + WIRE_OVERHEAD_BYTES;
         let fits = self.records < self.limits.records
             && self.bytes.saturating_add(len) <= self.limits.bytes
             && self.wire_bytes + wire <= BATCH_WIRE_BYTES;

@@ -23,7 +23,7 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 pub const KEEP_UNCLAIMED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The most data that all dead letters together may hold, in bytes: above it the files that produce more stop.
-pub const MOST_DEAD_LETTER_BYTES: u64 = 256 * 1024 * 1024;
+pub const MAX_DEAD_LETTER_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Decides when the next save is due.
 #[derive(Clone, Debug)]

@@ -38,7 +38,7 @@ const PREFIX: &str = "standpipe_";
 
 /// Envelopes of lines that are read together: what they share is put down once.
 #[derive(Debug)]
-pub struct Sleeve<'a> {
+pub struct EnvelopeTemplate<'a> {
     envelope: &'a Envelope,
     /// As JSON.
     file: String,
@@ -51,16 +51,16 @@ pub struct Sleeve<'a> {
     room: usize,
 }
 
-impl<'a> Sleeve<'a> {
-    /// For lines of `file`, read `since_1970`.
+impl<'a> EnvelopeTemplate<'a> {
+    /// For lines of `file`, read `unix_time`.
     pub fn new(
         envelope: &'a Envelope,
         source: &str,
         file: &Path,
         (origin, incarnation): (Origin, Incarnation),
-        since_1970: Duration,
+        unix_time: Duration,
     ) -> Self {
-        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + since_1970);
+        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + unix_time);
         let mut sleeve = Self {
             envelope,
             file: json(&file.to_string_lossy()),
@@ -75,7 +75,7 @@ impl<'a> Sleeve<'a> {
             at: Offset::ZERO,
             content: Bytes::new(),
             lines: 1,
-            told: None,
+            metadata: None,
             part: Part::Whole,
         };
         sleeve.room = sleeve.wrap(&empty, &[], 0).len() + AROUND_BYTES;
@@ -85,7 +85,7 @@ impl<'a> Sleeve<'a> {
     /// The object for `text`, which is the content of `message`, or the piece of that number when it takes several:
     /// only what is whole is merged.
     pub fn wrap(&self, message: &Message, text: &[u8], piece: usize) -> Vec<u8> {
-        let Message { at, told, .. } = message;
+        let Message { at, metadata, .. } = message;
         let mut object = Object { bytes: Vec::with_capacity(text.len() + self.room), taken: Vec::new() };
         object.bytes.push(b'{');
         let line = text;
@@ -111,11 +111,11 @@ impl<'a> Sleeve<'a> {
                 _ => format!("\"{}:{:x}.{piece}\"", self.id, at.bytes()),
             },
         );
-        match told {
+        match metadata {
             None => object.put("time", &self.time),
-            Some(told) => {
-                object.put_text("time", &told.time);
-                object.put_text(CHANNEL_KEY, told.channel.label());
+            Some(metadata) => {
+                object.put_text("time", &metadata.time);
+                object.put_text(CHANNEL_KEY, metadata.channel.label());
             }
         }
         for (key, value) in &self.envelope.fields {
@@ -239,7 +239,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::model::message::{Channel, Told};
+    use crate::model::message::{Channel, RuntimeMetadata};
 
     const ORIGIN: (Origin, Incarnation) = (Origin { device: 0xfe01, inode: 0x2a }, Incarnation(7));
 
@@ -250,14 +250,15 @@ mod tests {
 
     fn wrap(envelope: &Envelope, line: &[u8]) -> String {
         let file = Path::new("/var/log/app/a.log");
-        let sleeve = Sleeve::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
+        let sleeve =
+            EnvelopeTemplate::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
         String::from_utf8(sleeve.wrap(&message(line), line, 0)).expect("JSON is UTF-8")
     }
 
     fn message(content: &[u8]) -> Message {
         let at = Offset::new(4096);
         let content = Bytes::copy_from_slice(content);
-        Message { span: Span::new(at, at), at, content, lines: 1, told: None, part: Part::Whole }
+        Message { span: Span::new(at, at), at, content, lines: 1, metadata: None, part: Part::Whole }
     }
 
     #[test]
@@ -270,22 +271,26 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_utf_8_are_carried_in_base64() {
-        let told: Value = serde_json::from_str(&wrap(&envelope(false), b"caf\xe9")).expect("JSON");
-        assert_eq!((&told["message_base64"], &told["message"]), (&"Y2Fm6Q==".into(), &Value::Null));
+        let metadata: Value = serde_json::from_str(&wrap(&envelope(false), b"caf\xe9")).expect("JSON");
+        assert_eq!((&metadata["message_base64"], &metadata["message"]), (&"Y2Fm6Q==".into(), &Value::Null));
     }
 
     #[test]
     fn an_object_is_merged_and_anything_else_is_quoted() {
         let merged = wrap(&envelope(true), b" {\"level\":\"info\", \"n\":1.0e3,\"time\":5 } ");
         assert!(merged.starts_with(r#"{"level":"info", "n":1.0e3,"time":5,"file":"#), "{merged}");
-        let told: Value = serde_json::from_str(&merged).expect("JSON");
-        assert_eq!((&told["time"], &told["standpipe_time"]), (&5.into(), &"2025-11-24T00:00:00.123Z".into()));
+        let metadata: Value = serde_json::from_str(&merged).expect("JSON");
+        assert_eq!(
+            (&metadata["time"], &metadata["standpipe_time"]),
+            (&5.into(), &"2025-11-24T00:00:00.123Z".into())
+        );
         for line in [r#"[1]"#, "{", r#"{"a":1}x"#, r#"{"a":}"#, "12", "", r#"{"a" "b"}"#] {
-            let told: Value = serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
-            assert_eq!(told["message"], line);
+            let metadata: Value =
+                serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
+            assert_eq!(metadata["message"], line);
         }
-        let told: Value = serde_json::from_str(&wrap(&envelope(true), b"{}")).expect("JSON");
-        assert_eq!((&told["offset"], &told["message"]), (&4096.into(), &Value::Null));
+        let metadata: Value = serde_json::from_str(&wrap(&envelope(true), b"{}")).expect("JSON");
+        assert_eq!((&metadata["offset"], &metadata["message"]), (&4096.into(), &Value::Null));
         assert!(wrap(&envelope(false), b"{}").starts_with(r#"{"message":"{}""#), "only when it is asked for");
     }
 
@@ -294,11 +299,14 @@ mod tests {
         let fields = vec![("f".into(), format!("\"{}\"", "x".repeat(FIELDS_BYTES - 6)).into())];
         let envelope = Envelope { host: "h".repeat(64).into(), fields, merge: false };
         let path = format!("/{}", "\u{1}".repeat(4094));
-        let sleeve = Sleeve::new(&envelope, &path, Path::new(&path), ORIGIN, Duration::from_secs(1));
-        let told = Told { channel: Channel::Stdout, time: "2026-11-24T08:15:42.123456789+11:30".into() };
+        let sleeve =
+            EnvelopeTemplate::new(&envelope, &path, Path::new(&path), ORIGIN, Duration::from_secs(1));
+        let metadata =
+            RuntimeMetadata { channel: Channel::Stdout, time: "2026-11-24T08:15:42.123456789+11:30".into() };
         let at = Offset::new(u64::MAX);
         let wrapped = |text: &[u8]| {
-            let message = Message { at, span: Span::new(at, at), told: Some(told.clone()), ..message(text) };
+            let message =
+                Message { at, span: Span::new(at, at), metadata: Some(metadata.clone()), ..message(text) };
             sleeve.wrap(&message, text, 999_999).len()
         };
         assert!(wrapped(&[1; ANY_TEXT_BYTES]) < RECORD_BYTES);
@@ -318,19 +326,21 @@ mod tests {
 
     #[test]
     fn what_a_runtime_says_stands_beside_the_line_and_pieces_are_numbered() {
-        let told = Told { channel: Channel::Stderr, time: "2026-11-24T08:15:42.5+01:00".into() };
+        let metadata =
+            RuntimeMetadata { channel: Channel::Stderr, time: "2026-11-24T08:15:42.5+01:00".into() };
         let (envelope, file) = (envelope(true), Path::new("/a.log"));
-        let sleeve = Sleeve::new(&envelope, "app", file, ORIGIN, Duration::from_secs(1));
-        let message = Message { told: Some(told), ..message(b"{\"a\":1}") };
-        let told: Value = serde_json::from_slice(&sleeve.wrap(&message, &message.content, 0)).expect("JSON");
+        let sleeve = EnvelopeTemplate::new(&envelope, "app", file, ORIGIN, Duration::from_secs(1));
+        let message = Message { metadata: Some(metadata), ..message(b"{\"a\":1}") };
+        let metadata: Value =
+            serde_json::from_slice(&sleeve.wrap(&message, &message.content, 0)).expect("JSON");
         assert_eq!(
-            (&told["time"], &told["stream"]),
+            (&metadata["time"], &metadata["stream"]),
             (&"2026-11-24T08:15:42.5+01:00".into(), &"stderr".into())
         );
-        assert_eq!((&told["a"], &told["id"]), (&1.into(), &"fe01-2a-7:1000".into()));
-        let told: Value = serde_json::from_slice(&sleeve.wrap(&message, b"{}", 2)).expect("JSON");
+        assert_eq!((&metadata["a"], &metadata["id"]), (&1.into(), &"fe01-2a-7:1000".into()));
+        let metadata: Value = serde_json::from_slice(&sleeve.wrap(&message, b"{}", 2)).expect("JSON");
         assert_eq!(
-            (&told["message"], &told["id"]),
+            (&metadata["message"], &metadata["id"]),
             (&"{}".into(), &"fe01-2a-7:1000.2".into()),
             "a piece is a text"
         );
@@ -339,11 +349,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_line_can_be_had_back(line in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let told: Value = serde_json::from_str(&wrap(&envelope(false), &line)).expect("JSON");
-            let back = match (&told["message"], &told["message_base64"]) {
+            let metadata: Value = serde_json::from_str(&wrap(&envelope(false), &line)).expect("JSON");
+            let back = match (&metadata["message"], &metadata["message_base64"]) {
                 (Value::String(text), Value::Null) => text.clone().into_bytes(),
                 (Value::Null, Value::String(text)) => STANDARD.decode(text).expect("base64"),
-                _ => panic!("neither text nor base64, or both: {told}"),
+                _ => panic!("neither text nor base64, or both: {metadata}"),
             };
             prop_assert_eq!(back, line);
         }
@@ -353,9 +363,9 @@ mod tests {
             members in proptest::collection::btree_map("[a-z\"\\\\\u{e9}]{0,6}", any::<i32>(), 0..6),
         ) {
             let line = serde_json::to_string(&members).expect("JSON");
-            let told: Value = serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
+            let metadata: Value = serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
             for (key, value) in &members {
-                prop_assert_eq!(&told[key], *value);
+                prop_assert_eq!(&metadata[key], *value);
             }
         }
     }

@@ -10,7 +10,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::model::message::{Channel, Message, Part, Told, most_held};
+use crate::model::message::{
+    Channel, ChunkEnd, Continues, Message, Part, RuntimeMetadata, max_incomplete_bytes,
+};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::Multiline;
 
@@ -20,24 +22,10 @@ pub struct Line {
     pub span: Span,
     /// Without its newline, and without what a runtime wrote around it.
     pub content: Bytes,
-    pub told: Option<Told>,
+    pub metadata: Option<RuntimeMetadata>,
     /// Whether the rest of what was said follows in another line.
     pub is_partial: bool,
 }
-
-/// What lies at the end of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// More may come.
-    Open,
-    /// Nothing came for a while: lines wait no longer for more, but for the rest of a part that nothing waits behind.
-    Quiet,
-    /// Nothing comes any more.
-    Closed,
-}
-
-/// Of which channels a joined line goes on that became too long for one message: standard output, standard error.
-pub type Over = [bool; 2];
 
 /// What keeps whole lines from being messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,18 +38,18 @@ pub enum Waits {
 
 /// Lines of one chunk on their way to messages.
 #[derive(Debug)]
-pub struct Gather<'a> {
+pub struct LineAggregator<'a> {
     multiline: Option<&'a Multiline>,
     /// The longest message in bytes.
-    longest: usize,
+    max_message_bytes: usize,
     /// Where the first byte lies that no span covers.
     covered: Offset,
     /// Parts of lines, by channel.
     partial: [Option<Group>; 2],
     /// Of which channels a line goes on that is longer than a message.
-    over: Over,
+    continues: Continues,
     /// The same, at the end of what is covered.
-    over_covered: Over,
+    continues_covered: Continues,
     /// Lines that belong together.
     group: Option<Group>,
     /// Messages that are complete, as far as is known, with where their last line ends.
@@ -81,7 +69,7 @@ struct Group {
     bytes: usize,
     /// Lines of the file.
     lines: usize,
-    told: Option<Told>,
+    metadata: Option<RuntimeMetadata>,
     part: Part,
 }
 
@@ -93,13 +81,13 @@ impl Group {
             bytes: line.content.len(),
             pieces: vec![line.content],
             lines: 1,
-            told: line.told,
+            metadata: line.metadata,
             part: Part::Whole,
         }
     }
 
     fn channel(&self) -> Option<Channel> {
-        self.told.as_ref().map(|told| told.channel)
+        self.metadata.as_ref().map(|metadata| metadata.channel)
     }
 
     fn add(&mut self, other: Self, between: &'static [u8]) {
@@ -120,16 +108,21 @@ impl Group {
     }
 }
 
-impl<'a> Gather<'a> {
+impl<'a> LineAggregator<'a> {
     /// For a chunk that begins at `at`, where `over` is as it was when reading ended there.
-    pub fn new(multiline: Option<&'a Multiline>, longest: usize, at: Offset, over: Over) -> Self {
+    pub fn new(
+        multiline: Option<&'a Multiline>,
+        max_message_bytes: usize,
+        at: Offset,
+        continues: Continues,
+    ) -> Self {
         Self {
             multiline,
-            longest,
+            max_message_bytes,
             covered: at,
             partial: [None, None],
-            over,
-            over_covered: over,
+            continues,
+            continues_covered: continues,
             group: None,
             done: Vec::new(),
             done_end: at,
@@ -140,12 +133,12 @@ impl<'a> Gather<'a> {
     /// Takes in the next line.
     pub fn take(&mut self, line: Line) {
         let end = line.span.end();
-        match line.told.as_ref().map(|told| told.channel) {
+        match line.metadata.as_ref().map(|metadata| metadata.channel) {
             None => self.complete(Group::new(line)),
             Some(channel) => self.join(channel, line),
         }
         let held = end.since(self.covered);
-        if held > most_held(self.longest) as u64 {
+        if held > max_incomplete_bytes(self.max_message_bytes) as u64 {
             self.close();
         }
         self.cover();
@@ -156,15 +149,15 @@ impl<'a> Gather<'a> {
         self.close();
         self.cover();
         self.covered = span.end();
-        self.out.push_back(Message { span, at: span.start(), content, lines: 1, told: None, part });
+        self.out.push_back(Message { span, at: span.start(), content, lines: 1, metadata: None, part });
     }
 
     /// Nothing more follows in the chunk.
-    pub fn end(&mut self, end: End) {
+    pub fn end(&mut self, end: ChunkEnd) {
         match end {
-            End::Open => {}
-            End::Closed => self.close(),
-            End::Quiet => {
+            ChunkEnd::Open => {}
+            ChunkEnd::Closed => self.close(),
+            ChunkEnd::Quiet => {
                 self.close_group();
                 self.cover();
                 if !self.done.is_empty() {
@@ -186,8 +179,8 @@ impl<'a> Gather<'a> {
     }
 
     /// For the next chunk, which begins there.
-    pub fn over_there(&self) -> Over {
-        self.over_covered
+    pub fn continues_there(&self) -> Continues {
+        self.continues_covered
     }
 
     /// What is whole and waits for what comes after it.
@@ -205,11 +198,11 @@ impl<'a> Gather<'a> {
         let is_partial = line.is_partial;
         let part = Group::new(line);
         let mut so_far = self.partial[slot].take();
-        if so_far.as_ref().is_some_and(|so_far| so_far.bytes + part.bytes > self.longest)
+        if so_far.as_ref().is_some_and(|so_far| so_far.bytes + part.bytes > self.max_message_bytes)
             && let Some(mut full) = so_far.take()
         {
-            full.part = if self.over[slot] { Part::GoesOn } else { Part::Begins };
-            self.over[slot] = true;
+            let continues = std::mem::replace(self.continues.of(channel), true);
+            full.part = if continues { Part::GoesOn } else { Part::Begins };
             self.complete(full);
         }
         let mut joined = match so_far {
@@ -222,7 +215,7 @@ impl<'a> Gather<'a> {
         if is_partial {
             self.partial[slot] = Some(joined);
         } else {
-            if std::mem::take(&mut self.over[slot]) {
+            if std::mem::take(self.continues.of(channel)) {
                 joined.part = Part::Ends;
             }
             self.complete(joined);
@@ -239,7 +232,7 @@ impl<'a> Gather<'a> {
         let line = Group { pieces: vec![content.clone()], ..line };
         let goes_on = self.group.as_ref().is_some_and(|group| {
             group.channel() == line.channel()
-                && group.bytes + 1 + line.bytes <= self.longest
+                && group.bytes + 1 + line.bytes <= self.max_message_bytes
                 && !multiline.start.is_match(&content)
         });
         let group = match self.group.take() {
@@ -262,10 +255,10 @@ impl<'a> Gather<'a> {
 
     fn finish(&mut self, group: Group) {
         let content = group.content();
-        let Group { at, end, lines, told, part, .. } = group;
+        let Group { at, end, lines, metadata, part, .. } = group;
         let span = Span::new(at, at);
         self.done_end = self.done_end.max(end);
-        self.done.push((Message { span, at, content, lines, told, part }, end));
+        self.done.push((Message { span, at, content, lines, metadata, part }, end));
     }
 
     fn close_group(&mut self) {
@@ -276,7 +269,7 @@ impl<'a> Gather<'a> {
 
     /// Whatever waits is complete.
     fn close(&mut self) {
-        let open = self.partial.iter_mut().zip(self.over);
+        let open = self.partial.iter_mut().zip([self.continues.stdout, self.continues.stderr]);
         let mut open: Vec<_> = open.filter_map(|(partial, over)| Some((partial.take()?, over))).collect();
         open.sort_by_key(|(partial, _)| partial.at);
         for (mut partial, over) in open {
@@ -294,7 +287,7 @@ impl<'a> Gather<'a> {
         if self.done.is_empty() || waiting.is_some_and(|waiting| waiting < end) {
             return;
         }
-        self.over_covered = self.over;
+        self.continues_covered = self.continues;
         let last = self.done.len() - 1;
         // One behind the other, each stands for its own lines; mixed, the last stands for all.
         let mut next = self.covered;
@@ -346,7 +339,7 @@ mod tests {
             lines.push(Line {
                 span: Span::new(at, end),
                 content: Bytes::copy_from_slice(content.as_bytes()),
-                told: channel.map(|channel| Told { channel, time: format!("at {at}").into() }),
+                metadata: channel.map(|channel| RuntimeMetadata { channel, time: format!("at {at}").into() }),
                 is_partial: text.starts_with(['O', 'E']),
             });
             at = end;
@@ -358,13 +351,14 @@ mod tests {
     fn gather(
         texts: &[&str],
         multiline: Option<&Multiline>,
-        longest: usize,
-        end: End,
+        max_message_bytes: usize,
+        end: ChunkEnd,
     ) -> (Vec<String>, u64, bool) {
-        let mut gather = Gather::new(multiline, longest, Offset::new(100), [false; 2]);
+        let mut gather =
+            LineAggregator::new(multiline, max_message_bytes, Offset::new(100), Continues::default());
         let mut messages = Vec::new();
         let mut next = Offset::new(100);
-        let mut collect = |gather: &mut Gather<'_>| {
+        let mut collect = |gather: &mut LineAggregator<'_>| {
             while let Some(message) = gather.pop() {
                 assert_eq!(message.span.start(), next, "L2");
                 next = message.span.end();
@@ -385,7 +379,7 @@ mod tests {
     #[test]
     fn lines_of_no_runtime_are_messages() {
         assert_eq!(
-            gather(&["ab", "", "c"], None, 10, End::Open),
+            gather(&["ab", "", "c"], None, 10, ChunkEnd::Open),
             (owned(&["ab 103", " 104", "c 106"]), 106, false)
         );
     }
@@ -397,14 +391,14 @@ mod tests {
     #[test]
     fn parts_are_joined_and_wait_for_the_last() {
         let parts = ["ox", "Oab", "Ocd", "oef", "Ogh"];
-        assert_eq!(gather(&parts, None, 10, End::Open), (owned(&["x 103", "abcdef 115"]), 115, false));
-        assert_eq!(gather(&parts, None, 10, End::Quiet).1, 115, "its rest may still come");
-        assert_eq!(gather(&parts, None, 10, End::Closed).0[2], "gh 119");
+        assert_eq!(gather(&parts, None, 10, ChunkEnd::Open), (owned(&["x 103", "abcdef 115"]), 115, false));
+        assert_eq!(gather(&parts, None, 10, ChunkEnd::Quiet).1, 115, "its rest may still come");
+        assert_eq!(gather(&parts, None, 10, ChunkEnd::Closed).0[2], "gh 119");
     }
 
     #[test]
     fn a_joined_line_is_no_longer_than_a_message() {
-        let found = gather(&["Oabcd", "Oefgh", "oij"], None, 6, End::Open);
+        let found = gather(&["Oabcd", "Oefgh", "oij"], None, 6, ChunkEnd::Open);
         assert_eq!(found, (owned(&["abcd 106", "efghij 116"]), 116, false));
     }
 
@@ -412,14 +406,14 @@ mod tests {
     fn the_pieces_of_a_joined_line_know_their_line_in_any_chunks() {
         let all = lines(&["Oabcd", "ex", "Oefgh", "Oijkl", "omn", "oz"]);
         for size in 1..all.len() {
-            let (mut from, mut len, mut over, mut parts) = (0, size, [false; 2], Vec::new());
+            let (mut from, mut len, mut over, mut parts) = (0, size, Continues::default(), Vec::new());
             while from < all.len() {
                 let chunk = &all[from..(from + len).min(all.len())];
-                let mut gather = Gather::new(None, 6, chunk[0].span.start(), over);
+                let mut gather = LineAggregator::new(None, 6, chunk[0].span.start(), over);
                 chunk.iter().for_each(|line| gather.take(line.clone()));
-                gather.end(End::Open);
+                gather.end(ChunkEnd::Open);
                 parts.extend(std::iter::from_fn(|| gather.pop()).map(|message| message.part));
-                over = gather.over_there();
+                over = gather.continues_there();
                 let out = chunk.iter().filter(|line| line.span.end() <= gather.covered()).count();
                 len = if out == 0 { len + 1 } else { size };
                 from += out;
@@ -432,15 +426,15 @@ mod tests {
     #[test]
     fn channels_are_joined_apart_and_settled_together() {
         let mixed = ["Oab", "ex", "Ecd", "oef", "egh", "oz"];
-        let found = gather(&mixed, None, 10, End::Open);
+        let found = gather(&mixed, None, 10, ChunkEnd::Open);
         assert_eq!(
             found.0,
             ["x 100", "abef 100", "cdgh 119", "z 122"],
             "none before all that lie among them"
         );
-        let (messages, at, waits) = gather(&mixed[..3], None, 10, End::Open);
+        let (messages, at, waits) = gather(&mixed[..3], None, 10, ChunkEnd::Open);
         assert_eq!((messages.len(), at, waits), (0, 100, true));
-        let found = gather(&mixed[..3], None, 10, End::Quiet);
+        let found = gather(&mixed[..3], None, 10, ChunkEnd::Quiet);
         assert_eq!(found.0, ["x 100", "ab 100", "cd 111"], "what nobody waits for is not waited for");
     }
 
@@ -448,36 +442,36 @@ mod tests {
     fn lines_stay_together_until_the_next_begins() {
         let group = multiline(10);
         let texts = ["lost", " tail", "1 a", " b", " c", "2 d", " e"];
-        let found = gather(&texts, Some(&group), 100, End::Open);
+        let found = gather(&texts, Some(&group), 100, ChunkEnd::Open);
         assert_eq!(found, (owned(&["lost| tail 111", "1 a| b| c 121"]), 121, true));
-        let found = gather(&texts, Some(&group), 100, End::Quiet);
+        let found = gather(&texts, Some(&group), 100, ChunkEnd::Quiet);
         assert_eq!((&*found.0[2], found.1, found.2), ("2 d| e 128", 128, false));
     }
 
     #[test]
     fn a_message_has_so_many_lines_and_bytes_at_most_and_one_channel() {
-        let found = gather(&["1 a", " b", " c", " d"], Some(&multiline(2)), 100, End::Closed);
+        let found = gather(&["1 a", " b", " c", " d"], Some(&multiline(2)), 100, ChunkEnd::Closed);
         assert_eq!(found.0, ["1 a| b 107", " c| d 113"]);
-        let found = gather(&["1 a", " b", " c"], Some(&multiline(9)), 6, End::Closed);
+        let found = gather(&["1 a", " b", " c"], Some(&multiline(9)), 6, ChunkEnd::Closed);
         assert_eq!(found.0, ["1 a| b 107", " c 110"]);
-        let found = gather(&["o1 a", "o b", "e c", "o d"], Some(&multiline(9)), 100, End::Closed);
+        let found = gather(&["o1 a", "o b", "e c", "o d"], Some(&multiline(9)), 100, ChunkEnd::Closed);
         assert_eq!(found.0, ["1 a| b 109", " c 113", " d 117"]);
-        let found = gather(&["1 a", " b"], Some(&multiline(1)), 100, End::Open);
+        let found = gather(&["1 a", " b"], Some(&multiline(1)), 100, ChunkEnd::Open);
         assert_eq!(found, (owned(&["1 a 104", " b 107"]), 107, false));
     }
 
     #[test]
     fn parts_are_joined_before_lines_are_grouped() {
-        let found = gather(&["O1 ", "oa", "o b", "o2"], Some(&multiline(9)), 100, End::Open);
+        let found = gather(&["O1 ", "oa", "o b", "o2"], Some(&multiline(9)), 100, ChunkEnd::Open);
         assert_eq!(found, (owned(&["1 a| b 111"]), 111, true));
-        let found = gather(&["o1 a", "O b", "o2 c", "o3"], Some(&multiline(9)), 100, End::Closed);
+        let found = gather(&["o1 a", "O b", "o2 c", "o3"], Some(&multiline(9)), 100, ChunkEnd::Closed);
         assert_eq!(found.0, ["1 a| b2 c 114", "3 117"]);
     }
 
     #[test]
     fn a_piece_of_a_line_that_is_too_long_is_a_message_by_itself() {
         let group = multiline(9);
-        let mut gather = Gather::new(Some(&group), 10, Offset::new(100), [false; 2]);
+        let mut gather = LineAggregator::new(Some(&group), 10, Offset::new(100), Continues::default());
         lines(&["1", "O2"]).into_iter().for_each(|line| gather.take(line));
         let span = Span::new(Offset::new(105), Offset::new(120));
         gather.take_piece(span, Bytes::from_static(b"long"), Part::Begins);
@@ -490,8 +484,8 @@ mod tests {
     fn no_part_is_waited_for_without_end() {
         let other = "e".repeat(1000);
         let texts: Vec<_> = std::iter::once("Oa").chain(std::iter::repeat_n(&*other, 200)).collect();
-        let (messages, at, waits) = gather(&texts, None, 1000, End::Open);
-        assert!(messages.len() > 60 && at > 100 + most_held(1000) as u64, "{at}");
+        let (messages, at, waits) = gather(&texts, None, 1000, ChunkEnd::Open);
+        assert!(messages.len() > 60 && at > 100 + max_incomplete_bytes(1000) as u64, "{at}");
         assert!(!waits, "and what comes after it is a message at once");
     }
 
@@ -502,47 +496,47 @@ mod tests {
             texts in proptest::collection::vec("[oeOEx][0-9 ]?[a-z]{0,4}", 1..40),
             steps in proptest::collection::vec(1usize..12, 1..8),
             max_lines in 1usize..5,
-            longest in 1usize..12,
+            max_message_bytes in 1usize..12,
             groups: bool,
         ) {
             let group = multiline(max_lines);
             let group = groups.then_some(&group);
             let texts: Vec<_> = texts.iter().map(String::as_str).collect();
             let all = lines(&texts);
-            let mut told = Vec::new();
-            let (mut from, mut len, mut step, mut over) = (0, 1, 0, [false; 2]);
+            let mut metadata = Vec::new();
+            let (mut from, mut len, mut step, mut over) = (0, 1, 0, Continues::default());
             while from < all.len() {
                 let to = (from + len).min(all.len());
                 let at = all[from].span.start();
-                let mut gather = Gather::new(group, longest, at, over);
+                let mut gather = LineAggregator::new(group, max_message_bytes, at, over);
                 all[from..to].iter().for_each(|line| gather.take(line.clone()));
                 let is_last = to == all.len();
-                gather.end(if is_last { End::Closed } else if step % 3 == 2 { End::Quiet } else { End::Open });
+                gather.end(if is_last { ChunkEnd::Closed } else if step % 3 == 2 { ChunkEnd::Quiet } else { ChunkEnd::Open });
                 let mut next = at;
                 while let Some(message) = gather.pop() {
                     prop_assert_eq!(message.span.start(), next);
                     prop_assert!(message.at >= at);
                     next = message.span.end();
-                    told.push(message);
+                    metadata.push(message);
                 }
                 prop_assert_eq!(next, gather.covered());
                 prop_assert!(!is_last || next == all[to - 1].span.end(), "everything is out at the end");
                 let out = all[from..to].iter().take_while(|line| line.span.end() <= next).count();
                 if out == 0 { len *= 2 } else { len = steps[step % steps.len()] }
-                over = gather.over_there();
+                over = gather.continues_there();
                 from += out;
                 step += 1;
             }
-            let sum: usize = told.iter().map(|message| message.lines).sum();
+            let sum: usize = metadata.iter().map(|message| message.lines).sum();
             prop_assert_eq!(sum, all.len());
-            for message in &told {
-                prop_assert!(message.content.len() <= longest || message.lines == 1);
+            for message in &metadata {
+                prop_assert!(message.content.len() <= max_message_bytes || message.lines == 1);
             }
             for channel in [None, Some(Channel::Stdout), Some(Channel::Stderr)] {
-                let of = |told: &Option<Told>| told.as_ref().map(|told| told.channel) == channel;
+                let of = |metadata: &Option<RuntimeMetadata>| metadata.as_ref().map(|metadata| metadata.channel) == channel;
                 let written: Vec<u8> =
-                    all.iter().filter(|line| of(&line.told)).flat_map(|line| line.content.to_vec()).collect();
-                let arrived = told.iter().filter(|message| of(&message.told));
+                    all.iter().filter(|line| of(&line.metadata)).flat_map(|line| line.content.to_vec()).collect();
+                let arrived = metadata.iter().filter(|message| of(&message.metadata));
                 let arrived: Vec<u8> =
                     arrived.flat_map(|message| message.content.to_vec()).filter(|byte| *byte != b'\n').collect();
                 prop_assert_eq!(&arrived, &written, "in order");

@@ -4,20 +4,20 @@
 //!
 //! *Invariant:* a rule knows nouns, never another rule and never the engine.
 
+pub mod arrivals;
 pub mod batch;
 pub mod bottleneck;
 pub mod checkpoint;
+pub mod circuit;
 pub mod envelope;
 pub mod gather;
 pub mod histogram;
 pub mod history;
 pub mod ledger;
-pub mod marks;
 pub mod quota;
 pub mod reload;
 pub mod repeats;
 pub mod retry;
 pub mod rotation;
 pub mod split;
-pub mod standing;
 pub mod unwrap;

@@ -27,7 +27,7 @@ use governor::{Quota as Rate, RateLimiter};
 use crate::model::settings::{Adaptive, QuotaSettings};
 use crate::model::time::Instant;
 
-use self::adaptive::Factor;
+use self::adaptive::Controller;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -88,7 +88,7 @@ pub struct Use {
 /// The quotas of one delivery stream, as far as they are ours.
 #[derive(Debug)]
 pub struct Quota {
-    clock: GivenClock,
+    clock: ManualClock,
     axes: [Axis; 3],
     /// What left in the last second, oldest first.
     sent: VecDeque<(Instant, Cost)>,
@@ -99,14 +99,14 @@ pub struct Quota {
     /// The request that is being paid for.
     paying: Option<Payment>,
     adaptive: Adaptive,
-    factor: Factor,
-    /// When [`Quota::wake`] was last called.
+    factor: Controller,
+    /// When [`Quota::note_pause`] was last called.
     woken: Instant,
 }
 
 #[derive(Debug)]
 struct Axis {
-    limiter: RateLimiter<NotKeyed, InMemoryState, GivenClock, NoOpMiddleware<Duration>>,
+    limiter: RateLimiter<NotKeyed, InMemoryState, ManualClock, NoOpMiddleware<Duration>>,
     burst: u32,
     /// What may leave in one second.
     allowed: u64,
@@ -122,7 +122,7 @@ struct Payment {
 
 impl Quota {
     pub fn new(settings: QuotaSettings, now: Instant) -> Self {
-        let clock = GivenClock::at(now);
+        let clock = ManualClock::at(now);
         let quotas = [
             u64::from(settings.requests_per_second.get()),
             u64::from(settings.records_per_second.get()),
@@ -137,7 +137,7 @@ impl Quota {
             sent_sum: [0; 3],
             paying: None,
             adaptive: settings.adaptive,
-            factor: Factor::new(now),
+            factor: Controller::new(now),
             woken: now,
         }
     }
@@ -146,7 +146,7 @@ impl Quota {
     ///
     /// A process that was stopped right after an admission sends when it goes on: what has just been admitted then
     /// counts as leaving now.
-    pub fn wake(&mut self, under_way: usize, now: Instant) {
+    pub fn note_pause(&mut self, under_way: usize, now: Instant) {
         let last = std::mem::replace(&mut self.woken, now);
         if now.since(last) < PAUSE {
             return;
@@ -298,7 +298,7 @@ fn subtract(sum: &mut [u64; 3], cost: Cost) {
 }
 
 impl Axis {
-    fn new(quota: u64, share: f64, clock: &GivenClock) -> Self {
+    fn new(quota: u64, share: f64, clock: &ManualClock) -> Self {
         let allowed = ((quota as f64 * share) as u64).max(1);
         let cells = u32::try_from(allowed).unwrap_or(u32::MAX);
         let burst = (cells / BURST_PART).max(1);
@@ -311,9 +311,9 @@ impl Axis {
 
 /// governor's clock, set by hand before each question.
 #[derive(Clone, Debug)]
-struct GivenClock(Arc<AtomicU64>);
+struct ManualClock(Arc<AtomicU64>);
 
-impl GivenClock {
+impl ManualClock {
     fn at(now: Instant) -> Self {
         Self(Arc::new(AtomicU64::new(now.nanos())))
     }
@@ -323,7 +323,7 @@ impl GivenClock {
     }
 }
 
-impl Clock for GivenClock {
+impl Clock for ManualClock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
@@ -463,13 +463,13 @@ mod tests {
     fn what_is_sent_after_a_pause_counts_from_then_on() {
         let at = |millis| Instant::at(MILLI * millis);
         let mut quota = defaults();
-        quota.wake(0, at(1000));
+        quota.note_pause(0, at(1000));
         assert_eq!(quota.admit(Cost::of_request(1, 1), at(1000)), Admission::Now);
         // The process was stopped between the admission and the call, and goes on two seconds later.
-        quota.wake(1, at(3000));
+        quota.note_pause(1, at(3000));
         assert!(quota.used(at(3000)).requests > 0.0);
-        quota.wake(1, at(3200));
-        quota.wake(1, at(4000));
+        quota.note_pause(1, at(3200));
+        quota.note_pause(1, at(4000));
         assert_eq!(quota.used(at(4000)).requests, 0.0, "it has long left");
     }
 
@@ -500,9 +500,9 @@ mod tests {
                     quota.throttled(Instant::at(MILLI * u32::try_from(index).expect("small")), Instant::ZERO);
                 }
             }
-            let (most_records, most_bytes) = quota.largest_request();
+            let (max_records, max_bytes) = quota.largest_request();
             let costs = costs.into_iter().map(|(records, bytes)| {
-                Cost::of_request(records.min(most_records), bytes.min(most_bytes))
+                Cost::of_request(records.min(max_records), bytes.min(max_bytes))
             });
             let sent = drain(&mut quota, costs, Duration::from_secs(600), MILLI * u32::try_from(late).expect("small"));
             let allowed = |quota: f64| ((quota * share) as u64).max(1);

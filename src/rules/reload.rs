@@ -102,7 +102,7 @@ mod tests {
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
-            longest: 1000,
+            max_message_bytes: 1000,
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,

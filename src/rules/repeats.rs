@@ -14,10 +14,10 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Keys that were told within the last minute.
 #[derive(Clone, Debug)]
-pub struct Repeats<K>(BTreeMap<K, Told>);
+pub struct Repeats<K>(BTreeMap<K, Throttled>);
 
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Throttled {
     at: Instant,
     /// Events since.
     untold: u64,
@@ -38,7 +38,7 @@ impl<K: Clone + Ord> Repeats<K> {
                 false
             }
             None => {
-                self.0.insert(key, Told { at: now, untold: 0 });
+                self.0.insert(key, Throttled { at: now, untold: 0 });
                 true
             }
         }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use memchr::memchr;
 
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use crate::model::message::ChunkEnd;
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{Newline, Packing};
 
@@ -39,17 +40,6 @@ pub enum Ending {
     EndOfFile,
 }
 
-/// What the end of the chunk means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tail {
-    /// The rest of the line is still to come.
-    Grows,
-    /// It is, but nothing came for a while: what is whole is complete.
-    Quiet,
-    /// Nothing comes any more: what is left is a line.
-    Final,
-}
-
 /// Cuts one chunk, line by line.
 #[derive(Debug)]
 pub struct Split<'a> {
@@ -63,30 +53,30 @@ pub struct Split<'a> {
     /// The longest line without its newline, in bytes.
     longest: usize,
     /// The longest piece of one that is longer.
-    longest_piece: usize,
+    max_piece_bytes: usize,
     /// Whether the next byte is of a line of which a piece was cut.
     inside: bool,
-    tail: Tail,
+    tail: ChunkEnd,
 }
 
 impl<'a> Split<'a> {
     /// Lines without their newlines do not share a record, whatever `packing` says: nothing would tell them apart.
-    pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, packing: Packing, tail: Tail) -> Self {
+    pub fn new(chunk: &'a Bytes, at: Offset, newline: Newline, packing: Packing, tail: ChunkEnd) -> Self {
         let packing = if newline == Newline::Strip { Packing::Off } else { packing };
         // The newline counts against the record only where it is sent.
         let longest = match newline {
             Newline::Append => RECORD_BYTES - 1,
             Newline::Strip => RECORD_BYTES,
         };
-        let longest_piece = RECORD_BYTES;
-        Self { chunk, at, cut: 0, newline, packing, longest, longest_piece, inside: false, tail }
+        let max_piece_bytes = RECORD_BYTES;
+        Self { chunk, at, cut: 0, newline, packing, longest, max_piece_bytes, inside: false, tail }
     }
 
     /// Cuts longer lines than these into pieces, if that is less than a record takes.
     #[must_use]
     pub fn cutting_at(mut self, longest: usize) -> Self {
         self.longest = self.longest.min(longest);
-        self.longest_piece = self.longest_piece.min(longest);
+        self.max_piece_bytes = self.max_piece_bytes.min(longest);
         self
     }
 
@@ -135,15 +125,15 @@ impl<'a> Split<'a> {
     fn one(&mut self) -> Option<Line> {
         let left = &self.chunk[self.cut..];
         // One byte more than a piece: it says whether a character would be cut in two.
-        let within = &left[..left.len().min(self.longest_piece + 1)];
-        let is_final = self.tail == Tail::Final;
+        let within = &left[..left.len().min(self.max_piece_bytes + 1)];
+        let is_final = self.tail == ChunkEnd::Closed;
         match memchr(b'\n', within) {
             Some(content) if content <= self.longest => Some(self.line(content, 1, Ending::Newline)),
-            None if within.len() <= self.longest_piece && !is_final => None,
+            None if within.len() <= self.max_piece_bytes && !is_final => None,
             None if left.is_empty() => None,
             None if left.len() <= self.longest => Some(self.line(left.len(), 0, Ending::EndOfFile)),
             Some(_) | None => {
-                let piece = character_end(within, self.longest_piece.min(left.len()));
+                let piece = character_end(within, self.max_piece_bytes.min(left.len()));
                 Some(self.line(piece, 0, Ending::Cut))
             }
         }
@@ -151,11 +141,11 @@ impl<'a> Split<'a> {
 
     /// Takes the lines behind it into its record, as long as they are whole and fit. They stand one behind the other in
     /// the chunk as they will in the record, so nothing is copied.
-    fn pack(&mut self, first: Line, most_bytes: usize) -> Line {
+    fn pack(&mut self, first: Line, max_bytes: usize) -> Line {
         let from = self.cut - first.data.as_ref().map_or(0, Bytes::len);
         let mut lines = first.lines;
         while lines < LINES_PER_RECORD {
-            let room = most_bytes.min(RECORD_BYTES).saturating_sub(self.cut - from);
+            let room = max_bytes.min(RECORD_BYTES).saturating_sub(self.cut - from);
             let left = &self.chunk[self.cut..];
             let Some(content) = memchr(b'\n', &left[..left.len().min(room)]) else { break };
             self.cut += content + 1;
@@ -204,9 +194,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::limits::MOST_INCOMPLETE_BYTES;
+    use crate::model::limits::MAX_INCOMPLETE_BYTES;
 
-    fn cut(chunk: &[u8], newline: Newline, tail: Tail) -> (Vec<Line>, usize) {
+    fn cut(chunk: &[u8], newline: Newline, tail: ChunkEnd) -> (Vec<Line>, usize) {
         let chunk = Bytes::copy_from_slice(chunk);
         let mut split = Split::new(&chunk, Offset::new(100), newline, Packing::Off, tail);
         let lines: Vec<_> = split.by_ref().collect();
@@ -219,7 +209,7 @@ mod tests {
 
     #[test]
     fn each_line_keeps_its_bytes_and_its_newline() {
-        let (lines, consumed) = cut(b"a\r\n\0\xff\n\nrest", Newline::Append, Tail::Grows);
+        let (lines, consumed) = cut(b"a\r\n\0\xff\n\nrest", Newline::Append, ChunkEnd::Open);
         assert_eq!(data(&lines), [&b"a\r\n"[..], b"\0\xff\n", b"\n"]);
         assert_eq!(consumed, 7);
         assert_eq!(lines[2].span, Span::new(Offset::new(106), Offset::new(107)));
@@ -227,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_last_line_without_newline_gets_one_when_nothing_more_comes() {
-        let (lines, consumed) = cut(b"a\nrest", Newline::Append, Tail::Final);
+        let (lines, consumed) = cut(b"a\nrest", Newline::Append, ChunkEnd::Closed);
         assert_eq!(data(&lines), [&b"a\n"[..], b"rest\n"]);
         assert_eq!(consumed, 6);
         assert_eq!(lines[1].ending, Ending::EndOfFile);
@@ -236,7 +226,7 @@ mod tests {
 
     #[test]
     fn without_newlines_an_empty_line_has_nothing_to_send() {
-        let (lines, _) = cut(b"a\n\nb\n", Newline::Strip, Tail::Grows);
+        let (lines, _) = cut(b"a\n\nb\n", Newline::Strip, ChunkEnd::Open);
         assert_eq!(lines[1].data, None);
         assert_eq!(data(&lines), [&b"a"[..], b"", b"b"]);
     }
@@ -246,12 +236,12 @@ mod tests {
         for (newline, longest) in [(Newline::Append, RECORD_BYTES - 1), (Newline::Strip, RECORD_BYTES)] {
             let mut text = vec![b'x'; longest];
             text.push(b'\n');
-            let (lines, _) = cut(&text, newline, Tail::Grows);
+            let (lines, _) = cut(&text, newline, ChunkEnd::Open);
             assert_eq!(lines.len(), 1, "{newline:?}");
             assert_eq!(lines[0].data.as_ref().map(Bytes::len), Some(RECORD_BYTES));
 
             text.insert(0, b'y');
-            let (lines, consumed) = cut(&text, newline, Tail::Grows);
+            let (lines, consumed) = cut(&text, newline, ChunkEnd::Open);
             assert_eq!(lines[0].ending, Ending::Cut);
             assert_eq!(lines[0].data.as_ref().map(Bytes::len), Some(RECORD_BYTES));
             assert_eq!(consumed, text.len());
@@ -260,9 +250,9 @@ mod tests {
 
     #[test]
     fn a_chunk_longer_than_the_longest_incomplete_one_always_yields_a_piece() {
-        let text = vec![b'x'; MOST_INCOMPLETE_BYTES + 1];
+        let text = vec![b'x'; MAX_INCOMPLETE_BYTES + 1];
         for newline in [Newline::Append, Newline::Strip] {
-            assert!(!cut(&text, newline, Tail::Grows).0.is_empty(), "{newline:?}");
+            assert!(!cut(&text, newline, ChunkEnd::Open).0.is_empty(), "{newline:?}");
         }
     }
 
@@ -273,7 +263,7 @@ mod tests {
         assert_eq!(leading_nuls(b"a"), 0);
     }
 
-    fn packed(chunk: &[u8], bytes: usize, tail: Tail) -> Vec<Line> {
+    fn packed(chunk: &[u8], bytes: usize, tail: ChunkEnd) -> Vec<Line> {
         let chunk = Bytes::copy_from_slice(chunk);
         let packing = Packing::On { bytes, delay: std::time::Duration::ZERO };
         Split::new(&chunk, Offset::new(100), Newline::Append, packing, tail).collect()
@@ -281,21 +271,21 @@ mod tests {
 
     #[test]
     fn lines_share_a_record_as_long_as_they_are_whole_and_fit() {
-        let lines = packed(b"a\nbb\nccc\ndddd\nrest", 7, Tail::Grows);
+        let lines = packed(b"a\nbb\nccc\ndddd\nrest", 7, ChunkEnd::Open);
         assert_eq!(data(&lines), [&b"a\nbb\n"[..], b"ccc\n", b"dddd\n"]);
         assert_eq!(lines.iter().map(|line| line.lines).collect::<Vec<_>>(), [2, 1, 1]);
         assert_eq!(lines[0].span, Span::new(Offset::new(100), Offset::new(105)));
         // A line that is longer than a pack is a record by itself, and so is one without its newline.
-        let lines = packed(b"a\nlong line\nb\nrest", 4, Tail::Final);
+        let lines = packed(b"a\nlong line\nb\nrest", 4, ChunkEnd::Closed);
         assert_eq!(data(&lines), [&b"a\n"[..], b"long line\n", b"b\n", b"rest\n"]);
     }
 
     #[test]
     fn no_record_has_more_lines_or_bytes_than_one_may() {
-        let lines = packed(&b"\n".repeat(1201), RECORD_BYTES, Tail::Grows);
+        let lines = packed(&b"\n".repeat(1201), RECORD_BYTES, ChunkEnd::Open);
         assert_eq!(lines.iter().map(|line| line.lines).collect::<Vec<_>>(), [500, 500, 201]);
         let line = [&[b'x'; 300_000][..], b"\n"].concat();
-        let lines = packed(&line.repeat(5), usize::MAX, Tail::Grows);
+        let lines = packed(&line.repeat(5), usize::MAX, ChunkEnd::Open);
         assert_eq!(lines.iter().map(|line| line.lines).collect::<Vec<_>>(), [3, 2]);
     }
 
@@ -306,8 +296,8 @@ mod tests {
             text in proptest::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..600),
             bytes in 1usize..80,
         ) {
-            let apart = cut(&text, Newline::Append, Tail::Final).0;
-            let together = packed(&text, bytes, Tail::Final);
+            let apart = cut(&text, Newline::Append, ChunkEnd::Closed).0;
+            let together = packed(&text, bytes, ChunkEnd::Closed);
             prop_assert_eq!(data(&together).concat(), data(&apart).concat());
             prop_assert_eq!(together.iter().map(|line| line.lines).sum::<usize>(), apart.len());
             let ends: Vec<_> = apart.iter().map(|line| line.span.end()).collect();
@@ -326,13 +316,13 @@ mod tests {
             text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0u8), any::<u8>()], 0..400),
             steps in proptest::collection::vec(1usize..60, 1..20),
         ) {
-            let whole = cut(&text, Newline::Append, Tail::Final).0;
+            let whole = cut(&text, Newline::Append, ChunkEnd::Closed).0;
             let mut pieces = Vec::new();
             let (mut from, mut len, mut step) = (0, 1, 0);
             while from < text.len() {
                 let to = (from + len).min(text.len());
                 let chunk = Bytes::copy_from_slice(&text[from..to]);
-                let tail = if to == text.len() { Tail::Final } else { Tail::Grows };
+                let tail = if to == text.len() { ChunkEnd::Closed } else { ChunkEnd::Open };
                 let at = Offset::new(100 + u64::try_from(from).expect("small"));
                 let mut split = Split::new(&chunk, at, Newline::Append, Packing::Off, tail);
                 pieces.extend(split.by_ref());

@@ -13,14 +13,14 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::model::message::{Channel, Told};
+use crate::model::message::{Channel, RuntimeMetadata};
 use crate::model::settings::Runtime;
 
 /// What stood in the wrapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unwrapped<'a> {
     pub content: Cow<'a, [u8]>,
-    pub told: Told,
+    pub metadata: RuntimeMetadata,
     /// Whether the rest of the line follows.
     pub is_partial: bool,
 }
@@ -45,10 +45,10 @@ fn cri(line: &[u8]) -> Option<Unwrapped<'_>> {
     };
     // An empty line may come without the blank before it.
     let content = Cow::Borrowed(words.next().unwrap_or_default());
-    Some(Unwrapped { content, told: Told { channel, time: rfc_3339(time)? }, is_partial })
+    Some(Unwrapped { content, metadata: RuntimeMetadata { channel, time: rfc_3339(time)? }, is_partial })
 }
 
-/// One line of a `json-file`; the labels that Docker can be told to add are left out.
+/// One line of a `json-file`; the labels that Docker can be metadata to add are left out.
 #[derive(Deserialize)]
 struct JsonFile<'a> {
     #[serde(borrow)]
@@ -61,7 +61,7 @@ struct JsonFile<'a> {
 
 fn docker(line: &[u8]) -> Option<Unwrapped<'_>> {
     let JsonFile { log, stream, time } = serde_json::from_slice(line).ok()?;
-    let told = Told { channel: channel(stream.as_bytes())?, time: rfc_3339(&time)? };
+    let metadata = RuntimeMetadata { channel: channel(stream.as_bytes())?, time: rfc_3339(&time)? };
     let is_partial = !log.ends_with('\n');
     let kept = log.len() - usize::from(!is_partial);
     let content = match log {
@@ -72,7 +72,7 @@ fn docker(line: &[u8]) -> Option<Unwrapped<'_>> {
             Cow::Owned(log)
         }
     };
-    Some(Unwrapped { content, told, is_partial })
+    Some(Unwrapped { content, metadata, is_partial })
 }
 
 fn channel(word: &[u8]) -> Option<Channel> {
@@ -110,8 +110,8 @@ mod tests {
 
     const TIME: &str = "2026-11-24T08:15:42.123456789Z";
 
-    fn told(channel: Channel, time: &str) -> Told {
-        Told { channel, time: time.into() }
+    fn metadata(channel: Channel, time: &str) -> RuntimeMetadata {
+        RuntimeMetadata { channel, time: time.into() }
     }
 
     #[test]
@@ -127,7 +127,10 @@ mod tests {
         for (line, content, channel, is_partial) in table {
             let time = line.split(' ').next().expect("a time");
             let found = unwrap(Runtime::Cri, line.as_bytes()).expect(line);
-            assert_eq!(found, Unwrapped { content: content.into(), told: told(channel, time), is_partial });
+            assert_eq!(
+                found,
+                Unwrapped { content: content.into(), metadata: metadata(channel, time), is_partial }
+            );
         }
         let no_utf_8 = [TIME.as_bytes(), b" stdout F \xff"].concat();
         assert_eq!(*unwrap(Runtime::Cri, &no_utf_8).expect("any bytes").content, *b"\xff");
@@ -140,7 +143,10 @@ mod tests {
         );
         let found = unwrap(Runtime::Docker, line.as_bytes()).expect("as Docker writes it");
         let content = Cow::Borrowed("say \"hi\" é".as_bytes());
-        assert_eq!(found, Unwrapped { content, told: told(Channel::Stderr, TIME), is_partial: false });
+        assert_eq!(
+            found,
+            Unwrapped { content, metadata: metadata(Channel::Stderr, TIME), is_partial: false }
+        );
         let line = format!(r#"{{"log":"half","stream":"stdout","time":"{TIME}"}}"#);
         let found = unwrap(Runtime::Docker, line.as_bytes()).expect("a part");
         assert!(found.is_partial && matches!(found.content, Cow::Borrowed(b"half")), "{found:?}");

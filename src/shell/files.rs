@@ -29,7 +29,7 @@ use crate::model::offset::Offset;
 
 pub use compressed::{Compressed, open_compressed};
 pub use held::look_at_held;
-pub use limit::{most_connections, most_open, raise_limit};
+pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
 pub use pattern::{ExcludeGlob, FilePattern, PatternError};
@@ -100,7 +100,7 @@ thread_local! {
 /// thread.
 ///
 /// # Errors
-/// [`FileFault::Refused`] with the kernel's reason (EIO, ESTALE): never taken for the end of the file. It names
+/// [`FileFault::Unreadable`] with the kernel's reason (EIO, ESTALE): never taken for the end of the file. It names
 /// the offset and not the path, which a descriptor does not know.
 pub fn read(file: &File, at: Offset, len: usize) -> Result<Bytes, FileFault> {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -145,7 +145,7 @@ fn fill_by(
             Ok(0) => break,
             Ok(more) => got += more,
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-            Err(fault) => return Err(FileFault::Refused(format!("read at offset {here}: {fault}"))),
+            Err(fault) => return Err(FileFault::Unreadable(format!("read at offset {here}: {fault}"))),
         }
     }
     Ok(got)
@@ -225,6 +225,6 @@ mod tests {
     fn a_read_that_fails_is_no_end_of_file() {
         let directory = File::open(tempfile::tempdir().unwrap().path()).unwrap();
         let fault = read(&directory, Offset::new(7), 10).unwrap_err();
-        assert_eq!(fault, FileFault::Refused("read at offset 7: Is a directory (os error 21)".into()));
+        assert_eq!(fault, FileFault::Unreadable("read at offset 7: Is a directory (os error 21)".into()));
     }
 }

@@ -39,7 +39,7 @@ use self::snapshot::Snapshot;
 
 /// The most connections at once. When one more comes, the oldest is closed: a probe finds room also while somebody
 /// holds connections open.
-const MOST_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take to send the head of a request, also of the next one on its connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -70,15 +70,15 @@ pub enum Question {
 
 /// The side of the questions that asks.
 #[derive(Clone, Debug)]
-pub struct Desk(mpsc::Sender<Question>);
+pub struct Handle(mpsc::Sender<Question>);
 
 /// The two ends of the questions: for the endpoint, and for the daemon.
-pub fn desk() -> (Desk, mpsc::Receiver<Question>) {
+pub fn handle() -> (Handle, mpsc::Receiver<Question>) {
     let (sender, receiver) = mpsc::channel(QUESTIONS);
-    (Desk(sender), receiver)
+    (Handle(sender), receiver)
 }
 
-impl Desk {
+impl Handle {
     /// Whether the daemon's loop turns.
     pub async fn is_alive(&self) -> bool {
         self.ask(Question::Alive).await.is_some()
@@ -100,12 +100,12 @@ impl Desk {
 }
 
 /// Serves until it is dropped.
-pub async fn serve(listen: SocketAddr, desk: Desk) {
+pub async fn serve(listen: SocketAddr, handle: Handle) {
     let listener = bind(listen).await;
     let mut connections = JoinSet::new();
     let (seen, points) = watch::channel(history::Points::default());
-    connections.spawn(history::watch(desk.clone(), seen));
-    let front = Front { desk, points };
+    connections.spawn(history::watch(handle.clone(), seen));
+    let router = Router { handle, points };
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         tokio::select! {
@@ -113,12 +113,12 @@ pub async fn serve(listen: SocketAddr, desk: Desk) {
             Some(_) = connections.join_next() => oldest_first.retain(|connection| !connection.is_finished()),
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
-                    if oldest_first.len() >= MOST_CONNECTIONS
+                    if oldest_first.len() >= MAX_CONNECTIONS
                         && let Some(oldest) = oldest_first.pop_front()
                     {
                         oldest.abort();
                     }
-                    oldest_first.push_back(connections.spawn(connection(socket, front.clone())));
+                    oldest_first.push_back(connections.spawn(connection(socket, router.clone())));
                 }
                 // Out of descriptors, most likely: the queue of the socket keeps who waits.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -153,15 +153,15 @@ async fn bind(listen: SocketAddr) -> TcpListener {
 
 /// What every answer is made from.
 #[derive(Clone, Debug)]
-struct Front {
-    desk: Desk,
+struct Router {
+    handle: Handle,
     points: watch::Receiver<history::Points>,
 }
 
-async fn connection(socket: TcpStream, front: Front) {
+async fn connection(socket: TcpStream, router: Router) {
     // Without it answers are slower, not wrong.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request| answer(request, front.clone()));
+    let service = service_fn(move |request| answer(request, router.clone()));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -173,8 +173,8 @@ async fn connection(socket: TcpStream, front: Front) {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn answer(request: Request<Incoming>, front: Front) -> Result<Answer, Infallible> {
-    let desk = &front.desk;
+async fn answer(request: Request<Incoming>, router: Router) -> Result<Answer, Infallible> {
+    let handle = &router.handle;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -182,7 +182,7 @@ async fn answer(request: Request<Incoming>, front: Front) -> Result<Answer, Infa
     }
     let path = request.uri().path();
     if path == "/livez" {
-        return Ok(match desk.is_alive().await {
+        return Ok(match handle.is_alive().await {
             true => text(StatusCode::OK, "alive\n"),
             false => text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n"),
         });
@@ -195,7 +195,7 @@ async fn answer(request: Request<Incoming>, front: Front) -> Result<Answer, Infa
         }
         "/history" => {
             let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
-            return Ok(json(StatusCode::OK, &front.points.borrow().since(since.unwrap_or(0.0))));
+            return Ok(json(StatusCode::OK, &router.points.borrow().since(since.unwrap_or(0.0))));
         }
         "/readyz" | "/healthz" | "/status" | "/metrics" => {}
         _ => {
@@ -203,7 +203,7 @@ async fn answer(request: Request<Incoming>, front: Front) -> Result<Answer, Infa
             return Ok(text(StatusCode::NOT_FOUND, there));
         }
     }
-    let Some(snapshot) = desk.snapshot().await else {
+    let Some(snapshot) = handle.snapshot().await else {
         return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n"));
     };
     Ok(match path {

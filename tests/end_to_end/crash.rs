@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::world::{World, seed};
 
 /// Lines that may come again with one kill: what was under way, and what was acknowledged in the last interval.
-const MOST_REPEATED_A_KILL: u64 = 900;
+const MAX_REPEATED_A_KILL: u64 = 900;
 
 #[test]
 fn killed_again_and_again_it_loses_nothing_and_repeats_little() {
@@ -35,6 +35,6 @@ fn killed_again_and_again_it_loses_nothing_and_repeats_little() {
         let repeated = world.all_arrive();
         daemon.running.stop();
         eprintln!("{api}: {} lines, {kills} kills, {repeated} repeated", world.written.total());
-        assert!(repeated <= kills * MOST_REPEATED_A_KILL, "{api}: {repeated} repeated");
+        assert!(repeated <= kills * MAX_REPEATED_A_KILL, "{api}: {repeated} repeated");
     }
 }

@@ -189,7 +189,7 @@ impl Fleet {
         let from =
             usize::try_from(read.at.bytes() % self.plan.line_bytes as u64).expect("below a line's length");
         let result = Ok(self.content.slice(from..from + read.len));
-        Event::Bytes { tail: read.tail, result, since_1970: Duration::ZERO }
+        Event::Bytes { tail: read.tail, result, unix_time: Duration::ZERO }
     }
 }
 
@@ -212,7 +212,7 @@ fn settings(plan: Plan) -> Settings {
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
-            longest: RECORD_BYTES,
+            max_message_bytes: RECORD_BYTES,
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,

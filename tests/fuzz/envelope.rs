@@ -17,7 +17,7 @@ use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::message::{Message, Part};
 use standpipe::model::offset::{Offset, Span};
 use standpipe::model::settings::Envelope;
-use standpipe::rules::envelope::Sleeve;
+use standpipe::rules::envelope::EnvelopeTemplate;
 
 fn text(object: &Value) -> Option<Vec<u8>> {
     match (&object["message"], &object["message_base64"]) {
@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     let fields = vec![("env".into(), "\"prod\"".into()), ("a".into(), "1".into())];
     let envelope = Envelope { host: "web-1".into(), fields, merge: choice & 1 == 1 };
     let place = (Origin { device: 1, inode: 2 }, Incarnation(3));
-    let sleeve = Sleeve::new(&envelope, "app", Path::new("/a.log"), place, Duration::from_secs(1));
+    let sleeve = EnvelopeTemplate::new(&envelope, "app", Path::new("/a.log"), place, Duration::from_secs(1));
     // Long lines out of few bytes.
     let line = line.repeat(if choice & 30 != 30 { 1 } else { 300_000 / line.len().max(1) + 1 });
     let message = Message {
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
         at: Offset::ZERO,
         content: Bytes::from(line.clone()),
         lines: 1,
-        told: None,
+        metadata: None,
         part: Part::Whole,
     };
     let fits = sleeve.fits(&line);

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use standpipe::model::message::{Channel, Message, Told};
+use standpipe::model::message::{Channel, ChunkEnd, Continues, Message, RuntimeMetadata};
 use standpipe::model::offset::{Offset, Span};
 use standpipe::model::settings::{Multiline, StartPattern};
-use standpipe::rules::gather::{End, Gather, Line};
+use standpipe::rules::gather::{Line, LineAggregator};
 
 fn written(text: &[u8]) -> Vec<Line> {
     let mut at = Offset::ZERO;
@@ -27,7 +27,7 @@ fn written(text: &[u8]) -> Vec<Line> {
         Line {
             span,
             content: Bytes::copy_from_slice(content),
-            told: channel.map(|channel| Told { channel, time: span.start().to_string().into() }),
+            metadata: channel.map(|channel| RuntimeMetadata { channel, time: span.start().to_string().into() }),
             is_partial: channel.is_some() && first.is_ascii_uppercase(),
         }
     };
@@ -36,14 +36,14 @@ fn written(text: &[u8]) -> Vec<Line> {
 
 /// The messages of `lines`, of which `len` are read at once, and more when that was not enough.
 fn messages(lines: &[Line], multiline: Option<&Multiline>, longest: usize, step: usize) -> Vec<Message> {
-    let (mut from, mut len, mut over, mut found) = (0, step, [false; 2], Vec::new());
+    let (mut from, mut len, mut over, mut found) = (0, step, Continues::default(), Vec::new());
     while from < lines.len() {
         let to = (from + len).min(lines.len());
-        let mut gather = Gather::new(multiline, longest, lines[from].span.start(), over);
+        let mut gather = LineAggregator::new(multiline, longest, lines[from].span.start(), over);
         lines[from..to].iter().for_each(|line| gather.take(line.clone()));
-        gather.end(if to == lines.len() { End::Closed } else { End::Open });
+        gather.end(if to == lines.len() { ChunkEnd::Closed } else { ChunkEnd::Open });
         found.extend(std::iter::from_fn(|| gather.pop()));
-        over = gather.over_there();
+        over = gather.continues_there();
         let out = lines[from..to].iter().take_while(|line| line.span.end() <= gather.covered()).count();
         assert!(to < lines.len() || out == to - from, "at its end everything is out");
         len = if out == 0 { len * 2 } else { step };
@@ -75,11 +75,11 @@ fuzz_target!(|input: &[u8]| {
     }
     assert_eq!(Some(next), lines.last().map(|line| line.span.end()));
     for channel in [None, Some(Channel::Stdout), Some(Channel::Stderr)] {
-        let of = |told: &Option<Told>| told.as_ref().map(|told| told.channel) == channel;
+        let of = |metadata: &Option<RuntimeMetadata>| metadata.as_ref().map(|metadata| metadata.channel) == channel;
         let written: Vec<_> =
-            lines.iter().filter(|line| of(&line.told)).flat_map(|line| &line.content[..]).collect();
+            lines.iter().filter(|line| of(&line.metadata)).flat_map(|line| &line.content[..]).collect();
         let arrived =
-            found.iter().filter(|message| of(&message.told)).flat_map(|message| &message.content[..]);
+            found.iter().filter(|message| of(&message.metadata)).flat_map(|message| &message.content[..]);
         assert_eq!(
             arrived.filter(|byte| **byte != b'\n').collect::<Vec<_>>(),
             written,

@@ -8,9 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use standpipe::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use standpipe::model::message::ChunkEnd;
 use standpipe::model::offset::Offset;
 use standpipe::model::settings::{Newline, Packing};
-use standpipe::rules::split::{Ending, Line, Split, Tail};
+use standpipe::rules::split::{Ending, Line, Split};
 
 #[derive(Clone, Copy)]
 struct Settings {
@@ -24,7 +25,7 @@ fn lines(file: &Bytes, settings: Settings, step: usize) -> Vec<Line> {
     let (mut at, mut len, mut inside, mut found) = (0, step, false, Vec::new());
     loop {
         let end = (at + len).min(file.len());
-        let tail = if end == file.len() { Tail::Final } else { Tail::Grows };
+        let tail = if end == file.len() { ChunkEnd::Closed } else { ChunkEnd::Open };
         let chunk = file.slice(at..end);
         let mut split = Split::new(&chunk, Offset::new(at as u64), settings.newline, settings.packing, tail)
             .cutting_at(settings.longest)

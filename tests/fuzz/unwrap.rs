@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     let [choice, rest @ ..] = input else { return };
     let line = &line(*choice, rest)[..];
     if let Some(found) = unwrap(Runtime::Cri, line) {
-        let start = format!("{} {} ", found.told.time, found.told.channel.label());
+        let start = format!("{} {} ", found.metadata.time, found.metadata.channel.label());
         let tag = line.strip_prefix(start.as_bytes()).expect("it begins with its time and its stream");
         assert!(tag.starts_with(if found.is_partial { b"P" } else { b"F" }));
         let around =
@@ -39,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
         assert_eq!(value["log"], format!("{content}{newline}"));
         assert_eq!(
             (&value["time"], &value["stream"]),
-            (&(*found.told.time).into(), &found.told.channel.label().into())
+            (&(*found.metadata.time).into(), &found.metadata.channel.label().into())
         );
     }
 });

@@ -131,7 +131,7 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
                     let from = usize::try_from(read.at.bytes()).expect("small").min(found.content.len());
                     let until = found.content.len().min(from + read.len);
                     let bytes = found.content[from..until].to_vec().into();
-                    Event::Bytes { tail: read.tail, result: Ok(bytes), since_1970: Duration::ZERO }
+                    Event::Bytes { tail: read.tail, result: Ok(bytes), unix_time: Duration::ZERO }
                 }
                 Effect::Save(_) => Event::Saved(Ok(())),
                 Effect::Report(Report::Following { at, .. }) => {

@@ -72,14 +72,14 @@ fn all_seeds(new: fn(u64, bool) -> World, replayed: &str) -> Option<Reached> {
         return None;
     }
     if let Some(seed) = number(replayed) {
-        println!("{}", run_in(new, seed, true).trace);
+        eprintln!("{}", run_in(new, seed, true).trace);
         return None;
     }
     let mut sum = Reached::default();
     for seed in 0..number("STANDPIPE_SEEDS").unwrap_or(150) {
         sum.add(&run_in(new, seed, false).reached);
     }
-    println!("{sum:?}");
+    eprintln!("{sum:?}");
     Some(sum)
 }
 

@@ -129,7 +129,7 @@ impl Oracle {
         }
     }
 
-    pub fn is_refused(&self, number: LineNumber) -> bool {
+    pub fn is_rejected(&self, number: LineNumber) -> bool {
         self.lines[number].refused
     }
 

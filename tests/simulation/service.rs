@@ -106,7 +106,7 @@ impl Service {
                 oracle.refuse(data);
                 reached.refused_records_of_many_lines += u64::from(has_many_lines(data));
             }
-            all(Verdict::Refused { code: "InvalidArgumentException".into(), message: "no".into() })
+            all(Verdict::Rejected { code: "InvalidArgumentException".into(), message: "no".into() })
         } else if hit(faults.nonsense) {
             all(retry(RetryReason::Ambiguous))
         } else if hit(faults.accept_then_lose) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe::engine::port::{
-    Effect, Event, Held, Hint, Observation, Open, Put, Read, Reload, Survey, TailId, Watching,
+    Effect, Event, FileId, Held, Hint, Observation, Open, Put, Read, Reload, Survey, Watching,
 };
 use standpipe::engine::report::{Loss, Report};
 use standpipe::engine::{Engine, FileState, FileStatus, Memory};
@@ -53,7 +53,7 @@ const CALM: Climate = Climate {
     reload: 0.0,
     hide: 0.0,
     copy_truncate: 0.0,
-    longest_delay: Duration::from_millis(20),
+    max_delay: Duration::from_millis(20),
 };
 
 static NONE: BTreeSet<LineNumber> = BTreeSet::new();
@@ -198,7 +198,7 @@ struct Climate {
     /// How often the directory cannot be looked into.
     hide: f64,
     copy_truncate: f64,
-    longest_delay: Duration,
+    max_delay: Duration,
 }
 
 /// What stands around lines, and what is made of them; by default nothing.
@@ -222,7 +222,7 @@ impl Shape {
         source.runtime = self.runtime;
         source.multiline = self.multiline.clone();
         source.oversize = self.oversize;
-        source.longest = self.longest;
+        source.max_message_bytes = self.longest;
     }
 
     fn is_plain(&self) -> bool {
@@ -293,17 +293,17 @@ pub struct World {
     /// `None` while the daemon is down.
     engine: Option<Engine>,
     process: u64,
-    open: BTreeMap<TailId, FileIndex>,
+    open: BTreeMap<FileId, FileIndex>,
     /// Where reading ended in the file that is let go of next: the rest was declared lost.
     given_up: Option<u64>,
     /// How many files may be open.
     descriptors: usize,
     /// Files that are followed and not open.
-    closed: BTreeMap<TailId, FileIndex>,
+    closed: BTreeMap<FileId, FileIndex>,
     /// How far the daemon has taken in each file's present content.
     read_to: BTreeMap<FileIndex, u64>,
     /// What the read under way of each tail brings: the end of it, and of which file as it was then.
-    served: BTreeMap<TailId, (FileIndex, u64, u64)>,
+    served: BTreeMap<FileId, (FileIndex, u64, u64)>,
     /// How often each file was truncated.
     generation: BTreeMap<FileIndex, u64>,
     puts_under_way: BTreeSet<u64>,
@@ -386,7 +386,7 @@ impl World {
             overflow: maybe(&mut rng, 0.05),
             poison: maybe(&mut rng, 0.02),
             fail_save: maybe(&mut rng, 0.5),
-            longest_delay: Duration::from_millis(rng.u64(1..400)),
+            max_delay: Duration::from_millis(rng.u64(1..400)),
             // Every fourth seed, so that the others do what they always did.
             hide: if seed % 3 == 2 { 0.2 } else { 0.0 },
             copy_truncate: if seed % 5 == 4 { 0.05 } else { 0.0 },
@@ -566,11 +566,11 @@ impl World {
         }) && !self.oracle.has_fragile()
     }
 
-    fn run_until(&mut self, done: impl Fn(&Self) -> bool, most_steps: u64) {
+    fn run_until(&mut self, done: impl Fn(&Self) -> bool, max_steps: u64) {
         let mut steps = 0;
         while !done(self) {
             steps += 1;
-            assert!(steps < most_steps, "I15: not quiet after {steps} steps at {:?}", self.now);
+            assert!(steps < max_steps, "I15: not quiet after {steps} steps at {:?}", self.now);
             self.step();
         }
     }
@@ -602,7 +602,7 @@ impl World {
     }
 
     fn delay(&mut self) -> Duration {
-        self.climate.longest_delay.mul_f64(self.rng.f64())
+        self.climate.max_delay.mul_f64(self.rng.f64())
     }
 
     fn happen(&mut self, todo: Todo) {
@@ -624,7 +624,7 @@ impl World {
     }
 
     /// What was read counts as taken in unless the daemon found that it was not what it had read before.
-    fn tell_bytes(&mut self, tail: TailId, event: Event) {
+    fn tell_bytes(&mut self, tail: FileId, event: Event) {
         let (file, generation, end) = self.served.remove(&tail).expect("bytes were served");
         let truncations = self.reached.truncations_seen;
         self.tell(event);
@@ -729,7 +729,7 @@ impl World {
     }
 
     fn held(&self, request: &Survey) -> Vec<Held> {
-        let held = |tail: &TailId| {
+        let held = |tail: &FileId| {
             let file = *self.open.get(tail)?;
             Some(Held {
                 tail: *tail,
@@ -784,7 +784,7 @@ impl World {
         let end = read.at.bytes() + bytes.len() as u64;
         let generation = self.generation.get(&file).copied().unwrap_or(0);
         self.served.insert(read.tail, (file, generation, end));
-        Event::Bytes { tail: read.tail, result: Ok(bytes.into()), since_1970: self.now.since(Instant::ZERO) }
+        Event::Bytes { tail: read.tail, result: Ok(bytes.into()), unix_time: self.now.since(Instant::ZERO) }
     }
 
     fn put(&mut self, put: &Put) -> Event {
@@ -834,7 +834,7 @@ impl World {
     }
 
     /// I11: the daemon lets go of a file.
-    fn close(&mut self, tail: TailId) {
+    fn close(&mut self, tail: FileId) {
         let file = self.open.remove(&tail).expect("a file is closed once");
         if !self.configured && !self.disk.names.iter().any(|(path, named)| *named == file && is_matched(path))
         {
@@ -869,9 +869,9 @@ impl World {
         }
         if !is_named && !self.open.values().any(|open| *open == file) {
             for (_, number) in self.disk.files[file].lines.iter().filter(|_| self.configured) {
-                let is_refused = self.oracle.is_refused(*number);
+                let is_rejected = self.oracle.is_rejected(*number);
                 assert!(
-                    is_refused
+                    is_rejected
                         || self.oracle.is_settled(*number)
                         || self.oracle.is_excused(*number)
                         || (is_given_up && self.oracle.is_fragile(*number)),
@@ -1221,7 +1221,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
-            longest: RECORD_BYTES,
+            max_message_bytes: RECORD_BYTES,
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,

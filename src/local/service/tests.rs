@@ -21,7 +21,7 @@ fn service(rules: Rules, plan: &str) -> Service {
 
 fn at(ms: u64) -> Moment {
     let now = Duration::from_millis(ms);
-    Moment { now, since_1970: now }
+    Moment { now, unix_time: now }
 }
 
 fn one(stream: &str, base64: &str) -> Put {
@@ -240,23 +240,23 @@ fn a_flush_reaches_what_was_accepted_before_it() {
 
 #[test]
 fn a_fault_before_acceptance_accepts_nothing() {
-    for (fault, manner) in [
-        ("unavailable", Manner::Proper),
-        ("internal", Manner::Proper),
-        ("not_found", Manner::Proper),
-        ("invalid_key", Manner::Proper),
-        ("invalid_argument", Manner::Proper),
-        ("access_denied", Manner::Proper),
-        ("expired_token", Manner::Proper),
-        ("reset_before", Manner::Reset),
-        ("hang", Manner::Hang),
-        ("html", Manner::Html),
-        ("redirect", Manner::Redirect),
+    for (fault, mode) in [
+        ("unavailable", ResponseMode::Proper),
+        ("internal", ResponseMode::Proper),
+        ("not_found", ResponseMode::Proper),
+        ("invalid_key", ResponseMode::Proper),
+        ("invalid_argument", ResponseMode::Proper),
+        ("access_denied", ResponseMode::Proper),
+        ("expired_token", ResponseMode::Proper),
+        ("reset_before", ResponseMode::Reset),
+        ("hang", ResponseMode::Hang),
+        ("html", ResponseMode::Html),
+        ("redirect", ResponseMode::Redirect),
     ] {
         let plan = format!(r#"{{"next":[{{"fault":"{fault}","requests":1}}]}}"#);
         let mut service = service(rules(), &plan);
         let answer = service.put(batch("a", &["YQ==", "Yg=="]), at(0));
-        assert_eq!(answer.manner, manner, "{fault}");
+        assert_eq!(answer.mode, mode, "{fault}");
         assert!(answer.result.is_err(), "{fault}");
         assert_eq!(drain(&mut service), b"", "{fault}");
     }
@@ -264,16 +264,16 @@ fn a_fault_before_acceptance_accepts_nothing() {
 
 #[test]
 fn a_fault_after_acceptance_accepts_everything() {
-    for (fault, manner) in [
-        ("reset_after", Manner::Reset),
-        ("hang_after", Manner::Hang),
-        ("truncated", Manner::Truncated),
-        ("short", Manner::Short),
+    for (fault, mode) in [
+        ("reset_after", ResponseMode::Reset),
+        ("hang_after", ResponseMode::Hang),
+        ("truncated", ResponseMode::Truncated),
+        ("short", ResponseMode::Short),
     ] {
         let plan = format!(r#"{{"next":[{{"fault":"{fault}","requests":1}}]}}"#);
         let mut service = service(rules(), &plan);
         let answer = service.put(batch("a", &["YQ==", "Yg=="]), at(0));
-        assert_eq!(answer.manner, manner, "{fault}");
+        assert_eq!(answer.mode, mode, "{fault}");
         assert_eq!(drain(&mut service), b"ab", "{fault}");
 
         let report = serde_json::to_value(service.report()).unwrap();

@@ -14,13 +14,13 @@ use crate::model::time::Instant;
 
 /// Two hundred daemons at the least factor together stay below the quota, and one that is down to it, with a quota of
 /// 2,000 requests, still sends seven a second.
-const LEAST: f64 = 1.0 / 256.0;
+const MIN: f64 = 1.0 / 256.0;
 
 /// What a refusal takes from a factor of 1: so little that two daemons that give way together leave less than a tenth
 /// of the quota unused …
 const BACK_OFF: f64 = 0.2;
 /// … and at least, from any: with less, two hundred would be refused more than one request in fifty.
-const LEAST_BACK_OFF: f64 = 0.03;
+const MIN_BACK_OFF: f64 = 0.03;
 
 /// What comes back each second, as a part of what the refusal left …
 const CLIMB_PER_SECOND: f64 = 0.03;
@@ -41,7 +41,7 @@ const LATELY: f64 = 1.0;
 
 /// What throttling left.
 #[derive(Clone, Debug)]
-pub(super) struct Factor {
+pub(super) struct Controller {
     value: f64,
     at: Instant,
     lowered_at: Option<Instant>,
@@ -52,7 +52,7 @@ pub(super) struct Factor {
     accepted: Accepted,
 }
 
-impl Factor {
+impl Controller {
     pub(super) fn new(now: Instant) -> Self {
         let accepted = Accepted { part: 0.0, at: now, since: now };
         Self { value: 1.0, at: now, lowered_at: None, step: 0.0, regain: 0.0, accepted }
@@ -75,7 +75,7 @@ impl Factor {
             return;
         }
         self.lowered_at = Some(now);
-        self.value = (self.value * (1.0 - back_off(self.value))).max(LEAST);
+        self.value = (self.value * (1.0 - back_off(self.value))).max(MIN);
         self.step = step(self.value);
         self.regain = self.accepted.lately(now) * REGAINED;
     }
@@ -106,7 +106,7 @@ impl Factor {
 
 /// The part that a refusal takes: the larger, the more there is.
 fn back_off(value: f64) -> f64 {
-    (BACK_OFF * value.sqrt()).max(LEAST_BACK_OFF)
+    (BACK_OFF * value.sqrt()).max(MIN_BACK_OFF)
 }
 
 /// What each second after a refusal brings back.
@@ -155,15 +155,15 @@ mod tests {
     }
 
     /// As it is after `throttled` refusals, none of which came before the last was known.
-    fn lowered(throttled: u64) -> Factor {
-        let mut factor = Factor::new(at(0));
+    fn lowered(throttled: u64) -> Controller {
+        let mut factor = Controller::new(at(0));
         (1..=throttled).for_each(|millis| factor.throttled(at(millis), at(millis)));
         factor
     }
 
     #[test]
     fn the_rate_is_lowered_once_per_round_trip() {
-        let mut factor = Factor::new(at(0));
+        let mut factor = Controller::new(at(0));
         factor.throttled(at(100), at(150));
         let once = factor.value();
         assert!((once - 0.8).abs() < 1e-9, "{once}");
@@ -175,13 +175,13 @@ mod tests {
 
     #[test]
     fn who_has_more_gives_way_by_more_and_none_by_nothing() {
-        let parts: Vec<_> = [1.0, 0.25, 0.01, LEAST].map(back_off).into();
+        let parts: Vec<_> = [1.0, 0.25, 0.01, MIN].map(back_off).into();
         assert_eq!(parts, [0.2, 0.1, 0.03, 0.03]);
     }
 
     #[test]
     fn it_never_falls_below_the_least() {
-        assert_eq!(lowered(10_000).value(), LEAST);
+        assert_eq!(lowered(10_000).value(), MIN);
     }
 
     #[test]
@@ -206,10 +206,10 @@ mod tests {
 
     #[test]
     fn after_an_outage_it_is_back_within_a_minute() {
-        let mut factor = Factor::new(at(0));
+        let mut factor = Controller::new(at(0));
         (0..2000).for_each(|millis| factor.accepted(0.001, at(millis)));
         (2000..5000).for_each(|millis| factor.throttled(at(millis), at(millis)));
-        assert_eq!(factor.value(), LEAST);
+        assert_eq!(factor.value(), MIN);
         factor.silenced();
         (0..600).for_each(|tick| factor.climb(at(5000 + tick * 100)));
         assert_eq!(factor.value(), 1.0);
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_was_accepted_lately_is_soon_had_again_and_not_more() {
-        let mut factor = Factor::new(at(0));
+        let mut factor = Controller::new(at(0));
         (0..4000).for_each(|millis| factor.accepted(0.0005, at(millis)));
         (4000..4100).for_each(|millis| factor.throttled(at(millis), at(millis)));
         (0..50).for_each(|tick| factor.climb(at(4100 + tick * 100)));

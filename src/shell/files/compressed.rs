@@ -45,7 +45,7 @@ struct State {
 /// The size is what the format says of it: its last member's, modulo 4 GiB.
 ///
 /// # Errors
-/// Those of [`open`](super::open()), and [`FileFault::Refused`] when it does not begin like gzip.
+/// Those of [`open`](super::open()), and [`FileFault::Unreadable`] when it does not begin like gzip.
 pub fn open_compressed(path: &Path, follow_symlinks: bool) -> Result<(Compressed, Opened), FileFault> {
     let (file, opened) = super::open(path, follow_symlinks)?;
     let mut size = [0; 4];
@@ -55,7 +55,7 @@ pub fn open_compressed(path: &Path, follow_symlinks: bool) -> Result<(Compressed
     };
     let compressed = Compressed { file, state: Mutex::default() };
     let head = compressed.read(Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
-        FileFault::Refused(why) => FileFault::Refused(format!("{path:?}: {why}")),
+        FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
         other => other,
     })?;
     Ok((compressed, Opened { identity: opened.identity, size, head }))
@@ -65,13 +65,13 @@ impl Compressed {
     /// Reads `len` bytes at `at` of what was compressed; fewer only at its end.
     ///
     /// # Errors
-    /// [`FileFault::Refused`] for what is not gzip, or not yet whole; the next read begins again.
+    /// [`FileFault::Unreadable`] for what is not gzip, or not yet whole; the next read begins again.
     pub fn read(&self, at: Offset, len: usize) -> Result<Bytes, FileFault> {
         // A thread that panicked ends the process; what it left is dropped with it.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.read(&self.file, at.bytes(), len).map_err(|fault| {
             *state = State::default();
-            FileFault::Refused(format!("decompressing up to offset {at}: {fault}"))
+            FileFault::Unreadable(format!("decompressing up to offset {at}: {fault}"))
         })
     }
 }
@@ -155,10 +155,10 @@ mod tests {
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let (file, _) = open_compressed(&path, false).unwrap();
         let end = Offset::new(content.len() as u64 - 10);
-        assert!(matches!(file.read(end, 10), Err(FileFault::Refused(_))));
+        assert!(matches!(file.read(end, 10), Err(FileFault::Unreadable(_))));
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(file.read(end, 100).unwrap(), content[content.len() - 10..]);
         std::fs::write(&path, "no gzip at all").unwrap();
-        assert!(matches!(open_compressed(&path, false), Err(FileFault::Refused(_))));
+        assert!(matches!(open_compressed(&path, false), Err(FileFault::Unreadable(_))));
     }
 }

@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use rustix::fs::{StatVfs, fstat, fstatvfs};
 
-use crate::engine::port::{Held, TailId};
+use crate::engine::port::{FileId, Held};
 
 /// A file system with less than one part in this many free is nearly full.
 const NEARLY_FULL: u64 = 50;
 
 /// Looks at open files; those that the kernel cannot say anything of are left out.
-pub fn look_at_held(files: &[(TailId, Arc<File>)]) -> Vec<Held> {
+pub fn look_at_held(files: &[(FileId, Arc<File>)]) -> Vec<Held> {
     files.iter().filter_map(|(tail, file)| look_at(*tail, file)).collect()
 }
 
-fn look_at(tail: TailId, file: &File) -> Option<Held> {
+fn look_at(tail: FileId, file: &File) -> Option<Held> {
     let stat = fstat(file).ok()?;
     let is_removed = stat.st_nlink == 0;
     let is_disk_nearly_full = is_removed && fstatvfs(file).is_ok_and(|system| is_nearly_full(&system));
@@ -42,8 +42,8 @@ mod tests {
         std::fs::hard_link(&path, &link).unwrap();
         let file = Arc::new(File::open(&path).unwrap());
         let is_removed = || {
-            let held = look_at_held(&[(TailId(3), Arc::clone(&file))]);
-            assert_eq!((held.len(), held[0].tail, held[0].size), (1, TailId(3), 4));
+            let held = look_at_held(&[(FileId(3), Arc::clone(&file))]);
+            assert_eq!((held.len(), held[0].tail, held[0].size), (1, FileId(3), 4));
             held[0].is_removed
         };
         assert!(!is_removed());

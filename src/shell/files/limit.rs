@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const RESERVED: u64 = 96;
 
 /// Where the limit leaves little, files still get this share of it: connections that find none are tried again.
-const LEAST_SHARE: u64 = 4;
+const MIN_SHARE: u64 = 4;
 
 /// Of few descriptors, connections take no more than this share.
 const CONNECTIONS_SHARE: u64 = 8;
@@ -25,7 +25,7 @@ pub fn raise_limit() -> Result<(), (std::io::Error, Option<u64>)> {
 }
 
 /// How many connections may be open at once where descriptors are few.
-pub fn most_connections() -> u64 {
+pub fn max_connections() -> u64 {
     connections_of(getrlimit(Resource::Nofile).current)
 }
 
@@ -34,13 +34,13 @@ fn connections_of(limit: Option<u64>) -> u64 {
 }
 
 /// How many of the descriptors that this process may have are for files, when so many connections may be open.
-pub fn most_open(connections: u64) -> usize {
+pub fn max_open_files(connections: u64) -> usize {
     share_of(getrlimit(Resource::Nofile).current, connections)
 }
 
 fn share_of(limit: Option<u64>, connections: u64) -> usize {
     let Some(limit) = limit else { return usize::MAX };
-    let left = limit.saturating_sub(RESERVED + connections).max(limit / LEAST_SHARE);
+    let left = limit.saturating_sub(RESERVED + connections).max(limit / MIN_SHARE);
     usize::try_from(left).unwrap_or(usize::MAX)
 }
 

@@ -38,9 +38,9 @@ const MAX_LINKS: u32 = 40;
 /// kernel's answer to those.
 ///
 /// # Errors
-/// [`FileFault::Gone`] when there is no such file, [`FileFault::NoDescriptor`] when no more can be open; otherwise [`FileFault::Refused`], with the path.
+/// [`FileFault::Gone`] when there is no such file, [`FileFault::NoDescriptor`] when no more can be open; otherwise [`FileFault::Unreadable`], with the path.
 pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFault> {
-    let refuse = |refusal: Refusal| FileFault::Refused(format!("{path:?}: {refusal}"));
+    let refuse = |refusal: Refusal| FileFault::Unreadable(format!("{path:?}: {refusal}"));
     let opened = if follow_symlinks {
         rustix::fs::open(path, TO_READ, Mode::empty()).map_err(Fault::Kernel)
     } else {
@@ -59,7 +59,7 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
     }
     let head = super::read(&file, Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
         FileFault::Gone | FileFault::NoDescriptor => fault,
-        FileFault::Refused(why) => FileFault::Refused(format!("{path:?}: {why}")),
+        FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
     })?;
     let opened = Opened { identity: look.identity, size: look.size, head };
     Ok((file, opened))
@@ -174,7 +174,7 @@ mod tests {
 
     fn refusal(path: &Path, follow_symlinks: bool) -> String {
         match open(path, follow_symlinks).unwrap_err() {
-            FileFault::Refused(why) => {
+            FileFault::Unreadable(why) => {
                 let named = format!("{path:?}: ");
                 why.strip_prefix(&named).unwrap_or_else(|| panic!("no path in {why}")).to_owned()
             }

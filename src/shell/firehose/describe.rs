@@ -72,7 +72,7 @@ impl Destination {
             }
             Err(error) => Err(match judge(&error) {
                 Verdict::Retry(why) => why,
-                Verdict::Refused { code, message } => {
+                Verdict::Rejected { code, message } => {
                     Retry { reason: crate::model::verdict::RetryReason::Setup, code, message }
                 }
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),

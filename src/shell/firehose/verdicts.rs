@@ -143,7 +143,7 @@ fn judge_code(code: &str, message: &str, status: u16) -> Verdict {
     {
         retry(RetryReason::Server, code, message)
     } else if (400..500).contains(&status) && !matches!(status, 408 | 429) {
-        Verdict::Refused { code: code.into(), message: message.into() }
+        Verdict::Rejected { code: code.into(), message: message.into() }
     } else {
         ambiguous(&format!("{code} with status {status}: {message}"))
     }
@@ -177,7 +177,7 @@ mod tests {
     fn reason(verdict: &Verdict) -> &'static str {
         match verdict {
             Verdict::Delivered { .. } => "delivered",
-            Verdict::Refused { .. } => "refused",
+            Verdict::Rejected { .. } => "refused",
             Verdict::Retry(why) => why.reason.label(),
         }
     }

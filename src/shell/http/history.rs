@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::Desk;
+use super::Handle;
 use super::snapshot::Snapshot;
 use super::status::Axes;
 
@@ -18,7 +18,7 @@ use super::status::Axes;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// How many looks are kept: ten minutes.
-const MOST_POINTS: usize = 300;
+const MAX_POINTS: usize = 300;
 
 /// What was delivered, look by look.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +69,7 @@ impl History {
                 Some((name.clone(), rates))
             });
             let point = Point { at_seconds: now.at.as_secs_f64(), streams: rates.collect() };
-            if self.points.len() == MOST_POINTS {
+            if self.points.len() == MAX_POINTS {
                 self.points.pop_front();
             }
             self.points.push_back(Arc::new(point));
@@ -79,10 +79,10 @@ impl History {
 }
 
 /// Looks at the daemon for ever, and publishes what it saw.
-pub(super) async fn watch(desk: Desk, seen: watch::Sender<Points>) {
+pub(super) async fn watch(handle: Handle, seen: watch::Sender<Points>) {
     let mut history = History::default();
     loop {
-        if let Some(snapshot) = desk.snapshot().await {
+        if let Some(snapshot) = handle.snapshot().await {
             history.note(counted(&snapshot));
             seen.send_replace(Points { points: history.points.iter().cloned().collect() });
         }
@@ -140,13 +140,13 @@ mod tests {
     #[test]
     fn ten_minutes_are_kept_and_found_by_their_time() {
         let mut history = History::default();
-        let looks = MOST_POINTS as u64 + 50;
+        let looks = MAX_POINTS as u64 + 50;
         for look in 0..=looks {
             history.note(counted(look, 0.0));
         }
         let points = Points { points: history.points.into() };
-        assert_eq!(points.points.len(), MOST_POINTS);
-        assert_eq!(points.since(0.0).points.len(), MOST_POINTS);
+        assert_eq!(points.points.len(), MAX_POINTS);
+        assert_eq!(points.since(0.0).points.len(), MAX_POINTS);
         assert_eq!(points.since(looks as f64 - 1.5).points.len(), 2);
         assert_eq!(points.since(looks as f64).points.len(), 0);
     }

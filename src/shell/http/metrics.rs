@@ -120,8 +120,8 @@ fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "standpipe_oversize_lines",
         "Lines longer than max_line_bytes or a record, by what was done; of split ones the pieces that more followed",
         split("action", |counts| {
-            let OversizeCounts { pieces, truncated, put_aside } = counts.oversize;
-            vec![("split", pieces), ("truncate", truncated), ("dead_letter", put_aside)]
+            let OversizeCounts { pieces, truncated, dead_lettered } = counts.oversize;
+            vec![("split", pieces), ("truncate", truncated), ("dead_letter", dead_lettered)]
         }),
     )?;
     out.counter(
@@ -280,7 +280,7 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.gauge(
         "standpipe_files_unread",
         "Files that a source names or matches and that cannot be read",
-        level((status.refused.len() + snapshot.problems.len()) as f64),
+        level((status.unreadable.len() + snapshot.problems.len()) as f64),
     )?;
     let ready = readiness::reasons(snapshot).is_empty();
     out.gauge("standpipe_ready", "1 when /readyz answers 200", level(f64::from(u8::from(ready))))?;

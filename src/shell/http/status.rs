@@ -325,7 +325,7 @@ fn sources(snapshot: &Snapshot) -> Vec<Source> {
 
 fn unread(snapshot: &Snapshot) -> Vec<Unread> {
     let name = |source| snapshot.source(source).to_string();
-    let refused = snapshot.status.refused.iter().map(|(source, path, reason)| Unread {
+    let refused = snapshot.status.unreadable.iter().map(|(source, path, reason)| Unread {
         source: Some(name(*source)),
         path: path.display().to_string(),
         reason: reason.clone(),

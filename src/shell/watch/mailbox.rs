@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use crate::engine::port::Hint;
 
 /// The most names that are kept: beyond it, one look at everything is cheaper.
-pub(super) const MOST_NAMES: usize = 4096;
+pub(super) const MAX_NAMES: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
@@ -106,7 +106,7 @@ impl Pending {
                 if !self.everything {
                     self.grown.extend(event.paths);
                 }
-                if self.grown.len() > MOST_NAMES {
+                if self.grown.len() > MAX_NAMES {
                     self.grown.clear();
                     self.everything = true;
                 }
@@ -135,7 +135,7 @@ impl Pending {
     fn suspect(&mut self, paths: Vec<PathBuf>) {
         if let Suspects::Some(suspects) = &mut self.suspects {
             suspects.extend(paths);
-            if suspects.len() > MOST_NAMES {
+            if suspects.len() > MAX_NAMES {
                 self.suspects = Suspects::All;
             }
         }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_busy_file_is_one_hint() {
         let mailbox = Mailbox::default();
-        for _ in 0..MOST_NAMES * 2 {
+        for _ in 0..MAX_NAMES * 2 {
             mailbox.put(data("/log/a"));
         }
         mailbox.put(event(EventKind::Create(CreateKind::File), "/log/b"));
@@ -235,11 +235,11 @@ mod tests {
     #[test]
     fn too_many_names_become_everything() {
         let mailbox = Mailbox::default();
-        for file in 0..MOST_NAMES {
+        for file in 0..MAX_NAMES {
             mailbox.put(data(&format!("/log/{file}")));
         }
-        assert_eq!(mailbox.take_hints().len(), MOST_NAMES);
-        for file in 0..=MOST_NAMES {
+        assert_eq!(mailbox.take_hints().len(), MAX_NAMES);
+        for file in 0..=MAX_NAMES {
             mailbox.put(data(&format!("/log/{file}")));
         }
         assert_eq!(mailbox.take_hints(), [Hint::Everything]);
@@ -253,7 +253,7 @@ mod tests {
         mailbox.put(event(EventKind::Create(CreateKind::Folder), "/log/c"));
         let expected = HashSet::from(["/log/a", "/log/b"].map(PathBuf::from));
         assert_eq!(mailbox.take_suspects(), Suspects::Some(expected));
-        for file in 0..=MOST_NAMES {
+        for file in 0..=MAX_NAMES {
             mailbox.put(event(EventKind::Remove(RemoveKind::File), &format!("/log/{file}")));
         }
         assert_eq!(mailbox.take_suspects(), Suspects::All);

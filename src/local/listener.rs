@@ -11,20 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener};
+use axum::serve::{IncomingStream, Listener as AxumListener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// The listening socket.
 #[derive(Debug)]
-pub(super) struct Door(pub TcpListener);
+pub(super) struct Listener(pub TcpListener);
 
-impl Listener for Door {
+impl AxumListener for Listener {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (tcp, address) = Listener::accept(&mut self.0).await;
+        let (tcp, address) = AxumListener::accept(&mut self.0).await;
         // Answers are small, and the client waits for them. Without it they are slower, not wrong.
         let _ = tcp.set_nodelay(true);
         (Connection { tcp, line: Line::default() }, address)
@@ -50,8 +50,8 @@ impl Line {
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Line {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+impl Connected<IncomingStream<'_, Listener>> for Line {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
         stream.io().line.clone()
     }
 }

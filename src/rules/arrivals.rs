@@ -11,17 +11,17 @@ use crate::model::offset::Offset;
 use crate::model::time::Instant;
 
 /// The most marks kept for one file: a file that grows faster than it is delivered makes one with every look.
-const MOST_MARKS: usize = 64;
+const MAX_MARKS: usize = 64;
 
 /// Ends that were noticed, oldest first; offsets and moments both grow.
 #[derive(Clone, Debug, Default)]
-pub struct Marks(VecDeque<(Offset, Instant)>);
+pub struct ArrivalTimes(VecDeque<(Offset, Instant)>);
 
-impl Marks {
+impl ArrivalTimes {
     /// Everything before `end` is there by `now`.
     pub fn note(&mut self, end: Offset, now: Instant) {
         if self.0.back().is_none_or(|(last, _)| *last < end) {
-            if self.0.len() == MOST_MARKS {
+            if self.0.len() == MAX_MARKS {
                 self.merge();
             }
             self.0.push_back((end, now));
@@ -56,7 +56,7 @@ impl Marks {
 
     /// Every second mark goes; its part takes the moment of the older one before it.
     fn merge(&mut self) {
-        let mut merged = VecDeque::with_capacity(MOST_MARKS);
+        let mut merged = VecDeque::with_capacity(MAX_MARKS);
         while let Some((end, at)) = self.0.pop_front() {
             let end = self.0.pop_front().map_or(end, |(next, _)| next);
             merged.push_back((end, at));
@@ -77,8 +77,8 @@ mod tests {
         Instant::at(Duration::from_secs(seconds))
     }
 
-    fn marks(pairs: &[(u64, u64)]) -> Marks {
-        let mut marks = Marks::default();
+    fn marks(pairs: &[(u64, u64)]) -> ArrivalTimes {
+        let mut marks = ArrivalTimes::default();
         for (end, seconds) in pairs {
             marks.note(Offset::new(*end), at(*seconds));
         }
@@ -130,12 +130,12 @@ mod tests {
         ) {
             let (mut end, mut now) = (0, 0);
             let mut truth = Vec::new();
-            let mut marks = Marks::default();
+            let mut marks = ArrivalTimes::default();
             for (grown, later) in steps {
                 (end, now) = (end + grown, now + later);
                 truth.push((end, now));
                 marks.note(Offset::new(end), at(now));
-                prop_assert!(marks.0.len() <= MOST_MARKS);
+                prop_assert!(marks.0.len() <= MAX_MARKS);
             }
             marks.settle(Offset::new(frontier));
             match truth.iter().find(|(end, _)| *end > frontier) {

@@ -2,7 +2,7 @@
 //!
 //! One request that fails says little, and only its records wait. Many in a row, with no success between them,
 //! say that the service is down: then the whole stream waits, and one probe at a time asks whether it is back.
-//! What only a person can mend (permission, key, credentials, a missing delivery stream) holds the stream at once.
+//! What only a person can mend (permission, key, credentials, a missing delivery stream) opens the stream at once.
 //!
 //! Knows outcomes in the order they came. Does not know records, and draws no lots.
 //!
@@ -16,11 +16,11 @@ use crate::model::verdict::{Retry, RetryReason};
 
 use super::retry::Backoff;
 
-/// This many failures in a row, without a success, hold the stream. At a failure rate of one half that happens
+/// This many failures in a row, without a success, open the stream. At a failure rate of one half that happens
 /// by chance to one request in 256, and then costs one initial delay.
 const STREAK: u32 = 8;
 
-/// Throttling that lowers the rate anyway holds the stream only after this long without a success: until then it may
+/// Throttling that lowers the rate anyway opens the stream only after this long without a success: until then it may
 /// just as well say that others take a large part of the quota.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -42,19 +42,19 @@ pub enum News {
 
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum May {
+pub enum Permit {
     Send,
     /// Held: ask again then.
     NotBefore(Instant),
     /// A probe is under way; its outcome decides.
-    AfterProbe,
+    HalfOpen,
     /// Stopped: not with this configuration.
     Never,
 }
 
 /// What a stream's failures have come to.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct CircuitBreaker {
     backoff: Backoff,
     /// Whether throttling lowers the rate.
     adaptive: Adaptive,
@@ -62,12 +62,12 @@ pub struct Standing {
     streak: u32,
     /// When the streak began.
     streak_began: Instant,
-    hold: Option<Hold>,
+    open: Option<Open>,
 }
 
 /// A stream held back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub struct Open {
     pub why: Retry,
     /// When the stream was first held.
     pub since: Instant,
@@ -81,33 +81,33 @@ pub struct Hold {
     told: Instant,
 }
 
-impl Standing {
+impl CircuitBreaker {
     pub fn new(backoff: Backoff, adaptive: Adaptive) -> Self {
-        Self { backoff, adaptive, streak: 0, streak_began: Instant::ZERO, hold: None }
+        Self { backoff, adaptive, streak: 0, streak_began: Instant::ZERO, open: None }
     }
 
     /// Whether one more request may be sent while `in_flight` are under way.
-    pub fn may_send(&self, in_flight: usize, now: Instant) -> May {
-        match &self.hold {
-            None => May::Send,
-            Some(Hold { until: None, .. }) => May::Never,
-            Some(Hold { until: Some(until), .. }) if now < *until => May::NotBefore(*until),
-            Some(_) if in_flight > 0 => May::AfterProbe,
-            Some(_) => May::Send,
+    pub fn may_send(&self, in_flight: usize, now: Instant) -> Permit {
+        match &self.open {
+            None => Permit::Send,
+            Some(Open { until: None, .. }) => Permit::Never,
+            Some(Open { until: Some(until), .. }) if now < *until => Permit::NotBefore(*until),
+            Some(_) if in_flight > 0 => Permit::HalfOpen,
+            Some(_) => Permit::Send,
         }
     }
 
-    /// Some record of a request was accepted or judged: the service is there. Returns the hold that this ends.
-    pub fn answered(&mut self) -> Option<Hold> {
+    /// Some record of a request was accepted or judged: the service is there. Returns the open that this ends.
+    pub fn answered(&mut self) -> Option<Open> {
         self.streak = 0;
-        self.hold.take_if(|hold| hold.until.is_some())
+        self.open.take_if(|open| open.until.is_some())
     }
 
     /// An answer says that nothing more may be sent. Returns whether that is news.
     pub fn stop(&mut self, why: Retry, now: Instant) -> bool {
-        let is_news = self.hold.as_ref().is_none_or(|hold| hold.until.is_some());
+        let is_news = self.open.as_ref().is_none_or(|open| open.until.is_some());
         if is_news {
-            self.hold = Some(Hold { why, since: now, until: None, rounds: 1, round_began: now, told: now });
+            self.open = Some(Open { why, since: now, until: None, rounds: 1, round_began: now, told: now });
         }
         is_news
     }
@@ -121,14 +121,14 @@ impl Standing {
         let setup = why.reason == RetryReason::Setup;
         let slows_down = self.adaptive == Adaptive::On && why.reason == RetryReason::Throttled;
         let lasts = !slows_down || now.since(self.streak_began) >= SILENCE;
-        match &mut self.hold {
+        match &mut self.open {
             None if setup || (self.streak >= STREAK && lasts) => {
                 let delay = match setup {
                     true => self.backoff.patient_delay(chance),
                     false => self.backoff.delay(1, chance),
                 };
                 let until = Some(now + delay);
-                self.hold = Some(Hold {
+                self.open = Some(Open {
                     why: why.clone(),
                     since: now,
                     until,
@@ -139,28 +139,28 @@ impl Standing {
                 News::Held
             }
             None => News::None,
-            Some(hold) => {
-                if sent_at >= hold.round_began && hold.until.is_some_and(|until| now >= until) {
-                    hold.rounds = hold.rounds.saturating_add(1);
-                    hold.round_began = now;
+            Some(open) => {
+                if sent_at >= open.round_began && open.until.is_some_and(|until| now >= until) {
+                    open.rounds = open.rounds.saturating_add(1);
+                    open.round_began = now;
                     let delay = match setup {
                         true => self.backoff.patient_delay(chance),
-                        false => self.backoff.delay(hold.rounds, chance),
+                        false => self.backoff.delay(open.rounds, chance),
                     };
-                    hold.until = Some(now + delay);
-                    hold.why = why.clone();
+                    open.until = Some(now + delay);
+                    open.why = why.clone();
                 }
-                if now.since(hold.told) < REMINDER {
+                if now.since(open.told) < REMINDER {
                     return News::None;
                 }
-                hold.told = now;
-                News::StillHeld { rounds: hold.rounds, since: hold.since }
+                open.told = now;
+                News::StillHeld { rounds: open.rounds, since: open.since }
             }
         }
     }
 
-    pub fn hold(&self) -> Option<&Hold> {
-        self.hold.as_ref()
+    pub fn open(&self) -> Option<&Open> {
+        self.open.as_ref()
     }
 }
 
@@ -169,9 +169,9 @@ mod tests {
     use super::*;
     use crate::model::settings::RetrySettings;
 
-    fn standing() -> Standing {
+    fn standing() -> CircuitBreaker {
         let settings = RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
-        Standing::new(Backoff::try_new(settings).expect("the delays are in order"), Adaptive::On)
+        CircuitBreaker::new(Backoff::try_new(settings).expect("the delays are in order"), Adaptive::On)
     }
 
     fn at(millis: u64) -> Instant {
@@ -191,7 +191,7 @@ mod tests {
             }
             assert_eq!(standing.answered(), None);
         }
-        assert_eq!(standing.may_send(64, at(1)), May::Send);
+        assert_eq!(standing.may_send(64, at(1)), Permit::Send);
     }
 
     #[test]
@@ -200,13 +200,17 @@ mod tests {
         let held: Vec<_> =
             (0..STREAK).map(|_| standing.failed(&why(RetryReason::Network), at(0), at(10), 1.0)).collect();
         assert_eq!(held.iter().filter(|news| **news == News::Held).count(), 1);
-        assert_eq!(standing.may_send(5, at(20)), May::NotBefore(at(110)));
-        assert_eq!(standing.may_send(5, at(110)), May::AfterProbe);
-        assert_eq!(standing.may_send(0, at(110)), May::Send);
+        assert_eq!(standing.may_send(5, at(20)), Permit::NotBefore(at(110)));
+        assert_eq!(standing.may_send(5, at(110)), Permit::HalfOpen);
+        assert_eq!(standing.may_send(0, at(110)), Permit::Send);
         assert_eq!(standing.failed(&why(RetryReason::Network), at(110), at(120), 1.0), News::None);
-        assert_eq!(standing.may_send(0, at(130)), May::NotBefore(at(320)), "the next delay is twice as long");
+        assert_eq!(
+            standing.may_send(0, at(130)),
+            Permit::NotBefore(at(320)),
+            "the next delay is twice as long"
+        );
         assert!(standing.answered().is_some());
-        assert_eq!(standing.may_send(5, at(130)), May::Send);
+        assert_eq!(standing.may_send(5, at(130)), Permit::Send);
     }
 
     #[test]
@@ -218,7 +222,7 @@ mod tests {
         }
         assert_eq!(standing.failed(&why(RetryReason::Throttled), at(2990), at(3000), 1.0), News::Held);
 
-        let mut standing = Standing { adaptive: Adaptive::Off, ..self::standing() };
+        let mut standing = CircuitBreaker { adaptive: Adaptive::Off, ..self::standing() };
         let held = (0..STREAK)
             .any(|_| standing.failed(&why(RetryReason::Throttled), at(0), at(10), 1.0) == News::Held);
         assert!(held, "without a rate that falls, only waiting helps");
@@ -230,14 +234,14 @@ mod tests {
         for _ in 0..STREAK + 50 {
             standing.failed(&why(RetryReason::Server), at(0), at(10), 1.0);
         }
-        assert_eq!(standing.may_send(0, at(11)), May::NotBefore(at(110)));
+        assert_eq!(standing.may_send(0, at(11)), Permit::NotBefore(at(110)));
     }
 
     #[test]
     fn a_fault_that_a_person_must_mend_holds_at_once_and_patiently() {
         let mut standing = standing();
         assert_eq!(standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0), News::Held);
-        assert_eq!(standing.may_send(0, at(1)), May::NotBefore(at(15_000)));
+        assert_eq!(standing.may_send(0, at(1)), Permit::NotBefore(at(15_000)));
     }
 
     #[test]
@@ -247,8 +251,8 @@ mod tests {
         assert_eq!(standing.answered(), None);
         assert_eq!(standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0), News::None);
         assert!(!standing.stop(Retry::not_encrypted(), at(2)), "it is no news");
-        assert_eq!(standing.may_send(0, at(3_600_000)), May::Never);
-        assert_eq!(standing.hold().map(|hold| hold.since), Some(at(0)));
+        assert_eq!(standing.may_send(0, at(3_600_000)), Permit::Never);
+        assert_eq!(standing.open().map(|open| open.since), Some(at(0)));
     }
 
     #[test]
@@ -256,7 +260,7 @@ mod tests {
         let mut standing = standing();
         standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0);
         assert!(standing.stop(Retry::not_encrypted(), at(10)));
-        assert_eq!(standing.may_send(0, at(3_600_000)), May::Never);
+        assert_eq!(standing.may_send(0, at(3_600_000)), Permit::Never);
     }
 
     #[test]
@@ -265,13 +269,15 @@ mod tests {
         let (mut now, mut attempts) = (at(0), 0);
         while now < at(600_000) {
             match standing.may_send(0, now) {
-                May::Send => {
+                Permit::Send => {
                     attempts += 1;
                     standing.failed(&why(RetryReason::Server), now, now, 1.0);
                     now = now + Duration::from_millis(1);
                 }
-                May::NotBefore(until) => now = until,
-                May::AfterProbe | May::Never => unreachable!("nothing is under way, and nobody stopped it"),
+                Permit::NotBefore(until) => now = until,
+                Permit::HalfOpen | Permit::Never => {
+                    unreachable!("nothing is under way, and nobody stopped it")
+                }
             }
         }
         assert!(attempts < 40, "{attempts} attempts in ten minutes");
