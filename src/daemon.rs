@@ -7,7 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -69,6 +69,8 @@ pub struct Daemon {
     heartbeat: Heartbeat,
     /// What surveys could not use: told on change.
     problems: Vec<Problem>,
+    /// By source: directories to watch, and what could not be used.
+    shown: BTreeMap<SourceId, (Vec<PathBuf>, Vec<Problem>)>,
     /// Dead letters by stream: a flood of them must not become one of log lines.
     dead_letters: Repeats<StreamId>,
     shortened: Repeats<SourceId>,
@@ -161,6 +163,7 @@ impl Daemon {
             tasks: JoinSet::new(),
             heartbeat: Heartbeat::start(),
             problems: Vec::new(),
+            shown: BTreeMap::new(),
             dead_letters: Repeats::default(),
             shortened: Repeats::default(),
         })
@@ -310,6 +313,7 @@ impl Daemon {
         let names = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
         self.about = Arc::new(About { sources: names.collect(), streams, ..new_about });
         let retired = merged.retired();
+        self.shown.retain(|source, _| !retired.contains(source));
         info!(sources = merged.sources.len() - retired.len(), "another configuration is in effect");
         self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
         self.tell_descriptors();
@@ -328,7 +332,8 @@ impl Daemon {
                     };
                     let held: Vec<_> = request.held.iter().filter_map(with_file).collect();
                     self.tasks.spawn_blocking(move || {
-                        let mut surveyed = files::survey(&sources, &request);
+                        let source = request.source;
+                        let mut surveyed = files::survey_source(&sources[source.0], source, &request.also);
                         surveyed.observation.held = files::look_at_held(&held);
                         Done::Surveyed(surveyed)
                     });
@@ -343,17 +348,17 @@ impl Daemon {
                             files::open(&open.path, follow)
                                 .map(|(file, opened)| (Readable::Plain(Arc::new(file)), opened))
                         };
-                        Done::Opened(open.tail, result)
+                        Done::Opened(open.file, result)
                     });
                 }
                 Effect::Read(read) => {
-                    let file = self.open[&read.tail].clone();
+                    let file = self.open[&read.file].clone();
                     self.tasks.spawn_blocking(move || {
                         let result = match file {
                             Readable::Plain(file) => files::read(&file, read.at, read.len),
                             Readable::Compressed(file) => file.read(read.at, read.len),
                         };
-                        Done::Bytes(read.tail, result)
+                        Done::Bytes(read.file, result)
                     });
                 }
                 Effect::Close(tail) => {
@@ -417,8 +422,13 @@ impl Daemon {
     fn take(&mut self, done: Done) {
         match done {
             Done::Surveyed(surveyed) => {
-                self.compare_problems(surveyed.problems);
-                self.to_watch = Some(surveyed.directories);
+                let source = surveyed.observation.source;
+                self.shown.insert(source, (surveyed.directories, surveyed.problems));
+                let problems = self.shown.values().flat_map(|(_, problems)| problems.clone());
+                self.compare_problems(problems.collect());
+                let directories: BTreeSet<_> =
+                    self.shown.values().flat_map(|(directories, _)| directories.clone()).collect();
+                self.to_watch = Some(directories.into_iter().collect());
                 self.update_watch();
                 self.tell(Event::Observed(surveyed.observation));
             }
@@ -432,9 +442,11 @@ impl Daemon {
                     self.open.insert(tail, file);
                     opened
                 });
-                self.tell(Event::Opened { tail, result });
+                self.tell(Event::Opened { file: tail, result });
             }
-            Done::Bytes(tail, result) => self.tell(Event::Bytes { tail, result, unix_time: unix_time() }),
+            Done::Bytes(tail, result) => {
+                self.tell(Event::Bytes { file: tail, result, unix_time: unix_time() });
+            }
             Done::Put(stream, request, outcome) => {
                 if outcome.verdicts.iter().any(Verdict::is_for_setup) {
                     self.connect_again(stream);

@@ -1,63 +1,81 @@
-//! Floor 2: routes events to rules and queues effects; holds no rule itself.
+//! Floor 2: routes events to rules and queues effects.
 //!
 //! One owner of all state: no lock, no acknowledgement channel, no argument about order. Concurrency lives in the
 //! shells; here one event is handled after the other. Without clock, I/O or chance of its own, the same events
 //! give the same effects: the daemon is one driver, the simulation is the other.
 //!
-//! - `engine/port.rs`: what comes in and goes out
-//! - `engine/follow.rs`: surveys and files: who is read
-//! - `engine/descriptors.rs`: which files are open
-//! - `engine/copies.rs`: what a rotator copied before it truncated
-//! - `engine/unnamed.rs`: what was renamed away or removed
-//! - `engine/intake.rs`: what was read becomes records
-//! - `engine/deliver.rs`: records leave, outcomes come back, progress is saved
-//! - `engine/tail.rs`, `life.rs`, `stream.rs`: an open file, an incarnation, a way out
-//! - `engine/reload.rs`, `stored.rs`: another configuration; positions of files that are not open
-//! - `engine/report.rs`, `status.rs`: what is told
+//! The parts have private fields and do not know each other; what one needs of another passes through the handlers here.
 //!
-//! *Invariant (L6):* bytes read and not settled never exceed the memory budget; (L9): a lost hint costs time only.
+//! | part | knows |
+//! |---|---|
+//! | `files.rs`, `file.rs` | followed files: what each is doing, and what wakes it |
+//! | `lives.rs`, `incarnation.rs` | incarnations: what each is, and how far it is read and settled |
+//! | `surveys.rs` | when to look at which source |
+//! | `descriptors.rs` | how many files may be open, and how many openings are under way on each device |
+//! | `intake.rs` | how many reads are under way on each device, and the memory budget |
+//! | `shaping.rs` | how a chunk becomes records: a value |
+//! | `streams.rs`, `stream.rs` | requests, queues and quotas of the delivery streams |
+//! | `saves.rs` | what is to be durable |
+//!
+//! | handlers | take in |
+//! |---|---|
+//! | `names.rs`, `beside.rs` | surveys and hints |
+//! | `opening.rs` | files that were opened |
+//! | `copies.rs` | what a rotator copied before it truncated |
+//! | `unnamed.rs` | time, for files that no source shows |
+//! | `reading.rs` | what was read |
+//! | `delivery.rs` | outcomes of requests and of saves |
+//! | `reload.rs` | another configuration |
+//!
+//! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
 
+mod beside;
 mod copies;
-mod deliver;
+mod delivery;
 mod descriptors;
-mod follow;
+mod file;
+mod files;
+mod incarnation;
 mod intake;
-mod life;
+mod lives;
+mod names;
+mod opening;
+mod parting;
 pub mod port;
+mod reading;
 mod reload;
 pub mod report;
-mod shape;
+mod saves;
+mod shaping;
 mod status;
-mod stored;
 mod stream;
-mod tail;
+mod streams;
+mod surveys;
 mod unnamed;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::checkpoint::{Checkpoint, DeadLetter};
-use crate::model::identity::{Identity, Incarnation};
-use crate::model::record::Record;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
-use crate::model::verdict::Retry;
-use crate::rules::checkpoint::Pace;
 use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus};
 
-use self::copies::CutOffs;
-use self::deliver::Saving;
 use self::descriptors::Descriptors;
-use self::follow::Surveys;
-use self::life::Life;
-use self::port::{Effect, Event, FileId, RequestId, Watching};
+use self::files::Files;
+use self::incarnation::IncarnationState;
+use self::intake::Intake;
+use self::lives::Lives;
+use self::port::{Effect, Event, FileId, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
-use self::stored::Stored;
-use self::stream::Stream;
-use self::tail::Tail;
+use self::saves::Saves;
+use self::stream::Ready;
+use self::streams::Streams;
+use self::surveys::Surveys;
 
 /// What the state database held when the process began.
 #[derive(Clone, Debug, Default)]
@@ -75,93 +93,29 @@ pub struct Memory {
 #[derive(Debug)]
 pub struct Engine {
     settings: Settings,
-    rng: fastrand::Rng,
     effects: VecDeque<Effect>,
+    counts: Counts,
     surveys: Surveys,
+    files: Files,
+    descriptors: Descriptors,
+    lives: Lives,
+    intake: Intake,
+    streams: Streams,
+    saves: Saves,
+    /// Files that could not be opened, and why: told once.
+    unreadable: BTreeMap<(SourceId, Arc<Path>), String>,
+    /// Files that are to be let go of as soon as nothing of them is under way.
+    leaving: BTreeSet<FileId>,
     /// Whether everything that was there at the start has been opened.
     opened: bool,
-    tails: BTreeMap<FileId, Tail>,
-    descriptors: Descriptors,
-    /// The tail of each file in each source, once it is being opened.
-    by_file: HashMap<(SourceId, Identity), FileId>,
-    /// The tails that hints under a name concern.
-    by_path: HashMap<Arc<Path>, Vec<FileId>>,
-    /// Files that cannot be opened, and why: told once.
-    unreadable: BTreeMap<(SourceId, Arc<Path>), String>,
-    /// Checkpoints that no file has claimed.
-    stored: Stored,
-    /// Those of `stored` that the database does not have yet.
-    parting: BTreeSet<Incarnation>,
-    /// Those of `stored` whose files were closed since the start, oldest first.
-    closed: VecDeque<Incarnation>,
-    /// Those of `stored` that were let go of with their source.
-    parked: BTreeMap<Incarnation, SourceId>,
-    /// Sources that are no longer configured.
-    retired: BTreeSet<SourceId>,
-    /// Tails that are to be let go of.
-    leaving: BTreeSet<FileId>,
-    lives: BTreeMap<Incarnation, Life>,
-    /// Incarnations whose copies are looked for.
-    cut_off: CutOffs,
-    /// Something is to be looked after every second.
-    needs_tick: bool,
-    /// Tails that wait to be read, each once.
-    read_turns: VecDeque<FileId>,
-    /// Files of streams that have enough to send. One that was woken since is in here no longer, whatever stands here.
-    deferred: BTreeMap<StreamId, Vec<FileId>>,
-    /// Files whose lines are collected, by when they are to be read. The same holds of these.
-    collecting: BTreeSet<(Instant, FileId)>,
-    /// Files at whose end lines wait for more, by when that is long enough. The same holds of these.
-    waiting: BTreeSet<(Instant, FileId)>,
-    reads_under_way: usize,
-    /// What the reads under way may bring, in bytes.
-    reserved: u64,
-    /// What the memory budget is charged for all incarnations, in bytes.
-    buffered: u64,
-    streams: Vec<Stream>,
-    requests: HashMap<RequestId, Sent>,
-    pace: Pace,
-    /// Incarnations whose checkpoint is older than their frontier.
-    changed: BTreeSet<Incarnation>,
-    /// Those whose records wait until their fingerprints are durable.
-    unnamed: BTreeSet<Incarnation>,
-    /// Incarnations that are over and still in the database.
-    forgotten: BTreeSet<Incarnation>,
-    /// Refused records that are not durable yet; every save carries all of them.
-    dead_letters: Vec<DeadLetter>,
-    unsaved_dead_letter_bytes: u64,
-    /// Data of the dead letters that are durable.
-    dead_letter_bytes: u64,
-    saving: Option<Saving>,
-    last_commit: Instant,
-    renewed_at: Instant,
-    /// What the outcome in hand moved frontiers by, in bytes.
-    settled_bytes: u64,
-    not_saved: Option<String>,
-    /// Set once the engine is to read everything to its end and be done.
-    finishing: Option<Finishing>,
-    counts: Counts,
-    last_errors: Vec<Option<(Instant, Retry)>>,
-    next_tail: u64,
-    next_request: u64,
-    next_incarnation: u64,
+    /// Set once the engine is to read everything to its end and be done: what becomes of last lines.
+    finishing: Option<OnDrain>,
 }
 
-/// What is left to do before the engine is done.
-#[derive(Clone, Copy, Debug)]
-struct Finishing {
-    partial_lines: OnDrain,
-    /// Whether every name has been looked at since.
-    surveyed: bool,
-}
-
-/// One request under way.
-#[derive(Debug)]
-struct Sent {
-    stream: StreamId,
-    operation: port::Operation,
-    records: Vec<Record>,
-    at: Instant,
+impl Ready for Lives {
+    fn ready(&mut self, incarnation: Incarnation) -> &mut IncarnationState {
+        self.on_its_way_mut(incarnation)
+    }
 }
 
 impl Engine {
@@ -175,67 +129,37 @@ impl Engine {
         seed: u64,
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
-        let streams: Result<Vec<_>, _> = settings
-            .streams
-            .iter()
-            .map(|stream| Stream::try_new(stream.clone(), settings.checkpoint, now))
-            .collect();
+        let streams = Streams::try_new(&settings.streams, settings.checkpoint, seed, now)?;
+        let look_beside = match memory.checkpoints.is_empty() {
+            true => BTreeSet::new(),
+            false => (0..settings.streams.len()).map(StreamId).collect(),
+        };
+        let mut surveys = Surveys::new(settings.sources.len(), memory.first_start, look_beside);
         let finishing = match settings.until {
             Until::Drained => None,
             Until::EndOfFiles => {
-                Some(Finishing { partial_lines: OnDrain::ShipPartialLines, surveyed: false })
+                surveys.finish();
+                Some(OnDrain::ShipPartialLines)
             }
         };
         Ok(Self {
-            rng: fastrand::Rng::with_seed(seed),
             effects: VecDeque::new(),
-            surveys: Surveys::new(memory.first_start, &memory.checkpoints),
-            opened: false,
-            tails: BTreeMap::new(),
-            descriptors: Descriptors::default(),
-            by_file: HashMap::new(),
-            by_path: HashMap::new(),
-            unreadable: BTreeMap::new(),
-            stored: Stored::new(memory.checkpoints),
-            parting: BTreeSet::new(),
-            closed: VecDeque::new(),
-            parked: BTreeMap::new(),
-            retired: BTreeSet::new(),
-            leaving: BTreeSet::new(),
-            lives: BTreeMap::new(),
-            cut_off: CutOffs::default(),
-            needs_tick: false,
-            read_turns: VecDeque::new(),
-            deferred: BTreeMap::new(),
-            collecting: BTreeSet::new(),
-            waiting: BTreeSet::new(),
-            reads_under_way: 0,
-            reserved: 0,
-            buffered: 0,
-            streams: streams?,
-            requests: HashMap::new(),
-            pace: Pace::new(settings.checkpoint),
-            changed: BTreeSet::new(),
-            unnamed: BTreeSet::new(),
-            forgotten: BTreeSet::new(),
-            dead_letters: Vec::new(),
-            unsaved_dead_letter_bytes: 0,
-            dead_letter_bytes: memory.dead_letter_bytes,
-            saving: None,
-            last_commit: now,
-            renewed_at: now,
-            settled_bytes: 0,
-            not_saved: None,
-            finishing,
             counts: Counts {
                 sources: vec![SourceCounts::default(); settings.sources.len()],
                 streams: vec![StreamCounts::default(); settings.streams.len()],
                 ..Counts::default()
             },
-            last_errors: vec![None; settings.streams.len()],
-            next_tail: 0,
-            next_request: 0,
-            next_incarnation: memory.next_incarnation,
+            surveys,
+            files: Files::default(),
+            descriptors: Descriptors::default(),
+            lives: Lives::new(memory.checkpoints, memory.next_incarnation),
+            intake: Intake::new(settings.memory, settings.streams.len()),
+            streams,
+            saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
+            unreadable: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            opened: false,
+            finishing,
             settings,
         })
     }
@@ -245,12 +169,12 @@ impl Engine {
         match event {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Observed(observation) => self.on_observed(&observation, now),
-            Event::Opened { tail, result } => self.on_opened(tail, result, now),
-            Event::Bytes { tail, result, unix_time } => self.on_bytes(tail, result, unix_time, now),
+            Event::Opened { file, result } => self.on_opened(file, result, now),
+            Event::Bytes { file, result, unix_time } => self.on_bytes(file, result, unix_time, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),
-            Event::Watching(watching) => self.on_watching(watching),
-            Event::Descriptors(most) => self.on_descriptors(most),
+            Event::Watching(watching) => self.surveys.set_watching(watching),
+            Event::Descriptors(limit) => self.descriptors.set_limit(limit),
             Event::Tick => {}
             Event::Reload(reload) => {
                 if self.on_reload(*reload, now).is_err() {
@@ -261,8 +185,14 @@ impl Engine {
             Event::Drain => self.on_drain(),
         }
         self.let_go_of_leaving(now);
-        self.renew(now);
-        self.follow(now);
+        if self.saves.renewal_is_due(now) {
+            let followed: Vec<_> = self.lives.states().map(IncarnationState::incarnation).collect();
+            followed.into_iter().for_each(|incarnation| self.saves.note_changed(incarnation, 0, now));
+        }
+        self.survey(now);
+        if self.surveys.tick_is_due(now) {
+            self.look_after(now);
+        }
         self.open_waiting(now);
         self.read(now);
         self.send(now);
@@ -276,50 +206,97 @@ impl Engine {
 
     /// When to call [`handle`](Self::handle) again with a tick, should nothing happen before.
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        self.follow_deadline(now)
-            .into_iter()
-            .chain(self.streams.iter().filter_map(|stream| stream.deadline))
-            .chain(self.save_deadline(now))
-            .chain(self.collecting.first().map(|(due, _)| *due))
-            .chain(self.waiting.first().map(|(due, _)| *due))
-            .chain(self.descriptor_deadline())
-            .min()
+        let needs_tick = self.files.needs_tick() || self.lives.seeks();
+        let deadlines = [
+            self.surveys.deadline(needs_tick, now),
+            self.streams.deadline(),
+            self.saves.deadline(now),
+            self.files.deadline(),
+            self.descriptors.deadline(self.files.any_to_open()),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Whether everything that was there is delivered and that is durable.
     pub fn is_done(&self) -> bool {
-        self.finishing.is_some_and(|finishing| finishing.surveyed)
+        self.surveys.all_finished()
             && self.everything_is_read()
             && self.everything_is_settled()
-            && !self.saves_wait()
+            && !self.saves.any_wait()
+    }
+
+    /// What the engine works by, with everything that was ever configured in its place.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Panics when a law does not hold between two events. The simulation asks after each.
+    ///
+    /// # Panics
+    /// L11: a file is in a queue that its state does not name, or is at rest with bytes that were seen and not read.
+    /// L12: a file in a stream has two lives.
+    pub fn check_laws(&self) {
+        self.files.check();
+        self.lives.check(|file| self.files.read_into(file));
+        self.check_rest();
+    }
+
+    /// L11: of a file at rest everything that was seen is read, but for a last line that is not complete.
+    fn check_rest(&self) {
+        for (id, file) in self.files.iter() {
+            if file.state() != files::State::AtEnd {
+                continue;
+            }
+            let Some(state) = file.incarnation().and_then(|incarnation| self.lives.state(incarnation)) else {
+                panic!("L11: {id:?} is at rest and read into nothing: {file:?}");
+            };
+            let read = state.position().bytes() + file.end.incomplete_bytes as u64;
+            assert!(
+                state.seen_bytes() <= read,
+                "L11: {id:?} is at rest at {read}, and {} bytes were seen: {file:?}",
+                state.seen_bytes()
+            );
+        }
     }
 
     fn report(&mut self, report: Report) {
         self.effects.push_back(Effect::Report(report));
     }
 
-    fn on_watching(&mut self, watching: Watching) {
-        self.surveys.watching = watching;
-    }
-
     fn on_drain(&mut self) {
         if self.finishing.is_some() {
             return;
         }
-        self.finishing = Some(Finishing { partial_lines: self.settings.on_drain, surveyed: false });
-        self.surveys.wanted = true;
-        let tails: Vec<_> = self.tails.keys().copied().collect();
-        for tail in tails {
-            self.wake(tail);
+        self.finishing = Some(self.settings.on_drain);
+        self.surveys.finish();
+        for file in self.files.ids() {
+            self.queue_read(file);
+        }
+    }
+
+    fn survey(&mut self, now: Instant) {
+        for (source, also) in self.surveys.begin_due(now) {
+            let held = self.held(source);
+            self.effects.push_back(Effect::Survey(Survey { source, also, held }));
         }
     }
 
     fn everything_is_read(&self) -> bool {
-        let is_stuck = |life: Incarnation| self.lives[&life].stuck > 0;
-        self.tails.values().all(|tail| tail.finished || tail.incarnation().is_some_and(is_stuck))
+        let is_blocked = |incarnation| self.lives.on_its_way(incarnation).is_blocked();
+        self.files.iter().all(|(_, file)| file.end.finished || file.incarnation().is_some_and(is_blocked))
     }
 
     fn everything_is_settled(&self) -> bool {
-        self.requests.is_empty() && self.lives.values().all(Life::has_come_to_rest)
+        !self.streams.any_under_way() && self.lives.states().all(IncarnationState::has_come_to_rest)
+    }
+
+    /// The delivery stream of a source.
+    fn stream_of(&self, source: SourceId) -> StreamId {
+        self.settings.sources[source.0].stream
+    }
+
+    /// The name of a delivery stream in the configuration.
+    fn stream_name(&self, stream: StreamId) -> &Arc<str> {
+        &self.settings.streams[stream.0].name
     }
 }

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::{Config, Overrides};
-use crate::engine::port::Survey;
-use crate::model::settings::Encryption;
+use crate::model::settings::{Encryption, SourceId};
 use crate::model::verdict::Retry;
 use crate::shell::firehose::{Described, Destination, Identity};
 use crate::shell::{files, http};
@@ -34,16 +33,21 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let surveyed = files::survey(&source_files(&config), &Survey::default());
+    let sources = source_files(&config);
+    let of = |(place, files)| files::survey_source(files, SourceId(place), &[]);
+    let surveys: Vec<_> = sources.iter().enumerate().map(of).collect();
     let mut text = config.describe();
     text.push_str("\nfiles that match now:\n");
-    for file in &surveyed.observation.files {
-        for source in &file.sources {
-            let name = &config.sources[source.0].name;
-            text.push_str(&format!("  {} ({} bytes): {name}\n", file.path.display(), file.size));
-        }
+    let matching = surveys.iter().flat_map(|surveyed| {
+        let name = &config.sources[surveyed.observation.source.0].name;
+        surveyed.observation.files.iter().map(move |file| (&file.path, file.size, name))
+    });
+    let mut matching: Vec<_> = matching.collect();
+    matching.sort();
+    for (path, bytes, source) in matching {
+        text.push_str(&format!("  {} ({bytes} bytes): {source}\n", path.display()));
     }
-    for problem in &surveyed.problems {
+    for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems) {
         text.push_str(&format!("  {}: not read: {}\n", problem.path.display(), problem.reason));
     }
     // Nobody may be reading; and what follows may take a while.

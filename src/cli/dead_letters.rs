@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::{Config, Overrides};
-use crate::engine::port::Operation;
+use crate::model::operation::Operation;
 use crate::model::settings::{Encryption, StreamSettings};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};

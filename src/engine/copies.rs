@@ -11,8 +11,8 @@
 //! *Invariant:* only an incarnation that was cut off is inherited, and only by a file with the same beginning and the
 //! same window before the position. In doubt a file is read from its beginning.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,197 +27,136 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
-use super::life::Afterwards;
+use super::file::{FollowedFile, Name, Task};
+use super::lives::{Afterwards, CopySearch};
+use super::names::is_hidden;
+use super::parting::Parting;
 use super::port::{FileId, Observed, Opened, Read};
 use super::report::{Loss, Report, Rotation, Start};
-use super::tail::{Name, Phase, Tail};
 
 /// How long a file that begins like another is held back since it last grew: a rotator cuts off as soon as it has
 /// copied.
 const HELD_BACK: Duration = Duration::from_secs(5);
 
-/// The same in all, for one that goes on growing: a copy of some GiB is made in less.
-const HELD_BACK_AT_MOST: Duration = Duration::from_secs(60);
+/// How long a file that begins like another is held back in all, though it goes on growing: a copy of some GiB is made
+/// in less.
+const MAX_HELD_BACK: Duration = Duration::from_secs(60);
 
 /// How long a copy is looked for after its original was cut off.
 const SOUGHT: Duration = Duration::from_secs(10);
 
-/// The same when its directory cannot be looked into.
-const SOUGHT_AT_MOST: Duration = Duration::from_secs(3600);
+/// How long a copy is looked for whose directory cannot be looked into.
+const MAX_SOUGHT: Duration = Duration::from_secs(3600);
 
 /// How many files without a source are compared for each that was cut off: the youngest.
 const MAX_COMPARED: usize = 3;
 
-/// An incarnation whose file no longer has its content.
-#[derive(Debug)]
-pub(super) struct CutOff {
-    source: SourceId,
-    stream: StreamId,
-    path: Arc<Path>,
-    identity: Identity,
-    fingerprint: Fingerprint,
-    position: Offset,
-    /// What was seen of it beyond the position, in bytes.
-    unread: u64,
-    since: Instant,
-    /// Whether its directory was looked into since.
-    looked: bool,
-    /// What the database holds, when the incarnation is not among the lives.
-    stored: Option<Checkpoint>,
-    /// What becomes of that when no copy is found.
-    afterwards: Afterwards,
-}
-
-/// Those that are looked for, found by the names of their files: there may be as many as there are checkpoints.
-#[derive(Debug, Default)]
-pub(super) struct CutOffs {
-    by_life: BTreeMap<Incarnation, CutOff>,
-    by_path: HashMap<Arc<Path>, BTreeSet<Incarnation>>,
-}
-
-impl CutOffs {
-    pub(super) fn contains(&self, of: Incarnation) -> bool {
-        self.by_life.contains_key(&of)
-    }
-
-    pub(super) fn remove(&mut self, of: Incarnation) -> Option<CutOff> {
-        let removed = self.by_life.remove(&of)?;
-        if let Some(of_path) = self.by_path.get_mut(&removed.path) {
-            of_path.remove(&of);
-            if of_path.is_empty() {
-                self.by_path.remove(&removed.path);
-            }
-        }
-        Some(removed)
-    }
-
-    fn insert(&mut self, of: Incarnation, cut_off: CutOff) {
-        self.by_path.entry(Arc::clone(&cut_off.path)).or_default().insert(of);
-        self.by_life.insert(of, cut_off);
-    }
-
-    /// Those whose files had one of these names.
-    fn at<'a>(&'a self, names: &'a [PathBuf]) -> impl Iterator<Item = (Incarnation, &'a CutOff)> {
-        let of_names = names.iter().filter_map(|name| self.by_path.get(name.as_path())).flatten();
-        of_names.map(|of| (*of, &self.by_life[of]))
-    }
-}
-
 impl Engine {
-    /// The file of an incarnation has other content: its copy is looked for, unless nothing was read of it.
-    pub(super) fn cut_off(
+    /// The file of an incarnation that parted, or is stored, has other content, or is gone: its copy is looked for,
+    /// unless nothing was read of it. `unread` bytes were seen beyond what was read.
+    pub(super) fn search_copies(
         &mut self,
         incarnation: Incarnation,
+        source: SourceId,
         unread: u64,
         afterwards: Afterwards,
         now: Instant,
     ) {
-        let life = &self.lives[&incarnation];
-        let cut_off = CutOff {
-            source: life.source,
-            stream: life.stream,
-            path: Arc::clone(&life.path),
-            identity: life.identity,
-            fingerprint: life.head.fingerprint(),
-            position: life.position(),
-            unread,
-            since: now,
-            looked: false,
-            stored: None,
-            afterwards,
-        };
-        self.look_for_copy(incarnation, cut_off);
-        self.detach(incarnation, afterwards, now);
+        self.search((incarnation, source), (unread, Loss::Truncated), afterwards, now);
     }
 
-    /// The same for one of which only the checkpoint is left: it was read before this process began, or its file was
-    /// closed and is gone.
-    pub(super) fn stored_cut_off(
+    /// A file was removed while it was closed: what was written to it since may be in a copy.
+    pub(super) fn search_removed(
         &mut self,
-        stored: Checkpoint,
+        incarnation: Incarnation,
         source: SourceId,
+        unread: u64,
+        now: Instant,
+    ) {
+        self.search((incarnation, source), (unread, Loss::Removed), Afterwards::Kept, now);
+    }
+
+    fn search(
+        &mut self,
+        (incarnation, source): (Incarnation, SourceId),
+        (unread, why): (u64, Loss),
         afterwards: Afterwards,
         now: Instant,
     ) {
-        let cut_off = CutOff {
-            source,
-            stream: self.settings.sources[source.0].stream,
-            path: Arc::clone(&stored.path),
-            identity: stored.identity,
-            fingerprint: stored.fingerprint,
-            position: stored.offset,
-            unread: 0,
-            since: now,
-            looked: false,
-            stored: Some(stored.clone()),
-            afterwards,
-        };
-        self.look_for_copy(stored.incarnation, cut_off);
-    }
-
-    fn look_for_copy(&mut self, incarnation: Incarnation, cut_off: CutOff) {
-        if cut_off.fingerprint.is_empty() || cut_off.position == Offset::ZERO {
-            return self.lose(incarnation, cut_off);
+        let stream = self.stream_of(source);
+        let search = CopySearch { source, stream, unread, why, since: now, looked: false, afterwards };
+        self.lives.seek_copies(incarnation, search);
+        let sought = self.lives.sought(incarnation).expect("just begun");
+        if sought.fingerprint.is_empty() || sought.position == Offset::ZERO {
+            return self.resolve(incarnation, now);
         }
-        self.needs_tick = true;
-        self.surveys.seek_beside(&cut_off.path);
-        self.cut_off.insert(incarnation, cut_off);
-        let alike = |phase: Phase| matches!(phase, Phase::Alike { of, .. } if of == incarnation);
-        let held_back: Vec<_> =
-            self.tails.iter().filter(|(_, tail)| alike(tail.phase)).map(|(id, _)| *id).collect();
-        for id in held_back {
-            let own = self.tails[&id].incarnation();
-            self.compare(id, own, incarnation);
+        let path = Arc::clone(sought.path);
+        self.surveys.seek_beside(source, &path);
+        let alike = |task: Task| matches!(task, Task::Alike { of, .. } if of == incarnation);
+        let held_back = self.files.iter().filter(|(_, file)| alike(file.task));
+        let held_back: Vec<_> = held_back.map(|(id, file)| (id, file.incarnation())).collect();
+        for (id, own) in held_back {
+            self.files.known_mut(id).task = Task::Comparing { own, of: incarnation };
+            self.files.release(id);
         }
     }
 
-    /// There is no copy: what was not read is lost.
-    fn lose(&mut self, incarnation: Incarnation, cut_off: CutOff) {
-        let (source, path, at) = (cut_off.source, cut_off.path, cut_off.position);
-        if cut_off.unread > 0 {
-            self.abandon(source, path, at, cut_off.unread, Loss::Truncated);
-        } else if cut_off.afterwards == Afterwards::Kept {
-            self.report(Report::Gone { source, path, at });
+    /// The content that was read is no longer in the file: it is read again, as another incarnation.
+    pub(super) fn begin_again(&mut self, id: FileId, now: Instant) {
+        let file = self.files.known_mut(id);
+        let old = file.incarnation().expect("a file begins again after it began");
+        let (source, path) = (file.source, Arc::clone(&file.path));
+        let was_held_back = matches!(file.task, Task::Alike { .. });
+        file.times.quiet_since = now;
+        file.forget_end();
+        let state = self.lives.on_its_way(old);
+        let (read, unread) = (state.position(), state.unread_bytes());
+        self.count_rotation(source, Rotation::Truncated);
+        self.report(Report::Truncated { source, path, read });
+        self.lives.part(old, Afterwards::Forgotten);
+        self.search_copies(old, source, unread, Afterwards::Forgotten, now);
+        self.end_if_over(old, now);
+        self.begin_after_truncation(id, now);
+        if was_held_back {
+            self.files.release(id);
         }
-        if cut_off.stored.is_some() && cut_off.afterwards == Afterwards::Forgotten {
-            self.forgotten.insert(incarnation);
-        }
+        self.queue_read(id);
     }
 
     /// The first bytes of a file that nothing is known of; whether it waits for what becomes of another.
     pub(super) fn is_held_back(&mut self, id: FileId, own: Incarnation, bytes: &Bytes, now: Instant) -> bool {
-        let tail = &self.tails[&id];
-        if !tail.is_new || bytes.is_empty() {
+        let file = self.files.known(id);
+        if !file.kind.is_new || bytes.is_empty() {
             return false;
         }
-        let stream = self.settings.sources[tail.source.0].stream;
-        let (path, identity) = (Arc::clone(&tail.path), tail.identity);
+        let (path, identity, stream) = (Arc::clone(&file.path), file.identity, file.stream);
         let names = originals(&path);
-        let cut_off = self.cut_off.at(&names).find(|(_, cut_off)| {
-            cut_off.stream == stream
-                && cut_off.fingerprint.matches(bytes)
-                && is_younger(identity, cut_off.identity)
+        let mut sought = self.lives.sought_at(&names).filter(|sought| {
+            sought.search.stream == stream
+                && sought.fingerprint.matches(bytes)
+                && is_younger(identity, sought.identity)
         });
-        let cut_off = cut_off.map(|(of, _)| of);
+        let cut_off = sought.next().map(|sought| sought.incarnation);
+        drop(sought);
         // Whoever is to be done soon does not wait for what may become of a file.
         let alike = if cut_off.is_some() || self.finishing.is_some() {
             None
         } else {
             names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes))
         };
-
-        let tail = self.tails.get_mut(&id).expect("just seen");
-        tail.is_new = false;
+        let file = self.files.known_mut(id);
+        file.kind.is_new = false;
         if cut_off.is_none() && alike.is_none() {
             return false;
         }
-        tail.head = bytes.slice(..bytes.len().min(HEAD_BYTES));
+        file.head = bytes.slice(..bytes.len().min(HEAD_BYTES));
         if let Some(of) = cut_off {
-            self.compare(id, Some(own), of);
+            file.task = Task::Comparing { own: Some(own), of };
+            self.queue_read(id);
         } else if let Some(of) = alike {
-            tail.phase = Phase::Alike { own, of };
-            (tail.quiet_since, tail.held_back_since) = (now, now);
-            self.needs_tick = true;
+            file.task = Task::Alike { own, of };
+            (file.times.quiet_since, file.times.held_back_since) = (now, now);
+            self.files.hold_back(id);
         }
         true
     }
@@ -230,49 +169,32 @@ impl Engine {
         identity: Identity,
         bytes: &[u8],
     ) -> Option<Incarnation> {
-        let is_alike = |other: Identity, fingerprint: Fingerprint| {
+        let is_alike = |other: Identity, fingerprint: Fingerprint, position: Offset| {
             other != identity
+                && position > Offset::ZERO
                 && !fingerprint.is_empty()
                 && fingerprint.matches(bytes)
                 && is_younger(identity, other)
         };
-        let followed = self.by_path.get(name).into_iter().flatten();
-        let lives = followed.filter_map(|tail| self.lives.get(&self.tails[tail].incarnation()?));
-        let mut lives = lives.filter(|life| {
-            life.stream == stream
-                && life.position() > Offset::ZERO
-                && is_alike(life.identity, life.head.fingerprint())
+        let followed = self.files.at(name).iter().filter_map(|file| self.files.read_into(*file));
+        let mut followed = followed.filter(|incarnation| {
+            let state = self.lives.on_its_way(*incarnation);
+            state.stream() == stream
+                && is_alike(state.whose().identity, state.head().fingerprint(), state.position())
         });
-        let stream = &self.settings.streams[stream.0].name;
-        let mut stored = self.stored.at(name).filter(|stored| {
-            stored.stream == *stream
-                && stored.offset > Offset::ZERO
-                && is_alike(stored.identity, stored.fingerprint)
+        let mut stored = self.lives.stored_at(name).filter(|stored| {
+            *stored.stream == **self.stream_name(stream)
+                && is_alike(stored.identity, stored.fingerprint, stored.offset)
         });
-        lives.next().map(|life| life.incarnation).or_else(|| stored.next().map(|stored| stored.incarnation))
-    }
-
-    fn compare(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation) {
-        let tail = self.tails.get_mut(&id).expect("a tail is compared while it is kept");
-        tail.phase = Phase::Comparing { own, of };
-        self.wake(id);
+        followed.next().or_else(|| stored.next().map(|stored| stored.incarnation))
     }
 
     /// The bytes that must be those before the position of its original.
     pub(super) fn read_to_compare(&self, id: FileId, of: Incarnation) -> Read {
-        let history = self.history_of(of);
+        let history = self.lives.sought_history(of);
         let overlap = history.as_ref().map_or(0, History::overlap);
         let position = history.map_or(Offset::ZERO, |history| history.position());
-        Read { tail: id, at: position.minus(overlap as u64), len: overlap }
-    }
-
-    /// `None` once it is no longer looked for.
-    fn history_of(&self, of: Incarnation) -> Option<History> {
-        let cut_off = self.cut_off.by_life.get(&of)?;
-        Some(match &cut_off.stored {
-            Some(stored) => History::resumed(stored.offset, stored.window),
-            None => self.lives[&of].history.clone(),
-        })
+        Read { file: id, at: position.minus(overlap as u64), len: overlap }
     }
 
     /// Whether the file is the copy of `of`, now that the bytes are there.
@@ -284,200 +206,203 @@ impl Engine {
         bytes: &[u8],
         now: Instant,
     ) {
-        let history = self.history_of(of);
+        let history = self.lives.sought_history(of);
         if history.is_some_and(|history| history.overlap() > 0 && history.continues(bytes)) {
             return self.inherit(id, own, of, now);
         }
         match own {
             Some(own) => {
-                let tail = self.tails.get_mut(&id).expect("a tail is compared while it is kept");
-                tail.phase = Phase::Following(own);
-                self.wake(id);
+                self.files.known_mut(id).task = Task::Follow(own);
+                self.queue_read(id);
             }
             // It was opened for the comparison alone.
-            None => self.drop_tail(id),
+            None => self.part(id, Parting::Handed, now),
         }
     }
 
     fn inherit(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
-        let cut_off = self.cut_off.remove(of).expect("just compared with it");
+        let sought = self.lives.sought(of).expect("just compared with it");
+        let (original, position) = (Arc::clone(sought.path), sought.position);
         if let Some(own) = own {
-            self.detach(own, Afterwards::Forgotten, now);
+            self.lives.part(own, Afterwards::Forgotten);
+            self.end_if_over(own, now);
         }
-        let tail = self.tails.get_mut(&id).expect("a tail is compared while it is kept");
-        tail.phase = Phase::Following(of);
-        tail.only_as_copy = false;
-        tail.quiet_since = now;
-        let head = std::mem::take(&mut tail.head);
-        let (source, path, identity, size) = (tail.source, Arc::clone(&tail.path), tail.identity, tail.size);
-        if let Some(stored) = cut_off.stored {
-            self.stored.remove(of);
-            self.closed.retain(|closed| *closed != of);
+        let file = self.files.known_mut(id);
+        file.task = Task::Follow(of);
+        file.kind.only_as_copy = false;
+        file.times.quiet_since = now;
+        let head = std::mem::take(&mut file.head);
+        let (source, path, identity, size) = (file.source, Arc::clone(&file.path), file.identity, file.size);
+        if let Some(stored) = self.lives.sought_checkpoint(of).cloned() {
             let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
             let vouched = head.len().min(usize::from(stored.fingerprint.len()).max(read));
             let history = History::resumed(stored.offset, stored.window);
-            self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored));
+            self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored), now);
         } else {
-            let life = self.lives.get_mut(&of).expect("it is kept while its copy is looked for");
-            life.attached = true;
-            (life.source, life.path, life.identity) = (source, Arc::clone(&path), identity);
-            life.seen_bytes = life.position().bytes();
-            self.changed.insert(of);
+            self.lives.reattach(of, id, (source, Arc::clone(&path), identity)).forget_seen();
+            self.saves.note_changed(of, 0, now);
         }
         self.count_rotation(source, Rotation::Copied);
-        self.report(Report::Copied { source, path: Arc::clone(&path), of: cut_off.path });
-        self.report(Report::Following { source, path, at: cut_off.position, why: Start::Copy });
+        self.report(Report::Copied { source, path: Arc::clone(&path), of: original });
+        self.report(Report::Following { source, path, at: position, why: Start::Copy });
         self.note_seen(id, size, now);
-        self.pace.changed(0, now);
-        self.wake(id);
+        self.queue_read(id);
     }
 
     /// Opens files that no source shows and that may be the copies that are looked for.
     pub(super) fn open_candidates<'a>(
         &mut self,
+        source: SourceId,
         beside: impl Iterator<Item = &'a Observed>,
         hidden: &[Arc<Path>],
         now: Instant,
     ) {
-        if self.cut_off.by_life.is_empty() {
+        if !self.lives.seeks() {
             return;
         }
         let mut candidates: BTreeMap<Incarnation, Vec<&Observed>> = BTreeMap::new();
-        for file in beside {
-            let names = originals(&file.path);
-            let is_compressed = uncompressed(&file.path).is_some();
-            let may_be = |(_, cut_off): &(Incarnation, &CutOff)| {
-                let stream = &*self.settings.streams[cut_off.stream.0].name;
-                self.surveys.has_looked_beside(&cut_off.path)
-                    && (is_compressed || file.size >= cut_off.position.bytes())
-                    && file.identity != cut_off.identity
-                    && is_younger(file.identity, cut_off.identity)
-                    && !self.by_file.contains_key(&(cut_off.source, file.identity))
-                    // It has a place of its own to go on from; without a birth time, its inode may just be used again.
-                    && (file.identity.birth_nanos.is_none()
-                        || self.stored.of(file.identity, stream).next().is_none())
-            };
-            for (of, _) in self.cut_off.at(&names).filter(may_be) {
-                candidates.entry(of).or_default().push(file);
+        for observed in beside {
+            for of in self.may_be_copy_of(source, observed) {
+                candidates.entry(of).or_default().push(observed);
             }
         }
-        for (of, mut files) in candidates {
-            let source = self.cut_off.by_life[&of].source;
-            files.sort_by_key(|file| std::cmp::Reverse(file.identity.birth_nanos));
-            for file in files.into_iter().take(MAX_COMPARED) {
-                if self.by_file.contains_key(&(source, file.identity)) {
-                    continue;
+        for (_, mut found) in candidates {
+            found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
+            for observed in found.into_iter().take(MAX_COMPARED) {
+                if self.files.of(self.stream_of(source), observed.identity).is_none() {
+                    let id = self.follow(source, observed, Name::Lost, false, now);
+                    let kind = &mut self.files.known_mut(id).kind;
+                    kind.only_as_copy = true;
+                    kind.decompressed = uncompressed(&observed.path).is_some();
                 }
-                let id = self.open(source, file, Name::Lost, false, now);
-                let tail = self.tails.get_mut(&id).expect("just begun");
-                tail.only_as_copy = true;
-                tail.decompressed = uncompressed(&file.path).is_some();
             }
         }
-        let mut again = Vec::new();
-        for cut_off in self.cut_off.by_life.values_mut() {
-            if !self.surveys.has_looked_beside(&cut_off.path) {
+        for of in self.lives.all_sought() {
+            let sought = self.lives.sought(of).expect("just listed");
+            let path = Arc::clone(sought.path);
+            if sought.search.source != source || !self.surveys.has_looked_beside(source, &path) {
                 continue;
             }
-            if hidden.iter().any(|hidden| cut_off.path.starts_with(hidden)) {
-                again.push(Arc::clone(&cut_off.path));
+            if is_hidden(&path, hidden) {
+                self.surveys.seek_beside(source, &path);
             } else {
-                cut_off.looked = true;
+                self.lives.note_looked(of);
             }
-        }
-        for path in again {
-            self.surveys.seek_beside(&path);
         }
     }
 
-    /// Such a file is open.
-    pub(super) fn on_candidate_opened(&mut self, id: FileId, opened: &Opened, now: Instant) {
-        let tail = &self.tails[&id];
-        let stream = self.settings.sources[tail.source.0].stream;
-        let names = originals(&tail.path);
-        let decompressed = tail.decompressed;
-        let name = &*self.settings.streams[stream.0].name;
-        let is_of = |stored: &Checkpoint| stored.fingerprint.matches(&opened.head);
-        let has_own_place = !decompressed && self.stored.of(opened.identity, name).any(is_of);
-        if has_own_place {
-            return self.drop_tail(id);
-        }
-        let fitting = self.cut_off.at(&names).find(|(_, cut_off)| {
-            cut_off.stream == stream
-                && cut_off.fingerprint.matches(&opened.head)
-                && is_younger(opened.identity, cut_off.identity)
+    /// Those that are looked for, and of which a file may be the copy by its name, size and age.
+    fn may_be_copy_of(&self, source: SourceId, observed: &Observed) -> Vec<Incarnation> {
+        let stream = self.stream_of(source);
+        let is_compressed = uncompressed(&observed.path).is_some();
+        let names = originals(&observed.path);
+        let sought = self.lives.sought_at(&names).filter(|sought| {
+            sought.search.source == source
+                && self.surveys.has_looked_beside(source, sought.path)
+                && (is_compressed || observed.size >= sought.position.bytes())
+                && observed.identity != sought.identity
+                && is_younger(observed.identity, sought.identity)
+                && self.files.of(stream, observed.identity).is_none()
+                // It has a place of its own to go on from; without a birth time, its inode may just be used again.
+                && (observed.identity.birth_nanos.is_none()
+                    || self.lives.stored_of(observed.identity, self.stream_name(stream)).next().is_none())
         });
-        match fitting.map(|(of, cut_off)| (of, cut_off.position)) {
+        sought.map(|sought| sought.incarnation).collect()
+    }
+
+    /// A file is open that may be such a copy.
+    pub(super) fn on_candidate_opened(&mut self, id: FileId, opened: &Opened, now: Instant) {
+        let (stream, path) = (self.stream_of_file(id), self.path_of(id));
+        let names = originals(&path);
+        let decompressed = self.files.known(id).kind.decompressed;
+        let is_of = |stored: &Checkpoint| stored.fingerprint.matches(&opened.head);
+        let has_own_place =
+            !decompressed && self.lives.stored_of(opened.identity, self.stream_name(stream)).any(is_of);
+        let mut sought = self.lives.sought_at(&names).filter(|sought| {
+            sought.search.stream == stream
+                && sought.fingerprint.matches(&opened.head)
+                && is_younger(opened.identity, sought.identity)
+        });
+        let fitting = sought.next().map(|sought| (sought.incarnation, sought.position));
+        drop(sought);
+        match fitting.filter(|_| !has_own_place) {
             // All of it was delivered before it was compressed, and decompressing it would only tell the same.
             Some((of, position)) if decompressed && opened.size == position.bytes() => {
-                self.drop_tail(id);
+                self.part(id, Parting::Handed, now);
                 self.resolve(of, now);
             }
             Some((of, _)) => {
-                self.tails.get_mut(&id).expect("just opened").head = opened.head.clone();
-                self.compare(id, None, of);
+                let file = self.files.known_mut(id);
+                file.head = opened.head.clone();
+                file.task = Task::Comparing { own: None, of };
+                self.queue_read(id);
             }
-            None => self.drop_tail(id),
+            None => self.part(id, Parting::Handed, now),
         }
     }
 
-    /// Nothing more is to be found of what was cut off.
+    /// No copy is found: what was not read is lost.
     fn resolve(&mut self, of: Incarnation, now: Instant) {
-        if let Some(cut_off) = self.cut_off.remove(of) {
-            self.lose(of, cut_off);
-            self.forget_if_over(of, now);
-            self.pace.changed(0, now);
+        let Some(sought) = self.lives.sought(of) else { return };
+        let (path, at) = (Arc::clone(sought.path), sought.position);
+        let Some((search, is_forgotten)) = self.lives.stop_seeking(of) else { return };
+        if search.unread > 0 {
+            self.abandon(search.source, path, at, search.unread, search.why);
+        } else if search.afterwards == Afterwards::Kept {
+            self.report(Report::Gone { source: search.source, path, at });
         }
+        if is_forgotten {
+            self.saves.forget(of, now);
+        }
+        self.end_if_over(of, now);
     }
 
-    /// Lets go what was held back long enough, and gives up what was looked for long enough; whether any is left.
-    pub(super) fn look_after_copies(&mut self, now: Instant) -> bool {
-        let held_back: BTreeMap<_, _> = self
-            .tails
-            .iter()
-            .filter_map(|(id, tail)| match tail.phase {
-                Phase::Alike { own, of } => Some((*id, (own, of))),
-                _ => None,
-            })
-            .collect();
-        let mut any = false;
+    /// Lets go what was held back long enough, and gives up what was looked for long enough.
+    pub(super) fn look_after_copies(&mut self, now: Instant) {
         let mut originals = BTreeSet::new();
-        for (id, (own, of)) in held_back {
-            let tail = self.tails.get_mut(&id).expect("just seen");
-            if std::mem::take(&mut tail.dirty) {
-                // It grew.
-                tail.quiet_since = now;
+        for id in self.files.ticking() {
+            let Task::Alike { own, of } = self.files.known(id).task else { continue };
+            let grew = self.files.grew(id);
+            let file = self.files.known_mut(id);
+            if grew {
+                file.times.quiet_since = now;
             }
-            let over = now.since(tail.quiet_since) >= HELD_BACK
-                || now.since(tail.held_back_since) >= HELD_BACK_AT_MOST
+            let is_over = now.since(file.times.quiet_since) >= HELD_BACK
+                || now.since(file.times.held_back_since) >= MAX_HELD_BACK
                 || self.finishing.is_some();
-            if over {
-                tail.phase = Phase::Following(own);
-                tail.head = Bytes::new();
-                self.wake(id);
+            if is_over {
+                file.task = Task::Follow(own);
+                file.head = Bytes::new();
+                self.files.release(id);
             } else {
-                any = true;
                 originals.insert(of);
             }
         }
         // Hints may be lost: only a look at the original says whether it was cut off.
-        let awaited = |tail: &Tail| tail.incarnation().is_some_and(|life| originals.contains(&life));
-        let awaited: Vec<_> =
-            self.tails.iter().filter(|(_, tail)| any && awaited(tail)).map(|(id, _)| *id).collect();
-        for id in awaited {
-            self.wake(id);
-        }
-        let over = |cut_off: &CutOff| {
-            now.since(cut_off.since) >= if cut_off.looked { SOUGHT } else { SOUGHT_AT_MOST }
-        };
-        let given_up: Vec<_> =
-            self.cut_off.by_life.iter().filter(|(_, cut_off)| over(cut_off)).map(|(of, _)| *of).collect();
-        let is_compared = |tail: &Tail| tail.only_as_copy || matches!(tail.phase, Phase::Comparing { .. });
-        if !given_up.is_empty() && !self.tails.values().any(is_compared) {
-            for of in given_up {
-                self.resolve(of, now);
+        if !originals.is_empty() {
+            let awaited = self.files.iter().filter(|(_, file)| {
+                file.incarnation().is_some_and(|incarnation| originals.contains(&incarnation))
+            });
+            for id in awaited.map(|(id, _)| id).collect::<Vec<_>>() {
+                self.queue_read(id);
             }
         }
-        any || !self.cut_off.by_life.is_empty()
+        self.give_up_searches(now);
+    }
+
+    fn give_up_searches(&mut self, now: Instant) {
+        let is_over = |of: &Incarnation| {
+            let search = self.lives.sought(*of).expect("just listed").search;
+            now.since(search.since) >= if search.looked { SOUGHT } else { MAX_SOUGHT }
+        };
+        let given_up: Vec<_> = self.lives.all_sought().into_iter().filter(is_over).collect();
+        let compares =
+            |file: &FollowedFile| file.kind.only_as_copy || matches!(file.task, Task::Comparing { .. });
+        if given_up.is_empty() || self.files.iter().any(|(_, file)| compares(file)) {
+            return;
+        }
+        for of in given_up {
+            self.resolve(of, now);
+        }
     }
 }

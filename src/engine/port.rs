@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::model::checkpoint::Save;
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
+use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::verdict::Outcome;
 
@@ -31,13 +32,13 @@ pub struct RequestId(pub u64);
 /// What the engine wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Look which files the sources match. Answered by [`Event::Observed`]; one is under way at a time.
+    /// Look which files one source matches. Answered by [`Event::Observed`]; one is under way for each source.
     Survey(Survey),
     /// Open a file and look at its beginning. Answered by [`Event::Opened`].
     Open(Open),
-    /// Read from an open file. Answered by [`Event::Bytes`]; one is under way for each tail.
+    /// Read from an open file. Answered by [`Event::Bytes`]; one is under way for each file.
     Read(Read),
-    /// Let go of an open file. No answer. Never sent while a read of it is under way; the same tail may be opened
+    /// Let go of an open file. No answer. Never sent while a read of it is under way; the same file may be opened
     /// again.
     Close(FileId),
     /// Send one request. Answered by [`Event::PutDone`].
@@ -48,9 +49,10 @@ pub enum Effect {
     Report(Report),
 }
 
-/// Every file that matches a source, and every file in some directories.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Every file that matches one source, and every file in some directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
+    pub source: SourceId,
     /// Directories whose other names are looked at too, because a file that was known is missing: it may have
     /// been renamed to a name that no source matches.
     pub also: Vec<Arc<Path>>,
@@ -61,7 +63,7 @@ pub struct Survey {
 /// Which file to open, and as what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
-    pub tail: FileId,
+    pub file: FileId,
     /// Its settings say whether links are followed.
     pub source: SourceId,
     pub path: Arc<Path>,
@@ -72,7 +74,7 @@ pub struct Open {
 /// Up to `len` bytes from `at`; fewer only at the end of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    pub tail: FileId,
+    pub file: FileId,
     pub at: Offset,
     pub len: usize,
 }
@@ -87,24 +89,17 @@ pub struct Put {
     pub records: Vec<Bytes>,
 }
 
-/// The service's two operations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    PutRecord,
-    PutRecordBatch,
-}
-
 /// What the engine is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     Hint(Hint),
     Observed(Observation),
     Opened {
-        tail: FileId,
+        file: FileId,
         result: Result<Opened, FileFault>,
     },
     Bytes {
-        tail: FileId,
+        file: FileId,
         result: Result<Bytes, FileFault>,
         /// The wall clock's time, which records may tell.
         unix_time: Duration,
@@ -159,8 +154,9 @@ pub enum Watching {
 }
 
 /// The answer to a [`Survey`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
+    pub source: SourceId,
     pub files: Vec<Observed>,
     /// What could not be looked at or into, and why says nothing of whether it is there (no permission, no descriptor,
     /// an I/O error): what is missing from `files` at or below these paths may be there.
@@ -172,7 +168,7 @@ pub struct Observation {
 /// What the kernel says of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    pub tail: FileId,
+    pub file: FileId,
     /// Size in bytes.
     pub size: u64,
     /// Whether it has no name left in any directory: closing it frees its room.
@@ -190,8 +186,8 @@ pub struct Observed {
     pub identity: Identity,
     /// Size in bytes.
     pub size: u64,
-    /// The sources that match it; empty for one that only lies beside them.
-    pub sources: Vec<SourceId>,
+    /// Whether the source matches it; otherwise it only lies beside those that it does.
+    pub is_matched: bool,
 }
 
 /// A file that was opened.

@@ -15,7 +15,7 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::{Retry, RetryReason};
 use crate::rules::histogram::Histogram;
 
-use super::port::Operation;
+use crate::model::operation::Operation;
 
 /// One event for the log, reported when it happens and not while it lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! Knows how to read the engine's state. Does not change it, and does not format.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +14,10 @@ use crate::model::verdict::Retry;
 use crate::rules::quota::Use;
 
 use super::Engine;
+use super::file::{FollowedFile, Name, Task};
+use super::incarnation::IncarnationState;
 use super::port::Watching;
 use super::report::Counts;
-use super::tail::{Name, Phase, Tail};
 
 /// Everything an operator may ask about.
 #[derive(Clone, Debug)]
@@ -92,66 +94,51 @@ pub struct StreamStatus {
 impl Engine {
     /// Everything as it stands now.
     pub fn status(&mut self, now: Instant) -> Status {
-        let is_opening = |tail: &Tail| matches!(tail.phase, Phase::Opening { .. } | Phase::FindingEnd);
-        self.opened |= self.surveys.surveyed() && !self.tails.values().any(is_opening);
-        let followed = self.tails.values().filter_map(|tail| {
-            let incarnation = tail.incarnation()?;
-            let state = match tail.name {
+        let is_opening = |file: &FollowedFile| matches!(file.task, Task::Begin { .. } | Task::FindEnd);
+        self.opened |= self.surveys.all_answered() && !self.files.iter().any(|(_, file)| is_opening(file));
+        let unreadable = self.unreadable.iter();
+        let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
+        Status {
+            at: now,
+            files: self.file_status(),
+            unreadable: unreadable
+                .map(|((source, path), why)| (*source, Arc::clone(path), why.clone()))
+                .collect(),
+            streams: self.streams.status(now),
+            buffered_bytes: self.intake.buffered(),
+            watching: self.surveys.watching(),
+            opened: self.opened,
+            not_saved: self.saves.not_saved().map(|why| why.as_ref().to_owned()),
+            unsaved_since: self.saves.unsaved_since(),
+            dead_letter_bytes: self.saves.all_dead_letter_bytes(),
+            stuck: blocked.map(|whose| (whose.source, Arc::clone(&whose.path))).collect(),
+            counts: self.counts.clone(),
+        }
+    }
+
+    fn file_status(&self) -> Vec<FileStatus> {
+        let followed = self.files.iter().filter_map(|(_, file)| {
+            let state = match file.name {
                 Name::Matched => FileState::Followed,
                 Name::Lost => FileState::Draining,
             };
-            Some((incarnation, state))
+            Some((file.incarnation()?, state))
         });
-        let mut states: std::collections::BTreeMap<_, _> = followed.collect();
-        let files = self
-            .lives
-            .values()
-            .map(|life| FileStatus {
-                source: life.source,
-                path: Arc::clone(&life.path),
-                identity: life.identity,
-                state: states.remove(&life.incarnation).unwrap_or(FileState::Truncated),
-                size: life.seen_bytes,
-                read: life.position(),
-                acknowledged: life.ledger.frontier(),
-                durable: life.durable,
-                behind_since: life.seen.oldest(),
-            })
-            .collect();
-        let streams = self
-            .streams
-            .iter_mut()
-            .enumerate()
-            .map(|(index, stream)| StreamStatus {
-                stream: StreamId(index),
-                in_flight: stream.in_flight,
-                waiting: stream.waiting(),
-                used: stream.quota.used(now),
-                factor: stream.quota.factor(),
-                held: stream.circuit.open().map(|open| (open.why.clone(), open.since)),
-                last_error: self.last_errors[index].clone(),
-                batches_would_help: stream.bottleneck.lasts(now),
-            })
-            .collect();
-        let unreadable = self
-            .unreadable
-            .iter()
-            .map(|((source, path), why)| (*source, Arc::clone(path), why.clone()))
-            .collect();
-        let stuck = self.lives.values().filter(|life| life.stuck > 0);
-        Status {
-            at: now,
-            files,
-            unreadable,
-            streams,
-            buffered_bytes: self.buffered,
-            watching: self.surveys.watching,
-            opened: self.opened,
-            not_saved: self.not_saved.clone(),
-            dead_letter_bytes: self.dead_letter_bytes + self.unsaved_dead_letter_bytes,
-            stuck: stuck.map(|life| (life.source, Arc::clone(&life.path))).collect(),
-            unsaved_since: self.pace.unsaved_since(),
-            counts: self.counts.clone(),
-        }
+        let states: HashMap<_, _> = followed.collect();
+        let status = self.lives.states().map(|state| {
+            let whose = state.whose();
+            FileStatus {
+                source: whose.source,
+                path: Arc::clone(&whose.path),
+                identity: whose.identity,
+                state: states.get(&state.incarnation()).copied().unwrap_or(FileState::Truncated),
+                size: state.seen_bytes(),
+                read: state.position(),
+                acknowledged: state.frontier(),
+                durable: state.durable(),
+                behind_since: state.behind_since(),
+            }
+        });
+        status.collect()
     }
 }

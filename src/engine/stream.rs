@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::identity::Incarnation;
+use crate::model::operation::Operation;
 use crate::model::record::Record;
 use crate::model::settings::{Api, CheckpointSettings, Order, StreamSettings};
 use crate::model::time::Instant;
@@ -17,14 +18,19 @@ use crate::rules::circuit::{CircuitBreaker, Permit};
 use crate::rules::quota::{Admission, Cost, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
 
-use super::life::{Life, MEMORY_OVERHEAD_BYTES};
-use super::port::Operation;
+use super::incarnation::{IncarnationState, MEMORY_OVERHEAD_BYTES};
 
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;
 
 /// So many requests may be under way however large they are: one large record must not wait for another.
 const REQUESTS_OF_ANY_SIZE: usize = 4;
+
+/// Where a stream takes the records that wait.
+pub(super) trait Ready {
+    /// The incarnation that waits for its turn.
+    fn ready(&mut self, incarnation: Incarnation) -> &mut IncarnationState;
+}
 
 /// One delivery stream.
 #[derive(Debug)]
@@ -118,20 +124,19 @@ impl Stream {
         self.settings = settings;
     }
 
-    /// `life` has records ready, the last `fresh` of them new: it waits for its turn, unless order forbids.
-    pub(super) fn offer(&mut self, life: &mut Life, fresh: usize) {
+    /// `state` has records ready, the last `fresh` of them new: it waits for its turn, unless order forbids.
+    pub(super) fn offer(&mut self, state: &mut IncarnationState, fresh: usize) {
         self.waiting += fresh;
-        self.waiting_bytes += life.ready.iter().rev().take(fresh).map(memory_bytes).sum::<u64>();
-        if life.awaits_save() {
+        self.waiting_bytes += state.freshly_ready(fresh).map(memory_bytes).sum::<u64>();
+        if state.awaits_fingerprint() {
             return;
         }
         let may = match self.settings.order {
             Order::Free => true,
-            Order::PerFile => life.outstanding == 0,
+            Order::PerFile => !state.has_outstanding(),
         };
-        if may && !life.in_turn && !life.ready.is_empty() {
-            life.in_turn = true;
-            self.turns.push_back(life.incarnation);
+        if may && !state.has_nothing_ready() && state.enter_turn() {
+            self.turns.push_back(state.incarnation());
         }
     }
 
@@ -165,7 +170,7 @@ impl Stream {
     }
 
     /// The next request that may leave now, if any; else sets the deadline.
-    pub(super) fn next(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
+    pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
         self.quota.note_pause(self.in_flight, now);
         let is_full =
@@ -225,7 +230,7 @@ impl Stream {
         }
     }
 
-    fn form(&mut self, lives: &mut BTreeMap<Incarnation, Life>, now: Instant) -> Option<Request> {
+    fn form(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         let due = self.again.range(..=(now, u64::MAX)).map(|(_, group)| group.records.len()).sum::<usize>();
         let operation = match self.settings.api {
             Api::PutRecord => Operation::PutRecord,
@@ -275,12 +280,7 @@ impl Stream {
         !size.is_full()
     }
 
-    fn take_turns(
-        &mut self,
-        records: &mut Vec<Record>,
-        size: &mut Size,
-        lives: &mut BTreeMap<Incarnation, Life>,
-    ) {
+    fn take_turns(&mut self, records: &mut Vec<Record>, size: &mut Size, lives: &mut impl Ready) {
         // In order, a file's next record waits for the answer to this one: a batch can fail in part.
         let a_turn = match self.settings.order {
             Order::Free => RECORDS_A_TURN,
@@ -288,24 +288,23 @@ impl Stream {
         };
         let mut full = size.is_full();
         while !full && let Some(incarnation) = self.turns.pop_front() {
-            let life = lives.get_mut(&incarnation).expect("a life with records ready is kept");
-            life.in_turn = false;
+            let state = lives.ready(incarnation);
+            state.leave_turn();
             let mut taken = 0;
             while taken < a_turn
-                && let Some(record) = life.ready.front()
+                && let Some(record) = state.next_ready()
             {
                 if !size.add(record.data.len()) {
                     full = true;
                     break;
                 }
                 self.waiting_bytes -= memory_bytes(record);
-                records.extend(life.ready.pop_front());
+                records.extend(state.take_ready());
                 taken += 1;
             }
             full |= size.is_full();
             self.waiting -= taken;
-            life.outstanding += taken;
-            self.offer(life, 0);
+            self.offer(state, 0);
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod limits;
 pub mod message;
 pub mod offset;
+pub mod operation;
 pub mod record;
 pub mod settings;
 pub mod time;

@@ -54,7 +54,7 @@ impl Ledger {
         Entry(self.first + self.open.len() as u64 - 1)
     }
 
-    /// ArrivalTimes one span as settled, and raises the frontier as far as that allows.
+    /// Marks one span as settled, and raises the frontier as far as that allows.
     ///
     /// # Panics
     /// When the entry was never admitted or is settled already: an acknowledgement was counted twice (L7).

@@ -7,6 +7,7 @@
 pub mod arrivals;
 pub mod batch;
 pub mod bottleneck;
+pub mod budget;
 pub mod checkpoint;
 pub mod circuit;
 pub mod envelope;

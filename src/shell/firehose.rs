@@ -22,7 +22,7 @@ use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
 
 use crate::config::Stream;
-use crate::engine::port::Operation;
+use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 
 use self::verdicts::{accepted, judge, judge_entries};

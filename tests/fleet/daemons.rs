@@ -13,8 +13,8 @@ use standpipe::model::identity::Identity;
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
     Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
-    Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId,
-    StreamSettings, Until,
+    Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings,
+    Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -154,13 +154,15 @@ impl Fleet {
         self.daemons[daemon].engine.handle(event, now);
         while let Some(effect) = self.daemons[daemon].engine.poll_effect() {
             let event = match effect {
-                Effect::Survey(_) => {
-                    Event::Observed(Observation { files: vec![endless()], ..Observation::default() })
+                Effect::Survey(request) => {
+                    let (hidden, held) = (Vec::new(), Vec::new());
+                    let (source, files) = (request.source, vec![endless()]);
+                    Event::Observed(Observation { source, files, hidden, held })
                 }
                 Effect::Open(open) => {
                     let Observed { identity, size, .. } = endless();
                     let head = self.content.slice(..1024);
-                    Event::Opened { tail: open.tail, result: Ok(Opened { identity, size, head }) }
+                    Event::Opened { file: open.file, result: Ok(Opened { identity, size, head }) }
                 }
                 Effect::Read(read) => self.read(read),
                 Effect::Save(_) => Event::Saved(Ok(())),
@@ -189,7 +191,7 @@ impl Fleet {
         let from =
             usize::try_from(read.at.bytes() % self.plan.line_bytes as u64).expect("below a line's length");
         let result = Ok(self.content.slice(from..from + read.len));
-        Event::Bytes { tail: read.tail, result, unix_time: Duration::ZERO }
+        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO }
     }
 }
 
@@ -199,7 +201,7 @@ fn endless() -> Observed {
         target: None,
         identity: Identity { device: 1, inode: 1, birth_nanos: Some(1) },
         size: 1 << 50,
-        sources: vec![SourceId(0)],
+        is_matched: true,
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use standpipe::engine::port::{FileFault, Observation, Observed, Opened, Survey};
 use standpipe::model::identity::{HEAD_BYTES, Identity};
-use standpipe::model::settings::SourceId;
 
 /// Index of a file in [`Disk::files`]: what the kernel would call an inode in use.
 pub type FileIndex = usize;
@@ -130,17 +129,16 @@ impl Disk {
             .filter_map(|(path, file)| {
                 let matched = path.extension().is_some_and(|extension| extension == "log");
                 let beside = request.also.iter().any(|directory| path.parent() == Some(directory));
-                let sources = if matched { vec![SourceId(0)] } else { Vec::new() };
                 (matched || beside).then(|| Observed {
                     path: Arc::from(path.as_path()),
                     target: None,
                     identity: self.files[*file].identity,
                     size: self.files[*file].content.len() as u64,
-                    sources,
+                    is_matched: matched,
                 })
             })
             .collect();
-        Observation { files, ..Observation::default() }
+        Observation { source: request.source, files, hidden: Vec::new(), held: Vec::new() }
     }
 
     pub fn open(&self, path: &Path) -> Result<(FileIndex, Opened), FileFault> {

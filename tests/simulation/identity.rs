@@ -10,7 +10,6 @@ use standpipe::engine::{Engine, Memory};
 use standpipe::model::checkpoint::Checkpoint;
 use standpipe::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation, Window};
 use standpipe::model::offset::Offset;
-use standpipe::model::settings::SourceId;
 use standpipe::model::time::Instant;
 
 use super::world::settings;
@@ -103,12 +102,12 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
     let settings = settings(&mut fastrand::Rng::with_seed(0));
     let mut engine = Engine::try_new(settings, memory, 0, now).expect("the delays are in order");
     let mut verdict = "none";
-    let observed = |path: &Path, sources| Observed {
+    let observed = |path: &Path, is_matched| Observed {
         path: Arc::from(path),
         target: None,
         identity: found.seen,
         size: found.content.len() as u64,
-        sources,
+        is_matched,
     };
     engine.handle(Event::Tick, now);
     while now < Instant::at(Duration::from_secs(3)) {
@@ -116,22 +115,23 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
             let event = match effect {
                 Effect::Survey(request) => {
                     let files = match path {
-                        "same" => vec![observed(matched, vec![SourceId(0)])],
-                        "sibling" if !request.also.is_empty() => vec![observed(beside, Vec::new())],
+                        "same" => vec![observed(matched, true)],
+                        "sibling" if !request.also.is_empty() => vec![observed(beside, false)],
                         _ => Vec::new(),
                     };
-                    Event::Observed(Observation { files, ..Observation::default() })
+                    let (source, hidden, held) = (request.source, Vec::new(), Vec::new());
+                    Event::Observed(Observation { source, files, hidden, held })
                 }
                 Effect::Open(open) => {
                     let (size, head) = (found.content.len() as u64, found.head.clone().into());
                     let opened = Opened { identity: found.seen, size, head };
-                    Event::Opened { tail: open.tail, result: Ok(opened) }
+                    Event::Opened { file: open.file, result: Ok(opened) }
                 }
                 Effect::Read(read) => {
                     let from = usize::try_from(read.at.bytes()).expect("small").min(found.content.len());
                     let until = found.content.len().min(from + read.len);
                     let bytes = found.content[from..until].to_vec().into();
-                    Event::Bytes { tail: read.tail, result: Ok(bytes), unix_time: Duration::ZERO }
+                    Event::Bytes { file: read.file, result: Ok(bytes), unix_time: Duration::ZERO }
                 }
                 Effect::Save(_) => Event::Saved(Ok(())),
                 Effect::Report(Report::Following { at, .. }) => {

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use standpipe::engine::port::{Operation, Put};
+use standpipe::engine::port::Put;
 use standpipe::model::limits::{BATCH_RECORDS, BATCH_WIRE_BYTES, RECORD_BYTES, base64_len};
+use standpipe::model::operation::Operation;
 use standpipe::model::settings::QuotaSettings;
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};

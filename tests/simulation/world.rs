@@ -614,7 +614,7 @@ impl World {
                     match &event {
                         Event::PutDone { request, .. } => drop(self.puts_under_way.remove(&request.0)),
                         Event::Saved(_) => self.saves_under_way -= 1,
-                        Event::Bytes { tail, .. } => return self.tell_bytes(*tail, event),
+                        Event::Bytes { file, .. } => return self.tell_bytes(*file, event),
                         _ => {}
                     }
                     self.tell(event);
@@ -648,6 +648,7 @@ impl World {
             writeln!(self.trace, "{:?} {event:?}", self.now).expect("a string takes everything");
         }
         engine.handle(event, self.now);
+        engine.check_laws();
         let mut effects = Vec::new();
         while let Some(effect) = engine.poll_effect() {
             effects.push(effect);
@@ -717,12 +718,13 @@ impl World {
         if self.rng.f64() < self.climate.hide {
             self.reached.hidden += 1;
             let hidden = vec![Arc::from(Path::new("/log"))];
-            return Event::Observed(Observation { hidden, ..Observation::default() });
+            let (source, files, held) = (request.source, Vec::new(), Vec::new());
+            return Event::Observed(Observation { source, files, hidden, held });
         }
         let mut observation = self.disk.survey(request);
         observation.held = self.held(request);
         if !self.configured {
-            observation.files.iter_mut().for_each(|file| file.sources.clear());
+            observation.files.iter_mut().for_each(|file| file.is_matched = false);
             observation.files.retain(|_| !request.also.is_empty());
         }
         Event::Observed(observation)
@@ -732,7 +734,7 @@ impl World {
         let held = |tail: &FileId| {
             let file = *self.open.get(tail)?;
             Some(Held {
-                tail: *tail,
+                file: *tail,
                 size: self.disk.files[file].content.len() as u64,
                 is_removed: !self.disk.names.values().any(|named| *named == file),
                 is_disk_nearly_full: self.disk.is_nearly_full,
@@ -770,21 +772,21 @@ impl World {
 
     fn open(&mut self, open: &Open) -> Event {
         let result = self.disk.open(&open.path).map(|(file, opened)| {
-            self.open.insert(open.tail, file);
-            self.closed.remove(&open.tail);
+            self.open.insert(open.file, file);
+            self.closed.remove(&open.file);
             opened
         });
         assert!(self.open.len() <= self.descriptors, "more files are open than may be");
-        Event::Opened { tail: open.tail, result }
+        Event::Opened { file: open.file, result }
     }
 
     fn read(&mut self, read: Read) -> Event {
-        let file = self.open[&read.tail];
+        let file = self.open[&read.file];
         let bytes = self.disk.read(file, read.at.bytes(), read.len);
         let end = read.at.bytes() + bytes.len() as u64;
         let generation = self.generation.get(&file).copied().unwrap_or(0);
-        self.served.insert(read.tail, (file, generation, end));
-        Event::Bytes { tail: read.tail, result: Ok(bytes.into()), unix_time: self.now.since(Instant::ZERO) }
+        self.served.insert(read.file, (file, generation, end));
+        Event::Bytes { file: read.file, result: Ok(bytes.into()), unix_time: self.now.since(Instant::ZERO) }
     }
 
     fn put(&mut self, put: &Put) -> Event {

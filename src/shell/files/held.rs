@@ -21,7 +21,7 @@ fn look_at(tail: FileId, file: &File) -> Option<Held> {
     let stat = fstat(file).ok()?;
     let is_removed = stat.st_nlink == 0;
     let is_disk_nearly_full = is_removed && fstatvfs(file).is_ok_and(|system| is_nearly_full(&system));
-    Some(Held { tail, size: u64::try_from(stat.st_size).ok()?, is_removed, is_disk_nearly_full })
+    Some(Held { file: tail, size: u64::try_from(stat.st_size).ok()?, is_removed, is_disk_nearly_full })
 }
 
 /// What is left for others than root counts: they are the writers.
@@ -43,7 +43,7 @@ mod tests {
         let file = Arc::new(File::open(&path).unwrap());
         let is_removed = || {
             let held = look_at_held(&[(FileId(3), Arc::clone(&file))]);
-            assert_eq!((held.len(), held[0].tail, held[0].size), (1, FileId(3), 4));
+            assert_eq!((held.len(), held[0].file, held[0].size), (1, FileId(3), 4));
             held[0].is_removed
         };
         assert!(!is_removed());

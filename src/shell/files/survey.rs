@@ -18,11 +18,11 @@ use rustix::io::Errno;
 use super::listing::{self, Entry, EntryKind};
 use super::pattern::{FilePattern, MAX_DEPTH, Step};
 use super::{Links, Look, Refusal, SourceFiles};
-use crate::engine::port::{Observation, Observed, Survey};
+use crate::engine::port::{Observation, Observed};
 use crate::model::settings::SourceId;
 
 /// What a survey found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surveyed {
     /// Files in the order of their paths. Two names of one file are two.
     pub observation: Observation,
@@ -41,23 +41,22 @@ pub struct Problem {
     pub reason: Refusal,
 }
 
-/// Looks at every file that a source matches, and at every file in the directories that the request names.
+/// Looks at every file that one source matches, and at every file in the directories `also`.
 ///
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
-pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
+pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> Surveyed {
     let mut round = Round::default();
-    for (index, files) in sources.iter().enumerate() {
-        let source = Source { id: SourceId(index), files };
-        for pattern in &files.patterns {
-            round.walk(source, pattern);
-        }
+    let source = Source { id, files };
+    for pattern in &files.patterns {
+        round.walk(source, pattern);
     }
-    for directory in &request.also {
+    for directory in also {
         round.look_beside(directory);
     }
     Surveyed {
         observation: Observation {
+            source: id,
             files: round.files.into_values().collect(),
             hidden: round.hidden.into_iter().collect(),
             held: Vec::new(),
@@ -223,9 +222,7 @@ impl Round {
         if let Some(known) = self.files.get_mut(path)
             && (known.target.is_none() || source.files.follow_symlinks)
         {
-            if !known.sources.contains(&source.id) {
-                known.sources.push(source.id);
-            }
+            known.is_matched = true;
             return Seen::There;
         }
         let look = match Look::at(path, Links::Keep) {
@@ -237,7 +234,7 @@ impl Round {
             }
         };
         match look.kind {
-            FileType::RegularFile => self.observe(path, None, look, Some(source.id)),
+            FileType::RegularFile => self.observe(path, None, look, true),
             FileType::Symlink if source.files.follow_symlinks => self.follow(source, path, named),
             FileType::Symlink => self.refuse(source, path, Refusal::Link),
             FileType::Directory if named == Named::ByGlob => {}
@@ -258,7 +255,7 @@ impl Round {
                 if let Some(parent) = target.parent() {
                     self.directories.insert(parent.to_owned());
                 }
-                self.observe(link, Some(target), look, Some(source.id));
+                self.observe(link, Some(target), look, true);
             }
             Ok((_, look)) if look.kind == FileType::Directory && named == Named::ByGlob => {}
             Ok((_, look)) => self.refuse(source, link, Refusal::NotRegular(look.noun())),
@@ -283,19 +280,19 @@ impl Round {
                 && let Ok(look) = Look::at(&path, Links::Keep)
                 && look.kind == FileType::RegularFile
             {
-                self.observe(&path, None, look, None);
+                self.observe(&path, None, look, false);
             }
         }
     }
 
-    fn observe(&mut self, path: &Path, target: Option<PathBuf>, look: Look, source: Option<SourceId>) {
+    fn observe(&mut self, path: &Path, target: Option<PathBuf>, look: Look, is_matched: bool) {
         if let Slot::Vacant(slot) = self.files.entry(path.to_owned()) {
             slot.insert(Observed {
                 path: Arc::from(path),
                 target: target.map(Arc::from),
                 identity: look.identity,
                 size: look.size,
-                sources: source.into_iter().collect(),
+                is_matched,
             });
         }
     }

@@ -20,8 +20,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::engine::StreamStatus;
-use crate::engine::port::Operation;
 use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts, StreamCounts};
+use crate::model::operation::Operation;
 use crate::model::verdict::RetryReason;
 use crate::rules::histogram::Histogram;
 

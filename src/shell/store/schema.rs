@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::error::{Fault, StoreError, judge};
 use super::place::Place;
 
-/// ArrivalTimes the file as ours, for `file` and for ourselves: "stdp".
+/// Marks the file as ours, for `file` and for ourselves: "stdp".
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.

@@ -59,19 +59,28 @@ impl Tree {
     }
 
     fn survey(&self, sources: &[SourceFiles]) -> Shown {
-        self.show(survey(sources, &Survey::default()))
+        self.show(sources.iter().enumerate().map(|(place, files)| survey_source(files, SourceId(place), &[])))
     }
 
-    fn show(&self, surveyed: Surveyed) -> Shown {
+    /// What surveys of several sources show together: each file with the sources that match it.
+    fn show(&self, surveys: impl IntoIterator<Item = Surveyed>) -> Shown {
         let relative = |path: &Path| path.strip_prefix(&self.root).unwrap().to_string_lossy().into_owned();
-        let file = |file: Observed| {
-            let sources: Vec<usize> = file.sources.iter().map(|source| source.0).collect();
-            (relative(&file.path), file.target.as_deref().map(relative), sources)
-        };
+        let mut files: BTreeMap<String, (Option<String>, Vec<usize>)> = BTreeMap::new();
+        let (mut directories, mut problems) = (BTreeSet::new(), BTreeSet::new());
+        for surveyed in surveys {
+            let source = surveyed.observation.source.0;
+            for file in surveyed.observation.files {
+                let target = file.target.as_deref().map(relative);
+                let shown = files.entry(relative(&file.path)).or_insert((target, Vec::new()));
+                shown.1.extend(file.is_matched.then_some(source));
+            }
+            directories.extend(surveyed.directories);
+            problems.extend(surveyed.problems);
+        }
         Shown {
-            files: surveyed.observation.files.into_iter().map(file).collect(),
-            directories: surveyed.directories.iter().map(|directory| relative(directory)).collect(),
-            problems: surveyed.problems.iter().map(|at| (relative(&at.path), at.reason.clone())).collect(),
+            files: files.into_iter().map(|(name, (target, sources))| (name, target, sources)).collect(),
+            directories: directories.iter().map(|directory| relative(directory)).collect(),
+            problems: problems.iter().map(|at: &Problem| (relative(&at.path), at.reason.clone())).collect(),
         }
     }
 }
@@ -106,15 +115,10 @@ fn a_glob_finds_the_files_of_its_directory_and_no_others() {
 fn an_observation_carries_what_the_kernel_says() {
     let tree = Tree::new();
     let path = tree.file("a.log");
-    let found = survey(&[tree.source(&["*.log"])], &Survey::default()).observation.files;
+    let found = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
     let look = Look::at(&path, Links::Keep).unwrap();
-    let expected = Observed {
-        path: path.into(),
-        target: None,
-        identity: look.identity,
-        size: 5,
-        sources: vec![SourceId(0)],
-    };
+    let expected =
+        Observed { path: path.into(), target: None, identity: look.identity, size: 5, is_matched: true };
     assert_eq!(found, [expected]);
 }
 
@@ -218,7 +222,7 @@ fn hard_links_are_two_observations_of_one_identity() {
     let tree = Tree::new();
     let file = tree.file("a.log");
     fs::hard_link(&file, tree.path("b.log")).unwrap();
-    let files = survey(&[tree.source(&["*.log"])], &Survey::default()).observation.files;
+    let files = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
     assert_eq!(files.len(), 2);
     assert_eq!(files[0].identity, files[1].identity);
 }
@@ -323,7 +327,7 @@ fn names_that_are_not_text_and_names_like_globs_are_found() {
     let odd = OsStr::from_bytes(b"\xff\xfe\n.log");
     let path = tree.file(odd);
     tree.file("[a]*{b}?.log");
-    let files = survey(&[tree.source(&["*.log"])], &Survey::default()).observation.files;
+    let files = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
     assert_eq!(files.len(), 2);
     assert!(files.iter().any(|file| *file.path == *path));
 
@@ -341,8 +345,7 @@ fn directories_asked_for_are_looked_into_but_not_below() {
     tree.link("log/link", "a.log");
     fs::remove_dir_all(tree.path("gone")).unwrap();
     let also = vec![tree.path("log").into(), tree.path("gone").into()];
-    let request = Survey { also, ..Survey::default() };
-    let shown = tree.show(survey(&[tree.source(&["log/*.log"])], &request));
+    let shown = tree.show([survey_source(&tree.source(&["log/*.log"]), SourceId(0), &also)]);
     assert_eq!(shown.files, [("log/a.log".into(), None, vec![0]), ("log/a.log.1".into(), None, vec![])]);
     assert_eq!(shown.problems, []);
 }

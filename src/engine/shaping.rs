@@ -1,6 +1,7 @@
-//! What was read of a file becomes records: cut, unwrapped, gathered, wrapped, packed, or put aside.
+//! What was read of a file becomes records: cut, unwrapped, gathered, wrapped, packed, or never sent.
 //!
-//! Knows one chunk, how its source wants it, and the life that it belongs to. Does not know when or how much is read.
+//! Knows one chunk and how its source wants it. Does not know files, incarnations, or when and how much is read: a
+//! chunk goes in, spans with what becomes of them come out.
 //!
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
@@ -9,16 +10,15 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
-use crate::model::message::{ChunkEnd, Message, Part, max_incomplete_bytes};
+use crate::model::message::{ChunkEnd, Continues, Message, Part, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::{self, LineAggregator, Waits};
-use crate::rules::history::Head;
 use crate::rules::split::{self, Ending, Split, character_end, leading_nuls};
 use crate::rules::unwrap::unwrap;
 
-use super::life::Life;
+use super::incarnation::MEMORY_OVERHEAD_BYTES;
 use super::report::{Loss, SourceCounts};
 
 /// By how much records may outgrow the bytes that one read brought, in bytes: what is left is read again. Lines of a byte
@@ -151,15 +151,51 @@ pub(super) fn max_unread_bytes(source: &SourceSettings) -> usize {
     MAX_INCOMPLETE_BYTES + if gathered { max_incomplete_bytes(source.max_message_bytes) } else { 0 }
 }
 
+/// How cutting stands at a position.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cut {
+    /// Whether the position lies in a line of which a piece was cut; `None` until somebody looked.
+    pub(super) inside: Option<bool>,
+    /// Per channel: whether a joined line that is too long for one message continues at the position.
+    pub(super) continues: Continues,
+    /// Whether everything so far was the NUL run of a truncated file.
+    pub(super) skipping_nuls: bool,
+}
+
+/// What becomes of one span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// A record is sent for it.
+    Send(Bytes),
+    /// No byte of it is sent: it is empty, skipped, or counted as lost.
+    Settle,
+    /// It is never sent, and kept among the dead letters.
+    DeadLetter(Bytes),
+}
+
 /// What one chunk came to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
-    /// How many of its bytes belong to messages that are complete.
+#[derive(Debug)]
+pub(super) struct Shaped {
+    /// Contiguous from the position.
+    pub(super) pieces: Vec<(Span, Piece)>,
+    /// How many of the chunk's bytes belong to messages that are complete.
     pub(super) bytes: usize,
     /// What the whole lines behind them wait for.
     pub(super) waits: Option<Waits>,
     /// Whether it stopped before the chunk's end, because what it made of it is enough.
     pub(super) stopped: bool,
+    /// How cutting stands behind those bytes.
+    pub(super) cut: Cut,
+}
+
+/// Spans on their way to be records.
+#[derive(Debug)]
+struct Shaping<'a> {
+    shape: &'a Shape<'a>,
+    counts: &'a mut SourceCounts,
+    pieces: Vec<(Span, Piece)>,
+    /// What the records made so far have beyond the bytes of the file, in bytes.
+    grown: u64,
 }
 
 /// Shaped lines that share a record.
@@ -213,87 +249,109 @@ fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line 
     gather::Line { span, content, metadata: Some(unwrapped.metadata), is_partial: unwrapped.is_partial }
 }
 
-impl Life {
-    /// Cuts what was read at the position into records.
-    pub(super) fn take_in(
-        &mut self,
+impl Shape<'_> {
+    /// Cuts what was read at `position` into records.
+    pub(super) fn apply(
+        &self,
+        position: Offset,
         chunk: &Bytes,
-        shape: &Shape<'_>,
+        mut cut: Cut,
         chunk_end: ChunkEnd,
         counts: &mut SourceCounts,
-    ) -> Taken {
-        if self.position() == Offset::ZERO {
-            // No byte before the position vouches for what was seen when it was opened: it may be gone.
-            self.head = Head::default();
-        }
-        let nuls = self.skip_nuls(chunk, counts);
-        let chunk = chunk.slice(nuls..);
-        let split =
-            shape.split(&chunk, self.position(), chunk_end).beginning_inside(self.inside.unwrap_or(false));
-        let taken = match shape.is_plain() {
-            true => self.take_lines(split, shape, counts),
-            false => self.take_messages(split, shape, chunk_end, counts),
+    ) -> Shaped {
+        let mut shaping = Shaping { shape: self, counts, pieces: Vec::new(), grown: 0 };
+        let nuls = shaping.skip_nuls(position, chunk, &mut cut);
+        let (position, chunk) = (position.plus(nuls as u64), chunk.slice(nuls..));
+        let split = self.split(&chunk, position, chunk_end).beginning_inside(cut.inside.unwrap_or(false));
+        let (bytes, waits) = match self.is_plain() {
+            true => (shaping.take_lines(split, &mut cut), None),
+            false => shaping.take_messages(split, position, chunk_end, &mut cut),
         };
-        self.keep(chunk.slice(..taken.bytes), counts);
-        Taken { bytes: nuls + taken.bytes, ..taken }
+        let stopped = shaping.has_enough();
+        shaping.counts.bytes_read += (nuls + bytes) as u64;
+        Shaped { bytes: nuls + bytes, waits, stopped, cut, pieces: shaping.pieces }
+    }
+}
+
+impl Shaping<'_> {
+    fn has_enough(&self) -> bool {
+        self.grown > MAX_GROWTH_BYTES
+    }
+
+    fn push(&mut self, span: Span, piece: Piece) {
+        if let Piece::Send(data) = &piece {
+            self.grown += (data.len() as u64).saturating_sub(span.len()) + MEMORY_OVERHEAD_BYTES;
+        }
+        self.pieces.push((span, piece));
+    }
+
+    fn send(&mut self, span: Span, data: Bytes) {
+        self.push(span, Piece::Send(data));
+    }
+
+    /// What has no byte to send is settled.
+    fn pass_over(&mut self, span: Span) {
+        self.push(span, Piece::Settle);
+    }
+
+    fn never_send(&mut self, span: Span, data: Bytes) {
+        self.push(span, Piece::DeadLetter(data));
     }
 
     /// Lines that are records as they stand in the file.
-    fn take_lines(&mut self, mut split: Split<'_>, shape: &Shape<'_>, counts: &mut SourceCounts) -> Taken {
-        let enough = self.growth() + MAX_GROWTH_BYTES;
-        while self.growth() <= enough
+    fn take_lines(&mut self, mut split: Split<'_>, cut: &mut Cut) -> usize {
+        while !self.has_enough()
             && let Some(line) = split.next()
         {
-            counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
+            self.counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
             let Some(data) = line.data else {
-                counts.empty_lines += u64::from(part == Part::Whole);
+                self.counts.empty_lines += u64::from(part == Part::Whole);
                 self.pass_over(line.span);
                 continue;
             };
-            counts.lines_read += line.lines as u64;
-            match (part, shape.oversize) {
-                (Part::Whole, _) | (Part::Ends, Oversize::Split) => self.admit(line.span, data),
+            self.counts.lines_read += line.lines as u64;
+            match (part, self.shape.oversize) {
+                (Part::Whole, _) | (Part::Ends, Oversize::Split) => self.send(line.span, data),
                 (Part::Begins | Part::GoesOn, Oversize::Split) => {
-                    counts.oversize.pieces += 1;
-                    self.admit(line.span, data);
+                    self.counts.oversize.pieces += 1;
+                    self.send(line.span, data);
                 }
                 (Part::Begins, Oversize::Truncate) => {
-                    counts.oversize.truncated += 1;
+                    self.counts.oversize.truncated += 1;
                     let mut data = data.to_vec();
-                    data.extend_from_slice(&b"\n"[..shape.newline_bytes()]);
-                    self.admit(line.span, data.into());
+                    data.extend_from_slice(&b"\n"[..self.shape.newline_bytes()]);
+                    self.send(line.span, data.into());
                 }
-                (Part::GoesOn, Oversize::Truncate) => self.discard_rest(line.span, data.len(), counts),
+                (Part::GoesOn, Oversize::Truncate) => self.discard_rest(line.span, data.len()),
                 (Part::Ends, Oversize::Truncate) => {
-                    self.discard_rest(line.span, data.len() - shape.newline_bytes(), counts);
+                    self.discard_rest(line.span, data.len() - self.shape.newline_bytes());
                 }
                 (_, Oversize::DeadLetter) => {
-                    counts.oversize.dead_lettered += u64::from(part == Part::Begins);
+                    self.counts.oversize.dead_lettered += u64::from(part == Part::Begins);
                     self.never_send(line.span, data);
                 }
             }
         }
-        self.inside = Some(split.is_inside());
-        Taken { bytes: split.consumed(), waits: None, stopped: self.growth() > enough }
+        cut.inside = Some(split.is_inside());
+        split.consumed()
     }
 
     /// Lines that become records once they are unwrapped, joined, grouped or wrapped.
     fn take_messages(
         &mut self,
         mut split: Split<'_>,
-        shape: &Shape<'_>,
+        start: Offset,
         chunk_end: ChunkEnd,
-        counts: &mut SourceCounts,
-    ) -> Taken {
-        let start = self.position();
-        let mut gather = LineAggregator::new(shape.multiline, shape.max_message_bytes, start, self.continues);
+        cut: &mut Cut,
+    ) -> (usize, Option<Waits>) {
+        let shape = self.shape;
+        let mut gather = LineAggregator::new(shape.multiline, shape.max_message_bytes, start, cut.continues);
         let mut pack = Pack::default();
-        let enough = self.growth() + MAX_GROWTH_BYTES;
-        while self.growth() <= enough
+        while !self.has_enough()
             && let Some(line) = split.next()
         {
-            counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
+            self.counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
             let data = line.data.expect("every line has a byte where newlines are appended");
             match line.ending {
@@ -306,37 +364,32 @@ impl Life {
                 Ending::Cut => gather.take_piece(line.span, data, part),
             }
             while let Some(message) = gather.pop() {
-                self.take_message(&message, shape, &mut pack, counts);
+                self.take_message(&message, &mut pack);
             }
         }
-        let stopped = self.growth() > enough;
+        let stopped = self.has_enough();
         gather.end(if stopped { ChunkEnd::Open } else { chunk_end });
         while let Some(message) = gather.pop() {
-            self.take_message(&message, shape, &mut pack, counts);
+            self.take_message(&message, &mut pack);
         }
         self.admit_pack(&mut pack);
-        self.inside = Some(split.is_inside());
-        self.continues = gather.continues_there();
+        cut.inside = Some(split.is_inside());
+        cut.continues = gather.continues_there();
         let bytes = usize::try_from(gather.covered().since(start)).expect("within the chunk");
-        Taken { bytes, waits: gather.waits().filter(|_| !stopped), stopped }
+        (bytes, gather.waits().filter(|_| !stopped))
     }
 
-    fn take_message(
-        &mut self,
-        message: &Message,
-        shape: &Shape<'_>,
-        pack: &mut Pack,
-        counts: &mut SourceCounts,
-    ) {
+    fn take_message(&mut self, message: &Message, pack: &mut Pack) {
+        let shape = self.shape;
         let Message { span, content, part, .. } = message;
-        counts.lines_read += message.lines as u64;
+        self.counts.lines_read += message.lines as u64;
         if shape.runtime.is_some() && message.metadata.is_none() && matches!(part, Part::Whole | Part::Begins)
         {
-            counts.unparsed_lines += message.lines as u64;
+            self.counts.unparsed_lines += message.lines as u64;
         }
         let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.template.is_none();
         if is_nothing {
-            counts.empty_lines += u64::from(*part == Part::Whole);
+            self.counts.empty_lines += u64::from(*part == Part::Whole);
             self.admit_pack(pack);
             return self.pass_over(*span);
         }
@@ -350,18 +403,18 @@ impl Life {
         }
         self.admit_pack(pack);
         match (shape.oversize, part) {
-            (Oversize::Split, _) => self.take_pieces(message, shape, counts),
+            (Oversize::Split, _) => self.take_pieces(message),
             (Oversize::Truncate, Part::Whole | Part::Begins) => {
-                counts.oversize.truncated += 1;
-                counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
+                self.counts.oversize.truncated += 1;
+                self.counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
                 let record = shape.record(message, &content[..fitting], 0, shape.newline);
-                self.admit(*span, record.into());
+                self.send(*span, record.into());
             }
             (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
-                self.discard_rest(*span, content.len(), counts);
+                self.discard_rest(*span, content.len());
             }
             (Oversize::DeadLetter, _) => {
-                counts.oversize.dead_lettered += u64::from(matches!(part, Part::Whole | Part::Begins));
+                self.counts.oversize.dead_lettered += u64::from(matches!(part, Part::Whole | Part::Begins));
                 let mut rest = content.clone();
                 while rest.len() > RECORD_BYTES - 1 {
                     let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
@@ -377,14 +430,15 @@ impl Life {
     }
 
     /// Several records of one message: only the last settles its lines, so that they go again together or not at all.
-    fn take_pieces(&mut self, message: &Message, shape: &Shape<'_>, counts: &mut SourceCounts) {
+    fn take_pieces(&mut self, message: &Message) {
+        let shape = self.shape;
         let start = message.span.start();
         let mut rest = &message.content[..];
         for piece in 0.. {
             let (now, later) = rest.split_at(shape.fitting(rest));
             let is_last = later.is_empty();
             let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
-            counts.oversize.pieces += u64::from(!ends);
+            self.counts.oversize.pieces += u64::from(!ends);
             // Raw pieces one behind the other are the line; objects are told apart like any others.
             let newline = if ends || shape.template.is_some() { shape.newline } else { Newline::Strip };
             let record = shape.record(message, now, piece, newline);
@@ -392,7 +446,7 @@ impl Life {
             if record.is_empty() {
                 self.pass_over(span);
             } else {
-                self.admit(span, record.into());
+                self.send(span, record.into());
             }
             if is_last {
                 break;
@@ -402,30 +456,28 @@ impl Life {
     }
 
     /// The rest of a line of which the beginning is sent.
-    fn discard_rest(&mut self, span: Span, len: usize, counts: &mut SourceCounts) {
-        counts.add_lost(Loss::Oversize, len as u64);
+    fn discard_rest(&mut self, span: Span, len: usize) {
+        self.counts.add_lost(Loss::Oversize, len as u64);
         self.pass_over(span);
     }
 
     fn admit_pack(&mut self, pack: &mut Pack) {
         if let Some(span) = pack.span.take() {
-            self.admit(span, Bytes::from(std::mem::take(&mut pack.data).into_boxed_slice()));
+            self.send(span, Bytes::from(std::mem::take(&mut pack.data).into_boxed_slice()));
         }
         pack.lines = 0;
     }
 
-    fn skip_nuls(&mut self, chunk: &Bytes, counts: &mut SourceCounts) -> usize {
-        if !self.skipping_nuls || chunk.is_empty() {
+    /// Settles the NUL run of a truncated file; returns its length.
+    fn skip_nuls(&mut self, position: Offset, chunk: &Bytes, cut: &mut Cut) -> usize {
+        if !cut.skipping_nuls || chunk.is_empty() {
             return 0;
         }
         let nuls = leading_nuls(chunk);
-        self.skipping_nuls = nuls == chunk.len();
+        cut.skipping_nuls = nuls == chunk.len();
         if nuls > 0 {
-            let start = self.position();
-            let entry = self.ledger.admit(Span::new(start, start.plus(nuls as u64)));
-            self.ledger.settle(entry);
-            counts.nul_bytes += nuls as u64;
-            self.keep(chunk.slice(..nuls), counts);
+            self.pass_over(Span::new(position, position.plus(nuls as u64)));
+            self.counts.nul_bytes += nuls as u64;
         }
         nuls
     }
@@ -436,17 +488,23 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::engine::tail::{Name, Tail as Followed};
+    use crate::engine::incarnation::{IncarnationState, Whose};
     use crate::model::identity::{Identity, Incarnation};
     use crate::model::settings::{SourceId, StreamId};
     use crate::model::time::Instant;
-    use crate::rules::history::History;
+    use crate::rules::history::{Head, History};
 
-    fn life() -> Life {
+    fn state() -> IncarnationState {
         let identity = Identity { device: 1, inode: 2, birth_nanos: None };
-        let (path, now) = (Path::new("/a.log").into(), Instant::default());
-        let tail = Followed::opening(SourceId(0), path, identity, Name::Matched, false, now);
-        Life::of(&tail, StreamId(0), Incarnation(0), History::beginning(), Head::default(), None)
+        let whose = Whose {
+            source: SourceId(0),
+            stream: StreamId(0),
+            stream_name: "stream".into(),
+            path: Path::new("/a.log").into(),
+            identity,
+            origin: identity.into(),
+        };
+        IncarnationState::new(Incarnation(0), whose, History::beginning(), Head::default(), None)
     }
 
     #[test]
@@ -463,18 +521,20 @@ mod tests {
         };
         let line = Bytes::from(format!("2026-11-24T08:15:42Z stdout F {}\n", "0123456789".repeat(4)));
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-            let mut life = life();
-            let taken = life.take_in(&line, &shape, ChunkEnd::Open, &mut SourceCounts::default());
-            assert_eq!(taken.bytes, line.len());
-            let records: Vec<_> = life.ready.drain(..).collect();
-            life.outstanding = records.len();
+            let mut state = state();
+            let mut counts = SourceCounts::default();
+            let shaped = shape.apply(Offset::ZERO, &line, Cut::default(), ChunkEnd::Open, &mut counts);
+            assert_eq!(shaped.bytes, line.len());
+            let end = Offset::new(line.len() as u64);
+            drop(state.take_in(shaped, line.clone(), (end, true), Instant::ZERO));
+            let records: Vec<_> = std::iter::from_fn(|| state.take_ready()).collect();
             let sent: Vec<_> = records.iter().map(|record| &record.data[..]).collect();
             assert_eq!(sent, [&b"0123456789012345"[..], b"6789012345678901", b"23456789\n"]);
             for (settled, piece) in order.into_iter().enumerate() {
-                assert_eq!(life.ledger.frontier(), Offset::ZERO, "after {settled} of {order:?}");
-                life.settle(&records[piece]);
+                assert_eq!(state.frontier(), Offset::ZERO, "after {settled} of {order:?}");
+                state.settle(&records[piece]);
             }
-            assert_eq!(life.ledger.frontier(), Offset::new(line.len() as u64));
+            assert_eq!(state.frontier(), end);
         }
     }
 }

@@ -1,0 +1,103 @@
+//! Stored positions whose files no source shows: looked for once beside the names that they had.
+//!
+//! A file may have been renamed to a name that no source matches, while nobody watched. After a start, and when a source
+//! comes back, its directory is looked into once; what is not there may be in a copy, or compressed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::identity::Identity;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::rules::rotation::{same_file, uncompressed};
+
+use super::Engine;
+use super::file::Name;
+use super::lives::Afterwards;
+use super::port::Observed;
+
+impl Engine {
+    pub(super) fn look_beside(
+        &mut self,
+        source: SourceId,
+        seen: &BTreeMap<Identity, &Observed>,
+        beside: &BTreeMap<Identity, &Observed>,
+        hidden: &[Arc<Path>],
+        now: Instant,
+    ) {
+        let looked = self.surveys.looked_into(source, hidden);
+        if !looked.is_empty() {
+            self.match_stored(source, &looked, seen, beside, now);
+        }
+        let streams = self.surveys.take_look_beside(|source| self.settings.sources[source.0].stream);
+        for (stream, source) in streams {
+            let missing = self.missing(stream);
+            let directories = missing.iter().filter_map(|(_, path)| path.parent().map(Arc::from));
+            self.surveys.look_into(source, directories.collect());
+        }
+    }
+
+    /// Positions of a stream in files that no source shows.
+    fn missing(&self, stream: StreamId) -> Vec<(Identity, Arc<Path>)> {
+        let name = self.stream_name(stream);
+        let mut followed: HashMap<u64, Vec<Identity>> = HashMap::new();
+        for (_, file) in self.files.iter().filter(|(_, file)| file.stream == stream) {
+            followed.entry(file.identity.inode).or_default().push(file.identity);
+        }
+        let is_followed = |identity: Identity| {
+            let of_inode = followed.get(&identity.inode);
+            of_inode.is_some_and(|files| files.iter().any(|file| same_file(identity, *file)))
+        };
+        let unread = self.lives.unread(self.surveys.retired());
+        let missing = unread.filter(|(identity, _, of)| **of == *name && !is_followed(*identity));
+        missing.map(|(identity, path, _)| (identity, Arc::from(path))).collect()
+    }
+
+    fn match_stored(
+        &mut self,
+        source: SourceId,
+        looked: &BTreeSet<Arc<Path>>,
+        seen: &BTreeMap<Identity, &Observed>,
+        beside: &BTreeMap<Identity, &Observed>,
+        now: Instant,
+    ) {
+        let mut by_inode: HashMap<u64, Vec<&Observed>> = HashMap::new();
+        for observed in beside.values().chain(seen.values()) {
+            by_inode.entry(observed.identity.inode).or_default().push(observed);
+        }
+        let stream = self.stream_of(source);
+        for (identity, path) in self.missing(stream) {
+            if path.parent().is_some_and(|directory: &Path| !looked.contains(directory)) {
+                continue;
+            }
+            let of_inode = by_inode.get(&identity.inode).into_iter().flatten();
+            let found = of_inode.into_iter().find(|observed| same_file(identity, observed.identity));
+            match found {
+                None => self.on_missing(source, identity, now),
+                Some(observed)
+                    if !observed.is_matched && self.files.of(stream, observed.identity).is_none() =>
+                {
+                    let id = self.follow(source, observed, Name::Lost, false, now);
+                    self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Of files that are under no name, copies may be left, or what a rotator compressed.
+    fn on_missing(&mut self, source: SourceId, file: Identity, now: Instant) {
+        let stream = self.stream_of(source);
+        if let Some(parted) =
+            self.lives.parted_of(file, stream).filter(|parted| !self.lives.is_sought(*parted))
+        {
+            self.search_copies(parted, source, 0, Afterwards::Kept, now);
+        }
+        let stored = self.lives.stored_of(file, self.stream_name(stream));
+        let stored: Vec<_> = stored.map(|stored| stored.incarnation).collect();
+        for stored in stored {
+            self.search_copies(stored, source, 0, Afterwards::Kept, now);
+        }
+    }
+}

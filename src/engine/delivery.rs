@@ -1,0 +1,179 @@
+//! From records to durable progress: requests leave, outcomes settle spans, frontiers are saved.
+//!
+//! *Invariant:* what passes the frontier was acknowledged, or is among the dead letters that every save carries until one
+//! succeeds: a dead letter and the checkpoint behind it are durable together or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::model::checkpoint::DeadLetter;
+use crate::model::identity::Incarnation;
+use crate::model::limits::billed_bytes;
+use crate::model::record::Record;
+use crate::model::settings::StreamId;
+use crate::model::time::Instant;
+use crate::model::verdict::{Encrypted, Outcome};
+
+use super::Engine;
+use super::port::{Effect, RequestId};
+use super::report::Report;
+
+/// How many error codes dead letters are counted by; the service chooses their names, and others become one.
+const MAX_CODES_COUNTED: usize = 16;
+
+/// The code of what was never sent, among those of the service.
+const OVERSIZE: &str = "Oversize";
+
+impl Engine {
+    /// Sends every request that may leave now.
+    pub(super) fn send(&mut self, now: Instant) {
+        let (puts, reports) = self.streams.send(&mut self.lives, now);
+        self.effects.extend(puts.into_iter().map(Effect::Put));
+        self.effects.extend(reports.into_iter().map(Effect::Report));
+    }
+
+    pub(super) fn on_put_done(&mut self, request: RequestId, outcome: Outcome, now: Instant) {
+        let streams = &self.settings.streams;
+        let encryption = |stream: StreamId| streams[stream.0].encryption;
+        let judged = self.streams.judge(request, outcome, encryption, &mut self.counts.streams, now);
+        self.effects.extend(judged.reports.into_iter().map(Effect::Report));
+        let mut touched: BTreeSet<Incarnation> = BTreeSet::new();
+        let mut settled = 0;
+        for (record, encrypted) in judged.delivered {
+            self.count_delivered(judged.stream, &record, encrypted, now);
+            touched.insert(record.incarnation);
+            settled += self.settle(&record);
+        }
+        for (record, code, message) in judged.rejected {
+            touched.insert(record.incarnation);
+            settled += self.set_aside(judged.stream, &record, code, message);
+        }
+        for incarnation in touched {
+            self.after_settling(incarnation, std::mem::take(&mut settled), now);
+        }
+    }
+
+    fn count_delivered(&mut self, stream: StreamId, record: &Record, encrypted: Encrypted, now: Instant) {
+        let counts = &mut self.counts.streams[stream.0];
+        counts.records_delivered += 1;
+        counts.bytes_delivered += record.data.len() as u64;
+        counts.billed_bytes += billed_bytes(record.data.len());
+        counts.records_encrypted += u64::from(encrypted == Encrypted::Yes);
+        if let Some(read) = self.lives.on_its_way(record.incarnation).read_at(record) {
+            counts.delivery_took.observe(now.since(read));
+        }
+    }
+
+    /// What is too long for a record never leaves.
+    pub(super) fn make_dead_letters(&mut self, incarnation: Incarnation, records: Vec<Record>, now: Instant) {
+        if records.is_empty() {
+            return;
+        }
+        let whose = self.lives.on_its_way(incarnation).whose();
+        let (stream, source) = (whose.stream, &self.settings.sources[whose.source.0]);
+        let limit = source.max_message_bytes;
+        let message: Arc<str> = format!("a line of more than {limit} bytes, or than a record takes").into();
+        let mut settled = 0;
+        for record in records {
+            settled += self.set_aside(stream, &record, OVERSIZE.into(), Arc::clone(&message));
+        }
+        self.after_settling(incarnation, settled, now);
+    }
+
+    /// A record that is never accepted becomes a dead letter, or, where there is no room for more of them, keeps its
+    /// place in the file, and the file is read no further. Returns by how much the frontier rose, in bytes.
+    fn set_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) -> u64 {
+        if self.saves.has_room_for(record.data.len()) {
+            self.add_dead_letter(stream, record, code, message);
+            return self.settle(record);
+        }
+        let state = self.lives.on_its_way_mut(record.incarnation);
+        if state.block() {
+            let (source, path) = (state.whose().source, Arc::clone(&state.whose().path));
+            self.report(Report::Stuck { source, path, offset: record.span.start() });
+        }
+        0
+    }
+
+    fn add_dead_letter(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
+        let counted = &mut self.counts.streams[stream.0].dead_letters;
+        let known = counted.len() < MAX_CODES_COUNTED || counted.contains_key(&code);
+        *counted.entry(if known { Arc::clone(&code) } else { "other".into() }).or_default() += 1;
+        let whose = self.lives.on_its_way(record.incarnation).whose();
+        let (path, offset) = (Arc::clone(&whose.path), record.span.start());
+        self.saves.add_dead_letter(DeadLetter {
+            stream: Arc::clone(self.stream_name(stream)),
+            source: Arc::clone(&self.settings.sources[whose.source.0].name),
+            path: Arc::clone(&path),
+            offset,
+            code: Arc::clone(&code),
+            message: Arc::clone(&message),
+            data: record.data.clone(),
+        });
+        self.report(Report::DeadLettered { stream, path, offset, code, message });
+    }
+
+    /// Returns by how much the frontier rose, in bytes.
+    fn settle(&mut self, record: &Record) -> u64 {
+        let state = self.lives.on_its_way_mut(record.incarnation);
+        let before = state.buffered();
+        let raised = state.settle(record);
+        let (stream, after) = (state.stream(), state.buffered());
+        self.intake.charge(stream, (before, after));
+        raised.bytes
+    }
+
+    /// What follows from settled spans, once for all that one outcome settled: `settled` bytes in all.
+    fn after_settling(&mut self, incarnation: Incarnation, settled: u64, now: Instant) {
+        let state = self.lives.on_its_way_mut(incarnation);
+        state.release();
+        self.streams.offer(state, 0);
+        if state.has_unsaved_progress() {
+            self.saves.note_changed(incarnation, settled, now);
+        }
+        self.end_if_over(incarnation, now);
+    }
+
+    /// Starts the save that is due.
+    pub(super) fn save(&mut self, now: Instant) {
+        let is_last =
+            self.surveys.all_finished() && self.everything_is_read() && self.everything_is_settled();
+        let Some(changed) = self.saves.take_due(is_last, now) else { return };
+        let mut checkpoints = Vec::with_capacity(changed.len());
+        for incarnation in &changed {
+            if let Some(state) = self.lives.state_mut(*incarnation) {
+                state.save_begun();
+            }
+            checkpoints.extend(self.lives.checkpoint(*incarnation));
+        }
+        let save = self.saves.begin(changed, checkpoints);
+        self.effects.push_back(Effect::Save(save));
+    }
+
+    pub(super) fn on_saved(&mut self, result: Result<(), String>, now: Instant) {
+        match result {
+            Ok(()) => {
+                self.counts.commits += 1;
+                let saved = self.saves.came_through();
+                for (incarnation, offset, covered) in saved.offsets {
+                    let Some(state) = self.lives.state_mut(incarnation) else { continue };
+                    state.saved(offset, covered);
+                    if !state.awaits_fingerprint() && self.saves.fingerprint_is_durable(incarnation) {
+                        self.streams.offer(state, 0);
+                    }
+                }
+                if saved.is_again {
+                    self.report(Report::SavedAgain);
+                }
+            }
+            Err(why) => {
+                self.counts.commit_failures += 1;
+                let lives = &self.lives;
+                let is_known = |incarnation| lives.checkpoint(incarnation).is_some();
+                if self.saves.failed(why.as_str().into(), is_known, now) {
+                    self.report(Report::NotSaved { why });
+                }
+            }
+        }
+    }
+}

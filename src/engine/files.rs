@@ -1,0 +1,270 @@
+//! Followed files: what each is doing, and what wakes it.
+//!
+//! A file is in exactly one [`State`]; the variant says what brings it on, and the queues here hold exactly the files
+//! whose state names them (`files/turns.rs`). Knows names and states. Does not know content, nor what becomes of lines.
+//!
+//! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
+
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::settings::StreamId;
+use crate::model::time::Instant;
+
+use super::file::{FollowedFile, Name, Task};
+use super::port::{FileId, Read};
+
+/// What a followed file is doing. Each variant names what wakes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Closed, and everything that was seen of it is read. Woken by a hint or a survey.
+    Closed,
+    /// Closed. Woken by the queue of openings of its device.
+    AwaitsDescriptor,
+    /// Woken by the answer to [`Effect::Open`](super::port::Effect::Open).
+    Opening,
+    /// Closed; its name leads elsewhere, or nowhere. Woken by the survey that finds it, or does not find it, beside its
+    /// name.
+    Sought,
+    /// Closed, because it could not be opened. Woken by the deadline, or before by a hint or a survey.
+    FailsToOpen { retry_at: Instant },
+    /// Open. Woken by the queue of reads of its stream and device.
+    Queued,
+    /// Open. Woken when its stream has sent enough of what was read.
+    Deferred,
+    /// Open. Woken when enough lines for a record may have come.
+    Collecting { until: Instant },
+    /// Woken by the answer to [`Effect::Read`](super::port::Effect::Read); `again` says that more came meanwhile.
+    Reading { read: Read, again: bool },
+    /// Open, and read as far as it was seen. Woken by a hint, a survey, or what its last lines wait for.
+    AtEnd,
+    /// Open, and could not be read. Woken by the deadline, or before by a hint or a survey.
+    FailsToRead { retry_at: Instant },
+    /// Open, and begins like another file. Woken by what becomes of that file, or the deadline; `grew` says that more
+    /// came meanwhile.
+    HeldBack { grew: bool },
+    /// Open. Its next record has no room among the dead letters: woken by no event of this process.
+    Blocked,
+}
+
+/// The state of one file. Only this room writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StateOf(State);
+
+impl StateOf {
+    /// A file that was just found.
+    pub(super) fn found() -> Self {
+        Self(State::Closed)
+    }
+
+    pub(super) fn get(self) -> State {
+        self.0
+    }
+}
+
+impl State {
+    /// Whether the kernel holds a descriptor of the file for this process.
+    pub(super) fn is_open(self) -> bool {
+        match self {
+            Self::Queued
+            | Self::Deferred
+            | Self::Collecting { .. }
+            | Self::Reading { .. }
+            | Self::AtEnd
+            | Self::FailsToRead { .. }
+            | Self::HeldBack { .. }
+            | Self::Blocked => true,
+            Self::Closed
+            | Self::AwaitsDescriptor
+            | Self::Opening
+            | Self::Sought
+            | Self::FailsToOpen { .. } => false,
+        }
+    }
+}
+
+/// A queue of files, one for each way to be held up.
+type Turns = BTreeMap<(StreamId, u64), VecDeque<FileId>>;
+
+/// Every file that is followed.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    by_id: BTreeMap<FileId, FollowedFile>,
+    by_identity: HashMap<(StreamId, Identity), FileId>,
+    by_path: HashMap<Arc<Path>, Vec<FileId>>,
+    /// Files that wait to be opened, by device.
+    to_open: BTreeMap<u64, VecDeque<FileId>>,
+    /// Files that wait to be read, by stream and device: what holds one of a queue up holds up all of it.
+    to_read: Turns,
+    /// Files of streams that have enough to send.
+    deferred: BTreeMap<StreamId, BTreeSet<FileId>>,
+    /// Files whose lines are collected, by when they are to be read.
+    collecting: BTreeSet<(Instant, FileId)>,
+    /// Files at whose end lines wait for more, by when that is long enough. An entry may be stale: a file is skipped
+    /// that waits for another moment.
+    waiting: BTreeSet<(Instant, FileId)>,
+    /// Files that are looked after every second.
+    ticking: BTreeSet<FileId>,
+    next: u64,
+}
+
+impl Files {
+    /// Takes in a file; it is opened when it has its turn.
+    ///
+    /// # Panics
+    /// When the file is followed for this stream already (L12).
+    pub(super) fn follow(&mut self, file: FollowedFile) -> FileId {
+        let id = FileId(self.next);
+        self.next += 1;
+        self.insert(id, file);
+        self.await_descriptor(id);
+        id
+    }
+
+    fn insert(&mut self, id: FileId, file: FollowedFile) {
+        let before = self.by_identity.insert((file.stream, file.identity), id);
+        assert!(before.is_none(), "L12: {:?} is followed as {before:?} already", file.identity);
+        self.by_id.insert(id, file);
+        self.index(id);
+        self.note_tick(id);
+    }
+
+    fn note_tick(&mut self, id: FileId) {
+        if self.by_id[&id].needs_tick() {
+            self.ticking.insert(id);
+        } else {
+            self.ticking.remove(&id);
+        }
+    }
+
+    /// No source matches a name of the file from now on.
+    pub(super) fn lose_name(&mut self, id: FileId, now: Instant) {
+        self.known_mut(id).lose_name(now);
+        self.note_tick(id);
+    }
+
+    /// A source matches a name of the file again.
+    pub(super) fn find_name(&mut self, id: FileId) {
+        self.known_mut(id).find_name();
+        self.note_tick(id);
+    }
+
+    pub(super) fn get(&self, id: FileId) -> Option<&FollowedFile> {
+        self.by_id.get(&id)
+    }
+
+    /// The file behind an answer, or behind an entry of a queue.
+    pub(super) fn known(&self, id: FileId) -> &FollowedFile {
+        self.by_id.get(&id).expect("a file is kept while something of it is under way")
+    }
+
+    pub(super) fn known_mut(&mut self, id: FileId) -> &mut FollowedFile {
+        self.by_id.get_mut(&id).expect("a file is kept while something of it is under way")
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &FollowedFile)> {
+        self.by_id.iter().map(|(id, file)| (*id, file))
+    }
+
+    pub(super) fn ids(&self) -> Vec<FileId> {
+        self.by_id.keys().copied().collect()
+    }
+
+    /// The file of this identity in this stream, whichever source shows it.
+    pub(super) fn of(&self, stream: StreamId, identity: Identity) -> Option<FileId> {
+        self.by_identity.get(&(stream, identity)).copied()
+    }
+
+    /// The files that hints under a name concern.
+    pub(super) fn at(&self, path: &Path) -> &[FileId] {
+        self.by_path.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Lets go of a file. Its descriptor, if it has one, is the caller's to close.
+    pub(super) fn remove(&mut self, id: FileId) -> FollowedFile {
+        self.leave_queue(id);
+        self.unindex(id);
+        self.ticking.remove(&id);
+        let file = self.by_id.remove(&id).expect("a file is let go of once");
+        let key = (file.stream, file.identity);
+        if self.by_identity.get(&key) == Some(&id) {
+            self.by_identity.remove(&key);
+        }
+        file
+    }
+
+    /// Another file was opened than the one that `id` stood for: `id` stands for `other` from now on, which is open, and
+    /// the one that was meant is closed and gets another number, which is returned.
+    pub(super) fn replace(&mut self, id: FileId, other: FollowedFile) -> FileId {
+        let meant = self.remove(id);
+        let meant_id = FileId(self.next);
+        self.next += 1;
+        self.insert(meant_id, FollowedFile { state: StateOf::found(), ..meant });
+        self.insert(id, FollowedFile { state: StateOf(State::AtEnd), ..other });
+        meant_id
+    }
+
+    /// The file has another name.
+    pub(super) fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>) {
+        self.unindex(id);
+        let file = self.known_mut(id);
+        file.path = path;
+        file.target = target;
+        self.index(id);
+    }
+
+    fn index(&mut self, id: FileId) {
+        let file = &self.by_id[&id];
+        for name in std::iter::once(&file.path).chain(&file.target) {
+            self.by_path.entry(Arc::clone(name)).or_default().push(id);
+        }
+    }
+
+    fn unindex(&mut self, id: FileId) {
+        let file = &self.by_id[&id];
+        for name in std::iter::once(&file.path).chain(&file.target) {
+            if let Some(ids) = self.by_path.get_mut(name) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.by_path.remove(name);
+                }
+            }
+        }
+    }
+
+    /// L11: the queues hold exactly the files whose state names them.
+    pub(super) fn check(&self) {
+        let in_state = |wanted: fn(&State) -> bool| -> BTreeSet<FileId> {
+            self.iter().filter(|(_, file)| wanted(&file.state())).map(|(id, _)| id).collect()
+        };
+        let once = |name: &str, queue: Vec<FileId>, wanted: fn(&State) -> bool| {
+            let set: BTreeSet<_> = queue.iter().copied().collect();
+            assert!(set.len() == queue.len(), "L11: {name} holds a file twice");
+            assert!(set == in_state(wanted), "L11: {name} holds {set:?}, not {:?}", in_state(wanted));
+        };
+        let flat = |queues: Vec<&VecDeque<FileId>>| queues.into_iter().flatten().copied().collect();
+        once("to_open", flat(self.to_open.values().collect()), |state| *state == State::AwaitsDescriptor);
+        once("to_read", flat(self.to_read.values().collect()), |state| *state == State::Queued);
+        let deferred = self.deferred.values().flatten().copied().collect();
+        once("deferred", deferred, |state| *state == State::Deferred);
+        let collecting = self.collecting.iter().map(|(_, id)| *id).collect();
+        once("collecting", collecting, |state| matches!(state, State::Collecting { .. }));
+        let ticking = self.iter().filter(|(_, file)| file.needs_tick()).map(|(id, _)| id).collect();
+        assert!(self.ticking == ticking, "L11: looked after are {:?}, not {ticking:?}", self.ticking);
+        for (id, file) in self.iter() {
+            assert!(self.by_identity.get(&(file.stream, file.identity)) == Some(&id), "L12: {file:?}");
+            let is_held_back = matches!(file.state(), State::HeldBack { .. });
+            assert!(is_held_back == matches!(file.task, Task::Alike { .. }), "L11: {file:?}");
+            assert!((file.name == Name::Matched) || file.state() != State::Closed, "L11: {file:?}");
+        }
+    }
+
+    /// Which incarnation a file is read into.
+    pub(super) fn read_into(&self, id: FileId) -> Option<Incarnation> {
+        self.by_id.get(&id)?.incarnation()
+    }
+}

@@ -1,0 +1,351 @@
+//! How a followed file gets from one state to the next. Each transition names the states that it may come from.
+//!
+//! *Invariant (L11):* a file enters and leaves a queue together with the state that names the queue.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::model::settings::StreamId;
+use crate::model::time::Instant;
+
+use super::{Files, State, StateOf};
+use crate::engine::file::Task;
+use crate::engine::port::{FileId, Read};
+
+/// The delays between tries of a file that cannot be opened or read.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(30);
+
+impl Files {
+    fn set(&mut self, id: FileId, state: State) {
+        self.leave_queue(id);
+        let file = self.known_mut(id);
+        file.state = StateOf(state);
+        let (stream, device) = (file.stream, file.identity.device);
+        self.note_tick(id);
+        match state {
+            State::AwaitsDescriptor => self.to_open.entry(device).or_default().push_back(id),
+            State::Queued => {
+                let is_compared = matches!(self.known(id).task, Task::Comparing { .. });
+                let turns = self.to_read.entry((stream, device)).or_default();
+                // A comparison costs no memory, and what is looked for may be gone soon.
+                if is_compared { turns.push_front(id) } else { turns.push_back(id) }
+            }
+            State::Deferred => drop(self.deferred.entry(stream).or_default().insert(id)),
+            State::Collecting { until } => drop(self.collecting.insert((until, id))),
+            State::Closed
+            | State::Opening
+            | State::Sought
+            | State::FailsToOpen { .. }
+            | State::Reading { .. }
+            | State::AtEnd
+            | State::FailsToRead { .. }
+            | State::HeldBack { .. }
+            | State::Blocked => {}
+        }
+    }
+
+    /// Takes a file out of the queue that its state names.
+    pub(super) fn leave_queue(&mut self, id: FileId) {
+        let file = &self.by_id[&id];
+        let (stream, device) = (file.stream, file.identity.device);
+        match file.state() {
+            State::AwaitsDescriptor => remove_turn(&mut self.to_open, device, id),
+            State::Queued => remove_turn(&mut self.to_read, (stream, device), id),
+            State::Deferred => {
+                if let Some(deferred) = self.deferred.get_mut(&stream) {
+                    deferred.remove(&id);
+                    if deferred.is_empty() {
+                        self.deferred.remove(&stream);
+                    }
+                }
+            }
+            State::Collecting { until } => drop(self.collecting.remove(&(until, id))),
+            State::Closed
+            | State::Opening
+            | State::Sought
+            | State::FailsToOpen { .. }
+            | State::Reading { .. }
+            | State::AtEnd
+            | State::FailsToRead { .. }
+            | State::HeldBack { .. }
+            | State::Blocked => {}
+        }
+    }
+
+    fn wrong(&self, id: FileId, to: &str) -> ! {
+        panic!("L11: {:?} cannot become {to}: {:?}", id, self.by_id.get(&id));
+    }
+
+    /// There is something to read in a closed file: it waits for a descriptor.
+    pub(in crate::engine) fn await_descriptor(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Closed | State::Sought | State::FailsToOpen { .. } => {
+                self.set(id, State::AwaitsDescriptor);
+            }
+            State::AwaitsDescriptor | State::Opening => {}
+            _ => self.wrong(id, "AwaitsDescriptor"),
+        }
+    }
+
+    /// The file that waits longest for a descriptor on a device where an opening may begin.
+    pub(in crate::engine) fn next_to_open(&self, may: impl Fn(u64) -> bool) -> Option<FileId> {
+        let mut fronts = self.to_open.iter().filter(|(device, _)| may(**device));
+        fronts.find_map(|(_, turns)| turns.front().copied())
+    }
+
+    pub(in crate::engine) fn any_to_open(&self) -> bool {
+        !self.to_open.is_empty()
+    }
+
+    /// AwaitsDescriptor → Opening.
+    pub(in crate::engine) fn begin_opening(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::AwaitsDescriptor => self.set(id, State::Opening),
+            _ => self.wrong(id, "Opening"),
+        }
+    }
+
+    /// Opening → AtEnd: nothing that was seen is known to be unread yet.
+    pub(in crate::engine) fn opened(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Opening => self.set(id, State::AtEnd),
+            _ => self.wrong(id, "AtEnd"),
+        }
+    }
+
+    /// Opening → AwaitsDescriptor, first in its queue: the kernel had no descriptor.
+    pub(in crate::engine) fn had_no_descriptor(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Opening => {
+                self.set(id, State::AwaitsDescriptor);
+                let turns = self.to_open.entry(self.by_id[&id].identity.device).or_default();
+                turns.retain(|other| *other != id);
+                turns.push_front(id);
+            }
+            _ => self.wrong(id, "AwaitsDescriptor"),
+        }
+    }
+
+    /// Opening, or open and at its end → Closed.
+    pub(in crate::engine) fn closed(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Opening | State::AtEnd => self.set(id, State::Closed),
+            _ => self.wrong(id, "Closed"),
+        }
+    }
+
+    /// A closed file's name leads elsewhere: the file is looked for.
+    pub(in crate::engine) fn seek(&mut self, id: FileId, now: Instant) {
+        match self.known(id).state() {
+            State::Closed
+            | State::AwaitsDescriptor
+            | State::Opening
+            | State::Sought
+            | State::FailsToOpen { .. } => {
+                self.set(id, State::Sought);
+                self.lose_name(id, now);
+            }
+            _ => self.wrong(id, "Sought"),
+        }
+    }
+
+    /// There may be bytes that were not read. Returns whether an open file waits for its turn now.
+    ///
+    /// `is_finishing`: everything is read to its end, so that nothing waits for more lines; `has_ready`: lines of it
+    /// wait to be sent.
+    pub(in crate::engine) fn queue_read(&mut self, id: FileId, is_finishing: bool, has_ready: bool) {
+        let Some(file) = self.by_id.get(&id) else { return };
+        match file.state() {
+            State::Closed | State::FailsToOpen { .. } => self.set(id, State::AwaitsDescriptor),
+            State::AtEnd | State::FailsToRead { .. } => self.set(id, State::Queued),
+            State::Collecting { .. } if is_finishing => self.set(id, State::Queued),
+            // Behind a backlog it waits; a few lines of a file of which all others were sent do not.
+            State::Deferred if !has_ready => self.set(id, State::Queued),
+            State::Reading { read, .. } => self.set(id, State::Reading { read, again: true }),
+            State::HeldBack { .. } => self.set(id, State::HeldBack { grew: true }),
+            State::AwaitsDescriptor
+            | State::Opening
+            | State::Sought
+            | State::Queued
+            | State::Deferred
+            | State::Collecting { .. }
+            | State::Blocked => {}
+        }
+    }
+
+    /// The queues of reads, in turn: of each the stream, the device and the file that is first.
+    pub(in crate::engine) fn read_queues(&self) -> Vec<(StreamId, u64)> {
+        self.to_read.keys().copied().collect()
+    }
+
+    pub(in crate::engine) fn first_to_read(&self, (stream, device): (StreamId, u64)) -> Option<FileId> {
+        self.to_read.get(&(stream, device))?.front().copied()
+    }
+
+    pub(in crate::engine) fn queued(&self, (stream, device): (StreamId, u64)) -> usize {
+        self.to_read.get(&(stream, device)).map_or(0, VecDeque::len)
+    }
+
+    /// Queued → the end of its queue: its turn has not come.
+    pub(in crate::engine) fn pass_over(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Queued => self.set(id, State::Queued),
+            _ => self.wrong(id, "Queued"),
+        }
+    }
+
+    /// Queued → Collecting.
+    pub(in crate::engine) fn collect(&mut self, id: FileId, until: Instant) {
+        match self.known(id).state() {
+            State::Queued => self.set(id, State::Collecting { until }),
+            _ => self.wrong(id, "Collecting"),
+        }
+    }
+
+    /// Queued → Deferred.
+    pub(in crate::engine) fn defer(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Queued => self.set(id, State::Deferred),
+            _ => self.wrong(id, "Deferred"),
+        }
+    }
+
+    /// Queued → Blocked.
+    pub(in crate::engine) fn block(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::Queued => self.set(id, State::Blocked),
+            _ => self.wrong(id, "Blocked"),
+        }
+    }
+
+    /// Queued → Reading.
+    pub(in crate::engine) fn begin_reading(&mut self, id: FileId, read: Read) {
+        match self.known(id).state() {
+            State::Queued => self.set(id, State::Reading { read, again: false }),
+            _ => self.wrong(id, "Reading"),
+        }
+    }
+
+    /// Reading → AtEnd, or Queued when more came meanwhile; returns what was asked for.
+    pub(in crate::engine) fn read_ended(&mut self, id: FileId) -> (Read, bool) {
+        match self.known(id).state() {
+            State::Reading { read, again } => {
+                self.set(id, State::AtEnd);
+                (read, again)
+            }
+            _ => self.wrong(id, "AtEnd"),
+        }
+    }
+
+    /// A read or an opening failed: the file is tried again after a while. Returns whether that is news.
+    pub(in crate::engine) fn failed(&mut self, id: FileId, now: Instant) -> bool {
+        let file = self.known_mut(id);
+        file.failures = file.failures.saturating_add(1);
+        let (first, state) = (file.failures == 1, file.state());
+        let delay = FIRST_RETRY.saturating_mul(1 << (file.failures - 1).min(10)).min(MAX_RETRY);
+        let retry_at = now + delay;
+        match state {
+            State::Opening | State::Closed => self.set(id, State::FailsToOpen { retry_at }),
+            State::AtEnd => self.set(id, State::FailsToRead { retry_at }),
+            _ => self.wrong(id, "FailsToOpen or FailsToRead"),
+        }
+        first
+    }
+
+    /// AtEnd → HeldBack.
+    pub(in crate::engine) fn hold_back(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::AtEnd => self.set(id, State::HeldBack { grew: false }),
+            _ => self.wrong(id, "HeldBack"),
+        }
+    }
+
+    /// Whether a file that is held back grew since it was asked last.
+    pub(in crate::engine) fn grew(&mut self, id: FileId) -> bool {
+        match self.known(id).state() {
+            State::HeldBack { grew } => {
+                self.set(id, State::HeldBack { grew: false });
+                grew
+            }
+            _ => false,
+        }
+    }
+
+    /// HeldBack → Queued.
+    pub(in crate::engine) fn release(&mut self, id: FileId) {
+        match self.known(id).state() {
+            State::HeldBack { .. } => self.set(id, State::Queued),
+            _ => self.wrong(id, "Queued"),
+        }
+    }
+
+    /// Gives those a turn whose stream has not enough any more.
+    pub(in crate::engine) fn take_up_deferred(&mut self, is_hungry: impl Fn(StreamId) -> bool) {
+        let hungry: Vec<_> = self.deferred.keys().copied().filter(|stream| is_hungry(*stream)).collect();
+        for stream in hungry {
+            for id in self.deferred.get(&stream).cloned().unwrap_or_default() {
+                self.set(id, State::Queued);
+            }
+        }
+    }
+
+    pub(in crate::engine) fn any_deferred(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
+    /// Gives those a turn whose lines were collected.
+    pub(in crate::engine) fn take_up_collected(&mut self, now: Instant) {
+        while let Some((until, id)) = self.collecting.first().copied()
+            && until <= now
+        {
+            self.set(id, State::Queued);
+            self.known_mut(id).end.collected = true;
+        }
+    }
+
+    /// Lines at the end of a file wait for more until `due`.
+    pub(in crate::engine) fn wait_for_more(&mut self, id: FileId, due: Instant) {
+        self.waiting.insert((due, id));
+    }
+
+    /// Files at whose end lines have waited long enough for those that may belong to them.
+    pub(in crate::engine) fn have_waited(&mut self, now: Instant) -> Vec<FileId> {
+        let mut over = Vec::new();
+        while let Some((due, id)) = self.waiting.first().copied()
+            && due <= now
+        {
+            self.waiting.pop_first();
+            over.extend(self.by_id.get(&id).filter(|file| file.waits_until(due)).map(|_| id));
+        }
+        over
+    }
+
+    /// When a file is to be read though nothing happens.
+    pub(in crate::engine) fn deadline(&self) -> Option<Instant> {
+        let first = |set: &BTreeSet<(Instant, FileId)>| set.first().map(|(due, _)| *due);
+        first(&self.collecting).into_iter().chain(first(&self.waiting)).min()
+    }
+
+    /// Files that are looked after every second: they have no name that is looked at, or are tried again.
+    pub(in crate::engine) fn ticking(&self) -> Vec<FileId> {
+        self.ticking.iter().copied().collect()
+    }
+
+    pub(in crate::engine) fn needs_tick(&self) -> bool {
+        !self.ticking.is_empty()
+    }
+}
+
+fn remove_turn<K: Ord>(turns: &mut BTreeMap<K, VecDeque<FileId>>, key: K, id: FileId) {
+    if let Some(queue) = turns.get_mut(&key) {
+        if queue.front() == Some(&id) {
+            queue.pop_front();
+        } else {
+            queue.retain(|other| *other != id);
+        }
+        if queue.is_empty() {
+            turns.remove(&key);
+        }
+    }
+}

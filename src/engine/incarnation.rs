@@ -1,0 +1,416 @@
+//! One incarnation while it is read and delivered: its ledger, its recent bytes and the records that wait.
+//!
+//! Knows one file's content. Does not know where the file is open, nor the other files.
+//!
+//! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation, Origin};
+use crate::model::offset::{Offset, Span};
+use crate::model::record::Record;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::rules::arrivals::ArrivalTimes;
+use crate::rules::history::{Head, History};
+use crate::rules::ledger::{Ledger, Raised};
+
+use super::shaping::{Cut, Piece, Shaped};
+
+/// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
+/// against the memory budget, which a file of very short lines would otherwise exceed many times over.
+pub(super) const MEMORY_OVERHEAD_BYTES: u64 = 96;
+
+/// How much more a record sends than it stands for, in bytes.
+fn beyond(span: Span, data: &Bytes) -> u64 {
+    (data.len() as u64).saturating_sub(span.len())
+}
+
+/// Whose bytes an incarnation is made of, and where its records go.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    pub(super) source: SourceId,
+    pub(super) stream: StreamId,
+    /// The stream as the configuration names it: part of the checkpoint's key.
+    pub(super) stream_name: Arc<str>,
+    /// Where the file was last seen.
+    pub(super) path: Arc<Path>,
+    pub(super) identity: Identity,
+    /// The file that the incarnation began in.
+    pub(super) origin: Origin,
+}
+
+/// What is known of one incarnation on its way from its file to the service.
+#[derive(Debug)]
+pub(super) struct IncarnationState {
+    incarnation: Incarnation,
+    whose: Whose,
+    head: Head,
+    ledger: Ledger,
+    history: History,
+    outgoing: Outgoing,
+    durability: Durability,
+    cut: Cut,
+    /// How far the file was known to reach, in bytes, by reads and by looks: what lies beyond the position has no
+    /// newline yet, or was not read.
+    seen_bytes: u64,
+    arrivals: Arrivals,
+}
+
+/// Records of one incarnation that are not settled.
+#[derive(Debug, Default)]
+struct Outgoing {
+    /// Records that have not been taken by a request, in the order of the file.
+    ready: VecDeque<Record>,
+    /// What the data of records that are not settled has beyond the bytes of the file that they stand for.
+    extra_bytes: u64,
+    /// Records that were taken by a request, or are to become dead letters, and are not settled.
+    outstanding: usize,
+    /// Those of them that are never accepted while there is no room for more dead letters. They stay here, and with
+    /// them the frontier, until the next start.
+    blocked: usize,
+    /// Whether the incarnation waits for its turn in its stream.
+    in_turn: bool,
+}
+
+/// What the state database is known to hold of one incarnation.
+#[derive(Debug)]
+struct Durability {
+    /// Whether records name this incarnation: then none leaves before the database would know by its fingerprint, after
+    /// a crash, that other lines are another incarnation's.
+    is_named: bool,
+    /// How many bytes the fingerprint covers that the database is known to hold; `None` when it holds none.
+    known_by: Option<u16>,
+    /// Where the last save that was begun stands, whether it came through or not.
+    checkpointed: Offset,
+    /// The frontier that is durable.
+    durable: Option<Offset>,
+}
+
+/// When bytes of one incarnation were first noticed.
+#[derive(Debug, Default)]
+struct Arrivals {
+    /// First seen to be in the file.
+    seen: ArrivalTimes,
+    read: ArrivalTimes,
+}
+
+/// What one read or one answer changed in an incarnation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    /// Bytes of memory budget before and after.
+    pub(super) buffered: (u64, u64),
+    /// Records that became ready.
+    pub(super) fresh: usize,
+    /// By how much the frontier rose, in bytes.
+    pub(super) settled: u64,
+}
+
+impl IncarnationState {
+    /// An incarnation that is read from where `history` stands; `known` is the checkpoint that it goes on from.
+    pub(super) fn new(
+        incarnation: Incarnation,
+        whose: Whose,
+        history: History,
+        head: Head,
+        known: Option<&Checkpoint>,
+    ) -> Self {
+        let position = history.position();
+        let durability = Durability {
+            is_named: false,
+            known_by: known.map(|known| known.fingerprint.len()),
+            checkpointed: position,
+            durable: known.map(|known| known.offset),
+        };
+        Self {
+            incarnation,
+            whose,
+            head,
+            ledger: Ledger::starting_at(position),
+            history,
+            outgoing: Outgoing::default(),
+            durability,
+            cut: Cut::default(),
+            seen_bytes: position.bytes(),
+            arrivals: Arrivals::default(),
+        }
+    }
+
+    /// The same content begins again after a truncation: a run of NULs at its start is what a writer without `O_APPEND`
+    /// leaves, and no data.
+    pub(super) fn after_truncation(mut self) -> Self {
+        self.cut.skipping_nuls = true;
+        self
+    }
+
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    pub(super) fn whose(&self) -> &Whose {
+        &self.whose
+    }
+
+    pub(super) fn stream(&self) -> StreamId {
+        self.whose.stream
+    }
+
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    pub(super) fn cut(&self) -> Cut {
+        self.cut
+    }
+
+    /// Where the next line begins.
+    pub(super) fn position(&self) -> Offset {
+        self.history.position()
+    }
+
+    /// Every byte before it is settled.
+    pub(super) fn frontier(&self) -> Offset {
+        self.ledger.frontier()
+    }
+
+    pub(super) fn durable(&self) -> Option<Offset> {
+        self.durability.durable
+    }
+
+    /// How far the file was known to reach, in bytes.
+    pub(super) fn seen_bytes(&self) -> u64 {
+        self.seen_bytes
+    }
+
+    /// What was seen and not read, in bytes.
+    pub(super) fn unread_bytes(&self) -> u64 {
+        self.seen_bytes.saturating_sub(self.position().bytes())
+    }
+
+    /// When the oldest byte that is not settled was first seen.
+    pub(super) fn behind_since(&self) -> Option<Instant> {
+        self.arrivals.seen.oldest()
+    }
+
+    /// When a record was read.
+    pub(super) fn read_at(&self, record: &Record) -> Option<Instant> {
+        self.arrivals.read.of(record.span.start())
+    }
+
+    /// What the memory budget is charged for this incarnation, in bytes.
+    pub(super) fn buffered(&self) -> u64 {
+        let unsettled = self.ledger.admitted().since(self.ledger.frontier());
+        unsettled + self.outgoing.extra_bytes + self.ledger.open() as u64 * MEMORY_OVERHEAD_BYTES
+    }
+
+    /// Another file, or another name, goes on with this incarnation.
+    pub(super) fn goes_on_in(&mut self, source: SourceId, path: Arc<Path>, identity: Identity) {
+        self.whose.source = source;
+        self.whose.path = path;
+        self.whose.identity = identity;
+    }
+
+    /// The file was renamed.
+    pub(super) fn rename(&mut self, path: Arc<Path>) {
+        self.whose.path = path;
+    }
+
+    /// Another source of the same stream shows the file from now on.
+    pub(super) fn hand_to(&mut self, source: SourceId) {
+        self.whose.source = source;
+    }
+
+    /// A look says that the file reaches up to `size`.
+    pub(super) fn note_seen(&mut self, size: u64, now: Instant) {
+        self.seen_bytes = self.seen_bytes.max(size);
+        self.arrivals.seen.note(Offset::new(size), now);
+        self.release();
+    }
+
+    /// What was seen of another file says nothing of the one that goes on from here.
+    pub(super) fn forget_seen(&mut self) {
+        self.seen_bytes = self.position().bytes();
+    }
+
+    /// The bytes before the position were read and are the ones of last time.
+    pub(super) fn recall(&mut self, before: Bytes) {
+        self.history.recall(before);
+    }
+
+    /// Somebody looked whether the position lies in a line of which a piece was cut.
+    pub(super) fn note_inside(&mut self, inside: bool) {
+        self.cut.inside = Some(inside);
+    }
+
+    /// Records say from now on which incarnation they are of.
+    pub(super) fn names_itself(&mut self) {
+        self.durability.is_named = true;
+    }
+
+    /// Takes in what was read at the position; `end` is where the read ended, and the file too when `at_end`.
+    ///
+    /// Returns what changed, and the records that are never to be sent.
+    pub(super) fn take_in(
+        &mut self,
+        shaped: Shaped,
+        kept: Bytes,
+        (end, at_end): (Offset, bool),
+        now: Instant,
+    ) -> (Change, Vec<Record>) {
+        let (before, ready, frontier) = (self.buffered(), self.outgoing.ready.len(), self.frontier());
+        if self.position() == Offset::ZERO {
+            // No byte before the position vouches for what was seen when it was opened: it may be gone.
+            self.head = Head::default();
+        }
+        let mut dead = Vec::new();
+        for (span, piece) in shaped.pieces {
+            let entry = self.ledger.admit(span);
+            let (incarnation, failures) = (self.incarnation, 0);
+            match piece {
+                Piece::Settle => drop(self.ledger.settle(entry)),
+                Piece::Send(data) => {
+                    self.outgoing.extra_bytes += beyond(span, &data);
+                    self.outgoing.ready.push_back(Record { incarnation, entry, span, data, failures });
+                }
+                Piece::DeadLetter(data) => {
+                    self.outgoing.extra_bytes += beyond(span, &data);
+                    self.outgoing.outstanding += 1;
+                    dead.push(Record { incarnation, entry, span, data, failures });
+                }
+            }
+        }
+        self.cut = shaped.cut;
+        self.head.push(self.position(), &kept);
+        self.history.push(kept);
+        self.seen_bytes = if at_end { end.bytes() } else { self.seen_bytes.max(end.bytes()) };
+        self.arrivals.read.note(self.position(), now);
+        self.arrivals.seen.note(end, now);
+        if at_end && !shaped.stopped {
+            self.arrivals.seen.cut(self.position());
+        }
+        self.release();
+        let change = Change {
+            buffered: (before, self.buffered()),
+            fresh: self.outgoing.ready.len() - ready,
+            settled: self.frontier().since(frontier),
+        };
+        (change, dead)
+    }
+
+    /// One record is settled: delivered, or put among the dead letters.
+    pub(super) fn settle(&mut self, record: &Record) -> Raised {
+        self.outgoing.outstanding -= 1;
+        self.outgoing.extra_bytes -= beyond(record.span, &record.data);
+        self.ledger.settle(record.entry)
+    }
+
+    /// One record is never accepted and has no room among the dead letters. Returns whether it is the first.
+    pub(super) fn block(&mut self) -> bool {
+        self.outgoing.blocked += 1;
+        self.outgoing.blocked == 1
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.outgoing.blocked > 0
+    }
+
+    /// The frontier may have risen: what lies before it needs no memory.
+    pub(super) fn release(&mut self) {
+        let frontier = self.ledger.frontier();
+        self.history.settle(frontier);
+        self.arrivals.seen.settle(frontier);
+        self.arrivals.read.settle(frontier);
+    }
+
+    /// Whether everything that was read is settled.
+    pub(super) fn is_settled(&self) -> bool {
+        self.ledger.is_settled()
+    }
+
+    /// Whether the frontier will rise no further: all is settled, or what is not is blocked or lies behind it.
+    pub(super) fn has_come_to_rest(&self) -> bool {
+        self.is_settled() || (self.is_blocked() && self.outgoing.outstanding == self.outgoing.blocked)
+    }
+
+    /// What a checkpoint taken now holds.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let offset = self.frontier();
+        Checkpoint {
+            incarnation: self.incarnation,
+            stream: Arc::clone(&self.whose.stream_name),
+            path: Arc::clone(&self.whose.path),
+            identity: self.whose.identity,
+            origin: self.whose.origin,
+            fingerprint: self.head.fingerprint(),
+            offset,
+            window: self.history.window(offset),
+        }
+    }
+
+    /// A save of the frontier has begun.
+    pub(super) fn save_begun(&mut self) {
+        self.durability.checkpointed = self.frontier();
+    }
+
+    /// Whether the frontier is another than the last save held.
+    pub(super) fn has_unsaved_progress(&self) -> bool {
+        self.durability.checkpointed != self.frontier()
+    }
+
+    /// A save is durable; `covered` is how many bytes its fingerprint covers.
+    pub(super) fn saved(&mut self, offset: Offset, covered: u16) {
+        self.durability.durable = Some(offset);
+        self.durability.known_by = Some(covered);
+    }
+
+    /// Whether records wait until the fingerprint is durable.
+    pub(super) fn awaits_fingerprint(&self) -> bool {
+        let covers = self.head.fingerprint().len();
+        self.durability.is_named && self.durability.known_by.is_none_or(|covered| covered < covers)
+    }
+
+    /// Whether no record waits to be taken by a request.
+    pub(super) fn has_nothing_ready(&self) -> bool {
+        self.outgoing.ready.is_empty()
+    }
+
+    /// The records that became ready last, `count` of them.
+    pub(super) fn freshly_ready(&self, count: usize) -> impl Iterator<Item = &Record> {
+        self.outgoing.ready.iter().rev().take(count)
+    }
+
+    /// The record that is taken next.
+    pub(super) fn next_ready(&self) -> Option<&Record> {
+        self.outgoing.ready.front()
+    }
+
+    /// A request takes the next record.
+    pub(super) fn take_ready(&mut self) -> Option<Record> {
+        let record = self.outgoing.ready.pop_front();
+        self.outgoing.outstanding += usize::from(record.is_some());
+        record
+    }
+
+    /// Whether a record was taken by a request and is not settled.
+    pub(super) fn has_outstanding(&self) -> bool {
+        self.outgoing.outstanding > 0
+    }
+
+    /// Takes a place among those that wait for their turn. Returns whether that is news.
+    pub(super) fn enter_turn(&mut self) -> bool {
+        !std::mem::replace(&mut self.outgoing.in_turn, true)
+    }
+
+    pub(super) fn leave_turn(&mut self) {
+        self.outgoing.in_turn = false;
+    }
+}

@@ -1,0 +1,387 @@
+//! Every incarnation that is not over, in one map: what it is, and what becomes of it.
+//!
+//! - *attached*: a followed file is read into it
+//! - *parted*: nothing more is read, and records are under way
+//! - *sought in copies*: its file no longer has its content, and a rotator's copy may have it
+//! - *stored*: a checkpoint that no file has claimed
+//!
+//! Knows positions and states. Does not know which files are open, nor when anything is saved.
+//!
+//! *Invariant (L12):* one file in one delivery stream has at most one attached incarnation.
+
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::settings::{SourceId, StreamId};
+use crate::rules::rotation::same_file;
+
+use super::incarnation::IncarnationState;
+use super::port::FileId;
+
+pub(super) use self::search::CopySearch;
+
+/// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
+const MAX_CLOSED: usize = 1000;
+
+/// What becomes of the checkpoint of an incarnation that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// Its content is gone, or nothing could tell its file from another.
+    Forgotten,
+    /// Its file may be there, and may be wanted again.
+    Kept,
+}
+
+/// What one incarnation is.
+#[derive(Debug)]
+enum Life {
+    Attached { file: FileId, state: Box<IncarnationState> },
+    Parted { state: Box<IncarnationState>, afterwards: Afterwards },
+    SoughtInCopies { search: CopySearch, subject: Subject },
+    Stored(Checkpoint),
+}
+
+/// What a copy is looked for of.
+#[derive(Debug)]
+enum Subject {
+    /// Read by this process, and maybe under way.
+    OnItsWay(Box<IncarnationState>),
+    /// Read by an earlier process, or closed since.
+    Stored(Checkpoint),
+}
+
+/// What became of an incarnation that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The database is to forget it.
+    Forgotten,
+    /// The database is to hold its last checkpoint.
+    Stored,
+}
+
+/// All incarnations that are not over.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    by_incarnation: BTreeMap<Incarnation, Life>,
+    /// Whatever else changes, a file and its checkpoint agree in the inode.
+    by_inode: BTreeMap<u64, BTreeSet<Incarnation>>,
+    /// Those that are stored or sought, by the name that their file had.
+    by_path: HashMap<Arc<Path>, BTreeSet<Incarnation>>,
+    /// Those of which copies are looked for.
+    sought: BTreeSet<Incarnation>,
+    /// Those whose files were closed since the start, oldest first.
+    closed: VecDeque<Incarnation>,
+    /// Those that were let go of with their source.
+    let_go: BTreeMap<Incarnation, SourceId>,
+    next: u64,
+}
+
+impl Life {
+    fn state(&self) -> Option<&IncarnationState> {
+        match self {
+            Self::Attached { state, .. } | Self::Parted { state, .. } => Some(state),
+            Self::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => Some(state),
+            Self::SoughtInCopies { subject: Subject::Stored(_), .. } | Self::Stored(_) => None,
+        }
+    }
+
+    fn state_mut(&mut self) -> Option<&mut IncarnationState> {
+        match self {
+            Self::Attached { state, .. } | Self::Parted { state, .. } => Some(state),
+            Self::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => Some(state),
+            Self::SoughtInCopies { subject: Subject::Stored(_), .. } | Self::Stored(_) => None,
+        }
+    }
+
+    /// The checkpoint that a file may claim: of one that is stored, also while its copies are looked for.
+    fn claimable(&self) -> Option<&Checkpoint> {
+        match self {
+            Self::Stored(checkpoint) => Some(checkpoint),
+            Self::SoughtInCopies { subject: Subject::Stored(checkpoint), search }
+                if search.afterwards == Afterwards::Kept =>
+            {
+                Some(checkpoint)
+            }
+            Self::Attached { .. } | Self::Parted { .. } | Self::SoughtInCopies { .. } => None,
+        }
+    }
+
+    fn stored(&self) -> Option<&Checkpoint> {
+        match self {
+            Self::Stored(checkpoint) | Self::SoughtInCopies { subject: Subject::Stored(checkpoint), .. } => {
+                Some(checkpoint)
+            }
+            Self::Attached { .. } | Self::Parted { .. } | Self::SoughtInCopies { .. } => None,
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        match (self.state(), self.stored()) {
+            (Some(state), _) => state.whose().identity,
+            (None, Some(checkpoint)) => checkpoint.identity,
+            (None, None) => unreachable!("an incarnation has a state or a checkpoint"),
+        }
+    }
+
+    /// The name that is indexed: of those that change their name, the file is.
+    fn indexed_path(&self) -> Option<&Arc<Path>> {
+        match self {
+            Self::Attached { .. } | Self::Parted { .. } => None,
+            Self::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => Some(&state.whose().path),
+            Self::SoughtInCopies { subject: Subject::Stored(checkpoint), .. } | Self::Stored(checkpoint) => {
+                Some(&checkpoint.path)
+            }
+        }
+    }
+
+    fn is_parted_and_kept(&self) -> bool {
+        match self {
+            Self::Parted { afterwards, .. } => *afterwards == Afterwards::Kept,
+            Self::SoughtInCopies { search, subject: Subject::OnItsWay(_) } => {
+                search.afterwards == Afterwards::Kept
+            }
+            Self::SoughtInCopies { .. } | Self::Attached { .. } | Self::Stored(_) => false,
+        }
+    }
+}
+
+impl Lives {
+    /// What the state database holds; `next` is a number that no incarnation has had.
+    pub(super) fn new(checkpoints: Vec<Checkpoint>, next: u64) -> Self {
+        let mut lives = Self { next, ..Self::default() };
+        for checkpoint in checkpoints {
+            lives.put(checkpoint.incarnation, Life::Stored(checkpoint));
+        }
+        lives
+    }
+
+    /// A number that no incarnation has had.
+    pub(super) fn fresh(&mut self) -> Incarnation {
+        self.next += 1;
+        Incarnation(self.next - 1)
+    }
+
+    pub(super) fn state(&self, incarnation: Incarnation) -> Option<&IncarnationState> {
+        self.by_incarnation.get(&incarnation)?.state()
+    }
+
+    pub(super) fn state_mut(&mut self, incarnation: Incarnation) -> Option<&mut IncarnationState> {
+        self.by_incarnation.get_mut(&incarnation)?.state_mut()
+    }
+
+    /// The state of an incarnation that is attached, or of which records are under way.
+    pub(super) fn on_its_way(&self, incarnation: Incarnation) -> &IncarnationState {
+        self.state(incarnation).expect("an incarnation is kept while it is read and until it is settled")
+    }
+
+    pub(super) fn on_its_way_mut(&mut self, incarnation: Incarnation) -> &mut IncarnationState {
+        self.state_mut(incarnation).expect("an incarnation is kept while it is read and until it is settled")
+    }
+
+    /// All that are read or delivered, in the order of their numbers.
+    pub(super) fn states(&self) -> impl Iterator<Item = &IncarnationState> {
+        self.by_incarnation.values().filter_map(Life::state)
+    }
+
+    pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut IncarnationState> {
+        self.by_incarnation.values_mut().filter_map(Life::state_mut)
+    }
+
+    /// What a save taken now holds of one.
+    pub(super) fn checkpoint(&self, incarnation: Incarnation) -> Option<Checkpoint> {
+        let life = self.by_incarnation.get(&incarnation)?;
+        life.state().map(IncarnationState::checkpoint).or_else(|| life.stored().cloned())
+    }
+
+    /// From now on `file` is read into this incarnation.
+    pub(super) fn attach(&mut self, file: FileId, state: IncarnationState) {
+        let incarnation = state.incarnation();
+        drop(self.take(incarnation));
+        self.let_go.remove(&incarnation);
+        self.closed.retain(|closed| *closed != incarnation);
+        self.put(incarnation, Life::Attached { file, state: Box::new(state) });
+    }
+
+    /// `file` goes on with an incarnation that had parted.
+    ///
+    /// # Panics
+    /// When it is attached: a file in a stream has one life (L12).
+    pub(super) fn reattach(
+        &mut self,
+        incarnation: Incarnation,
+        file: FileId,
+        (source, path, identity): (SourceId, Arc<Path>, Identity),
+    ) -> &mut IncarnationState {
+        let mut state = match self.take(incarnation) {
+            Some(Life::Parted { state, .. }) => state,
+            Some(Life::SoughtInCopies { subject: Subject::OnItsWay(state), .. }) => state,
+            other => panic!("L12: {incarnation:?} cannot be attached again: {other:?}"),
+        };
+        state.goes_on_in(source, path, identity);
+        self.attach(file, *state);
+        self.on_its_way_mut(incarnation)
+    }
+
+    /// The file that is read into it has another number.
+    ///
+    /// # Panics
+    /// When it is not attached (L12).
+    pub(super) fn move_to(&mut self, incarnation: Incarnation, to: FileId) {
+        let Some(Life::Attached { file, .. }) = self.by_incarnation.get_mut(&incarnation) else {
+            panic!("L12: {incarnation:?} is moved to {to:?}, and is attached to no file");
+        };
+        *file = to;
+    }
+
+    /// Nothing more is read of it.
+    ///
+    /// # Panics
+    /// When it is not attached (L12).
+    pub(super) fn part(&mut self, incarnation: Incarnation, afterwards: Afterwards) {
+        let Some(Life::Attached { state, .. }) = self.take(incarnation) else {
+            panic!("L12: {incarnation:?} parts from its file, and has none");
+        };
+        self.put(incarnation, Life::Parted { state, afterwards });
+    }
+
+    /// It was let go of with its source: it is wanted again only when the source is.
+    pub(super) fn let_go_of(&mut self, incarnation: Incarnation, source: SourceId) {
+        self.let_go.insert(incarnation, source);
+    }
+
+    /// Its file was closed. Where files come and go fast, the oldest of them is forgotten, and returned.
+    pub(super) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Incarnation> {
+        self.closed.push_back(incarnation);
+        if self.closed.len() <= MAX_CLOSED {
+            return None;
+        }
+        let oldest = self.closed.pop_front()?;
+        let is_stored = self.by_incarnation.get(&oldest).is_some_and(|life| life.claimable().is_some());
+        is_stored.then(|| {
+            drop(self.take(oldest));
+            oldest
+        })
+    }
+
+    /// Ends one that parted, once all of it is settled; says what the database is to do.
+    pub(super) fn end_if_over(&mut self, incarnation: Incarnation) -> Option<Over> {
+        match self.by_incarnation.get(&incarnation) {
+            Some(Life::Parted { state, .. }) if state.is_settled() => {}
+            _ => return None,
+        }
+        let Some(Life::Parted { state, afterwards }) = self.take(incarnation) else {
+            unreachable!("just seen");
+        };
+        match afterwards {
+            Afterwards::Forgotten => Some(Over::Forgotten),
+            Afterwards::Kept => {
+                self.put(incarnation, Life::Stored(state.checkpoint()));
+                Some(Over::Stored)
+            }
+        }
+    }
+
+    /// One of which nothing more was to be read, and that is not settled yet: its source was away.
+    pub(super) fn parted_of(&self, file: Identity, stream: StreamId) -> Option<Incarnation> {
+        let of_inode = self.by_inode.get(&file.inode).into_iter().flatten();
+        let mut parted = of_inode.filter(|incarnation| {
+            let life = &self.by_incarnation[*incarnation];
+            life.is_parted_and_kept()
+                && life.state().is_some_and(|state| state.stream() == stream)
+                && same_file(life.identity(), file)
+        });
+        parted.next().copied()
+    }
+
+    /// Checkpoints of one file in one stream that it may claim.
+    pub(super) fn stored_of(&self, file: Identity, stream: &str) -> impl Iterator<Item = &Checkpoint> {
+        let of_inode = self.by_inode.get(&file.inode).into_iter().flatten();
+        let stored = of_inode.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
+        stored.filter(move |stored| *stored.stream == *stream && same_file(stored.identity, file))
+    }
+
+    /// Checkpoints of files that had this name when they were saved.
+    pub(super) fn stored_at(&self, path: &Path) -> impl Iterator<Item = &Checkpoint> {
+        let of_path = self.by_path.get(path).into_iter().flatten();
+        of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable())
+    }
+
+    /// Positions in files that are not read, of sources that are not `retired`: the file, its name and its stream.
+    pub(super) fn unread(
+        &self,
+        retired: &BTreeSet<SourceId>,
+    ) -> impl Iterator<Item = (Identity, &Path, &Arc<str>)> {
+        let wanted = self.by_incarnation.iter().filter(move |(incarnation, _)| {
+            self.let_go.get(incarnation).is_none_or(|source| !retired.contains(source))
+        });
+        wanted.filter_map(|(_, life)| {
+            if let Some(stored) = life.claimable() {
+                return Some((stored.identity, &*stored.path, &stored.stream));
+            }
+            let state = life.state().filter(|_| life.is_parted_and_kept())?;
+            Some((state.whose().identity, &*state.whose().path, &state.whose().stream_name))
+        })
+    }
+
+    /// L12: one file in one stream has at most one attached incarnation, and each attached one is `read` into by the
+    /// file that it names.
+    pub(super) fn check(&self, read: impl Fn(FileId) -> Option<Incarnation>) {
+        for incarnations in self.by_inode.values() {
+            let mut seen = BTreeSet::new();
+            for incarnation in incarnations {
+                if let Life::Attached { file, state } = &self.by_incarnation[incarnation] {
+                    let whose = state.whose();
+                    assert!(
+                        seen.insert((whose.stream, whose.identity)),
+                        "L12: two lives of {:?} in {}",
+                        whose.identity,
+                        whose.stream_name
+                    );
+                    assert!(
+                        read(*file) == Some(*incarnation),
+                        "L12: {incarnation:?} is attached to {file:?}, which reads into {:?}",
+                        read(*file)
+                    );
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, incarnation: Incarnation, life: Life) {
+        self.by_inode.entry(life.identity().inode).or_default().insert(incarnation);
+        if let Some(path) = life.indexed_path() {
+            self.by_path.entry(Arc::clone(path)).or_default().insert(incarnation);
+        }
+        if matches!(life, Life::SoughtInCopies { .. }) {
+            self.sought.insert(incarnation);
+        }
+        let before = self.by_incarnation.insert(incarnation, life);
+        assert!(before.is_none(), "L12: {incarnation:?} is there twice");
+    }
+
+    fn take(&mut self, incarnation: Incarnation) -> Option<Life> {
+        let life = self.by_incarnation.remove(&incarnation)?;
+        let inode = life.identity().inode;
+        if let Some(of_inode) = self.by_inode.get_mut(&inode) {
+            of_inode.remove(&incarnation);
+            if of_inode.is_empty() {
+                self.by_inode.remove(&inode);
+            }
+        }
+        if let Some(path) = life.indexed_path()
+            && let Some(of_path) = self.by_path.get_mut(path)
+        {
+            of_path.remove(&incarnation);
+            if of_path.is_empty() {
+                self.by_path.remove(path);
+            }
+        }
+        self.sought.remove(&incarnation);
+        Some(life)
+    }
+}

@@ -1,0 +1,249 @@
+//! What surveys and hints say: names that come, change and go.
+//!
+//! Routes what was seen to followed files. Does not open or read.
+//!
+//! *Invariant (L9):* whatever hints said or failed to say, every survey of a source compares all that is there with all
+//! that is known of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::identity::Identity;
+use crate::model::settings::SourceId;
+use crate::model::time::Instant;
+
+use super::Engine;
+use super::file::{FollowedFile, Name, Task};
+use super::files::State;
+use super::port::{FileId, Hint, Observation, Observed};
+use super::report::{Report, Rotation};
+
+impl Engine {
+    pub(super) fn on_hint(&mut self, hint: Hint) {
+        match hint {
+            Hint::Grown(path) => {
+                for file in self.files.at(&path).to_vec() {
+                    self.queue_read(file);
+                }
+            }
+            Hint::Names => self.surveys.want_all(),
+            Hint::Everything => {
+                self.counts.watch_overflows += 1;
+                self.surveys.want_all();
+                for file in self.files.ids() {
+                    self.queue_read(file);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_observed(&mut self, observation: &Observation, now: Instant) {
+        let source = observation.source;
+        let (began, at_first_start) = self.surveys.answered(source, now);
+        // A survey that began before a reload still shows what is no longer configured.
+        if self.surveys.is_retired(source) {
+            return self.on_held(&observation.held, now);
+        }
+        let (seen, beside) = self.one_name_each(observation);
+        self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
+        for (identity, observed) in &seen {
+            self.meet(source, *identity, observed, at_first_start, began, now);
+        }
+        self.look_beside(source, &seen, &beside, &observation.hidden, now);
+        self.on_held(&observation.held, now);
+        self.open_candidates(source, beside.values().copied(), &observation.hidden, now);
+        let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
+        self.unreadable.retain(|(of, path), _| *of != source || present.contains(path));
+        self.surveys.taken_in(source);
+    }
+
+    /// One name for each file (a file may have several): the one it is known by, else the first. First the files that the
+    /// source matches, then those that only lie beside them.
+    fn one_name_each<'a>(
+        &self,
+        observation: &'a Observation,
+    ) -> (BTreeMap<Identity, &'a Observed>, BTreeMap<Identity, &'a Observed>) {
+        let stream = self.stream_of(observation.source);
+        let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
+        for observed in &observation.files {
+            let names = if observed.is_matched { &mut seen } else { &mut beside };
+            let known = self.files.of(stream, observed.identity).map(|id| self.files.known(id));
+            if known.is_some_and(|file| file.path == observed.path) {
+                names.insert(observed.identity, observed);
+            } else {
+                names.entry(observed.identity).or_insert(observed);
+            }
+        }
+        (seen, beside)
+    }
+
+    /// Compares what is known of a source's files with what was seen.
+    fn compare_known(
+        &mut self,
+        source: SourceId,
+        seen: &BTreeMap<Identity, &Observed>,
+        beside: &BTreeMap<Identity, &Observed>,
+        hidden: &[Arc<Path>],
+        began: Instant,
+        now: Instant,
+    ) {
+        let of_source = self.files.iter().filter(|(_, file)| file.source == source);
+        let known: Vec<_> = of_source.map(|(id, file)| (id, file.identity)).collect();
+        for (id, identity) in known {
+            if let Some(observed) = seen.get(&identity) {
+                self.seen_again(id, observed, began, now);
+            } else if !is_hidden(&self.files.known(id).path, hidden) {
+                self.not_seen(id, beside.get(&identity).copied(), now);
+            }
+        }
+    }
+
+    /// A file that a source matches: it is new, or the source's already, or another source of the stream has it.
+    fn meet(
+        &mut self,
+        source: SourceId,
+        identity: Identity,
+        observed: &Observed,
+        at_first_start: bool,
+        began: Instant,
+        now: Instant,
+    ) {
+        let Some(id) = self.files.of(self.stream_of(source), identity) else {
+            self.follow(source, observed, Name::Matched, at_first_start, now);
+            return;
+        };
+        let file = self.files.known(id);
+        if file.source == source || file.name == Name::Matched {
+            return;
+        }
+        // It was renamed from one source's names to another's: it goes on as what it is.
+        self.hand_to(id, source);
+        self.seen_again(id, observed, began, now);
+    }
+
+    fn hand_to(&mut self, id: FileId, source: SourceId) {
+        let file = self.files.known_mut(id);
+        file.source = source;
+        if let Some(incarnation) = file.incarnation() {
+            self.lives.on_its_way_mut(incarnation).hand_to(source);
+        }
+    }
+
+    fn seen_again(&mut self, id: FileId, observed: &Observed, began: Instant, now: Instant) {
+        self.files.find_name(id);
+        let file = self.files.known_mut(id);
+        file.size = observed.size;
+        if file.path != observed.path {
+            let (source, from) = (file.source, Arc::clone(&file.path));
+            self.rename(id, Arc::clone(&observed.path), observed.target.clone(), now);
+            self.count_rotation(source, Rotation::Renamed);
+            self.report(Report::Rotated { source, from, to: Some(Arc::clone(&observed.path)) });
+        }
+        if self.is_shorter_than_read(id, observed.size, began) {
+            // The next read may have to wait for memory, and the copy of what was cut off may not be there for long.
+            return self.begin_again(id, now);
+        }
+        let file = self.files.known(id);
+        if file.state() == State::Sought {
+            self.files.await_descriptor(id);
+        }
+        let file = self.files.known(id);
+        let seen_bytes =
+            file.incarnation().map(|incarnation| self.lives.on_its_way(incarnation).seen_bytes());
+        // A size may be older than the last read; only a read says whether the content is the same.
+        if seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) {
+            if file.times.read_at < began {
+                self.note_seen(id, observed.size, now);
+            }
+            self.queue_read(id);
+        }
+    }
+
+    /// Whether the survey that was answered began after the last read, and saw less than was read.
+    fn is_shorter_than_read(&self, id: FileId, size: u64, began: Instant) -> bool {
+        let file = self.files.known(id);
+        let Task::Follow(incarnation) = file.task else { return false };
+        file.is_open()
+            && !matches!(file.state(), State::Reading { .. })
+            && file.times.read_at < began
+            && size < self.lives.on_its_way(incarnation).position().bytes()
+    }
+
+    fn not_seen(&mut self, id: FileId, beside: Option<&Observed>, now: Instant) {
+        let file = self.files.known(id);
+        let is_closed = !file.is_open() && file.state() != State::Opening;
+        let (source, from, before) = (file.source, Arc::clone(&file.path), file.name);
+        match beside {
+            Some(observed) if from != observed.path => {
+                self.rename(id, Arc::clone(&observed.path), None, now);
+                if is_closed {
+                    self.count_rotation(source, Rotation::Renamed);
+                    let to = Some(Arc::clone(&observed.path));
+                    self.report(Report::Rotated { source, from: Arc::clone(&from), to });
+                }
+            }
+            None if is_closed => return self.not_found(id, now),
+            _ => {}
+        }
+        let file = self.files.known(id);
+        if is_closed {
+            self.files.lose_name(id, now);
+            self.files.await_descriptor(id);
+        } else if before == Name::Matched && file.incarnation().is_some() {
+            self.files.lose_name(id, now);
+            self.count_rotation(source, Rotation::Removed);
+            self.report(Report::Rotated { source, from, to: None });
+            self.queue_read(id);
+        }
+    }
+
+    /// Takes in a file that was found; it is opened when it has its turn.
+    pub(super) fn follow(
+        &mut self,
+        source: SourceId,
+        observed: &Observed,
+        name: Name,
+        at_first_start: bool,
+        now: Instant,
+    ) -> FileId {
+        let whose = (source, self.stream_of(source));
+        let (path, identity) = (Arc::clone(&observed.path), observed.identity);
+        let mut file = FollowedFile::found(whose, path, identity, name, at_first_start, now);
+        file.target.clone_from(&observed.target);
+        file.size = observed.size;
+        self.files.follow(file)
+    }
+
+    /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
+    pub(super) fn note_seen(&mut self, id: FileId, size: u64, now: Instant) {
+        if let Some(incarnation) = self.files.known(id).incarnation() {
+            self.lives.on_its_way_mut(incarnation).note_seen(size, now);
+        }
+    }
+
+    /// There may be bytes that were not read: the file waits for its turn.
+    pub(super) fn queue_read(&mut self, id: FileId) {
+        let Some(file) = self.files.get(id) else { return };
+        let state = file.incarnation().and_then(|incarnation| self.lives.state(incarnation));
+        let has_ready = state.is_some_and(|state| !state.has_nothing_ready());
+        self.files.queue_read(id, self.finishing.is_some(), has_ready);
+    }
+
+    fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
+        self.files.rename(id, Arc::clone(&path), target);
+        if let Some(incarnation) = self.files.known(id).incarnation() {
+            self.lives.on_its_way_mut(incarnation).rename(path);
+            self.saves.note_changed(incarnation, 0, now);
+        }
+    }
+
+    pub(super) fn count_rotation(&mut self, source: SourceId, rotation: Rotation) {
+        *self.counts.sources[source.0].rotations.entry(rotation).or_default() += 1;
+    }
+}
+
+/// Whether what is missing at `path` may be there: nobody could look.
+pub(super) fn is_hidden(path: &Path, hidden: &[Arc<Path>]) -> bool {
+    hidden.iter().any(|hidden| path.starts_with(hidden))
+}

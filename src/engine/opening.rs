@@ -1,0 +1,338 @@
+//! Files are opened, and known again or begun.
+//!
+//! When no descriptor is left, files that are read to their end, delivered and quiet are closed, the one that was quiet
+//! longest first; they are opened again when more is there, and known again by their identity. A closed file that its
+//! name no longer leads to is looked for in its directory.
+//!
+//! *Invariant:* a file with unread or unsettled bytes is never closed for want of descriptors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::offset::Offset;
+use crate::model::settings::{SourceId, StartAt, StreamId};
+use crate::model::time::Instant;
+use crate::rules::history::{Head, History};
+use crate::rules::rotation::{recognise, same_file};
+
+use super::Engine;
+use super::file::{FollowedFile, Name, Task};
+use super::files::State;
+use super::incarnation::{IncarnationState, Whose};
+use super::lives::Afterwards;
+use super::parting::Parting;
+use super::port::{Effect, FileFault, FileId, Open, Opened};
+use super::report::{Loss, Report, Start};
+
+/// How long ago the end of a file that is closed may have been looked at.
+const LOOKED_AT: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Opens files as far as descriptors reach.
+    pub(super) fn open_waiting(&mut self, now: Instant) {
+        self.descriptors.pass(now);
+        while let Some(id) = self.files.next_to_open(|device| self.descriptors.may_open_on(device)) {
+            if self.descriptors.are_used_up() && !self.close_idle(now) {
+                break;
+            }
+            self.files.begin_opening(id);
+            let file = self.files.known(id);
+            self.descriptors.begin_opening(file.identity.device);
+            let (path, decompressed) = (Arc::clone(&file.path), file.kind.decompressed);
+            let open = Open { file: id, source: file.source, path, decompressed };
+            self.effects.push_back(Effect::Open(open));
+        }
+    }
+
+    /// Closes files that need not be open; whether there were any.
+    fn close_idle(&mut self, now: Instant) -> bool {
+        let Some(count) = self.descriptors.search(now) else { return false };
+        let idle = self.files.iter().filter(|(_, file)| self.is_idle(file));
+        let mut idle: Vec<_> = idle.map(|(id, file)| (file.times.quiet_since, id)).collect();
+        idle.sort_unstable();
+        idle.truncate(count);
+        let is_sure = |id: FileId| now.since(self.files.known(id).times.read_at) <= LOOKED_AT;
+        let (sure, stale): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, id)| is_sure(*id));
+        // A hint may have been lost: what was not looked at lately is looked at once more.
+        for (_, id) in stale {
+            self.queue_read(id);
+        }
+        self.descriptors.searched(!sure.is_empty(), now);
+        for (_, id) in &sure {
+            self.close_descriptor(*id);
+        }
+        !sure.is_empty()
+    }
+
+    /// Read to its end, all of it settled, and nothing says that there is more.
+    fn is_idle(&self, file: &FollowedFile) -> bool {
+        file.state() == State::AtEnd
+            && file.name == Name::Matched
+            && matches!(file.task, Task::Follow(_))
+            && file.incarnation().is_some_and(|incarnation| {
+                let state = self.lives.on_its_way(incarnation);
+                state.is_settled() && state.unread_bytes() == 0
+            })
+    }
+
+    pub(super) fn close_descriptor(&mut self, id: FileId) {
+        self.files.closed(id);
+        self.descriptors.release();
+        self.effects.push_back(Effect::Close(id));
+    }
+
+    pub(super) fn on_opened(&mut self, id: FileId, result: Result<Opened, FileFault>, now: Instant) {
+        self.descriptors.end_opening(self.files.known(id).identity.device);
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(fault) => return self.on_not_opened(id, fault, now),
+        };
+        self.files.opened(id);
+        if !self.is_as_expected(id, &opened, now) {
+            return;
+        }
+        self.files.known_mut(id).size = opened.size;
+        let file = self.files.known(id);
+        let (source, path) = (file.source, Arc::clone(&file.path));
+        if self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
+            self.report(Report::Readable { source, path });
+        }
+        match self.files.known(id).task {
+            Task::Begin { .. } if self.files.known(id).kind.only_as_copy => {
+                self.on_candidate_opened(id, &opened, now);
+            }
+            Task::Begin { at_first_start } => self.begin(id, &opened, at_first_start, now),
+            Task::FindEnd | Task::Comparing { own: None, .. } => self.queue_read(id),
+            Task::Follow(_) | Task::Alike { .. } | Task::Comparing { .. } => {
+                self.on_reopened(id, &opened, now);
+            }
+        }
+    }
+
+    /// A file is open for the first time: it goes on with what is known of it, or begins.
+    fn begin(&mut self, id: FileId, opened: &Opened, at_first_start: bool, now: Instant) {
+        let file = self.files.known(id);
+        let (source, stream, path) = (file.source, file.stream, Arc::clone(&file.path));
+        let unmatched = file.name == Name::Lost;
+        if let Some(parted) = self.lives.parted_of(opened.identity, stream) {
+            return self.go_on_with(id, parted, now);
+        }
+        let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
+        let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
+        let start_at = self.settings.sources[source.0].start_at;
+        let kept = found.as_ref().map(|found| found.incarnation);
+        self.supersede(opened.identity, source, kept, now);
+        if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
+            // Without a birth time nothing says that this is a file a source ever showed.
+            return self.part(id, Parting::Handed, now);
+        }
+        match found {
+            Some(stored) => {
+                let history = History::resumed(stored.offset, stored.window);
+                // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
+                let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
+                let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
+                let head = Head::of(&opened.head[..vouched]);
+                self.begin_life(id, stored.incarnation, history, head, Some(&stored), now);
+                self.files.known_mut(id).kind.is_new = stored.offset == Offset::ZERO;
+                self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
+            }
+            None if at_first_start && start_at == StartAt::End && opened.size > 0 => {
+                self.files.known_mut(id).task = Task::FindEnd;
+            }
+            None => {
+                let incarnation = self.lives.fresh();
+                self.begin_life(id, incarnation, History::beginning(), Head::default(), None, now);
+                self.files.known_mut(id).kind.is_new = true;
+                self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });
+            }
+        }
+        self.note_seen(id, opened.size, now);
+        self.queue_read(id);
+    }
+
+    /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
+    /// a life that is over.
+    fn supersede(&mut self, file: Identity, source: SourceId, kept: Option<Incarnation>, now: Instant) {
+        let name = self.stream_name(self.stream_of(source));
+        let claimed = self.lives.stored_of(file, name).map(|stored| stored.incarnation);
+        let others: Vec<_> = claimed.filter(|incarnation| Some(*incarnation) != kept).collect();
+        for incarnation in others {
+            self.search_copies(incarnation, source, 0, Afterwards::Forgotten, now);
+        }
+    }
+
+    /// From now on `id` is read into this incarnation. It is saved even before anything of it is settled: a file that is
+    /// renamed before that must be found again.
+    pub(super) fn begin_life(
+        &mut self,
+        id: FileId,
+        incarnation: Incarnation,
+        history: History,
+        head: Head,
+        known: Option<&Checkpoint>,
+        now: Instant,
+    ) {
+        let whose = self.whose(id, known);
+        let state = IncarnationState::new(incarnation, whose, history, head, known);
+        self.attach(id, state, now);
+    }
+
+    /// The content of an open file was truncated: the next incarnation begins.
+    pub(super) fn begin_after_truncation(&mut self, id: FileId, now: Instant) {
+        let (incarnation, whose) = (self.lives.fresh(), self.whose(id, None));
+        let state = IncarnationState::new(incarnation, whose, History::beginning(), Head::default(), None);
+        self.attach(id, state.after_truncation(), now);
+    }
+
+    fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {
+        let file = self.files.known(id);
+        Whose {
+            source: file.source,
+            stream: file.stream,
+            stream_name: Arc::clone(self.stream_name(file.stream)),
+            path: Arc::clone(&file.path),
+            identity: file.identity,
+            origin: known.map_or(file.identity.into(), |known| known.origin),
+        }
+    }
+
+    fn attach(&mut self, id: FileId, state: IncarnationState, now: Instant) {
+        let incarnation = state.incarnation();
+        self.files.known_mut(id).task = Task::Follow(incarnation);
+        self.lives.attach(id, state);
+        self.saves.note_changed(incarnation, 0, now);
+    }
+
+    /// Reading goes on where it stopped; the next read says whether it is still the same content.
+    fn go_on_with(&mut self, id: FileId, incarnation: Incarnation, now: Instant) {
+        let file = self.files.known_mut(id);
+        file.task = Task::Follow(incarnation);
+        let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
+        let state = self.lives.reattach(incarnation, id, (source, Arc::clone(&path), identity));
+        let at = state.position();
+        self.saves.note_changed(incarnation, 0, now);
+        self.report(Report::Following { source, path, at, why: Start::Checkpoint });
+        self.queue_read(id);
+    }
+
+    /// Whether the file that was opened is the one that was meant to be.
+    ///
+    /// If another has taken the name since the last look, that one is followed from here on, for nobody may have seen
+    /// it, or ever see it again under this name; and the one that was meant is looked for.
+    fn is_as_expected(&mut self, id: FileId, opened: &Opened, now: Instant) -> bool {
+        let file = self.files.known(id);
+        if same_file(file.identity, opened.identity) {
+            return true;
+        }
+        let (whose, name) = ((file.source, file.stream), file.name);
+        if self.files.of(file.stream, opened.identity).is_some() || name == Name::Lost {
+            self.close_descriptor(id);
+            self.seek(id, now);
+            return false;
+        }
+        let (path, target) = (Arc::clone(&file.path), file.target.clone());
+        let mut other = FollowedFile::found(whose, path, opened.identity, name, false, now);
+        other.target = target;
+        let meant_incarnation = file.incarnation();
+        let meant = self.files.replace(id, other);
+        if let Some(incarnation) = meant_incarnation {
+            self.lives.move_to(incarnation, meant);
+        }
+        if self.leaving.contains(&id) {
+            self.leaving.insert(meant);
+        }
+        self.seek(meant, now);
+        true
+    }
+
+    /// A file that was closed for want of descriptors is open again.
+    fn on_reopened(&mut self, id: FileId, opened: &Opened, now: Instant) {
+        let incarnation = self.files.known(id).incarnation().expect("what is opened again was followed");
+        if self.lives.on_its_way(incarnation).head().fingerprint().matches(&opened.head) {
+            self.queue_read(id);
+        } else {
+            self.begin_again(id, now);
+        }
+    }
+
+    /// A file could not be opened: neither for the first time, nor again.
+    fn on_not_opened(&mut self, id: FileId, fault: FileFault, now: Instant) {
+        let file = self.files.known(id);
+        let (only_as_copy, is_begun) = (file.kind.only_as_copy, !matches!(file.task, Task::Begin { .. }));
+        self.descriptors.release();
+        match fault {
+            FileFault::NoDescriptor => {
+                if let Some(most) = self.descriptors.ran_out(now) {
+                    self.report(Report::FewDescriptors { most });
+                }
+                self.files.had_no_descriptor(id);
+            }
+            _ if only_as_copy => self.part_unopened(id, now),
+            FileFault::Gone => self.seek(id, now),
+            FileFault::Unreadable(why) if is_begun => self.on_read_failed(id, why, now),
+            FileFault::Unreadable(why) => self.on_refused(id, why, now),
+        }
+    }
+
+    fn part_unopened(&mut self, id: FileId, now: Instant) {
+        self.files.closed(id);
+        self.part(id, Parting::Handed, now);
+    }
+
+    /// A file that was never read cannot be opened: the next survey finds it again.
+    fn on_refused(&mut self, id: FileId, why: String, now: Instant) {
+        let file = self.files.known(id);
+        let (source, path) = (file.source, Arc::clone(&file.path));
+        self.part_unopened(id, now);
+        let before = self.unreadable.insert((source, Arc::clone(&path)), why.clone());
+        if before.as_ref() != Some(&why) {
+            self.report(Report::Unreadable { source, path, why });
+        }
+    }
+
+    /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
+    pub(super) fn seek(&mut self, id: FileId, now: Instant) {
+        self.files.seek(id, now);
+        let file = self.files.known(id);
+        let (source, path) = (file.source, Arc::clone(&file.path));
+        self.surveys.seek_beside(source, &path);
+    }
+
+    /// A file that is not open has no name that was looked at.
+    pub(super) fn not_found(&mut self, id: FileId, now: Instant) {
+        let file = self.files.known(id);
+        let (source, path, size) = (file.source, Arc::clone(&file.path), file.size);
+        if !self.surveys.has_looked_beside(source, &path) {
+            return self.seek(id, now);
+        }
+        match file.incarnation() {
+            None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
+            None => {
+                self.part(id, Parting::Handed, now);
+                self.counts.sources[source.0].add_lost(Loss::Removed, size);
+                self.report(Report::Missed { source, path, bytes: size });
+            }
+            // What was written to it since it was closed may be in a copy.
+            Some(incarnation) if file.identity.birth_nanos.is_some() => {
+                let unread = self.lives.on_its_way(incarnation).unread_bytes();
+                self.part(id, Parting::Handed, now);
+                self.search_removed(incarnation, source, unread, now);
+            }
+            Some(_) => self.part(id, Parting::Declared(Loss::Removed), now),
+        }
+    }
+
+    /// A stream of a file that is read for the copy of another.
+    pub(super) fn stream_of_file(&self, id: FileId) -> StreamId {
+        self.files.known(id).stream
+    }
+
+    /// The path of a file.
+    pub(super) fn path_of(&self, id: FileId) -> Arc<Path> {
+        Arc::clone(&self.files.known(id).path)
+    }
+}

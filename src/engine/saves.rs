@@ -1,0 +1,309 @@
+//! What is to be durable: frontiers, dead letters, and incarnations that are over.
+//!
+//! Knows what changed since the last save, and what a save under way holds. Does not know positions: they are asked
+//! for when a save begins.
+//!
+//! *Invariant:* a dead letter stays here until a save that holds it came through, and so does every change.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::checkpoint::{DeadLetter, Save};
+use crate::model::identity::Incarnation;
+use crate::model::offset::Offset;
+use crate::model::settings::CheckpointSettings;
+use crate::model::time::Instant;
+use crate::rules::checkpoint::{Due, MAX_DEAD_LETTER_BYTES, Pace, RENEW_EVERY};
+
+/// What a save under way holds.
+#[derive(Debug)]
+struct UnderWay {
+    changed: BTreeSet<Incarnation>,
+    forgotten: BTreeSet<Incarnation>,
+    offsets: Vec<(Incarnation, Offset, u16)>,
+    /// From the front of the dead letters.
+    dead_letters: usize,
+}
+
+/// What a save that came through made durable.
+#[derive(Debug)]
+pub(super) struct Saved {
+    /// Incarnations with their frontiers, and how many bytes their fingerprints cover.
+    pub(super) offsets: Vec<(Incarnation, Offset, u16)>,
+    /// Whether the saves before it failed.
+    pub(super) is_again: bool,
+}
+
+/// Progress on its way to the state database.
+#[derive(Debug)]
+pub(super) struct Saves {
+    pace: Pace,
+    /// Incarnations whose checkpoint in the database is not what it would be now.
+    changed: BTreeSet<Incarnation>,
+    /// Those whose records wait until their fingerprints are durable.
+    awaiting_fingerprint: BTreeSet<Incarnation>,
+    /// Incarnations that are over and still in the database.
+    forgotten: BTreeSet<Incarnation>,
+    /// Dead letters that are not durable yet; every save carries all of them.
+    dead_letters: Vec<DeadLetter>,
+    unsaved_dead_letter_bytes: u64,
+    /// Data of the dead letters that are durable, in bytes.
+    dead_letter_bytes: u64,
+    under_way: Option<UnderWay>,
+    renewed_at: Instant,
+    not_saved: Option<Arc<str>>,
+}
+
+impl Saves {
+    /// Nothing waits; `dead_letter_bytes` is what the database holds of dead letters.
+    pub(super) fn new(settings: CheckpointSettings, dead_letter_bytes: u64, now: Instant) -> Self {
+        Self {
+            pace: Pace::new(settings),
+            changed: BTreeSet::new(),
+            awaiting_fingerprint: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            dead_letters: Vec::new(),
+            unsaved_dead_letter_bytes: 0,
+            dead_letter_bytes,
+            under_way: None,
+            renewed_at: now,
+            not_saved: None,
+        }
+    }
+
+    pub(super) fn change_settings(&mut self, settings: CheckpointSettings) {
+        self.pace.change(settings);
+    }
+
+    /// The checkpoint of `incarnation` is not what it would be now; its frontier rose by `settled` bytes.
+    pub(super) fn note_changed(&mut self, incarnation: Incarnation, settled: u64, now: Instant) {
+        self.changed.insert(incarnation);
+        self.pace.changed(settled, now);
+    }
+
+    /// Records of `incarnation` wait until its fingerprint is durable.
+    pub(super) fn await_fingerprint(&mut self, incarnation: Incarnation, now: Instant) {
+        self.awaiting_fingerprint.insert(incarnation);
+        self.note_changed(incarnation, 0, now);
+    }
+
+    /// No record of `incarnation` waits for its fingerprint any more; tells whether one did.
+    pub(super) fn fingerprint_is_durable(&mut self, incarnation: Incarnation) -> bool {
+        self.awaiting_fingerprint.remove(&incarnation)
+    }
+
+    /// `incarnation` is over, and the database is to forget it.
+    pub(super) fn forget(&mut self, incarnation: Incarnation, now: Instant) {
+        self.changed.remove(&incarnation);
+        self.forgotten.insert(incarnation);
+        self.pace.changed(0, now);
+    }
+
+    /// Says once a day in the database that the checkpoints of files that are followed are in use: those that are not
+    /// are given up after a time.
+    pub(super) fn renewal_is_due(&mut self, now: Instant) -> bool {
+        let is_due = now.since(self.renewed_at) >= RENEW_EVERY;
+        if is_due {
+            self.renewed_at = now;
+        }
+        is_due
+    }
+
+    /// Whether a dead letter of so many bytes has room.
+    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
+        self.all_dead_letter_bytes() + bytes as u64 <= MAX_DEAD_LETTER_BYTES
+    }
+
+    pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {
+        self.unsaved_dead_letter_bytes += letter.data.len() as u64;
+        self.dead_letters.push(letter);
+    }
+
+    /// Dead letters that are in memory, in bytes of data.
+    pub(super) fn unsaved_dead_letter_bytes(&self) -> u64 {
+        self.unsaved_dead_letter_bytes
+    }
+
+    /// All dead letters, in bytes of data.
+    pub(super) fn all_dead_letter_bytes(&self) -> u64 {
+        self.dead_letter_bytes + self.unsaved_dead_letter_bytes
+    }
+
+    /// Why progress is not durable, when it is not.
+    pub(super) fn not_saved(&self) -> Option<&Arc<str>> {
+        self.not_saved.as_ref()
+    }
+
+    /// Since when the oldest progress that is not durable has waited.
+    pub(super) fn unsaved_since(&self) -> Option<Instant> {
+        self.pace.unsaved_since()
+    }
+
+    /// Whether something would be lost by a crash now, or is being saved.
+    pub(super) fn any_wait(&self) -> bool {
+        self.under_way.is_some()
+            || !self.changed.is_empty()
+            || !self.forgotten.is_empty()
+            || !self.dead_letters.is_empty()
+    }
+
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match self.pace.due(now) {
+            Due::Now => Some(now + Duration::from_millis(1)),
+            Due::NotBefore(at) => Some(at),
+            Due::Nothing => None,
+        }
+    }
+
+    /// The incarnations of which a save that begins now holds checkpoints; `None` when none is to begin. The caller
+    /// begins the save with [`begin`](Self::begin). `is_last`: nothing else is left to do.
+    pub(super) fn take_due(&mut self, is_last: bool, now: Instant) -> Option<BTreeSet<Incarnation>> {
+        let cannot_wait = !self.dead_letters.is_empty() || !self.awaiting_fingerprint.is_empty() || is_last;
+        let is_due = match self.pace.due(now) {
+            Due::Now => true,
+            Due::NotBefore(_) | Due::Nothing => cannot_wait && self.pace.is_free(now),
+        };
+        if !is_due || self.under_way.is_some() {
+            return None;
+        }
+        if !self.any_wait() {
+            self.pace.cleared();
+            return None;
+        }
+        Some(std::mem::take(&mut self.changed))
+    }
+
+    /// A save begins that holds these checkpoints, of incarnations that [`take_due`](Self::take_due) named.
+    pub(super) fn begin(
+        &mut self,
+        changed: BTreeSet<Incarnation>,
+        checkpoints: Vec<crate::model::checkpoint::Checkpoint>,
+    ) -> Save {
+        let forgotten = std::mem::take(&mut self.forgotten);
+        let told = checkpoints.iter().map(|saved| (saved.incarnation, saved.offset, saved.fingerprint.len()));
+        let save = Save {
+            forgotten: forgotten.iter().copied().collect(),
+            dead_letters: self.dead_letters.clone(),
+            ..Save::default()
+        };
+        let offsets = told.collect();
+        let dead_letters = self.dead_letters.len();
+        self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters });
+        self.pace.begun();
+        Save { checkpoints, ..save }
+    }
+
+    /// The save under way came through.
+    ///
+    /// # Panics
+    /// When none is under way.
+    pub(super) fn came_through(&mut self) -> Saved {
+        let under_way = self.under_way.take().expect("an answer comes for the save under way");
+        self.pace.saved();
+        let written = self.dead_letters.drain(..under_way.dead_letters);
+        self.dead_letter_bytes += written.map(|letter| letter.data.len() as u64).sum::<u64>();
+        self.unsaved_dead_letter_bytes =
+            self.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
+        Saved { offsets: under_way.offsets, is_again: self.not_saved.take().is_some() }
+    }
+
+    /// The save under way failed: all that it held waits again, but for incarnations that are no more. Returns whether
+    /// that is news.
+    ///
+    /// # Panics
+    /// When none is under way.
+    pub(super) fn failed(
+        &mut self,
+        why: Arc<str>,
+        is_known: impl Fn(Incarnation) -> bool,
+        now: Instant,
+    ) -> bool {
+        let under_way = self.under_way.take().expect("an answer comes for the save under way");
+        self.pace.failed(now);
+        self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
+        self.forgotten.extend(under_way.forgotten);
+        self.not_saved.replace(why).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: CheckpointSettings =
+        CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1000 };
+
+    fn at(seconds: u64) -> Instant {
+        Instant::at(Duration::from_secs(seconds))
+    }
+
+    fn saves() -> Saves {
+        Saves::new(SETTINGS, 0, at(0))
+    }
+
+    fn letter(bytes: usize) -> DeadLetter {
+        DeadLetter {
+            stream: "stream".into(),
+            source: "source".into(),
+            path: std::path::Path::new("/a.log").into(),
+            offset: Offset::ZERO,
+            code: "Code".into(),
+            message: "message".into(),
+            data: vec![b'x'; bytes].into(),
+        }
+    }
+
+    #[test]
+    fn a_change_waits_for_the_interval_and_a_dead_letter_does_not() {
+        let mut saves = saves();
+        assert_eq!(saves.take_due(false, at(0)), None, "nothing changed");
+        saves.note_changed(Incarnation(1), 10, at(1));
+        assert_eq!(saves.take_due(false, at(1)), None, "the interval is not over");
+        saves.add_dead_letter(letter(10));
+        assert_eq!(saves.take_due(false, at(1)), Some([Incarnation(1)].into()));
+    }
+
+    #[test]
+    fn what_a_failed_save_held_waits_again_unless_it_is_no_more() {
+        let mut saves = saves();
+        saves.note_changed(Incarnation(1), 10, at(0));
+        saves.note_changed(Incarnation(2), 10, at(0));
+        saves.forget(Incarnation(3), at(0));
+        saves.add_dead_letter(letter(10));
+        let changed = saves.take_due(false, at(1)).expect("it is due");
+        let save = saves.begin(changed, Vec::new());
+        assert_eq!((save.forgotten, save.dead_letters.len()), (vec![Incarnation(3)], 1));
+        assert!(saves.failed("disk full".into(), |incarnation| incarnation == Incarnation(2), at(1)));
+        assert_eq!(saves.take_due(false, at(1)), None, "not at once");
+        assert_eq!(saves.take_due(false, at(2)), Some([Incarnation(2)].into()));
+        let save = saves.begin(BTreeSet::new(), Vec::new());
+        assert_eq!((save.forgotten, save.dead_letters.len()), (vec![Incarnation(3)], 1));
+        assert!(saves.came_through().is_again);
+        assert!(!saves.any_wait());
+        assert_eq!(saves.all_dead_letter_bytes(), 10);
+    }
+
+    #[test]
+    fn a_dead_letter_that_comes_during_a_save_is_in_the_next() {
+        let mut saves = saves();
+        saves.add_dead_letter(letter(10));
+        let changed = saves.take_due(false, at(0)).expect("it cannot wait");
+        assert_eq!(saves.begin(changed, Vec::new()).dead_letters.len(), 1);
+        saves.add_dead_letter(letter(20));
+        assert_eq!(saves.take_due(false, at(0)), None, "one save at a time");
+        drop(saves.came_through());
+        assert_eq!(saves.unsaved_dead_letter_bytes(), 20);
+        let changed = saves.take_due(false, at(0)).expect("it cannot wait");
+        assert_eq!(saves.begin(changed, Vec::new()).dead_letters.len(), 1);
+    }
+
+    #[test]
+    fn dead_letters_have_a_room_of_256_mib() {
+        let most = usize::try_from(MAX_DEAD_LETTER_BYTES).expect("64 bits");
+        let mut saves = Saves::new(SETTINGS, MAX_DEAD_LETTER_BYTES - 10, at(0));
+        assert!(saves.has_room_for(10) && !saves.has_room_for(11));
+        saves.add_dead_letter(letter(1));
+        assert!(saves.has_room_for(9) && !saves.has_room_for(10) && !saves.has_room_for(most));
+    }
+}

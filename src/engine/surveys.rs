@@ -1,0 +1,362 @@
+//! When to look at names, and what for: one survey for each source, each with its own pace.
+//!
+//! A source whose file system does not answer has one survey under way for as long as that takes; nothing of it is
+//! taken for gone meanwhile, and no other source waits.
+//!
+//! Knows sources and directories. Does not know files.
+//!
+//! *Invariant (L9):* hints only bring forward what is due anyway.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+
+use super::port::Watching;
+
+/// How long until the next look at everything when hints can be relied on: it finds what mmap writers and lost
+/// hints leave.
+const SURVEY_EVERY: Duration = Duration::from_secs(20);
+
+/// How long until the next look where hints cannot be relied on.
+const SURVEY_EVERY_UNWATCHED: Duration = Duration::from_secs(1);
+
+/// How long until the next look while files wait for memory: what happens to one that is not read is seen by surveys
+/// alone.
+const SURVEY_EVERY_STARVED: Duration = Duration::from_secs(5);
+
+/// The least time between surveys that hints ask for, so that a directory with much coming and going costs a
+/// bounded part of a core; also that many times what the last survey took.
+const SURVEY_GAP: Duration = Duration::from_millis(50);
+const SURVEY_GAP_FACTOR: u32 = 10;
+
+/// The looks at one source.
+#[derive(Debug, Default)]
+struct OfSource {
+    /// Something asks for a survey as soon as may be.
+    wanted: bool,
+    /// Whether one is under way.
+    under_way: bool,
+    began: Option<Instant>,
+    took: Duration,
+    /// Whether one was ever answered.
+    answered: bool,
+    /// Whether one was answered that began after the engine was told to finish.
+    finished: bool,
+    /// Whether the survey under way began after that.
+    began_finishing: bool,
+    /// Directories to look into with the next survey, for files that are not where they were.
+    seek: BTreeSet<Arc<Path>>,
+    /// Those that the survey under way, or the last one, looked into.
+    sought: BTreeSet<Arc<Path>>,
+    /// Directories in which stored positions are looked for, until they could be looked into.
+    beside: BTreeSet<Arc<Path>>,
+    /// Those of them that the survey under way looks into.
+    beside_under_way: BTreeSet<Arc<Path>>,
+}
+
+/// When to look at which source.
+#[derive(Debug)]
+pub(super) struct Surveys {
+    sources: Vec<OfSource>,
+    retired: BTreeSet<SourceId>,
+    watching: Watching,
+    /// Whether files wait for memory to be read.
+    starved: bool,
+    first_start: bool,
+    is_finishing: bool,
+    /// Streams of which stored positions are looked for beside the names that their files had, once all sources of
+    /// the stream have been surveyed.
+    look_beside: BTreeSet<StreamId>,
+    /// When files without a name are looked after next.
+    tick_at: Instant,
+}
+
+/// How often files without a name are looked after: hints no longer find them.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+
+impl Surveys {
+    /// No source was looked at yet; `look_beside` names the streams of which positions are stored.
+    pub(super) fn new(sources: usize, first_start: bool, look_beside: BTreeSet<StreamId>) -> Self {
+        let wanted = || OfSource { wanted: true, ..OfSource::default() };
+        Self {
+            sources: std::iter::repeat_with(wanted).take(sources).collect(),
+            retired: BTreeSet::new(),
+            watching: Watching::Full,
+            starved: false,
+            first_start,
+            is_finishing: false,
+            look_beside,
+            tick_at: Instant::ZERO,
+        }
+    }
+
+    /// Another configuration: more sources, and which of them are no longer configured. Files that were renamed while
+    /// their source was away are looked for beside their names, as after a restart.
+    pub(super) fn change(
+        &mut self,
+        sources: usize,
+        retired: BTreeSet<SourceId>,
+        look_beside: BTreeSet<StreamId>,
+    ) {
+        for source in self.retired.difference(&retired) {
+            self.sources[source.0].answered = false;
+        }
+        self.sources.resize_with(sources, OfSource::default);
+        self.retired = retired;
+        self.look_beside.extend(look_beside);
+        self.want_all();
+    }
+
+    pub(super) fn retired(&self) -> &BTreeSet<SourceId> {
+        &self.retired
+    }
+
+    pub(super) fn is_retired(&self, source: SourceId) -> bool {
+        self.retired.contains(&source)
+    }
+
+    pub(super) fn watching(&self) -> Watching {
+        self.watching
+    }
+
+    pub(super) fn set_watching(&mut self, watching: Watching) {
+        self.watching = watching;
+    }
+
+    pub(super) fn set_starved(&mut self, starved: bool) {
+        self.starved = starved;
+    }
+
+    /// Every source is looked at as soon as may be.
+    pub(super) fn want_all(&mut self) {
+        self.sources.iter_mut().for_each(|source| source.wanted = true);
+    }
+
+    /// The engine is told to finish: every source is looked at once more.
+    pub(super) fn finish(&mut self) {
+        self.is_finishing = true;
+        self.want_all();
+    }
+
+    /// The next survey of `source` looks at what else is in the directory of `path`.
+    pub(super) fn seek_beside(&mut self, source: SourceId, path: &Path) {
+        let source = &mut self.sources[source.0];
+        if let Some(directory) = path.parent() {
+            source.seek.insert(Arc::from(directory));
+        }
+        source.wanted = true;
+    }
+
+    /// Stored positions are looked for in these directories with the next survey of `source`.
+    pub(super) fn look_into(&mut self, source: SourceId, directories: BTreeSet<Arc<Path>>) {
+        let source = &mut self.sources[source.0];
+        source.wanted |= !directories.is_empty();
+        source.beside.extend(directories);
+    }
+
+    /// The directories in which the survey of `source` that was answered looked for stored positions. Those that are
+    /// hidden are looked into again, whenever there is a survey anyway.
+    pub(super) fn looked_into(&mut self, source: SourceId, hidden: &[Arc<Path>]) -> BTreeSet<Arc<Path>> {
+        let source = &mut self.sources[source.0];
+        let mut looked = std::mem::take(&mut source.beside_under_way);
+        looked.retain(|directory| !hidden.iter().any(|hidden| directory.starts_with(hidden)));
+        source.beside.retain(|directory| !looked.contains(directory));
+        looked
+    }
+
+    /// Whether the last survey of `source` did so.
+    pub(super) fn has_looked_beside(&self, source: SourceId, path: &Path) -> bool {
+        path.parent().is_none_or(|directory| self.sources[source.0].sought.contains(directory))
+    }
+
+    /// The surveys that begin now, each with the directories to look into.
+    pub(super) fn begin_due(&mut self, now: Instant) -> Vec<(SourceId, Vec<Arc<Path>>)> {
+        let mut due = Vec::new();
+        for place in 0..self.sources.len() {
+            let id = SourceId(place);
+            if self.due(id).is_none_or(|at| at > now) {
+                continue;
+            }
+            let source = &mut self.sources[place];
+            source.wanted = false;
+            source.under_way = true;
+            source.began = Some(now);
+            source.began_finishing = self.is_finishing;
+            source.sought = std::mem::take(&mut source.seek);
+            source.beside_under_way = source.beside.clone();
+            due.push((id, source.sought.union(&source.beside).cloned().collect()));
+        }
+        due
+    }
+
+    /// When `source` is looked at next; `None` while it is, or when it need not be.
+    fn due(&self, id: SourceId) -> Option<Instant> {
+        let source = &self.sources[id.0];
+        let is_done = self.is_finishing && source.finished && !source.wanted;
+        if source.under_way || is_done || self.is_retired(id) {
+            return None;
+        }
+        let Some(began) = source.began else {
+            return Some(Instant::ZERO);
+        };
+        let delay = match (source.wanted, self.watching) {
+            (true, _) => SURVEY_GAP.max(source.took * SURVEY_GAP_FACTOR),
+            (false, Watching::Full) if self.starved => SURVEY_EVERY_STARVED,
+            (false, Watching::Full) => SURVEY_EVERY,
+            (false, Watching::Partial) => SURVEY_EVERY_UNWATCHED,
+        };
+        Some(began + delay)
+    }
+
+    pub(super) fn deadline(&self, needs_tick: bool, now: Instant) -> Option<Instant> {
+        let surveys = (0..self.sources.len()).filter_map(|place| self.due(SourceId(place)));
+        let tick = needs_tick.then_some(self.tick_at.max(now + Duration::from_millis(1)));
+        surveys.chain(tick).min()
+    }
+
+    /// Whether files without a name are to be looked after now.
+    pub(super) fn tick_is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.tick_at <= now;
+        if is_due {
+            self.tick_at = now + TICK_EVERY;
+        }
+        is_due
+    }
+
+    /// When the survey of `source` that is answered now began; and whether what it shows was there at the first start.
+    pub(super) fn answered(&mut self, id: SourceId, now: Instant) -> (Instant, bool) {
+        let source = &mut self.sources[id.0];
+        source.under_way = false;
+        let began = source.began.expect("an answer comes for a survey that began");
+        source.took = now.since(began);
+        let at_first_start = self.first_start && !source.answered;
+        source.answered = true;
+        (began, at_first_start)
+    }
+
+    /// What the survey of `source` showed has been taken in. When the engine is to finish, another look is needed only if
+    /// something asked for one meanwhile.
+    pub(super) fn taken_in(&mut self, id: SourceId) {
+        let source = &mut self.sources[id.0];
+        source.finished |= source.began_finishing && !source.wanted;
+    }
+
+    /// Whether every source has been looked at once.
+    pub(super) fn all_answered(&self) -> bool {
+        self.configured().all(|source| source.answered)
+    }
+
+    /// Whether every source has been looked at since the engine was told to finish.
+    pub(super) fn all_finished(&self) -> bool {
+        self.is_finishing && self.configured().all(|source| source.finished)
+    }
+
+    fn configured(&self) -> impl Iterator<Item = &OfSource> {
+        let sources = self.sources.iter().enumerate();
+        sources.filter(|(place, _)| !self.is_retired(SourceId(*place))).map(|(_, source)| source)
+    }
+
+    /// Takes up the streams of which every source has been looked at, and of which stored positions are to be looked for
+    /// beside the names that their files had: each with the source that looks.
+    pub(super) fn take_look_beside(
+        &mut self,
+        stream_of: impl Fn(SourceId) -> StreamId,
+    ) -> Vec<(StreamId, SourceId)> {
+        if self.look_beside.is_empty() {
+            return Vec::new();
+        }
+        let mut ready = Vec::new();
+        for stream in self.look_beside.clone() {
+            let places = (0..self.sources.len()).map(SourceId);
+            let of_stream: Vec<_> =
+                places.filter(|id| !self.is_retired(*id) && stream_of(*id) == stream).collect();
+            let all = of_stream.iter().all(|id| self.sources[id.0].answered);
+            if let Some(first) = of_stream.first().filter(|_| all) {
+                self.look_beside.remove(&stream);
+                ready.push((stream, *first));
+            }
+        }
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: SourceId = SourceId(0);
+    const B: SourceId = SourceId(1);
+
+    fn at(millis: u64) -> Instant {
+        Instant::at(Duration::from_millis(millis))
+    }
+
+    fn surveys() -> Surveys {
+        Surveys::new(2, false, BTreeSet::new())
+    }
+
+    fn begun(surveys: &mut Surveys, now: Instant) -> Vec<SourceId> {
+        surveys.begin_due(now).into_iter().map(|(source, _)| source).collect()
+    }
+
+    #[test]
+    fn a_source_that_does_not_answer_holds_up_no_other() {
+        let mut surveys = surveys();
+        assert_eq!(begun(&mut surveys, at(0)), [A, B]);
+        surveys.answered(B, at(1));
+        assert_eq!(begun(&mut surveys, at(20_000)), [B], "A is under way for ever");
+        assert!(!surveys.all_answered(), "and that is not taken for done");
+    }
+
+    #[test]
+    fn what_hints_ask_for_waits_for_ten_times_what_the_last_look_took() {
+        let mut surveys = surveys();
+        drop(begun(&mut surveys, at(0)));
+        surveys.answered(A, at(1));
+        surveys.answered(B, at(30));
+        surveys.want_all();
+        assert_eq!(begun(&mut surveys, at(50)), [A]);
+        assert_eq!(begun(&mut surveys, at(299)), []);
+        assert_eq!(begun(&mut surveys, at(300)), [B]);
+    }
+
+    #[test]
+    fn a_drain_is_over_when_each_source_was_looked_at_since_and_nothing_asks_for_more() {
+        let mut surveys = surveys();
+        drop(begun(&mut surveys, at(0)));
+        surveys.finish();
+        for source in [A, B] {
+            surveys.answered(source, at(1));
+            surveys.taken_in(source);
+        }
+        assert!(!surveys.all_finished(), "both began before");
+        assert_eq!(begun(&mut surveys, at(100)), [A, B]);
+        surveys.answered(A, at(101));
+        surveys.answered(B, at(101));
+        surveys.seek_beside(B, Path::new("/log/a.log"));
+        surveys.taken_in(A);
+        surveys.taken_in(B);
+        assert!(!surveys.all_finished(), "a file is looked for");
+        assert_eq!(begun(&mut surveys, at(200)), [B]);
+        assert!(surveys.has_looked_beside(B, Path::new("/log/b.log")));
+        surveys.answered(B, at(201));
+        surveys.taken_in(B);
+        assert!(surveys.all_finished());
+        assert_eq!(surveys.deadline(false, at(300)), None);
+    }
+
+    #[test]
+    fn positions_are_looked_for_beside_names_once_all_sources_of_their_stream_were_looked_at() {
+        let mut surveys = Surveys::new(2, false, [StreamId(0)].into());
+        drop(begun(&mut surveys, at(0)));
+        surveys.answered(A, at(1));
+        assert_eq!(surveys.take_look_beside(|_| StreamId(0)), []);
+        surveys.answered(B, at(1));
+        assert_eq!(surveys.take_look_beside(|_| StreamId(0)), [(StreamId(0), A)]);
+        assert_eq!(surveys.take_look_beside(|_| StreamId(0)), []);
+    }
+}
