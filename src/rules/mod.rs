@@ -13,6 +13,7 @@ pub mod histogram;
 pub mod history;
 pub mod ledger;
 pub mod marks;
+pub mod pattern;
 pub mod quota;
 pub mod reload;
 pub mod repeats;
