@@ -1,6 +1,6 @@
 //! The log files: which there are, how they begin, what they hold.
 //!
-//! It knows names, kinds of files and how to open one without being led astray. It remembers nothing
+//! This room knows names, kinds of files and how to open one without being led astray. It remembers nothing
 //! from one call to the next: which file is which life of what, and from where to read, is the engine's to say.
 //! All of it blocks, so the daemon calls it on blocking threads.
 //!

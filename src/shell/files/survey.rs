@@ -1,6 +1,6 @@
 //! Looking which files the sources mean.
 //!
-//! It knows how to walk through the tree and which kinds of names to leave alone; where a pattern leads is
+//! The survey knows how to walk through the tree and which kinds of names to leave alone; where a pattern leads is
 //! [`Pattern`]'s to say. It does not know what was there the last time, and opens no file. Called by the daemon for
 //! each survey of the engine.
 //!
@@ -115,8 +115,8 @@ struct Walk<'s> {
     near: Vec<Place<'s>>,
     /// Directories behind links: entered last, so that a directory is known by its own name rather than a link's.
     linked: Vec<Place<'s>>,
-    /// Where it has been: device, inode and place in the pattern. A directory is entered once for each, so that no
-    /// web of links can make the walk long.
+    /// Where the walk has been: device, inode and place in the pattern. A directory is entered once for each, so
+    /// that no web of links can make the walk long.
     been: HashSet<(u64, u64, Mark)>,
 }
 

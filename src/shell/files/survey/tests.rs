@@ -263,6 +263,46 @@ fn nothing_is_said_of_links_below_what_is_excluded() {
 }
 
 #[test]
+fn a_survey_finds_what_the_pattern_says_of_whole_paths() {
+    let tree = Tree::new();
+    let names = ["a", "b/a", "b/c/a", "b/c/d/a", "c/a", "c/b", "c/d/b", "{a}", "d/ä", "d/é/ä/b"];
+    let paths = names.map(|name| tree.file(name));
+    let patterns = [
+        "*",
+        "**",
+        "**/a",
+        "*/a",
+        "*/**/a",
+        "b/**/a",
+        "**/c/**",
+        "{b/c,c}/*",
+        "{b/,}a",
+        "{b/,**/}[ac]",
+        "?",
+        "d/?",
+        "d/**/?",
+        "**/?/b",
+        "[!a]/*",
+        "b/c/a",
+        "{b/c/a,c/b}",
+        "\\{a\\}*",
+        "*/{c/**,d}/[a-b]",
+    ];
+    for text in patterns {
+        let source = tree.source(&[text]);
+        let meant: BTreeSet<&str> = names
+            .iter()
+            .zip(&paths)
+            .filter(|(_, path)| source.patterns[0].matches(path))
+            .map(|(name, _)| *name)
+            .collect();
+        assert!(!meant.is_empty(), "{text} matches something");
+        let shown = tree.survey(&[source]);
+        assert_eq!(shown.names(), Vec::from_iter(meant), "{text}");
+    }
+}
+
+#[test]
 fn a_class_and_a_question_mark_find_characters() {
     let tree = Tree::new();
     for name in ["café.log", "ä.log", "x.log"] {
