@@ -301,7 +301,7 @@ impl Daemon {
         let Changed { config, sources, destinations } = *changed;
         let merged = merge(self.engine.settings(), &fitted(config.settings.clone()));
         let new_about = about(&config);
-        let no_files = SourceFiles { patterns: Vec::new(), exclude: Vec::new(), follow_symlinks: false };
+        let no_files = SourceFiles::default();
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
         self.sources = Arc::new(merged.sources.iter().map(of_source).collect());
         let of_stream = |(place, new): (usize, &Option<usize>)| match new {

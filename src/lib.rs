@@ -40,7 +40,7 @@
 //!  1. A program appends a line. [`shell::watch`] turns inotify's event into a [`Hint`](engine::port::Hint): where
 //!     to look, never what is there.
 //!  2. The engine asks for a [`Survey`](engine::port::Survey), now or when the next is due anyway, and
-//!     [`shell::files`] says which files the patterns match.
+//!     [`shell::files`] says which files there are on the ways that [`rules::pattern`] leads.
 //!  3. [`rules::rotation`] compares what is seen with what is known: grown, truncated, renamed, gone, or new.
 //!  4. A new file is opened; [`rules::rotation::recognise`] finds the checkpoint that it goes on from, if there is one.
 //!  5. `engine/intake.rs` asks for a [`Read`](engine::port::Read) when it is the file's turn and the memory budget

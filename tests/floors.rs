@@ -18,7 +18,9 @@ const FLOORS: [(&str, u8); 8] = [
 ];
 
 /// Imports that stay on their floor, each for a reason.
-const NEIGHBOURS: [(&str, &str); 3] = [
+const NEIGHBOURS: [(&str, &str); 4] = [
+    // The configuration compiles patterns, so that what a glob means is said once.
+    ("config", "rules::pattern"),
     // How a stream stands decides when to probe; how long that is, is backoff's to say, and said once.
     ("rules::circuit", "rules::retry"),
     // How to reach a stream at AWS is said by the configuration, in words that only this shell needs.
@@ -29,6 +31,9 @@ const NEIGHBOURS: [(&str, &str); 3] = [
 
 /// Rooms in which something may be waited for.
 const WAITING: [&str; 4] = ["shell", "local", "daemon", "cli"];
+
+/// How libraries that say what a glob means are named in code.
+const GLOB_LIBRARIES: [&str; 6] = ["fnmatch", "glob::", "glob_match", "globset", "wax::", "wildmatch"];
 
 #[test]
 fn every_file_imports_lower_floors_only() {
@@ -63,7 +68,23 @@ fn only_the_upper_floors_wait() {
     assert!(wrong.is_empty(), "async below the shells:\n{}", wrong.join("\n"));
 }
 
-/// The two tests above are worth what this reading is worth.
+/// What a glob means is said once: whoever else compiled one would have another opinion.
+#[test]
+fn only_one_rule_knows_globs() {
+    let wrong: Vec<_> = files()
+        .iter()
+        .filter(|file| !starts_with(&file.module, "rules::pattern"))
+        .flat_map(|file| {
+            code(&file.text)
+                .filter(|(_, line)| GLOB_LIBRARIES.iter().any(|library| line.contains(library)))
+                .map(|(number, _)| format!("{}:{number}", file.path.display()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "globs beside rules/pattern:\n{}", wrong.join("\n"));
+}
+
+/// The tests above are worth what this reading is worth.
 #[test]
 fn imports_are_read_from_every_spelling() {
     let file = Source {
@@ -108,6 +129,8 @@ fn a_lower_floor_may_be_used_and_no_other() {
         ("rules::batch", "rules::quota", false),
         ("config::build", "model::settings", true),
         ("config::build", "rules::quota", false),
+        ("config::typed", "rules::pattern::Pattern", true),
+        ("shell::files", "rules::pattern::Pattern", true),
         ("shell::firehose", "config::Stream", true),
         ("shell::store", "config::Config", false),
         ("shell::watch", "shell::files::Look", true),

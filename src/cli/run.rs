@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Faults, Overrides};
+use crate::config::{Config, Faults, Overrides, Source};
 use crate::daemon::{Change, Changed, Daemon, ExitReason, RunSummary};
 use crate::engine::{Memory, Status};
 use crate::local;
-use crate::shell::files::{self, ExcludeGlob, FilePattern, SourceFiles};
+use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
 use crate::shell::store::Store;
@@ -210,30 +210,14 @@ fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
     }
 }
 
-/// The patterns as the files shell takes them.
+/// Which files the sources read, for the files shell.
 pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
-    let valid = "the configuration has compiled the same text";
-    config
-        .sources
-        .iter()
-        .map(|source| SourceFiles {
-            patterns: source
-                .patterns
-                .iter()
-                .map(|pattern| match pattern.file() {
-                    Some(file) => FilePattern::literal(file).expect(valid),
-                    None => FilePattern::try_new(pattern.text()).expect(valid),
-                })
-                .collect(),
-            exclude: source
-                .exclude
-                .texts()
-                .iter()
-                .map(|text| ExcludeGlob::try_new(text).expect(valid))
-                .collect(),
-            follow_symlinks: source.follow_symlinks,
-        })
-        .collect()
+    let files = |source: &Source| SourceFiles {
+        patterns: source.patterns.clone(),
+        exclude: source.exclude.clone(),
+        follow_symlinks: source.follow_symlinks,
+    };
+    config.sources.iter().map(files).collect()
 }
 
 /// What each stream may use, and how.

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fault::{Faults, Place};
-use super::pattern::absolute;
 use super::sources::{self, Sources};
 use super::streams::Streams;
 use super::typed::{Document, absolute_dir};
 use super::units::show_size;
 use super::{Config, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
 use crate::model::settings::{CheckpointSettings, MemorySettings, OnDrain, Order, Settings, Until};
+use crate::rules::pattern::absolute;
 
 const STATE_DIR: &str = "/var/lib/standpipe";
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9909);

@@ -454,7 +454,7 @@ stream = "s"
 [[source]]
 paths = ["/b", "/a//*"]
 stream = "s""#,
-        "c.toml:6:16: source.paths: `/a/*` and the source at c.toml:3:10 send the same files into the same stream; leave it out of one",
+        "c.toml:6:16: source.paths: `/a//*` and the source at c.toml:3:10 send the same files into the same stream; leave it out of one",
     ),
     (
         r#"[[source]]

@@ -16,7 +16,6 @@ mod example;
 pub mod fault;
 #[cfg(test)]
 mod mistakes;
-pub mod pattern;
 mod sources;
 mod streams;
 mod typed;
@@ -30,9 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::settings::Settings;
+use crate::rules::pattern::{Exclude, Pattern};
 
 pub use fault::{Fault, Faults, Place};
-pub use pattern::{Exclude, Pattern};
 
 /// Everything that was configured, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,11 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::fault::{Faults, Place};
-use super::pattern::Pattern;
 use super::typed::{MultilineTable, SourceTable, stream_name};
 use super::units::show_size;
 use super::walk::{Typed, json};
-use super::{Exclude, Overrides, ProcessEnvironment, Source};
+use super::{Overrides, ProcessEnvironment, Source};
 use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{
     CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES,
@@ -20,6 +19,7 @@ use crate::model::message::max_incomplete_bytes;
 use crate::model::settings::{
     Envelope, Format, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt, StreamId,
 };
+use crate::rules::pattern::{Exclude, Pattern};
 
 /// How long an unlinked file stays open after it has gone quiet.
 const CLOSE_REMOVED_AFTER: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ pub(super) fn of_command_line(
     for path in &overrides.paths {
         match Pattern::parse_argument(path, around.current_dir, around.exists) {
             Ok(value) => paths.push(Typed { value, place: Place::CommandLine, key: "PATH".to_owned() }),
-            Err(message) => refuse("PATH", message),
+            Err(fault) => refuse("PATH", fault.to_string()),
         }
     }
     Some(SourceTable {
@@ -267,7 +267,7 @@ fn refuse_shared_patterns(tables: &[SourceTable], faults: &mut Faults) {
         for earlier in earlier {
             for pattern in table.paths.iter().flatten() {
                 let other = earlier.paths.iter().flatten().find(|other| {
-                    other.value == pattern.value
+                    other.value.is_same_as(&pattern.value)
                         || pattern.value.file().is_some_and(|file| takes(table, earlier, other, file))
                         || other.value.file().is_some_and(|file| takes(earlier, table, pattern, file))
                 });

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::LogFormat;
 use super::fault::{Faults, Place};
-use super::pattern::{ExcludeGlob, Pattern};
 use super::walk::{Section, Typed, Walk};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
+use crate::rules::pattern::{ExcludeGlob, Pattern};
 
 /// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
 const MIN_BUFFER: u64 = 2 * 1024 * 1024;
@@ -190,8 +190,8 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
     source.require("stream", "name the delivery stream that the lines go to");
     SourceTable {
         name: source.parsed("name", not_empty),
-        paths: source.list("paths", Pattern::parse),
-        exclude: source.list("exclude", ExcludeGlob::parse),
+        paths: source.list("paths", |text| Pattern::parse(text).map_err(|fault| fault.to_string())),
+        exclude: source.list("exclude", |text| ExcludeGlob::parse(text).map_err(|fault| fault.to_string())),
         stream: source.parsed("stream", stream_name),
         start_at: source.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]),
         follow_symlinks: source.switch("follow_symlinks"),

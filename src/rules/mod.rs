@@ -15,6 +15,7 @@ pub mod gather;
 pub mod histogram;
 pub mod history;
 pub mod ledger;
+pub mod pattern;
 pub mod quota;
 pub mod reload;
 pub mod repeats;

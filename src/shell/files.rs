@@ -1,6 +1,6 @@
 //! The log files: which there are, how they begin, what they hold.
 //!
-//! It knows patterns, names, kinds of files and how to open one without being led astray. It remembers nothing
+//! This room knows names, kinds of files and how to open one without being led astray. It remembers nothing
 //! from one call to the next: which file is which life of what, and from where to read, is the engine's to say.
 //! All of it blocks, so the daemon calls it on blocking threads.
 //!
@@ -13,7 +13,6 @@ mod limit;
 mod listing;
 mod look;
 mod open;
-mod pattern;
 mod survey;
 
 use std::cell::RefCell;
@@ -26,22 +25,22 @@ use rustix::io::Errno;
 
 use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
+use crate::rules::pattern::{Exclude, Pattern};
 
 pub use compressed::{Compressed, open_compressed};
 pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
-pub use pattern::{ExcludeGlob, FilePattern, PatternError};
 pub use survey::{Problem, Surveyed, survey_source};
 
 /// Which files one source reads.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SourceFiles {
     /// A file is the source's when one of them matches …
-    pub patterns: Vec<FilePattern>,
-    /// … and none of these does.
-    pub exclude: Vec<ExcludeGlob>,
+    pub patterns: Vec<Pattern>,
+    /// … and nothing here does.
+    pub exclude: Exclude,
     /// Whether a name that is a symbolic link counts as the file it leads to.
     pub follow_symlinks: bool,
 }

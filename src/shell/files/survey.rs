@@ -1,13 +1,16 @@
 //! Looking which files the sources mean.
 //!
-//! It knows how to walk a pattern through the tree and which kinds of names to leave alone. It does not know
-//! what was there the last time, and opens no file. Called by the daemon for each survey of the engine.
+//! The survey knows how to walk through the tree and which kinds of names to leave alone; where a pattern leads is
+//! [`Pattern`]'s to say. It does not know what was there the last time, and opens no file. Called by the daemon for
+//! each survey of the engine.
 //!
-//! *Invariant:* every directory that can gain a matching name is reported, also when it is empty, and for one
-//! that does not exist the nearest that does: watching exactly those misses no name.
+//! *Invariant:* every directory that can gain a name which a source reads is reported, also when it is empty, and
+//! for one that does not exist the nearest that does: watching exactly those misses no name. A directory of which
+//! everything is excluded is not even looked at.
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,17 +19,17 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::listing::{self, Entry, EntryKind};
-use super::pattern::{FilePattern, MAX_DEPTH, Step};
 use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
 use crate::model::settings::SourceId;
+use crate::rules::pattern::{MAX_DEPTH, Mark, Pattern, Stage, Step};
 
 /// What a survey found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surveyed {
     /// Files in the order of their paths. Two names of one file are two.
     pub observation: Observation,
-    /// Directories that can gain names that match, and those that hold the targets of followed links.
+    /// Directories that can gain names that a source reads, and those that hold the targets of followed links.
     pub directories: Vec<PathBuf>,
     /// Names that match and are not read.
     pub problems: Vec<Problem>,
@@ -82,12 +85,6 @@ struct Source<'s> {
     files: &'s SourceFiles,
 }
 
-impl Source<'_> {
-    fn excludes(&self, path: &Path) -> bool {
-        self.files.exclude.iter().any(|exclude| exclude.matches(path))
-    }
-}
-
 /// How a name came to be looked at: what an operator wrote out is worth a word when it is a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Named {
@@ -95,52 +92,65 @@ enum Named {
     ByGlob,
 }
 
-/// A directory on the way through a pattern.
-struct Place {
+/// A directory on the way through a pattern. Not everything in it is excluded.
+struct Place<'s> {
     path: PathBuf,
-    /// Index of the step that leads on from here.
-    step: usize,
-    /// How many directories deep into [`Step::Below`].
-    depth: usize,
+    /// What the pattern asks for here.
+    stage: Stage<'s>,
+    /// What the source leaves out here.
+    excluded: Stage<'s>,
+}
+
+impl Place<'_> {
+    /// Whether a file of this name is the source's.
+    fn takes(&self, name: &OsStr) -> bool {
+        self.stage.takes(name) && !self.excluded.takes(name)
+    }
 }
 
 /// The way through one pattern.
 struct Walk<'s> {
     source: Source<'s>,
-    pattern: &'s FilePattern,
-    near: Vec<Place>,
+    near: Vec<Place<'s>>,
     /// Directories behind links: entered last, so that a directory is known by its own name rather than a link's.
-    linked: Vec<Place>,
-    /// Where it has been: device, inode and step. A directory is entered once for each step, so that no web of
-    /// links can make the walk long.
-    been: HashSet<(u64, u64, usize)>,
+    linked: Vec<Place<'s>>,
+    /// Where the walk has been: device, inode and place in the pattern. A directory is entered once for each, so
+    /// that no web of links can make the walk long.
+    been: HashSet<(u64, u64, Mark)>,
 }
 
 impl Round {
-    fn walk(&mut self, source: Source<'_>, pattern: &FilePattern) {
-        if pattern.is_literal() {
-            if let Some(parent) = pattern.base().parent()
-                && self.name(source, pattern.base(), Named::Literally) == Seen::There
-            {
-                self.directories.insert(parent.to_owned());
+    fn walk<'s>(&mut self, source: Source<'s>, pattern: &'s Pattern) {
+        if let Some(file) = pattern.file() {
+            if source.files.exclude.matches(file) {
+                return;
+            }
+            if self.name(source, file, Named::Literally) == Seen::There {
+                self.directories.insert(pattern.base().to_owned());
             } else {
-                self.await_name(pattern.base());
+                self.await_name(file);
             }
             return;
         }
-        let base = Place { path: pattern.base().to_owned(), step: 0, depth: 0 };
-        let mut walk = Walk { source, pattern, near: vec![base], linked: Vec::new(), been: HashSet::new() };
+        let path = pattern.base().to_owned();
+        let excluded = source.files.exclude.at(&path);
+        if excluded.takes_all_below() {
+            return;
+        }
+        let base = Place { path, stage: pattern.begin(), excluded };
+        let mut walk = Walk { source, near: vec![base], linked: Vec::new(), been: HashSet::new() };
         while let Some(place) = walk.near.pop().or_else(|| walk.linked.pop()) {
             self.visit(&mut walk, place);
         }
     }
 
-    fn visit(&mut self, walk: &mut Walk<'_>, place: Place) {
+    fn visit<'s>(&mut self, walk: &mut Walk<'s>, mut place: Place<'s>) {
         let source = walk.source;
         match Look::at(&place.path, Links::Follow) {
             Ok(look) if look.kind == FileType::Directory => {
                 let Look { identity, .. } = look;
-                if !walk.been.insert((identity.device, identity.inode, place.step)) {
+                place.stage.retain(|mark| walk.been.insert((identity.device, identity.inode, mark)));
+                if place.stage.is_empty() {
                     return;
                 }
             }
@@ -151,74 +161,79 @@ impl Round {
             }
         }
         self.directories.insert(place.path.clone());
-        let last = place.step + 1 == walk.pattern.steps().len();
-        match &walk.pattern.steps()[place.step] {
-            Step::Name(name) => {
-                let path = place.path.join(name);
-                if last {
-                    self.name(source, &path, Named::Literally);
-                } else {
-                    match Look::at(&path, Links::Keep) {
-                        Ok(look) => self.enter(walk, path, EntryKind::of(look.kind), place.step + 1, 0),
-                        Err(Errno::NOENT | Errno::NOTDIR) => {}
-                        Err(fault) => self.refuse(source, &path, Refusal::of(fault)),
-                    }
-                }
+        match place.stage.names() {
+            Some(names) => names.into_iter().for_each(|name| self.take_named(walk, &place, name)),
+            None => {
+                let entries = self.list(source, &place.path);
+                entries.iter().for_each(|entry| self.take_listed(walk, &place, entry));
             }
-            Step::Names(names) => {
-                for entry in self.list(source, &place.path).iter().filter(|entry| names.is_match(&entry.name))
-                {
-                    let path = place.path.join(&entry.name);
-                    if !last {
-                        self.enter(walk, path, entry.kind, place.step + 1, 0);
-                    } else if entry.kind != EntryKind::Directory {
-                        self.name(source, &path, Named::ByGlob);
-                    }
-                }
+        }
+    }
+
+    /// Looks at a name that the pattern spells out.
+    fn take_named<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, name: &OsStr) {
+        let source = walk.source;
+        let step = place.stage.enter(name);
+        if step.stage.is_empty() {
+            if place.takes(name) {
+                self.name(source, &place.path.join(name), Named::Literally);
             }
-            Step::Below { levels } => {
-                for entry in self.list(source, &place.path).iter() {
-                    let path = place.path.join(&entry.name);
-                    if entry.kind != EntryKind::Directory && walk.pattern.matches(&path) {
-                        self.name(source, &path, Named::ByGlob);
-                    }
-                    let deeper = place.depth + 1;
-                    let enters = match entry.kind {
-                        EntryKind::Directory => true,
-                        EntryKind::Link => source.files.follow_symlinks,
-                        EntryKind::Other => false,
-                    };
-                    if enters && deeper <= *levels {
-                        self.enter(walk, path, entry.kind, place.step, deeper);
-                    } else if enters && deeper > MAX_DEPTH {
-                        self.refuse(source, &path, Refusal::TooDeep(MAX_DEPTH));
-                    }
-                }
+            return;
+        }
+        let path = place.path.join(name);
+        match Look::at(&path, Links::Keep) {
+            Ok(look) => {
+                let kind = EntryKind::of(look.kind);
+                self.take_listed(walk, place, &Entry { name: name.to_owned(), kind });
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(_) if place.excluded.enter(name).stage.takes_all_below() => {}
+            Err(fault) => self.refuse(source, &path, Refusal::of(fault)),
+        }
+    }
+
+    /// Looks at a name that is there, if the pattern asks for it.
+    fn take_listed<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, entry: &Entry) {
+        if entry.kind != EntryKind::Directory && place.takes(&entry.name) {
+            self.name(walk.source, &place.path.join(&entry.name), Named::ByGlob);
+        }
+        if entry.kind != EntryKind::Other {
+            let step = place.stage.enter(&entry.name);
+            if !step.stage.is_empty() || step.too_deep {
+                self.enter(walk, place, entry, step);
             }
         }
     }
 
     /// Goes on to a directory, or behind a link if that is allowed.
-    fn enter(&mut self, walk: &mut Walk<'_>, path: PathBuf, kind: EntryKind, step: usize, depth: usize) {
-        let place = Place { path, step, depth };
-        match kind {
-            EntryKind::Directory => walk.near.push(place),
-            EntryKind::Link if leads_to_directory(&place.path) => {
-                if walk.source.files.follow_symlinks {
-                    walk.linked.push(place);
-                } else {
-                    self.refuse(walk.source, &place.path, Refusal::Link);
-                }
+    fn enter<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, entry: &Entry, step: Step<'s>) {
+        let (source, path) = (walk.source, place.path.join(&entry.name));
+        let excluded = place.excluded.enter(&entry.name).stage;
+        if excluded.takes_all_below() {
+            return;
+        }
+        let is_link = entry.kind == EntryKind::Link;
+        if is_link && !source.files.follow_symlinks {
+            // A `**` comes by many links that nobody asked for.
+            if step.named && leads_to_directory(&path) {
+                self.refuse(source, &path, Refusal::Link);
             }
-            EntryKind::Link | EntryKind::Other => {}
+            return;
+        }
+        if is_link && !leads_to_directory(&path) {
+            return;
+        }
+        if step.too_deep {
+            self.refuse(source, &path, Refusal::TooDeep(MAX_DEPTH));
+        }
+        if !step.stage.is_empty() {
+            let next = Place { path, stage: step.stage, excluded };
+            if is_link { &mut walk.linked } else { &mut walk.near }.push(next);
         }
     }
 
-    /// Looks at a name that matches.
+    /// Looks at a name that matches and is not excluded.
     fn name(&mut self, source: Source<'_>, path: &Path, named: Named) -> Seen {
-        if source.excludes(path) {
-            return Seen::Unknown;
-        }
         if let Some(known) = self.files.get_mut(path)
             && (known.target.is_none() || source.files.follow_symlinks)
         {
@@ -345,7 +360,7 @@ impl Round {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
     There,
-    /// Not there, not to be looked at, or excluded.
+    /// Not there, or not to be looked at.
     Unknown,
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixListener;
 use rustix::fs::{CWD, Mode};
 
 use super::*;
-use crate::shell::files::ExcludeGlob;
+use crate::rules::pattern::{Exclude, ExcludeGlob};
 
 /// A directory with a canonical path, so that targets of links can be compared.
 struct Tree {
@@ -46,12 +46,21 @@ impl Tree {
 
     /// A source of patterns relative to the tree.
     fn source(&self, patterns: &[&str]) -> SourceFiles {
-        let pattern = |text: &&str| FilePattern::try_new(self.path(text).to_str().unwrap()).unwrap();
+        let pattern = |text: &&str| Pattern::parse(self.path(text).to_str().unwrap()).unwrap();
         SourceFiles {
             patterns: patterns.iter().map(pattern).collect(),
-            exclude: Vec::new(),
+            exclude: Exclude::default(),
             follow_symlinks: false,
         }
+    }
+
+    /// What these leave out: names as they are, paths relative to the tree.
+    fn exclude(&self, globs: &[&str]) -> Exclude {
+        let absolute = |glob: &str| match glob.contains('/') && !glob.starts_with("**/") {
+            true => self.path(glob).to_str().unwrap().to_owned(),
+            false => glob.to_owned(),
+        };
+        Exclude::new(globs.iter().map(|glob| ExcludeGlob::parse(&absolute(glob)).unwrap()).collect())
     }
 
     fn following(&self, patterns: &[&str]) -> SourceFiles {
@@ -210,11 +219,122 @@ fn excluded_names_are_left_out_for_their_source_only() {
         tree.file(name);
     }
     let mut sources = [tree.source(&["**"]), tree.source(&["*"])];
-    sources[0].exclude = ["*.gz", tree.path("old/*").to_str().unwrap()]
-        .map(|text| ExcludeGlob::try_new(text).unwrap())
-        .to_vec();
+    sources[0].exclude = tree.exclude(&["*.gz", "old/*"]);
     let shown = tree.survey(&sources);
     assert_eq!(shown.files, [("a.log".into(), None, vec![0, 1]), ("a.log.gz".into(), None, vec![1])]);
+}
+
+#[test]
+fn a_directory_of_which_everything_is_excluded_is_not_walked() {
+    let tree = Tree::new();
+    for name in
+        ["a.log", "private/b.log", "private/x/c.log", "app/node_modules/d.log", "app/e.log", "old/f.log"]
+    {
+        tree.file(name);
+    }
+    let all = tree.source(&["**/*.log"]);
+    let excluding = |globs: &[&str]| SourceFiles { exclude: tree.exclude(globs), ..all.clone() };
+
+    let shown = tree.survey(&[excluding(&["private/**", "**/node_modules/**", "old/*"])]);
+    assert_eq!(shown.names(), ["a.log", "app/e.log"]);
+    assert_eq!(shown.directories, ["", "app", "old"], "old/* says nothing of directories in it");
+
+    // What one source leaves out, another reads.
+    let shown = tree.survey(&[excluding(&["private/**"]), tree.source(&["private/*.log"])]);
+    assert!(shown.files.contains(&("private/b.log".into(), None, vec![1])), "{shown:?}");
+    assert!(!shown.directories.contains(&"private/x".to_owned()), "{shown:?}");
+
+    let excluded = SourceFiles {
+        exclude: tree.exclude(&["private/**"]),
+        ..tree.source(&["private/*.log", "private/x/none.log", "*/x/*.log", "{private,app}/*/none.log"])
+    };
+    assert_eq!(tree.survey(&[excluded]).directories, ["", "app", "app/node_modules", "old"]);
+}
+
+/// Also not as much as to say that it may not be looked at.
+#[test]
+fn nothing_is_said_of_links_below_what_is_excluded() {
+    let tree = Tree::new();
+    tree.file("data/a.log");
+    tree.dir("srv");
+    tree.link("srv/data", "../data");
+    tree.link("srv/loop", "loop");
+    let exclude = tree.exclude(&["srv/data/**", "srv/loop/**"]);
+    for source in [tree.source(&["srv/*/*.log"]), tree.following(&["srv/*/*.log", "srv/loop/a/x*"])] {
+        let shown = tree.survey(&[SourceFiles { exclude: exclude.clone(), ..source }]);
+        assert_eq!((shown.names(), &*shown.problems), (vec![], &[][..]));
+    }
+}
+
+#[test]
+fn a_survey_finds_what_the_pattern_says_of_whole_paths() {
+    let tree = Tree::new();
+    let names = ["a", "b/a", "b/c/a", "b/c/d/a", "c/a", "c/b", "c/d/b", "{a}", "d/ä", "d/é/ä/b"];
+    let paths = names.map(|name| tree.file(name));
+    let patterns = [
+        "*",
+        "**",
+        "**/a",
+        "*/a",
+        "*/**/a",
+        "b/**/a",
+        "**/c/**",
+        "{b/c,c}/*",
+        "{b/,}a",
+        "{b/,**/}[ac]",
+        "?",
+        "d/?",
+        "d/**/?",
+        "**/?/b",
+        "[!a]/*",
+        "b/c/a",
+        "{b/c/a,c/b}",
+        "\\{a\\}*",
+        "*/{c/**,d}/[a-b]",
+    ];
+    for text in patterns {
+        let source = tree.source(&[text]);
+        let meant: BTreeSet<&str> = names
+            .iter()
+            .zip(&paths)
+            .filter(|(_, path)| source.patterns[0].matches(path))
+            .map(|(name, _)| *name)
+            .collect();
+        assert!(!meant.is_empty(), "{text} matches something");
+        let shown = tree.survey(&[source]);
+        assert_eq!(shown.names(), Vec::from_iter(meant), "{text}");
+    }
+}
+
+#[test]
+fn a_class_and_a_question_mark_find_characters() {
+    let tree = Tree::new();
+    for name in ["café.log", "ä.log", "x.log"] {
+        tree.file(name);
+    }
+    assert_eq!(tree.survey(&[tree.source(&["caf?.log", "[äö].log"])]).names(), ["café.log", "ä.log"]);
+}
+
+#[test]
+fn an_empty_alternative_finds_the_name_without_it() {
+    let tree = Tree::new();
+    for name in ["access.log", "access.log.1", "access.log.2", "error.log"] {
+        tree.file(name);
+    }
+    let shown = tree.survey(&[tree.source(&["access.log{,.1}"])]);
+    assert_eq!(shown.names(), ["access.log", "access.log.1"]);
+    let all = SourceFiles { exclude: tree.exclude(&["access.log{,.1}"]), ..tree.source(&["*"]) };
+    assert_eq!(tree.survey(&[all]).names(), ["access.log.2", "error.log"]);
+}
+
+#[test]
+fn a_current_directory_that_looks_like_a_glob_is_walked() {
+    let tree = Tree::new();
+    tree.file("[x]/a.log");
+    tree.file("x/b.log");
+    let pattern = Pattern::parse_argument(Path::new("*.log"), &tree.path("[x]"), &|_| false).unwrap();
+    let source = SourceFiles { patterns: vec![pattern], ..SourceFiles::default() };
+    assert_eq!(tree.survey(&[source]).names(), ["[x]/a.log"]);
 }
 
 #[test]
@@ -331,7 +451,7 @@ fn names_that_are_not_text_and_names_like_globs_are_found() {
     assert_eq!(files.len(), 2);
     assert!(files.iter().any(|file| *file.path == *path));
 
-    let literal = FilePattern::literal(tree.path("[a]*{b}?.log")).unwrap();
+    let literal = Pattern::parse_argument(Path::new("[a]*{b}?.log"), &tree.root, &|_| true).unwrap();
     let source = SourceFiles { patterns: vec![literal], ..tree.source(&[]) };
     assert_eq!(tree.survey(&[source]).names(), ["[a]*{b}?.log"]);
 }
