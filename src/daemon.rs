@@ -7,6 +7,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
+mod log;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::future::Future;
@@ -17,17 +19,15 @@ use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::engine::port::{Effect, Event, FileFault, FileId, Hint, Opened, Reload, RequestId, Watching};
-use crate::engine::report::{Report, Start};
 use crate::engine::{Engine, Memory, Status};
-use crate::model::settings::{Settings, SourceId, StreamId};
+use crate::model::settings::{Settings, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Outcome, Verdict};
 use crate::rules::reload::merge;
-use crate::rules::repeats::Repeats;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::files::{self, Compressed, Problem, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Identity};
@@ -36,6 +36,7 @@ use crate::shell::http::{self, Question};
 use crate::shell::store::{Store, StoreError};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch::{self, Watch};
+use log::Log;
 
 /// How often a progress listener is told, at most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -69,9 +70,7 @@ pub struct Daemon {
     heartbeat: Heartbeat,
     /// What surveys could not use: told on change.
     problems: Vec<Problem>,
-    /// Dead letters by stream: a flood of them must not become one of log lines.
-    dead_letters: Repeats<StreamId>,
-    shortened: Repeats<SourceId>,
+    log: Log,
 }
 
 /// An open file.
@@ -161,8 +160,7 @@ impl Daemon {
             tasks: JoinSet::new(),
             heartbeat: Heartbeat::start(),
             problems: Vec::new(),
-            dead_letters: Repeats::default(),
-            shortened: Repeats::default(),
+            log: Log::default(),
         })
     }
 
@@ -198,10 +196,9 @@ impl Daemon {
                 told = Some(now);
                 progress(&self.engine.status(now));
             }
-            self.tell_of_repeats(now);
-            let repeats = [self.dead_letters.deadline(), self.shortened.deadline()];
-            let own = [give_up_at, self.next_beat()].into_iter().chain(repeats);
-            let deadline = self.engine.next_deadline(now).into_iter().chain(own.flatten()).min();
+            self.log.tell_repeats(&self.about, now);
+            let own = [give_up_at, self.next_beat(), self.log.deadline()].into_iter().flatten();
+            let deadline = self.engine.next_deadline(now).into_iter().chain(own).min();
             let stopping = give_up_at.is_some();
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -268,18 +265,6 @@ impl Daemon {
 
     fn next_beat(&self) -> Option<Instant> {
         self.heartbeat.deadline().map(|at| Instant::at(at.saturating_duration_since(self.began)))
-    }
-
-    fn tell_of_repeats(&mut self, now: Instant) {
-        for (stream, count) in self.dead_letters.due(now) {
-            error!(stream = self.stream(stream), count, "more records were put aside as dead letters");
-        }
-        for (source, count) in self.shortened.due(now) {
-            warn!(
-                source = self.source(source),
-                count, "more reads brought lines of which only the beginning is shipped"
-            );
-        }
     }
 
     /// Connections and files share the descriptors.
@@ -373,7 +358,10 @@ impl Daemon {
                         Done::Saved(store, result)
                     });
                 }
-                Effect::Report(report) => self.log(&report),
+                Effect::Report(report) => {
+                    let now = self.now();
+                    self.log.tell(&report, &self.about, now);
+                }
             }
         }
     }
@@ -500,137 +488,13 @@ impl Daemon {
     /// Tells of each problem once, when it appears.
     fn compare_problems(&mut self, problems: Vec<Problem>) {
         for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            let source = problem.source.map_or("", |source| self.source(source));
-            warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
+            log::problem(problem, &self.about);
         }
         self.problems = problems;
     }
 
-    fn source(&self, source: SourceId) -> &str {
-        &self.about.sources[source.0]
-    }
-
     fn stream(&self, stream: StreamId) -> &str {
         &self.about.streams[stream.0].name
-    }
-
-    /// One line for one report.
-    fn log(&mut self, report: &Report) {
-        match report {
-            Report::Following { source, path, at, why } => {
-                let why = match why {
-                    Start::New => "new",
-                    Start::Checkpoint => "checkpoint",
-                    Start::Copy => "copy",
-                    Start::End => "end of a file that was there at the first start",
-                };
-                info!(source = self.source(*source), path = %path.display(), offset = at.bytes(), why, "following");
-            }
-            Report::Unreadable { source, path, why } => {
-                warn!(source = self.source(*source), path = %path.display(), why, "cannot be read; trying again");
-            }
-            Report::Readable { source, path } => {
-                info!(source = self.source(*source), path = %path.display(), "can be read again");
-            }
-            Report::Rotated { source, from, to: Some(to) } => {
-                info!(source = self.source(*source), from = %from.display(), to = %to.display(), "renamed");
-            }
-            Report::Rotated { source, from, to: None } => {
-                info!(source = self.source(*source), path = %from.display(), "no longer matched: reading it to its end");
-            }
-            Report::Truncated { source, path, read } => {
-                let read = read.bytes();
-                info!(source = self.source(*source), path = %path.display(), read, "truncated: reading it from its beginning");
-            }
-            Report::Copied { source, path, of } => {
-                info!(
-                    source = self.source(*source), path = %path.display(), of = %of.display(),
-                    "the copy of a file that was truncated: read on from where that was read to"
-                );
-            }
-            Report::Abandoned { source, path, from, bytes, why } => {
-                error!(
-                    source = self.source(*source), path = %path.display(), offset = from.bytes(), bytes,
-                    reason = why.label(), "lost: gone before they could be read"
-                );
-            }
-            Report::Gone { source, path, at } => {
-                info!(
-                    source = self.source(*source), path = %path.display(), offset = at.bytes(),
-                    "gone, and no copy of it was found: what was written to it beyond this offset was not read"
-                );
-            }
-            Report::Missed { source, path, bytes } => {
-                warn!(
-                    source = self.source(*source), path = %path.display(), bytes,
-                    "seen, and gone before it could be opened"
-                );
-            }
-            Report::FewDescriptors { most } => {
-                warn!(
-                    open = most,
-                    "no descriptor is left: idle files are closed and others wait; raise the limit on open files \
-                     (LimitNOFILE in a unit, ulimit -n in a shell)"
-                );
-            }
-            Report::Closed { source, path } => {
-                info!(source = self.source(*source), path = %path.display(), "read to its end and delivered");
-            }
-            Report::Held { stream, why } => {
-                error!(
-                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
-                    error = %why.message, "not delivering; trying again until it works"
-                );
-            }
-            Report::StillHeld { stream, why, tries, after } => {
-                error!(
-                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
-                    error = %why.message, tries, seconds = after.as_secs(), "still not delivering"
-                );
-            }
-            Report::Stopped { stream, why } => {
-                error!(
-                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(), error = %why.message,
-                    "stopped: nothing more is sent until the configuration is read again"
-                );
-            }
-            Report::BatchesWouldHelp { stream } => {
-                warn!(
-                    stream = self.stream(*stream),
-                    "lines wait for the quota of requests, and there is room for more records and bytes: \
-                     `api = \"auto\"` would carry more lines in fewer requests"
-                );
-            }
-            Report::Resumed { stream, after } => {
-                info!(stream = self.stream(*stream), seconds = after.as_secs_f64(), "delivering again");
-            }
-            Report::DeadLettered { stream, path, offset, code, message } => {
-                if !self.dead_letters.is_new(*stream, self.now()) {
-                    return;
-                }
-                error!(
-                    stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
-                    code = %code, error = %message, "put aside as a dead letter"
-                );
-            }
-            Report::Shortened { source, path, messages } => {
-                if self.shortened.is_new(*source, self.now()) {
-                    warn!(
-                        source = self.source(*source), path = %path.display(), messages,
-                        "longer than max_line_bytes or a record: only the beginning is shipped"
-                    );
-                }
-            }
-            Report::Stuck { source, path, offset } => {
-                error!(
-                    source = self.source(*source), path = %path.display(), offset = offset.bytes(),
-                    "refused by the service, and the dead letters are full: this file waits; stop standpipe, see \
-                     `standpipe dead-letters`, and start it again"
-                );
-            }
-            Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
-            Report::SavedAgain => info!("progress is saved again"),
-        }
     }
 }
 
