@@ -33,7 +33,7 @@ pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
 pub use pattern::{ExcludeGlob, FilePattern, PatternError};
-pub use survey::{Problem, Surveyed, survey};
+pub use survey::{Problem, Surveyed, survey, survey_source};
 
 /// Which files one source reads.
 #[derive(Clone, Debug)]

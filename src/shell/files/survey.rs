@@ -1,7 +1,8 @@
 //! Looking which files the sources mean.
 //!
 //! It knows how to walk a pattern through the tree and which kinds of names to leave alone. It does not know
-//! what was there the last time, and opens no file. Called by the daemon for each survey of the engine.
+//! what was there the last time, and opens no file. Called by the daemon for each survey of the engine, for each
+//! source by itself: one whose file system hangs holds up no other.
 //!
 //! *Invariant:* every directory that can gain a matching name is reported, also when it is empty, and for one
 //! that does not exist the nearest that does: watching exactly those misses no name.
@@ -41,19 +42,17 @@ pub struct Problem {
     pub reason: Refusal,
 }
 
-/// Looks at every file that a source matches, and at every file in the directories that the request names.
+/// Looks at every file that one source matches, and at every file in the directories `also`.
 ///
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
-pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
+pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> Surveyed {
     let mut round = Round::default();
-    for (index, files) in sources.iter().enumerate() {
-        let source = Source { id: SourceId(index), files };
-        for pattern in &files.patterns {
-            round.walk(source, pattern);
-        }
+    let source = Source { id, files };
+    for pattern in &files.patterns {
+        round.walk(source, pattern);
     }
-    for directory in &request.also {
+    for directory in also {
         round.look_beside(directory);
     }
     Surveyed {
@@ -64,6 +63,44 @@ pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
         },
         directories: round.directories.into_iter().collect(),
         problems: round.problems.into_iter().collect(),
+    }
+}
+
+/// Looks at all sources, one after the other, and at every file in the directories that the request names.
+pub fn survey(sources: &[SourceFiles], request: &Survey) -> Surveyed {
+    let of = |(index, files)| survey_source(files, SourceId(index), &request.also);
+    Surveyed::union(sources.iter().enumerate().map(of))
+}
+
+impl Surveyed {
+    /// What surveys of several sources found together, as if one survey had: each file, directory and problem once.
+    pub fn union(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut files: BTreeMap<Arc<Path>, Observed> = BTreeMap::new();
+        let (mut hidden, mut held) = (BTreeSet::new(), Vec::new());
+        let (mut directories, mut problems) = (BTreeSet::new(), BTreeSet::new());
+        for Self { observation, directories: also, problems: more } in parts {
+            for file in observation.files {
+                match files.entry(Arc::clone(&file.path)) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(file);
+                    }
+                    Slot::Occupied(mut known) => {
+                        let sources = &mut known.get_mut().sources;
+                        sources.extend(file.sources);
+                        sources.sort_unstable();
+                        sources.dedup();
+                    }
+                }
+            }
+            hidden.extend(observation.hidden);
+            held.extend(observation.held);
+            directories.extend(also);
+            problems.extend(more);
+        }
+        let observation =
+            Observation { files: files.into_values().collect(), hidden: hidden.into_iter().collect(), held };
+        let (directories, problems) = (directories.into_iter().collect(), problems.into_iter().collect());
+        Self { observation, directories, problems }
     }
 }
 
