@@ -1,119 +1,74 @@
 //! Floor 4: the driver. Owns the engine, turns its effects into calls of the shells and their results into events.
 //!
-//! Knows both sides and decides nothing: what to do is the engine's, how it is done the shells'. Blocking work
-//! (files, the state database, inotify's watches) runs on blocking threads, requests as tasks; all are awaited.
+//! Knows both sides: what to do is the engine's to say, how it is done the shells'. `tasks` has the work under way, in
+//! the `lanes` of its sources; `state` the thread of the state; `surveys` what was found; `log` the wording.
 //!
-//! *Invariant:* every task is owned and its result becomes exactly one event; a panic in one ends the process.
+//! *Invariant:* every result becomes at most one event, in the order of arrival; a panic anywhere ends the process. The
+//! loop waits for no blocking work, and the end for none but the state's, for a second or two.
 
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
-use std::future::Future;
-use std::num::NonZeroU32;
-use std::path::PathBuf;
+mod changes;
+mod lanes;
+mod log;
+mod progress;
+mod state;
+mod surveys;
+mod tasks;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::Config;
-use crate::engine::port::{Effect, Event, FileFault, FileId, Hint, Opened, Reload, RequestId, Watching};
-use crate::engine::report::{Report, Start};
+use crate::engine::port::{Effect, Event, Hint, Watching};
 use crate::engine::{Engine, Memory, Status};
-use crate::model::settings::{Settings, SourceId, StreamId};
+use crate::model::settings::StreamId;
 use crate::model::time::Instant;
-use crate::model::verdict::{Outcome, Verdict};
-use crate::rules::reload::merge;
-use crate::rules::repeats::Repeats;
+use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
-use crate::shell::files::{self, Compressed, Problem, SourceFiles, Surveyed};
+use crate::shell::files::{self, Problem, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
-use crate::shell::http::snapshot::{About, Snapshot, StreamAbout};
+use crate::shell::http::snapshot::{About, Snapshot};
 use crate::shell::http::{self, Question};
-use crate::shell::store::{Store, StoreError};
 use crate::shell::systemd::{self, Heartbeat};
-use crate::shell::watch::{self, Watch};
+use crate::shell::watch;
 
-/// How often a progress listener is told, at most.
-const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+pub use changes::{Change, Changed};
+pub use lanes::MAX_THREADS;
+pub use state::{OpenError, State};
+
+use changes::{InPlace, about, fitted};
+use log::Log;
+use progress::Progress;
+use tasks::{Done, Tasks};
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the daemon waits for the state when its time is over: for the commit under way, for the one that holds
+/// what was acknowledged last (with the default `checkpoint.interval` that is due within a second), and for the
+/// database to be closed.
+const LAST_SAVE: Duration = Duration::from_secs(2);
 
 /// Everything that the daemon drives.
 #[derive(Debug)]
 pub struct Daemon {
     engine: Engine,
     began: Clock,
-    sources: Arc<Vec<SourceFiles>>,
-    destinations: Vec<Destination>,
-    /// The streams that are being reached anew.
-    connecting: HashSet<StreamId>,
     about: Arc<About>,
     questions: mpsc::Receiver<Question>,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
-    /// Open files; a read borrows its file.
-    open: HashMap<FileId, Readable>,
-    /// `None` while a commit is under way.
-    store: Option<Box<Store>>,
-    /// `None` while it is being brought up to date.
-    watch: Option<Watch>,
-    /// Directories that wait for the watch to come back.
-    to_watch: Option<Vec<PathBuf>>,
     hints: watch::Hints,
-    tasks: JoinSet<Done>,
+    tasks: Tasks,
     heartbeat: Heartbeat,
-    /// What surveys could not use: told on change.
-    problems: Vec<Problem>,
-    /// By source: directories to watch, and what could not be used.
-    shown: BTreeMap<SourceId, (Vec<PathBuf>, Vec<Problem>)>,
-    /// Dead letters by stream: a flood of them must not become one of log lines.
-    dead_letters: Repeats<StreamId>,
-    shortened: Repeats<SourceId>,
+    log: Log,
 }
 
-/// An open file.
-#[derive(Clone, Debug)]
-enum Readable {
-    Plain(Arc<File>),
-    Compressed(Arc<Compressed>),
-}
-
-/// What a task brings back.
-enum Done {
-    Surveyed(Surveyed),
-    Watched(Watch, Watching),
-    Opened(FileId, Result<(Readable, Opened), FileFault>),
-    Bytes(FileId, Result<bytes::Bytes, FileFault>),
-    Put(StreamId, RequestId, Outcome),
-    Connected(StreamId, Destination),
-    Identified(StreamId, Result<Identity, String>),
-    Saved(Box<Store>, Result<(), StoreError>),
-}
-
-/// What somebody who has changed the configuration asks for.
-#[derive(Clone, Debug)]
-pub enum Change {
-    To(Box<Changed>),
-    /// It cannot be used: everything stays as it is.
-    Unusable,
-}
-
-/// Another configuration, with what it takes to carry it out.
-#[derive(Clone, Debug)]
-pub struct Changed {
-    pub config: Config,
-    /// In the order of the configuration.
-    pub sources: Vec<SourceFiles>,
-    /// In the order of the configuration.
-    pub destinations: Vec<Destination>,
-}
-
-/// How a run summary.
+/// How a run ended.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
     pub how: ExitReason,
@@ -123,7 +78,7 @@ pub struct RunSummary {
     pub took: Duration,
 }
 
-/// Why a run summary.
+/// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitReason {
     /// Everything that was there is delivered and that is durable.
@@ -133,13 +88,15 @@ pub enum ExitReason {
 }
 
 impl Daemon {
+    /// A daemon that goes on from `memory`, and answers what comes through `questions`.
+    ///
     /// # Errors
     /// When a stream's retry delays make no backoff.
     pub fn try_new(
         config: &Config,
         sources: Vec<SourceFiles>,
         destinations: Vec<Destination>,
-        store: Store,
+        state: State,
         memory: Memory,
         questions: mpsc::Receiver<Question>,
     ) -> Result<Self, InvalidBackoff> {
@@ -149,40 +106,30 @@ impl Daemon {
         Ok(Self {
             engine: Engine::try_new(fitted(config.settings.clone()), memory, seed, Instant::ZERO)?,
             began: Clock::now(),
-            sources: Arc::new(sources),
-            destinations,
-            connecting: HashSet::new(),
             about: Arc::new(about(config)),
             questions,
             snapshot: None,
-            open: HashMap::new(),
-            store: Some(Box::new(store)),
-            watch: Some(watch),
-            to_watch: None,
             hints,
-            tasks: JoinSet::new(),
+            tasks: Tasks::new(sources, destinations, state, watch),
             heartbeat: Heartbeat::start(),
-            problems: Vec::new(),
-            shown: BTreeMap::new(),
-            dead_letters: Repeats::default(),
-            shortened: Repeats::default(),
+            log: Log::default(),
         })
     }
 
     /// Runs until the engine is done: by itself, or because `stop` resolved. After that it has `patience` left, or
-    /// what the last of the `changes` says.
+    /// what the last of the `changes` says, and then leaves whatever hangs.
     pub async fn run(
         mut self,
         stop: impl Future<Output = ()>,
         mut changes: mpsc::Receiver<Change>,
         mut patience: Duration,
-        mut progress: Option<impl FnMut(&Status)>,
+        progress: Option<impl FnMut(&Status)>,
     ) -> RunSummary {
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = None;
-        let mut told = None;
+        let mut progress = Progress::new(progress);
         self.tell_descriptors();
-        self.identify();
+        self.tasks.identify();
         systemd::ready();
         let how = loop {
             self.launch();
@@ -194,17 +141,10 @@ impl Daemon {
             if give_up_at.is_some_and(|at| at <= now) {
                 break ExitReason::TimedOut;
             }
-            // A status of many files is not for nothing.
-            if let Some(progress) =
-                progress.as_mut().filter(|_| told.is_none_or(|at| at + PROGRESS_EVERY <= now))
-            {
-                told = Some(now);
-                progress(&self.engine.status(now));
-            }
-            self.tell_of_repeats(now);
-            let repeats = [self.dead_letters.deadline(), self.shortened.deadline()];
-            let own = [give_up_at, self.next_beat()].into_iter().chain(repeats);
-            let deadline = self.engine.next_deadline(now).into_iter().chain(own.flatten()).min();
+            progress.show(&mut self.engine, now);
+            self.log.tell_repeats(&self.about, now);
+            self.doubt_watch();
+            let deadline = self.deadline(now, give_up_at);
             let stopping = give_up_at.is_some();
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -222,32 +162,86 @@ impl Daemon {
                     }
                     self.change(change);
                 }
-                Some(question) = self.questions.recv() => {
-                    self.answer(question);
-                    // However much is asked, results have their turn.
-                    if let Some(done) = self.tasks.try_join_next() {
-                        self.take_joined(done);
-                    }
+                Some(question) = self.questions.recv() => self.answer(question),
+                done = self.tasks.next() => self.take(done),
+                hints = self.hints.next() => self.tell_hints(hints),
+                () = until(self.began, deadline) => self.tell(Event::Tick),
+            }
+        };
+        self.leave(how, progress).await
+    }
+
+    /// Ends the run: whatever hangs is left behind.
+    async fn leave(mut self, how: ExitReason, mut progress: Progress<impl FnMut(&Status)>) -> RunSummary {
+        let until = tokio::time::Instant::now() + LAST_SAVE;
+        if how == ExitReason::TimedOut && tokio::time::timeout_at(until, self.save_last()).await.is_err() {
+            warn!("the state does not answer: what was acknowledged last is sent again after the next start");
+        }
+        let now = self.now();
+        let status = self.engine.status(now);
+        progress.finish(&status);
+        let problems = self.tasks.problems();
+        // What is not closed in time is none the worse for it: a start after a crash finds the same.
+        let _ = tokio::time::timeout_at(until, self.tasks.leave()).await;
+        RunSummary { how, status, problems, took: now.since(Instant::ZERO) }
+    }
+
+    /// Saves what was acknowledged so far. Of what else the engine asks for, nothing is done any more.
+    async fn save_last(&mut self) {
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                match effect {
+                    Effect::Save(_) | Effect::Report(_) => self.carry_out(effect),
+                    Effect::Survey(_)
+                    | Effect::Open(_)
+                    | Effect::Read(_)
+                    | Effect::Close(_)
+                    | Effect::Put(_) => {}
                 }
-                Some(done) = self.tasks.join_next() => self.take_joined(done),
-                hints = self.hints.next() => {
-                    for hint in hints {
-                        if hint == Hint::Everything {
-                            warn!("inotify's queue overflowed: looking at every file");
-                        }
-                        self.tell(Event::Hint(hint));
+            }
+            let now = self.now();
+            if self.engine.status(now).unsaved_since.is_none() {
+                return;
+            }
+            let deadline = self.engine.next_deadline(now);
+            tokio::select! {
+                biased;
+                done = self.tasks.next() => {
+                    if matches!(done, Done::Saved(_) | Done::Put(..)) {
+                        self.take(done);
                     }
                 }
                 () = until(self.began, deadline) => self.tell(Event::Tick),
             }
-        };
-        let now = self.now();
-        let status = self.engine.status(now);
-        if let Some(progress) = &mut progress {
-            progress(&status);
         }
-        self.tasks.shutdown().await;
-        RunSummary { how, status, problems: self.problems, took: now.since(Instant::ZERO) }
+    }
+
+    /// When the loop has to turn again though nothing happens.
+    fn deadline(&self, now: Instant, give_up_at: Option<Instant>) -> Option<Instant> {
+        let since_began = |at: Clock| Instant::at(at.saturating_duration_since(self.began));
+        let beat = self.heartbeat.deadline().map(since_began);
+        let watch = self.tasks.watch_deadline().map(since_began);
+        let own = [give_up_at, beat, watch, self.log.deadline()].into_iter().flatten();
+        self.engine.next_deadline(now).into_iter().chain(own).min()
+    }
+
+    /// Relies on no hints while the watch hangs: a directory that is watched from then on makes none.
+    fn doubt_watch(&mut self) {
+        if self.tasks.watch_hangs(Clock::now()) {
+            warn!(
+                "the kernel does not answer a request to watch a directory: files are looked at every second instead"
+            );
+            self.tell(Event::Watching(Watching::Partial));
+        }
+    }
+
+    fn tell_hints(&mut self, hints: Vec<Hint>) {
+        for hint in hints {
+            if hint == Hint::Everything {
+                warn!("inotify's queue overflowed: looking at every file");
+            }
+            self.tell(Event::Hint(hint));
+        }
     }
 
     fn now(&self) -> Instant {
@@ -269,22 +263,6 @@ impl Daemon {
         }
     }
 
-    fn next_beat(&self) -> Option<Instant> {
-        self.heartbeat.deadline().map(|at| Instant::at(at.saturating_duration_since(self.began)))
-    }
-
-    fn tell_of_repeats(&mut self, now: Instant) {
-        for (stream, count) in self.dead_letters.due(now) {
-            error!(stream = self.stream(stream), count, "more records were put aside as dead letters");
-        }
-        for (source, count) in self.shortened.due(now) {
-            warn!(
-                source = self.source(source),
-                count, "more reads brought lines of which only the beginning is shipped"
-            );
-        }
-    }
-
     /// Connections and files share the descriptors.
     fn tell_descriptors(&mut self) {
         let streams = &self.engine.settings().streams;
@@ -298,91 +276,40 @@ impl Daemon {
         let Change::To(changed) = change else {
             return self.tell(Event::ReloadRefused);
         };
-        let Changed { config, sources, destinations } = *changed;
-        let merged = merge(self.engine.settings(), &fitted(config.settings.clone()));
-        let new_about = about(&config);
-        let no_files = SourceFiles::default();
-        let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
-        self.sources = Arc::new(merged.sources.iter().map(of_source).collect());
-        let of_stream = |(place, new): (usize, &Option<usize>)| match new {
-            Some(new) => (destinations[*new].clone(), new_about.streams[*new].clone()),
-            None => (self.destinations[place].clone(), self.about.streams[place].clone()),
-        };
-        let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
-        self.destinations = destinations;
-        let names = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
-        self.about = Arc::new(About { sources: names.collect(), streams, ..new_about });
-        let retired = merged.retired();
-        self.shown.retain(|source, _| !retired.contains(source));
-        info!(sources = merged.sources.len() - retired.len(), "another configuration is in effect");
-        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
+        let old = self.tasks.destinations();
+        let InPlace { sources, destinations, about, reload } =
+            changed.in_place(self.engine.settings(), old, &self.about);
+        let configured = sources.len() - reload.retired.len();
+        self.tasks.reconfigure(sources, destinations);
+        self.about = Arc::new(about);
+        info!(sources = configured, "another configuration is in effect");
+        self.tell(Event::Reload(Box::new(reload)));
         self.tell_descriptors();
     }
 
     /// Starts what the engine wants done.
     fn launch(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::Survey(request) => {
-                    let sources = Arc::clone(&self.sources);
-                    let with_file = |id: &FileId| match self.open.get(id)? {
-                        Readable::Plain(file) => Some((*id, Arc::clone(file))),
-                        // What is compressed was made by who rotates, and is theirs to remove.
-                        Readable::Compressed(_) => None,
-                    };
-                    let held: Vec<_> = request.held.iter().filter_map(with_file).collect();
-                    self.tasks.spawn_blocking(move || {
-                        let source = request.source;
-                        let mut surveyed = files::survey_source(&sources[source.0], source, &request.also);
-                        surveyed.observation.held = files::look_at_held(&held);
-                        Done::Surveyed(surveyed)
-                    });
-                }
-                Effect::Open(open) => {
-                    let follow = self.sources[open.source.0].follow_symlinks;
-                    self.tasks.spawn_blocking(move || {
-                        let result = if open.decompressed {
-                            files::open_compressed(&open.path, follow)
-                                .map(|(file, opened)| (Readable::Compressed(Arc::new(file)), opened))
-                        } else {
-                            files::open(&open.path, follow)
-                                .map(|(file, opened)| (Readable::Plain(Arc::new(file)), opened))
-                        };
-                        Done::Opened(open.file, result)
-                    });
-                }
-                Effect::Read(read) => {
-                    let file = self.open[&read.file].clone();
-                    self.tasks.spawn_blocking(move || {
-                        let result = match file {
-                            Readable::Plain(file) => files::read(&file, read.at, read.len),
-                            Readable::Compressed(file) => file.read(read.at, read.len),
-                        };
-                        Done::Bytes(read.file, result)
-                    });
-                }
-                Effect::Close(tail) => {
-                    self.open.remove(&tail);
-                }
-                Effect::Put(put) => {
-                    let destination = self.destinations[put.stream.0].clone();
-                    self.tasks.spawn(async move {
-                        let outcome = destination.put(put.operation, put.records).await;
-                        Done::Put(put.stream, put.request, outcome)
-                    });
-                }
-                Effect::Save(save) => {
-                    let mut store = self.store.take().expect("one save is under way at a time");
-                    self.tasks.spawn_blocking(move || {
-                        let result = store.commit(&save);
-                        Done::Saved(store, result)
-                    });
-                }
-                Effect::Report(report) => self.log(&report),
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Survey(request) => self.tasks.survey(request),
+            Effect::Open(request) => self.tasks.open(request),
+            Effect::Read(request) => self.tasks.read(request),
+            Effect::Close(file) => self.tasks.close(file),
+            Effect::Put(request) => self.tasks.put(request),
+            Effect::Save(save) => self.tasks.save(save),
+            Effect::Report(report) => {
+                let now = self.now();
+                self.log.tell(&report, &self.about, now);
             }
         }
     }
 
+    /// Answers a question, and takes one result: however much is asked, results have their turn.
     fn answer(&mut self, question: Question) {
         // Whoever asked may be gone.
         match question {
@@ -392,6 +319,9 @@ impl Daemon {
             Question::Snapshot(asker) => {
                 let _ = asker.send(self.snapshot());
             }
+        }
+        if let Some(done) = self.tasks.try_next() {
+            self.take(done);
         }
     }
 
@@ -405,285 +335,62 @@ impl Daemon {
         let snapshot = Arc::new(Snapshot {
             about: Arc::clone(&self.about),
             status: self.engine.status(now),
-            problems: self.problems.clone(),
+            problems: self.tasks.problems(),
         });
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot
     }
 
-    fn take_joined(&mut self, done: Result<Done, JoinError>) {
-        match done {
-            Ok(done) => self.take(done),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => unreachable!("no task is cancelled while the daemon runs: {error}"),
-        }
-    }
-
+    /// Takes a result in, and tells the engine.
     fn take(&mut self, done: Done) {
         match done {
-            Done::Surveyed(surveyed) => {
-                let source = surveyed.observation.source;
-                self.shown.insert(source, (surveyed.directories, surveyed.problems));
-                let problems = self.shown.values().flat_map(|(_, problems)| problems.clone());
-                self.compare_problems(problems.collect());
-                let directories: BTreeSet<_> =
-                    self.shown.values().flat_map(|(directories, _)| directories.clone()).collect();
-                self.to_watch = Some(directories.into_iter().collect());
-                self.update_watch();
-                self.tell(Event::Observed(surveyed.observation));
+            Done::Surveyed(source, found) => {
+                let (news, observation) = self.tasks.surveyed(source, *found);
+                for problem in &news {
+                    log::problem(problem, &self.about);
+                }
+                self.tell(Event::Observed(observation));
             }
             Done::Watched(watch, watching) => {
-                self.watch = Some(watch);
                 self.tell(Event::Watching(watching));
-                self.update_watch();
+                self.tasks.watched(*watch);
             }
-            Done::Opened(tail, result) => {
-                let result = result.map(|(file, opened)| {
-                    self.open.insert(tail, file);
+            Done::Opened(file, result) => {
+                let result = result.map(|(open, opened)| {
+                    self.tasks.opened(file, open);
                     opened
                 });
-                self.tell(Event::Opened { file: tail, result });
+                self.tell(Event::Opened { file, result });
             }
-            Done::Bytes(tail, result) => {
-                self.tell(Event::Bytes { file: tail, result, unix_time: unix_time() });
-            }
+            Done::Bytes(file, result) => self.tell(Event::Bytes { file, result, unix_time: unix_time() }),
+            Done::Closed => {}
             Done::Put(stream, request, outcome) => {
                 if outcome.verdicts.iter().any(Verdict::is_for_setup) {
-                    self.connect_again(stream);
+                    self.tasks.connect_again(stream);
                 }
                 self.tell(Event::PutDone { request, outcome });
             }
             // Where nobody is found, the first request says so, and what to do.
             Done::Identified(_, Err(_)) => {}
-            Done::Identified(stream, Ok(identity)) => {
-                info!(
-                    stream = self.stream(stream),
-                    access_key = identity.access_key_id,
-                    region = identity.region.as_deref(),
-                    "requests are signed"
-                );
-            }
-            Done::Connected(stream, destination) => {
-                self.connecting.remove(&stream);
-                // Another configuration may have come meanwhile.
-                if destination.is_same_way_as(&self.destinations[stream.0]) {
-                    self.destinations[stream.0] = destination;
-                }
-            }
-            Done::Saved(store, result) => {
-                self.store = Some(store);
-                self.tell(Event::Saved(result.map_err(|error| error.to_string())));
-            }
+            Done::Identified(stream, Ok(identity)) => self.tell_identity(stream, &identity),
+            Done::Connected(stream, destination) => self.tasks.connected(stream, *destination),
+            Done::Saved(result) => self.tell(Event::Saved(result.map_err(|error| error.to_string()))),
         }
     }
 
-    /// Finds out by whom the streams' requests are signed.
-    fn identify(&mut self) {
-        for (place, destination) in self.destinations.iter().enumerate() {
-            let destination = destination.clone();
-            self.tasks.spawn(async move {
-                let identity = destination.identity().await;
-                Done::Identified(StreamId(place), identity)
-            });
-        }
-    }
-
-    /// Reads region and credentials again, for the next try.
-    fn connect_again(&mut self, stream: StreamId) {
-        if self.connecting.insert(stream) {
-            let destination = self.destinations[stream.0].clone();
-            self.tasks.spawn(async move { Done::Connected(stream, destination.connect_again().await) });
-        }
-    }
-
-    fn update_watch(&mut self) {
-        // Neither is taken without the other: a watch that is dropped watches nothing.
-        if self.to_watch.is_none() {
-            return;
-        }
-        let Some(mut watch) = self.watch.take() else { return };
-        let directories = self.to_watch.take().expect("just seen");
-        self.tasks.spawn_blocking(move || {
-            let watching = watch.update(&directories);
-            Done::Watched(watch, watching)
-        });
-    }
-
-    /// Tells of each problem once, when it appears.
-    fn compare_problems(&mut self, problems: Vec<Problem>) {
-        for problem in problems.iter().filter(|problem| !self.problems.contains(problem)) {
-            let source = problem.source.map_or("", |source| self.source(source));
-            warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
-        }
-        self.problems = problems;
-    }
-
-    fn source(&self, source: SourceId) -> &str {
-        &self.about.sources[source.0]
-    }
-
-    fn stream(&self, stream: StreamId) -> &str {
-        &self.about.streams[stream.0].name
-    }
-
-    /// One line for one report.
-    fn log(&mut self, report: &Report) {
-        match report {
-            Report::Following { source, path, at, why } => {
-                let why = match why {
-                    Start::New => "new",
-                    Start::Checkpoint => "checkpoint",
-                    Start::Copy => "copy",
-                    Start::End => "end of a file that was there at the first start",
-                };
-                info!(source = self.source(*source), path = %path.display(), offset = at.bytes(), why, "following");
-            }
-            Report::Unreadable { source, path, why } => {
-                warn!(source = self.source(*source), path = %path.display(), why, "cannot be read; trying again");
-            }
-            Report::Readable { source, path } => {
-                info!(source = self.source(*source), path = %path.display(), "can be read again");
-            }
-            Report::Rotated { source, from, to: Some(to) } => {
-                info!(source = self.source(*source), from = %from.display(), to = %to.display(), "renamed");
-            }
-            Report::Rotated { source, from, to: None } => {
-                info!(source = self.source(*source), path = %from.display(), "no longer matched: reading it to its end");
-            }
-            Report::Truncated { source, path, read } => {
-                let read = read.bytes();
-                info!(source = self.source(*source), path = %path.display(), read, "truncated: reading it from its beginning");
-            }
-            Report::Copied { source, path, of } => {
-                info!(
-                    source = self.source(*source), path = %path.display(), of = %of.display(),
-                    "the copy of a file that was truncated: read on from where that was read to"
-                );
-            }
-            Report::Abandoned { source, path, from, bytes, why } => {
-                error!(
-                    source = self.source(*source), path = %path.display(), offset = from.bytes(), bytes,
-                    reason = why.label(), "lost: gone before they could be read"
-                );
-            }
-            Report::Gone { source, path, at } => {
-                info!(
-                    source = self.source(*source), path = %path.display(), offset = at.bytes(),
-                    "gone, and no copy of it was found: what was written to it beyond this offset was not read"
-                );
-            }
-            Report::Missed { source, path, bytes } => {
-                warn!(
-                    source = self.source(*source), path = %path.display(), bytes,
-                    "seen, and gone before it could be opened"
-                );
-            }
-            Report::FewDescriptors { most } => {
-                warn!(
-                    open = most,
-                    "no descriptor is left: idle files are closed and others wait; raise the limit on open files \
-                     (LimitNOFILE in a unit, ulimit -n in a shell)"
-                );
-            }
-            Report::Closed { source, path } => {
-                info!(source = self.source(*source), path = %path.display(), "read to its end and delivered");
-            }
-            Report::Held { stream, why } => {
-                error!(
-                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
-                    error = %why.message, "not delivering; trying again until it works"
-                );
-            }
-            Report::StillHeld { stream, why, tries, after } => {
-                error!(
-                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(),
-                    error = %why.message, tries, seconds = after.as_secs(), "still not delivering"
-                );
-            }
-            Report::Stopped { stream, why } => {
-                error!(
-                    stream = self.stream(*stream), code = %why.code, reason = why.reason.label(), error = %why.message,
-                    "stopped: nothing more is sent until the configuration is read again"
-                );
-            }
-            Report::BatchesWouldHelp { stream } => {
-                warn!(
-                    stream = self.stream(*stream),
-                    "lines wait for the quota of requests, and there is room for more records and bytes: \
-                     `api = \"auto\"` would carry more lines in fewer requests"
-                );
-            }
-            Report::Resumed { stream, after } => {
-                info!(stream = self.stream(*stream), seconds = after.as_secs_f64(), "delivering again");
-            }
-            Report::DeadLettered { stream, path, offset, code, message } => {
-                if !self.dead_letters.is_new(*stream, self.now()) {
-                    return;
-                }
-                error!(
-                    stream = self.stream(*stream), path = %path.display(), offset = offset.bytes(),
-                    code = %code, error = %message, "put aside as a dead letter"
-                );
-            }
-            Report::Shortened { source, path, messages } => {
-                if self.shortened.is_new(*source, self.now()) {
-                    warn!(
-                        source = self.source(*source), path = %path.display(), messages,
-                        "longer than max_line_bytes or a record: only the beginning is shipped"
-                    );
-                }
-            }
-            Report::Stuck { source, path, offset } => {
-                error!(
-                    source = self.source(*source), path = %path.display(), offset = offset.bytes(),
-                    "refused by the service, and the dead letters are full: this file waits; stop standpipe, see \
-                     `standpipe dead-letters`, and start it again"
-                );
-            }
-            Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
-            Report::SavedAgain => info!("progress is saved again"),
-        }
+    fn tell_identity(&self, stream: StreamId, identity: &Identity) {
+        info!(
+            stream = &*self.about.streams[stream.0].name,
+            access_key = identity.access_key_id,
+            region = identity.region.as_deref(),
+            "requests are signed"
+        );
     }
 }
 
 /// The wall clock, for records that tell when their lines were read; before 1970 it is 1970.
 fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// With no more requests at once than descriptors are there for.
-fn fitted(mut settings: Settings) -> Settings {
-    let most = files::max_connections();
-    let asked: u64 = settings.streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
-    if asked > most {
-        warn!(
-            asked,
-            most,
-            "max_in_flight is more than there are descriptors for: fewer requests are made at once; raise the limit on \
-             open files (LimitNOFILE in a unit, ulimit -n in a shell)"
-        );
-        for stream in &mut settings.streams {
-            let part = u64::from(stream.max_in_flight.get()) * most / asked;
-            let part = u32::try_from(part).expect("less than was asked for");
-            stream.max_in_flight = NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN);
-        }
-    }
-    settings
-}
-
-fn about(config: &Config) -> About {
-    let streams = config.streams.iter().zip(&config.settings.streams);
-    About {
-        sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
-        streams: streams
-            .map(|(stream, settings)| StreamAbout {
-                name: Arc::clone(&stream.name),
-                delivery_stream: stream.delivery_stream.clone(),
-                quota: settings.quota,
-            })
-            .collect(),
-        max_lag: config.health.max_lag,
-    }
 }
 
 /// Waits until `deadline`, or for ever.

@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{Config, Faults, Overrides, ProcessEnvironment};
+use crate::daemon::MAX_THREADS;
 
 /// Done.
 const DONE: u8 = 0;
@@ -100,7 +101,7 @@ fn serve(args: local::LocalArgs) -> u8 {
 /// One thread carries the engine and the SDK's work: with two, each request woke one from the other twice, at half
 /// the cost of the request. Files and the state have threads of their own.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(MAX_THREADS).build()
 }
 
 /// Reads the configuration that file and flags make, or says everything that is wrong with it.

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Faults, Overrides, Source};
-use crate::daemon::{Change, Changed, Daemon, ExitReason, RunSummary};
+use crate::config::{Config, Faults, Overrides, Source, Stream};
+use crate::daemon::{Change, Changed, Daemon, ExitReason, OpenError, RunSummary, State};
 use crate::engine::{Memory, Status};
 use crate::local;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
-use crate::shell::store::Store;
 use crate::shell::systemd;
 
 use super::{DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
@@ -69,8 +69,8 @@ pub(super) fn run(args: &RunArgs) -> u8 {
     };
     raise_descriptor_limit();
     let code = runtime.block_on(drive(args, &config));
-    // A read that hangs in a dead file system must not keep the process.
-    runtime.shutdown_timeout(Duration::from_secs(1));
+    // A call that hangs in a dead file system must not keep the process: what is worth waiting for was waited for.
+    runtime.shutdown_background();
     code
 }
 
@@ -85,38 +85,23 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         Ok(hangups) => hangups,
         Err(error) => return fail(&error),
     };
-    let (store, loaded) = match Store::open(&config.state_dir) {
-        Ok(opened) => opened,
-        Err(error) => {
-            eprintln!("standpipe: {error}");
-            return error.exit_code();
-        }
+    let mut stop = std::pin::pin!(stop);
+    let prepared = tokio::select! {
+        biased;
+        // Nothing was read yet, and the state of a moment ago is as good as ever.
+        () = &mut stop => return DONE,
+        prepared = prepare(args, config) => prepared,
     };
-    let server = match &args.local {
-        Some(dir) => match local::Server::start(local::Options::new(dir)).await {
-            Ok(server) => Some(server),
-            Err(error) => return fail(&error),
-        },
-        None => None,
-    };
-    let embedded =
-        server.as_ref().map(|server| Embedded { endpoint_url: format!("http://{}", server.address()) });
-    let destinations = connect(config, embedded.as_ref()).await;
-    let memory = Memory {
-        checkpoints: loaded.checkpoints,
-        next_incarnation: loaded.next_incarnation,
-        first_start: loaded.first_start,
-        dead_letter_bytes: loaded.dead_letter_bytes,
+    let Prepared { state, memory, server, embedded, destinations } = match prepared {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
     };
     let (handle, questions) = http::handle();
-    let daemon = match Daemon::try_new(config, source_files(config), destinations, store, memory, questions) {
+    let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, questions) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
     };
-    let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
-    info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
-    tell_quotas(config);
+    tell_start(config);
 
     let bar = args.once.then(progress_bar).flatten();
     // Beside the daemon's task, so that it can say when that is stuck.
@@ -133,7 +118,8 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         summary = running => summary,
         never = reload(hangups, args, config, embedded.as_ref(), sender) => match never {},
     };
-    endpoint.shutdown().await;
+    // Dropping the tasks of the endpoint ends them: none of them blocks.
+    drop(endpoint);
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
@@ -144,15 +130,82 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     if let Err(error) = delivered {
         return fail(&error);
     }
-    conclude(args, config, &summary)
+    let missing = match summary.how {
+        ExitReason::Done => missing(config).await,
+        ExitReason::TimedOut => Vec::new(),
+    };
+    conclude(args, config, &summary, &missing)
 }
 
-async fn connect(config: &Config, embedded: Option<&Embedded>) -> Vec<Destination> {
-    let mut destinations = Vec::with_capacity(config.streams.len());
-    for stream in &config.streams {
-        destinations.push(Destination::connect(stream, embedded).await);
+/// What a daemon is made from, as far as it takes a while.
+struct Prepared {
+    state: State,
+    memory: Memory,
+    server: Option<local::Server>,
+    embedded: Option<Embedded>,
+    destinations: Vec<Destination>,
+}
+
+/// Opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
+/// code when one of them cannot be had.
+async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
+    let (state, loaded) = State::open(config.state_dir.clone()).await.map_err(|error| match error {
+        OpenError::Store(error) => {
+            eprintln!("standpipe: {error}");
+            error.exit_code()
+        }
+        OpenError::Thread(_) => fail(&error),
+    })?;
+    let server = match &args.local {
+        Some(dir) => {
+            let started = local::Server::start(local::Options::new(dir)).await;
+            Some(started.map_err(|error| fail(&error))?)
+        }
+        None => None,
+    };
+    let embedded =
+        server.as_ref().map(|server| Embedded { endpoint_url: format!("http://{}", server.address()) });
+    let destinations = connect(&config.streams, embedded.as_ref()).await;
+    let memory = Memory {
+        checkpoints: loaded.checkpoints,
+        next_incarnation: loaded.next_incarnation,
+        first_start: loaded.first_start,
+        dead_letter_bytes: loaded.dead_letter_bytes,
+    };
+    Ok(Prepared { state, memory, server, embedded, destinations })
+}
+
+/// Says what is about to be read, and where it goes.
+fn tell_start(config: &Config) {
+    let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+    let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
+    info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
+    tell_quotas(config);
+}
+
+/// Finds the way to each stream, on a thread: the SDK reads its files (profiles, certificates) in place, and they may
+/// be on a file system that hangs.
+async fn connect(streams: &[Stream], embedded: Option<&Embedded>) -> Vec<Destination> {
+    let (streams, embedded, runtime) = (streams.to_vec(), embedded.cloned(), Handle::current());
+    aside(move || {
+        runtime.block_on(async {
+            let mut destinations = Vec::with_capacity(streams.len());
+            for stream in &streams {
+                destinations.push(Destination::connect(stream, embedded.as_ref()).await);
+            }
+            destinations
+        })
+    })
+    .await
+}
+
+/// Does on a thread what may hang; its panic is the caller's.
+#[expect(clippy::disallowed_methods, reason = "what may hang is done beside the loop")]
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-    destinations
 }
 
 /// Reads the configuration again whenever it is asked for, and hands it to the daemon.
@@ -173,7 +226,7 @@ async fn reload(
         let change = match read_again(args).await {
             Ok(config) => {
                 warn_of_what_needs_a_restart(started_with, &config);
-                let destinations = connect(&config, embedded).await;
+                let destinations = connect(&config.streams, embedded).await;
                 Change::To(Box::new(Changed { sources: source_files(&config), destinations, config }))
             }
             Err(faults) => {
@@ -189,14 +242,9 @@ async fn reload(
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file is read, maybe from a file system that hangs")]
 async fn read_again(args: &RunArgs) -> Result<Config, Faults> {
     let (file, overrides) = (args.config.clone(), overrides(args));
-    let read = move || configuration(file.as_ref(), &overrides);
-    match tokio::task::spawn_blocking(read).await {
-        Ok(read) => read,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+    aside(move || configuration(file.as_ref(), &overrides)).await
 }
 
 fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
@@ -251,15 +299,24 @@ fn show_progress(bar: &ProgressBar, status: &Status) {
     bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
 }
 
-/// The last words and the exit code.
-fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary) -> u8 {
-    let missing: Vec<&Path> = config
+/// How long the end waits for a look at the files that the configuration names.
+const LAST_LOOK: Duration = Duration::from_secs(1);
+
+/// The files that the configuration names and that are not there; none when the file system does not say in time.
+async fn missing(config: &Config) -> Vec<PathBuf> {
+    let named: Vec<PathBuf> = config
         .sources
         .iter()
         .flat_map(|source| source.patterns.iter().filter_map(|pattern| pattern.file()))
-        .filter(|path| path.symlink_metadata().is_err())
+        .map(Path::to_owned)
         .collect();
-    for path in &missing {
+    let look = aside(move || named.into_iter().filter(|path| path.symlink_metadata().is_err()).collect());
+    tokio::time::timeout(LAST_LOOK, look).await.unwrap_or_default()
+}
+
+/// The last words and the exit code.
+fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, missing: &[PathBuf]) -> u8 {
+    for path in missing {
         error!(path = %path.display(), "no such file");
     }
     let counts = &summary.status.counts;

@@ -76,40 +76,79 @@ enum Inotify {
     Dead,
 }
 
+/// Directories as they were a moment ago.
+///
+/// They are looked at apart from [`Watch::update`], because a look at one in a dead network file system never ends,
+/// and must hold up the watch of no other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directories {
+    found: BTreeMap<PathBuf, Directory>,
+    /// Whether one was no directory any more.
+    has_vanished: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Directory {
+    identity: Identity,
+    /// Why its changes do not all make events.
+    trouble: Option<Trouble>,
+}
+
+impl Directories {
+    /// Looks at these paths. Blocks.
+    pub fn look_at(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut directories = Self::default();
+        for path in paths {
+            match Look::at(&path, Links::Follow) {
+                Ok(look) if look.kind == FileType::Directory => {
+                    let trouble = trouble::of_file_system(&path);
+                    directories.found.insert(path, Directory { identity: look.identity, trouble });
+                }
+                Ok(_) | Err(_) => directories.has_vanished = true,
+            }
+        }
+        directories
+    }
+
+    /// All of them together. That one has vanished is taken over from the parts, so that it is told once.
+    pub fn union<'a>(parts: impl Iterator<Item = &'a mut Self>) -> Self {
+        let mut all = Self::default();
+        for part in parts {
+            all.has_vanished |= mem::take(&mut part.has_vanished);
+            all.found.extend(part.found.iter().map(|(path, directory)| (path.clone(), directory.clone())));
+        }
+        all
+    }
+}
+
 impl Watch {
-    /// Watches exactly these directories. Blocks.
+    /// Watches exactly these directories. Blocks, on nothing but directories that were not watched before.
     ///
     /// A watch that died, and one whose directory is another by now, are let go first: a directory that was
     /// removed and made anew is watched again. [`Hint::Names`] follows when a watch was added, because what
     /// happened there between the survey and now made no event.
-    pub fn update(&mut self, directories: &[PathBuf]) -> Watching {
+    pub fn update(&mut self, directories: &Directories) -> Watching {
         let mut troubles: Vec<Trouble> = self.connect().err().into_iter().collect();
         self.forget_suspects();
 
-        let mut changed = false;
-        let mut wanted: BTreeMap<&Path, Identity> = BTreeMap::new();
-        for directory in directories {
-            match Look::at(directory, Links::Follow) {
-                Ok(look) if look.kind == FileType::Directory => {
-                    wanted.insert(directory, look.identity);
-                }
-                Ok(_) | Err(_) => changed = true,
-            }
-        }
-        self.forget_where(|path, identity| wanted.get(path) != Some(identity));
+        let mut changed = directories.has_vanished;
+        let wanted = &directories.found;
+        self.forget_where(|path, identity| {
+            wanted.get(path).map(|directory| &directory.identity) != Some(identity)
+        });
 
         let mut known: HashMap<Identity, PathBuf> =
             self.watched.iter().map(|(path, identity)| (*identity, path.clone())).collect();
         let mut aliases: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
-        for (path, identity) in wanted {
-            troubles.extend(trouble::of_file_system(path));
-            match known.get(&identity) {
+        for (path, Directory { identity, trouble }) in wanted {
+            troubles.extend(trouble.clone());
+            match known.get(identity) {
                 Some(watched) if watched == path => {}
                 Some(watched) => aliases.entry(watched.clone()).or_default().push(path.to_owned()),
                 None if troubles.iter().any(Trouble::stops_watching) => {}
-                None => match self.add(path, identity) {
+                None => match self.add(path, *identity) {
                     Ok(()) => {
-                        known.insert(identity, path.to_owned());
+                        known.insert(*identity, path.to_owned());
                         changed = true;
                     }
                     Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => changed = true,

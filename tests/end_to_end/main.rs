@@ -13,6 +13,7 @@ mod exits;
 mod faults;
 mod files;
 mod front;
+mod hangs;
 mod health;
 mod input;
 mod network;

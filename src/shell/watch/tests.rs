@@ -35,7 +35,7 @@ impl Scene {
 
     /// Every watch must succeed: only the file system itself may make the answer partial.
     fn update(&mut self, names: &[&str]) {
-        let directories: Vec<PathBuf> = names.iter().map(|name| self.path(name)).collect();
+        let directories = Directories::look_at(names.iter().map(|name| self.path(name)));
         let watching = self.watch.update(&directories);
         let expected = match trouble::of_file_system(self.dir.path()) {
             Some(_) => Watching::Partial,
@@ -271,6 +271,6 @@ fn a_wait_that_is_given_up_loses_nothing() {
 fn a_thread_that_does_not_answer_is_given_up_without_a_panic() {
     let (mut watch, _hints) = start();
     watch.inotify = Inotify::Dead;
-    assert_eq!(watch.update(&[PathBuf::from("/")]), Watching::Partial);
+    assert_eq!(watch.update(&Directories::look_at([PathBuf::from("/")])), Watching::Partial);
     assert!(watch.watched.is_empty());
 }

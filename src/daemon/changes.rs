@@ -1,0 +1,102 @@
+//! Another configuration for a daemon that runs.
+//!
+//! Knows how sources, streams and ways to them keep their places, and how many requests the descriptors allow. Does
+//! not know where a configuration comes from. Used by the driver; the command line makes the changes.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use crate::config::Config;
+use crate::engine::port::Reload;
+use crate::model::settings::Settings;
+use crate::rules::reload::merge;
+use crate::shell::files::{self, SourceFiles};
+use crate::shell::firehose::Destination;
+use crate::shell::http::snapshot::{About, StreamAbout};
+
+/// What somebody who has changed the configuration asks for.
+#[derive(Clone, Debug)]
+pub enum Change {
+    To(Box<Changed>),
+    /// It cannot be used: everything stays as it is.
+    Unusable,
+}
+
+/// Another configuration, with what it takes to carry it out.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    pub config: Config,
+    /// In the order of the configuration.
+    pub sources: Vec<SourceFiles>,
+    /// In the order of the configuration.
+    pub destinations: Vec<Destination>,
+}
+
+/// Another configuration in which every source and stream that there was keeps its place.
+pub(super) struct InPlace {
+    /// Those that are no longer configured match no file.
+    pub(super) sources: Vec<SourceFiles>,
+    /// Those that are no longer configured stay as they were, for what is still to be sent.
+    pub(super) destinations: Vec<Destination>,
+    pub(super) about: About,
+    pub(super) reload: Reload,
+}
+
+impl Changed {
+    /// Puts this configuration in the places of the one before.
+    pub(super) fn in_place(self, before: &Settings, reached: &[Destination], known: &About) -> InPlace {
+        let Self { config, sources, destinations } = self;
+        let merged = merge(before, &fitted(config.settings.clone()));
+        let about = about(&config);
+        let no_files = SourceFiles::default();
+        let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
+        let sources = merged.sources.iter().map(of_source).collect();
+        let of_stream = |(place, new): (usize, &Option<usize>)| match new {
+            Some(new) => (destinations[*new].clone(), about.streams[*new].clone()),
+            None => (reached[place].clone(), known.streams[place].clone()),
+        };
+        let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
+        let names = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
+        let about = About { sources: names.collect(), streams, max_lag: about.max_lag };
+        let retired = merged.retired();
+        InPlace { sources, destinations, about, reload: Reload { settings: merged.settings, retired } }
+    }
+}
+
+/// The settings with no more requests at once than there are descriptors for.
+pub(super) fn fitted(mut settings: Settings) -> Settings {
+    let most = files::max_connections();
+    let asked: u64 = settings.streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+    if asked > most {
+        warn!(
+            asked,
+            most,
+            "max_in_flight is more than there are descriptors for: fewer requests are made at once; raise the limit on \
+             open files (LimitNOFILE in a unit, ulimit -n in a shell)"
+        );
+        for stream in &mut settings.streams {
+            let part = u64::from(stream.max_in_flight.get()) * most / asked;
+            let part = u32::try_from(part).expect("less than was asked for");
+            stream.max_in_flight = NonZeroU32::new(part).unwrap_or(NonZeroU32::MIN);
+        }
+    }
+    settings
+}
+
+/// What answers say of this configuration.
+pub(super) fn about(config: &Config) -> About {
+    let streams = config.streams.iter().zip(&config.settings.streams);
+    About {
+        sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
+        streams: streams
+            .map(|(stream, settings)| StreamAbout {
+                name: Arc::clone(&stream.name),
+                delivery_stream: stream.delivery_stream.clone(),
+                quota: settings.quota,
+            })
+            .collect(),
+        max_lag: config.health.max_lag,
+    }
+}

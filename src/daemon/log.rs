@@ -1,0 +1,205 @@
+//! The wording of the log: one line for one report of the engine.
+//!
+//! Knows the words, and which reports come so often that only the first of a minute is written out. Does not know
+//! why something is reported: that is the engine's. Called by the driver.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::engine::report::{Loss, Report, Start};
+use crate::model::offset::Offset;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::model::verdict::Retry;
+use crate::rules::repeats::Repeats;
+use crate::shell::files::Problem;
+use crate::shell::http::snapshot::About;
+
+/// The reports that were written out within the last minute, where a flood of them must not become one of log lines.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    dead_letters: Repeats<StreamId>,
+    shortened: Repeats<SourceId>,
+}
+
+impl Log {
+    /// Writes one line for `report`, or counts it for [`Log::due`] when its like was written within the last minute.
+    pub(super) fn tell(&mut self, report: &Report, about: &About, now: Instant) {
+        let source = |source: &SourceId| &*about.sources[source.0];
+        let stream = |stream: &StreamId| &*about.streams[stream.0].name;
+        match report {
+            Report::Following { source: of, path, at, why } => following(source(of), path, *at, *why),
+            Report::Unreadable { source: of, path, why } => {
+                warn!(source = source(of), path = %path.display(), why, "cannot be read; trying again");
+            }
+            Report::Readable { source: of, path } => {
+                info!(source = source(of), path = %path.display(), "can be read again");
+            }
+            Report::Rotated { source: of, from, to } => rotated(source(of), from, to.as_deref()),
+            Report::Truncated { source: of, path, read } => truncated(source(of), path, *read),
+            Report::Copied { source: of, path, of: original } => copied(source(of), path, original),
+            Report::Abandoned { source: of, path, from, bytes, why } => {
+                abandoned(source(of), path, *from, *bytes, *why);
+            }
+            Report::Gone { source: of, path, at } => gone(source(of), path, *at),
+            Report::Missed { source: of, path, bytes } => missed(source(of), path, *bytes),
+            Report::FewDescriptors { most } => few_descriptors(*most),
+            Report::Closed { source: of, path } => {
+                info!(source = source(of), path = %path.display(), "read to its end and delivered");
+            }
+            Report::Held { stream: of, why } => held(stream(of), why),
+            Report::StillHeld { stream: of, why, tries, after } => {
+                still_held(stream(of), why, *tries, *after);
+            }
+            Report::Stopped { stream: of, why } => stopped(stream(of), why),
+            Report::BatchesWouldHelp { stream: of } => batches_would_help(stream(of)),
+            Report::Resumed { stream: of, after } => {
+                info!(stream = stream(of), seconds = after.as_secs_f64(), "delivering again");
+            }
+            Report::DeadLettered { stream: of, path, offset, code, message } => {
+                if self.dead_letters.is_new(*of, now) {
+                    dead_lettered(stream(of), path, *offset, code, message);
+                }
+            }
+            Report::Shortened { source: of, path, messages } => {
+                if self.shortened.is_new(*of, now) {
+                    shortened(source(of), path, *messages);
+                }
+            }
+            Report::Stuck { source: of, path, offset } => stuck(source(of), path, *offset),
+            Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
+            Report::SavedAgain => info!("progress is saved again"),
+        }
+    }
+
+    /// Writes how many reports were counted instead of written, once their minute is over.
+    pub(super) fn tell_repeats(&mut self, about: &About, now: Instant) {
+        for (stream, count) in self.dead_letters.due(now) {
+            let stream = &*about.streams[stream.0].name;
+            error!(stream, count, "more records were put aside as dead letters");
+        }
+        for (source, count) in self.shortened.due(now) {
+            let source = &*about.sources[source.0];
+            warn!(source, count, "more reads brought lines of which only the beginning is shipped");
+        }
+    }
+
+    /// When [`Log::tell_repeats`] has something to write next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.dead_letters.deadline().into_iter().chain(self.shortened.deadline()).min()
+    }
+}
+
+/// Writes that a name matches and is not read.
+pub(super) fn problem(problem: &Problem, about: &About) {
+    let source = problem.source.map_or("", |source| &*about.sources[source.0]);
+    warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
+}
+
+fn following(source: &str, path: &Path, at: Offset, why: Start) {
+    let why = match why {
+        Start::New => "new",
+        Start::Checkpoint => "checkpoint",
+        Start::Copy => "copy",
+        Start::End => "end of a file that was there at the first start",
+    };
+    info!(source, path = %path.display(), offset = at.bytes(), why, "following");
+}
+
+fn rotated(source: &str, from: &Path, to: Option<&Path>) {
+    match to {
+        Some(to) => info!(source, from = %from.display(), to = %to.display(), "renamed"),
+        None => info!(source, path = %from.display(), "no longer matched: reading it to its end"),
+    }
+}
+
+fn truncated(source: &str, path: &Path, read: Offset) {
+    let read = read.bytes();
+    info!(source, path = %path.display(), read, "truncated: reading it from its beginning");
+}
+
+fn copied(source: &str, path: &Path, of: &Path) {
+    info!(
+        source, path = %path.display(), of = %of.display(),
+        "the copy of a file that was truncated: read on from where that was read to"
+    );
+}
+
+fn abandoned(source: &str, path: &Path, from: Offset, bytes: u64, why: Loss) {
+    error!(
+        source, path = %path.display(), offset = from.bytes(), bytes, reason = why.label(),
+        "lost: gone before they could be read"
+    );
+}
+
+fn gone(source: &str, path: &Path, at: Offset) {
+    info!(
+        source, path = %path.display(), offset = at.bytes(),
+        "gone, and no copy of it was found: what was written to it beyond this offset was not read"
+    );
+}
+
+fn missed(source: &str, path: &Path, bytes: u64) {
+    warn!(source, path = %path.display(), bytes, "seen, and gone before it could be opened");
+}
+
+fn few_descriptors(open: usize) {
+    warn!(
+        open,
+        "no descriptor is left: idle files are closed and others wait; raise the limit on open files (LimitNOFILE in \
+         a unit, ulimit -n in a shell)"
+    );
+}
+
+fn held(stream: &str, why: &Retry) {
+    error!(
+        stream, code = %why.code, reason = why.reason.label(), error = %why.message,
+        "not delivering; trying again until it works"
+    );
+}
+
+fn still_held(stream: &str, why: &Retry, tries: u32, after: Duration) {
+    error!(
+        stream, code = %why.code, reason = why.reason.label(), error = %why.message, tries,
+        seconds = after.as_secs(), "still not delivering"
+    );
+}
+
+fn stopped(stream: &str, why: &Retry) {
+    error!(
+        stream, code = %why.code, reason = why.reason.label(), error = %why.message,
+        "stopped: nothing more is sent until the configuration is read again"
+    );
+}
+
+fn batches_would_help(stream: &str) {
+    warn!(
+        stream,
+        "lines wait for the quota of requests, and there is room for more records and bytes: `api = \"auto\"` would \
+         carry more lines in fewer requests"
+    );
+}
+
+fn dead_lettered(stream: &str, path: &Path, offset: Offset, code: &str, message: &str) {
+    error!(
+        stream, path = %path.display(), offset = offset.bytes(), code = %code, error = %message,
+        "put aside as a dead letter"
+    );
+}
+
+fn shortened(source: &str, path: &Path, messages: u64) {
+    warn!(
+        source, path = %path.display(), messages,
+        "longer than max_line_bytes or a record: only the beginning is shipped"
+    );
+}
+
+fn stuck(source: &str, path: &Path, offset: Offset) {
+    error!(
+        source, path = %path.display(), offset = offset.bytes(),
+        "refused by the service, and the dead letters are full: this file waits; stop standpipe, see `standpipe \
+         dead-letters`, and start it again"
+    );
+}

@@ -1,0 +1,349 @@
+//! The work that the engine has asked for: where it runs, and what it brings back.
+//!
+//! Requests are tasks of the runtime. Whatever blocks runs on threads: the state on one of its own, files in their
+//! source's lane, the watch on one at a time. Knows how an effect is carried out. Does not know what follows from a
+//! result: the driver tells the engine. Used by the driver.
+//!
+//! *Invariant:* each piece of work brings back one [`Done`], or none because it hangs; nobody ever waits for a thread
+//! that may hang, also not at the end.
+
+#![expect(clippy::disallowed_methods, reason = "what hangs is known by the time that it takes")]
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant as Clock};
+
+use tokio::runtime::Handle;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::engine::port::{
+    FileFault, FileId, Observation, Open, Opened, Put, Read, RequestId, Survey, Watching,
+};
+use crate::model::checkpoint::Save;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::verdict::Outcome;
+use crate::shell::files::{self, Compressed, Problem, SourceFiles};
+use crate::shell::firehose::{Destination, Identity};
+use crate::shell::store::StoreError;
+use crate::shell::watch::{Directories, Watch};
+
+use super::lanes::{LaneId, Lanes};
+use super::state::State;
+use super::surveys::{Seen, SurveyedSource};
+
+/// After how long the update of the watch counts as hanging. It takes milliseconds where nothing hangs.
+const WATCH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that is under way, and what it borrows.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    running: JoinSet<Landed>,
+    lanes: Lanes<Work>,
+    /// By [`SourceId`].
+    sources: Vec<Arc<SourceFiles>>,
+    /// By [`StreamId`].
+    destinations: Vec<Destination>,
+    /// The streams that are being reached anew.
+    connecting: HashSet<StreamId>,
+    /// Open files; a read borrows its file.
+    open: HashMap<FileId, OpenFile>,
+    seen: Seen,
+    /// `None` while it is being brought up to date.
+    watch: Option<Watch>,
+    /// When the update under way began; `None` also once it is known to hang.
+    watch_began: Option<Clock>,
+    /// Directories that wait for the watch to come back.
+    to_watch: Option<Directories>,
+    state: State,
+}
+
+/// Blocking work on files.
+struct Work(Box<dyn FnOnce() -> Done + Send>);
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Work")
+    }
+}
+
+/// An open file, with the source in whose lane it is read.
+#[derive(Clone, Debug)]
+struct OpenFile {
+    source: SourceId,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Plain(Arc<File>),
+    Compressed(Arc<Compressed>),
+}
+
+/// A piece of work that came back, and the lane that it leaves.
+#[derive(Debug)]
+struct Landed {
+    lane: Option<LaneId>,
+    done: Done,
+}
+
+/// What a piece of work brings back.
+#[derive(Debug)]
+pub(super) enum Done {
+    Surveyed(SourceId, Box<SurveyedSource>),
+    Watched(Box<Watch>, Watching),
+    Opened(FileId, Result<(OpenedFile, Opened), FileFault>),
+    Bytes(FileId, Result<bytes::Bytes, FileFault>),
+    /// Nobody waits for it.
+    Closed,
+    Put(StreamId, RequestId, Outcome),
+    Connected(StreamId, Box<Destination>),
+    Identified(StreamId, Result<Identity, String>),
+    Saved(Result<(), StoreError>),
+}
+
+/// A file on its way into [`Tasks::opened`].
+#[derive(Debug)]
+pub(super) struct OpenedFile(OpenFile);
+
+impl Tasks {
+    pub(super) fn new(
+        sources: Vec<SourceFiles>,
+        destinations: Vec<Destination>,
+        state: State,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            running: JoinSet::new(),
+            lanes: Lanes::new(sources.len()),
+            sources: sources.into_iter().map(Arc::new).collect(),
+            destinations,
+            connecting: HashSet::new(),
+            open: HashMap::new(),
+            seen: Seen::default(),
+            watch: Some(watch),
+            watch_began: None,
+            to_watch: None,
+            state,
+        }
+    }
+
+    /// The next result. Nothing is lost when it is dropped while it waits.
+    pub(super) async fn next(&mut self) -> Done {
+        tokio::select! {
+            // A commit's answer frees memory, and is seldom there.
+            biased;
+            result = self.state.answer() => Done::Saved(result),
+            Some(landed) = self.running.join_next() => self.land(landed),
+        }
+    }
+
+    /// A result that is there already.
+    pub(super) fn try_next(&mut self) -> Option<Done> {
+        let landed = self.running.try_join_next()?;
+        Some(self.land(landed))
+    }
+
+    fn land(&mut self, landed: Result<Landed, JoinError>) -> Done {
+        let Landed { lane, done } = match landed {
+            Ok(landed) => landed,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => unreachable!("no task is cancelled while the daemon runs: {error}"),
+        };
+        if let Some(lane) = lane
+            && let Some(next) = self.lanes.leave(lane)
+        {
+            self.begin(lane, next);
+        }
+        done
+    }
+
+    /// Does blocking work in the source's lane.
+    fn block(&mut self, source: SourceId, work: impl FnOnce() -> Done + Send + 'static) {
+        let lane = self.lanes.of(source);
+        if let Some(work) = self.lanes.enter(lane, Work(Box::new(work))) {
+            self.begin(lane, work);
+        }
+    }
+
+    fn begin(&mut self, lane: LaneId, work: Work) {
+        self.running.spawn_blocking(move || Landed { lane: Some(lane), done: (work.0)() });
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = Done> + Send + 'static) {
+        self.running.spawn(async move { Landed { lane: None, done: task.await } });
+    }
+
+    /// Surveys one source, in its own lane.
+    pub(super) fn survey(&mut self, request: Survey) {
+        let Survey { source, also, held } = request;
+        let with_file = |id: &FileId| match &self.open.get(id)?.content {
+            Content::Plain(file) => Some((*id, Arc::clone(file))),
+            // What is compressed was made by who rotates, and is theirs to remove.
+            Content::Compressed(_) => None,
+        };
+        let held: Vec<_> = held.iter().filter_map(with_file).collect();
+        let files = Arc::clone(&self.sources[source.0]);
+        self.block(source, move || {
+            let mut surveyed = files::survey_source(&files, source, &also);
+            surveyed.observation.held = files::look_at_held(&held);
+            let directories = Directories::look_at(std::mem::take(&mut surveyed.directories));
+            Done::Surveyed(source, Box::new(SurveyedSource { surveyed, directories }))
+        });
+    }
+
+    /// Takes what one source's survey found. Returns the problems that are new, and the answer for the engine.
+    pub(super) fn surveyed(
+        &mut self,
+        source: SourceId,
+        found: SurveyedSource,
+    ) -> (Vec<Problem>, Observation) {
+        let SurveyedSource { surveyed, directories } = found;
+        let news = self.seen.replace(source, directories, &surveyed.problems);
+        self.to_watch = Some(self.seen.directories());
+        self.update_watch();
+        (news, surveyed.observation)
+    }
+
+    /// The names that match and are not read.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        self.seen.problems()
+    }
+
+    /// Takes the watch back that was brought up to date.
+    pub(super) fn watched(&mut self, watch: Watch) {
+        self.watch = Some(watch);
+        self.watch_began = None;
+        self.update_watch();
+    }
+
+    fn update_watch(&mut self) {
+        // Neither is taken without the other: a watch that is dropped watches nothing.
+        if self.to_watch.is_none() {
+            return;
+        }
+        let Some(mut watch) = self.watch.take() else { return };
+        let directories = self.to_watch.take().expect("just seen");
+        self.watch_began = Some(Clock::now());
+        self.running.spawn_blocking(move || {
+            let watching = watch.update(&directories);
+            Landed { lane: None, done: Done::Watched(Box::new(watch), watching) }
+        });
+    }
+
+    /// When the update of the watch counts as hanging.
+    pub(super) fn watch_deadline(&self) -> Option<Clock> {
+        self.watch_began.map(|began| began + WATCH_PATIENCE)
+    }
+
+    /// Whether the update of the watch has come to count as hanging; says so once.
+    pub(super) fn watch_hangs(&mut self, now: Clock) -> bool {
+        self.watch_began.take_if(|began| *began + WATCH_PATIENCE <= now).is_some()
+    }
+
+    pub(super) fn open(&mut self, request: Open) {
+        let Open { file: id, source, path, decompressed } = request;
+        let follow = self.sources[source.0].follow_symlinks;
+        self.block(source, move || {
+            let opened = if decompressed {
+                files::open_compressed(&path, follow)
+                    .map(|(file, opened)| (Content::Compressed(Arc::new(file)), opened))
+            } else {
+                files::open(&path, follow).map(|(file, opened)| (Content::Plain(Arc::new(file)), opened))
+            };
+            let with_source = |(content, opened)| (OpenedFile(OpenFile { source, content }), opened);
+            Done::Opened(id, opened.map(with_source))
+        });
+    }
+
+    /// Keeps a file that was opened, for reads of it.
+    pub(super) fn opened(&mut self, id: FileId, file: OpenedFile) {
+        self.open.insert(id, file.0);
+    }
+
+    pub(super) fn read(&mut self, request: Read) {
+        let Read { file: id, at, len } = request;
+        let OpenFile { source, content } = self.open[&id].clone();
+        self.block(source, move || {
+            let result = match content {
+                Content::Plain(file) => files::read(&file, at, len),
+                Content::Compressed(file) => file.read(at, len),
+            };
+            Done::Bytes(id, result)
+        });
+    }
+
+    /// Lets go of an open file, in its lane: a network file system may want an answer for that, too.
+    pub(super) fn close(&mut self, id: FileId) {
+        if let Some(file) = self.open.remove(&id) {
+            self.block(file.source, move || {
+                drop(file);
+                Done::Closed
+            });
+        }
+    }
+
+    pub(super) fn put(&mut self, request: Put) {
+        let destination = self.destinations[request.stream.0].clone();
+        self.spawn(async move {
+            let outcome = destination.put(request.operation, request.records).await;
+            Done::Put(request.stream, request.request, outcome)
+        });
+    }
+
+    pub(super) fn save(&self, save: Save) {
+        self.state.commit(save);
+    }
+
+    /// Finds out by whom the streams' requests are signed.
+    pub(super) fn identify(&mut self) {
+        for (place, destination) in self.destinations.iter().enumerate() {
+            let destination = destination.clone();
+            let task = async move { Done::Identified(StreamId(place), destination.identity().await) };
+            self.running.spawn(async move { Landed { lane: None, done: task.await } });
+        }
+    }
+
+    /// Reads region and credentials again, for the next try: on a thread, because the SDK reads their files in place.
+    pub(super) fn connect_again(&mut self, stream: StreamId) {
+        if self.connecting.insert(stream) {
+            let destination = self.destinations[stream.0].clone();
+            let runtime = Handle::current();
+            self.running.spawn_blocking(move || {
+                let destination = Box::new(runtime.block_on(destination.connect_again()));
+                Landed { lane: None, done: Done::Connected(stream, destination) }
+            });
+        }
+    }
+
+    /// Takes the way to a stream that was found anew, unless another configuration came meanwhile.
+    pub(super) fn connected(&mut self, stream: StreamId, destination: Destination) {
+        self.connecting.remove(&stream);
+        if destination.is_same_way_as(&self.destinations[stream.0]) {
+            self.destinations[stream.0] = destination;
+        }
+    }
+
+    pub(super) fn destinations(&self) -> &[Destination] {
+        &self.destinations
+    }
+
+    /// Goes on with another configuration, in which sources and streams keep their places.
+    pub(super) fn reconfigure(&mut self, sources: Vec<SourceFiles>, destinations: Vec<Destination>) {
+        self.lanes.resize(sources.len());
+        self.sources = sources.into_iter().map(Arc::new).collect();
+        self.destinations = destinations;
+    }
+
+    /// Leaves everything that is under way behind, and closes the store. Dropping the future leaves that behind, too.
+    pub(super) async fn leave(self) {
+        let Self { mut running, open, state, .. } = self;
+        running.abort_all();
+        // Closing may hang as reading may: it is nobody's to wait for.
+        running.spawn_blocking(move || {
+            drop(open);
+            Landed { lane: None, done: Done::Closed }
+        });
+        state.close().await;
+    }
+}
