@@ -190,6 +190,7 @@ impl Engine {
             followed.into_iter().for_each(|incarnation| self.saves.note_changed(incarnation, 0, now));
         }
         self.survey(now);
+        self.note_late(now);
         if self.surveys.tick_is_due(now) {
             self.look_after(now);
         }

@@ -69,6 +69,13 @@ impl Log {
                 }
             }
             Report::Stuck { source: of, path, offset } => stuck(source(of), path, *offset),
+            Report::Silent { source: of } => {
+                warn!(
+                    source = source(of),
+                    "the file system does not answer: nothing of this source is taken for gone, and the others go on"
+                );
+            }
+            Report::Speaks { source: of } => info!(source = source(of), "the file system answers again"),
             Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
             Report::SavedAgain => info!("progress is saved again"),
         }

@@ -35,6 +35,8 @@ pub(super) struct FollowedFile {
     pub(super) times: Times,
     /// Failed tries in a row.
     pub(super) failures: u32,
+    /// Whether an answer that is awaited is late.
+    pub(super) is_late: bool,
     /// Its first bytes, while they are compared.
     pub(super) head: Bytes,
 }
@@ -135,6 +137,7 @@ impl FollowedFile {
             kind: Kind::default(),
             times: Times { read_at: now, quiet_since: now, lost_since: now, held_back_since: now },
             failures: 0,
+            is_late: false,
             head: Bytes::new(),
         }
     }

@@ -25,8 +25,8 @@ pub(super) enum State {
     Closed,
     /// Closed. Woken by the queue of openings of its device.
     AwaitsDescriptor,
-    /// Woken by the answer to [`Effect::Open`](super::port::Effect::Open).
-    Opening,
+    /// Woken by the answer to [`Effect::Open`](super::port::Effect::Open), which is late from `due` on.
+    Opening { due: Instant },
     /// Closed; its name leads elsewhere, or nowhere. Woken by the survey that finds it, or does not find it, beside its
     /// name.
     Sought,
@@ -38,8 +38,9 @@ pub(super) enum State {
     Deferred,
     /// Open. Woken when enough lines for a record may have come.
     Collecting { until: Instant },
-    /// Woken by the answer to [`Effect::Read`](super::port::Effect::Read); `again` says that more came meanwhile.
-    Reading { read: Read, again: bool },
+    /// Woken by the answer to [`Effect::Read`](super::port::Effect::Read), which is late from `due` on. The read has
+    /// reserved so many bytes of memory; `again` says that more came meanwhile.
+    Reading { read: Read, reserved: u64, due: Instant, again: bool },
     /// Open, and read as far as it was seen. Woken by a hint, a survey, or what its last lines wait for.
     AtEnd,
     /// Open, and could not be read. Woken by the deadline, or before by a hint or a survey.
@@ -80,7 +81,7 @@ impl State {
             | Self::Blocked => true,
             Self::Closed
             | Self::AwaitsDescriptor
-            | Self::Opening
+            | Self::Opening { .. }
             | Self::Sought
             | Self::FailsToOpen { .. } => false,
         }
@@ -107,6 +108,8 @@ pub(super) struct Files {
     /// Files at whose end lines wait for more, by when that is long enough. An entry may be stale: a file is skipped
     /// that waits for another moment.
     waiting: BTreeSet<(Instant, FileId)>,
+    /// Files whose answer is awaited, by when it is late.
+    awaited: BTreeSet<(Instant, FileId)>,
     /// Files that are looked after every second.
     ticking: BTreeSet<FileId>,
     next: u64,
@@ -255,6 +258,14 @@ impl Files {
         once("collecting", collecting, |state| matches!(state, State::Collecting { .. }));
         let ticking = self.iter().filter(|(_, file)| file.needs_tick()).map(|(id, _)| id).collect();
         assert!(self.ticking == ticking, "L11: looked after are {:?}, not {ticking:?}", self.ticking);
+        let awaited = self.awaited.iter().map(|(_, id)| *id);
+        for id in awaited {
+            let state = self.known(id).state();
+            assert!(
+                matches!(state, State::Opening { .. } | State::Reading { .. }),
+                "L11: an answer is awaited of {id:?}, which is {state:?}"
+            );
+        }
         for (id, file) in self.iter() {
             assert!(self.by_identity.get(&(file.stream, file.identity)) == Some(&id), "L12: {file:?}");
             let is_held_back = matches!(file.state(), State::HeldBack { .. });

@@ -12,8 +12,8 @@ use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Origin};
-use crate::model::offset::{Offset, Span};
-use crate::model::record::Record;
+use crate::model::offset::Offset;
+use crate::model::record::{Record, extra_bytes};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::arrivals::ArrivalTimes;
@@ -25,11 +25,6 @@ use super::shaping::{Cut, Piece, Shaped};
 /// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
 /// against the memory budget, which a file of very short lines would otherwise exceed many times over.
 pub(super) const MEMORY_OVERHEAD_BYTES: u64 = 96;
-
-/// How much more a record sends than it stands for, in bytes.
-fn beyond(span: Span, data: &Bytes) -> u64 {
-    (data.len() as u64).saturating_sub(span.len())
-}
 
 /// Whose bytes an incarnation is made of, and where its records go.
 #[derive(Clone, Debug)]
@@ -67,7 +62,7 @@ pub(super) struct IncarnationState {
 struct Outgoing {
     /// Records that have not been taken by a request, in the order of the file.
     ready: VecDeque<Record>,
-    /// What the data of records that are not settled has beyond the bytes of the file that they stand for.
+    /// What records that are not settled take beyond the bytes that were read, in bytes.
     extra_bytes: u64,
     /// Records that were taken by a request, or are to become dead letters, and are not settled.
     outstanding: usize,
@@ -277,14 +272,15 @@ impl IncarnationState {
             let (incarnation, failures) = (self.incarnation, 0);
             match piece {
                 Piece::Settle => drop(self.ledger.settle(entry)),
-                Piece::Send(data) => {
-                    self.outgoing.extra_bytes += beyond(span, &data);
-                    self.outgoing.ready.push_back(Record { incarnation, entry, span, data, failures });
+                Piece::Send(data, backing) => {
+                    self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
+                    let record = Record { incarnation, entry, span, data, backing, failures };
+                    self.outgoing.ready.push_back(record);
                 }
-                Piece::DeadLetter(data) => {
-                    self.outgoing.extra_bytes += beyond(span, &data);
+                Piece::DeadLetter(data, backing) => {
+                    self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
                     self.outgoing.outstanding += 1;
-                    dead.push(Record { incarnation, entry, span, data, failures });
+                    dead.push(Record { incarnation, entry, span, data, backing, failures });
                 }
             }
         }
@@ -309,7 +305,7 @@ impl IncarnationState {
     /// One record is settled: delivered, or put among the dead letters.
     pub(super) fn settle(&mut self, record: &Record) -> Raised {
         self.outgoing.outstanding -= 1;
-        self.outgoing.extra_bytes -= beyond(record.span, &record.data);
+        self.outgoing.extra_bytes -= extra_bytes(record.span, &record.data, record.backing);
         self.ledger.settle(record.entry)
     }
 

@@ -20,6 +20,10 @@ const READS_AT_ONCE: usize = 4;
 /// would cost memory and buy nothing.
 const ENOUGH_OF_BUFFER: u64 = 16;
 
+/// By how much records may outgrow the bytes that one read brought, in bytes: what is left is read again. Lines of a byte
+/// in envelopes come to hundreds of times their size.
+const MAX_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What reading may take.
 #[derive(Debug)]
 pub(super) struct Intake {
@@ -47,6 +51,12 @@ impl Intake {
     /// Whether a read of `len` bytes may begin for this stream, in a file of which `of_file` bytes are held.
     pub(super) fn admits(&self, stream: StreamId, of_file: u64, len: u64) -> bool {
         self.budget.admits(stream, of_file, len)
+    }
+
+    /// How much a read of `len` bytes reserves, in bytes: that, and what records may take beyond it.
+    pub(super) fn reservation(&self, stream: StreamId, of_file: u64, len: u64) -> u64 {
+        let room = self.budget.room(stream, of_file).saturating_sub(len);
+        len + room.min(MAX_GROWTH_BYTES)
     }
 
     /// Whether one file may hold so many bytes more.

@@ -41,6 +41,9 @@ impl Engine {
     pub(super) fn on_observed(&mut self, observation: &Observation, now: Instant) {
         let source = observation.source;
         let (began, at_first_start) = self.surveys.answered(source, now);
+        if self.surveys.speaks(source) {
+            self.report(Report::Speaks { source });
+        }
         // A survey that began before a reload still shows what is no longer configured.
         if self.surveys.is_retired(source) {
             return self.on_held(&observation.held, now);
@@ -172,7 +175,7 @@ impl Engine {
 
     fn not_seen(&mut self, id: FileId, beside: Option<&Observed>, now: Instant) {
         let file = self.files.known(id);
-        let is_closed = !file.is_open() && file.state() != State::Opening;
+        let is_closed = !file.is_open() && !matches!(file.state(), State::Opening { .. });
         let (source, from, before) = (file.source, Arc::clone(&file.path), file.name);
         match beside {
             Some(observed) if from != observed.path => {

@@ -38,7 +38,7 @@ impl Engine {
             if self.descriptors.are_used_up() && !self.close_idle(now) {
                 break;
             }
-            self.files.begin_opening(id);
+            self.files.begin_opening(id, now);
             let file = self.files.known(id);
             self.descriptors.begin_opening(file.identity.device);
             let (path, decompressed) = (Arc::clone(&file.path), file.kind.decompressed);
@@ -86,6 +86,7 @@ impl Engine {
 
     pub(super) fn on_opened(&mut self, id: FileId, result: Result<Opened, FileFault>, now: Instant) {
         self.descriptors.end_opening(self.files.known(id).identity.device);
+        self.note_answer(id);
         let opened = match result {
             Ok(opened) => opened,
             Err(fault) => return self.on_not_opened(id, fault, now),

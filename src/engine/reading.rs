@@ -60,6 +60,8 @@ struct Chunk<'a> {
     before: usize,
     /// The wall clock, which records may tell.
     unix_time: Duration,
+    /// How much memory records may take beyond what was read, in bytes.
+    max_growth: u64,
     /// Whether the file has more than when the read began.
     again: bool,
 }
@@ -133,8 +135,9 @@ impl Engine {
             if !compares && !self.intake.admits(stream, of_file, len) {
                 return Turn::Starved;
             }
-            self.files.begin_reading(id, read);
-            self.intake.begin(stream, device, len);
+            let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
+            self.files.begin_reading(id, read, reserved, now);
+            self.intake.begin(stream, device, reserved);
             self.effects.push_back(Effect::Read(read));
             return Turn::Begun;
         }
@@ -196,11 +199,12 @@ impl Engine {
         unix_time: Duration,
         now: Instant,
     ) {
-        let (read, again) = self.files.read_ended(id);
+        self.note_answer(id);
+        let (read, reserved, again) = self.files.read_ended(id);
         let file = self.files.known_mut(id);
         file.times.read_at = now;
         let (stream, device) = (file.stream, file.identity.device);
-        self.intake.end(stream, device, read.len as u64);
+        self.intake.end(stream, device, reserved);
         let task = self.files.known(id).task;
         let bytes = match (result, task) {
             (Ok(bytes), _) => bytes,
@@ -218,7 +222,8 @@ impl Engine {
             Task::Follow(incarnation) => {
                 let position = self.lives.on_its_way(incarnation).position();
                 let before = usize::try_from(position.since(read.at)).expect("a window, or a line");
-                let chunk = Chunk { read, bytes: &bytes, before, unix_time, again };
+                let max_growth = reserved - read.len as u64;
+                let chunk = Chunk { read, bytes: &bytes, before, unix_time, max_growth, again };
                 self.on_chunk(id, incarnation, chunk, now);
             }
             Task::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
@@ -345,7 +350,8 @@ impl Engine {
         let counts = &mut self.counts.sources[file.source.0];
         let truncated = counts.oversize.truncated;
         let shape = Shape::of(source, packing, template);
-        let shaped = shape.apply(position, &chunk.fresh(), state.cut(), chunk_end, counts);
+        let shaped =
+            shape.apply(position, &chunk.fresh(), state.cut(), (chunk_end, chunk.max_growth), counts);
         let messages = counts.oversize.truncated - truncated;
         if messages > 0 {
             let (source, path) = (file.source, Arc::clone(&file.path));

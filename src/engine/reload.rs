@@ -55,7 +55,7 @@ impl Engine {
                 self.leaving.remove(&id);
                 continue;
             };
-            if matches!(file.state(), State::Reading { .. } | State::Opening) {
+            if matches!(file.state(), State::Reading { .. } | State::Opening { .. }) {
                 continue;
             }
             self.part(id, Parting::LeftInPlace, now);

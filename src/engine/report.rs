@@ -26,6 +26,10 @@ pub enum Report {
     Unreadable { source: SourceId, path: Arc<Path>, why: String },
     /// A file that was refused can be read again.
     Readable { source: SourceId, path: Arc<Path> },
+    /// A source's file system does not answer: nothing of it is taken for gone, and the other sources go on.
+    Silent { source: SourceId },
+    /// A source's file system answers again.
+    Speaks { source: SourceId },
     /// The same file now has another name, or none that a source matches.
     Rotated { source: SourceId, from: Arc<Path>, to: Option<Arc<Path>> },
     /// The content that was read is no longer there: the file is read again from its beginning.

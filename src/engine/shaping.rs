@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
 use crate::model::message::{ChunkEnd, Continues, Message, Part, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
+use crate::model::record::{Backing, extra_bytes};
 use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::{self, LineAggregator, Waits};
@@ -20,10 +21,6 @@ use crate::rules::unwrap::unwrap;
 
 use super::incarnation::MEMORY_OVERHEAD_BYTES;
 use super::report::{Loss, SourceCounts};
-
-/// By how much records may outgrow the bytes that one read brought, in bytes: what is left is read again. Lines of a byte
-/// in envelopes come to hundreds of times their size.
-const MAX_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How the lines of one file become records.
 #[derive(Debug)]
@@ -166,11 +163,11 @@ pub(super) struct Cut {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     /// A record is sent for it.
-    Send(Bytes),
+    Send(Bytes, Backing),
     /// No byte of it is sent: it is empty, skipped, or counted as lost.
     Settle,
     /// It is never sent, and kept among the dead letters.
-    DeadLetter(Bytes),
+    DeadLetter(Bytes, Backing),
 }
 
 /// What one chunk came to.
@@ -194,8 +191,10 @@ struct Shaping<'a> {
     shape: &'a Shape<'a>,
     counts: &'a mut SourceCounts,
     pieces: Vec<(Span, Piece)>,
-    /// What the records made so far have beyond the bytes of the file, in bytes.
+    /// What the records made so far take beyond the bytes that were read, in bytes.
     grown: u64,
+    /// How much that may be, in bytes: what is left of the chunk is read again.
+    max_growth: u64,
 }
 
 /// Shaped lines that share a record.
@@ -250,16 +249,17 @@ fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line 
 }
 
 impl Shape<'_> {
-    /// Cuts what was read at `position` into records.
+    /// Cuts what was read at `position` into records, until these have grown by more than `max_growth` bytes beyond
+    /// what was read. One record at least is made, where there is one.
     pub(super) fn apply(
         &self,
         position: Offset,
         chunk: &Bytes,
         mut cut: Cut,
-        chunk_end: ChunkEnd,
+        (chunk_end, max_growth): (ChunkEnd, u64),
         counts: &mut SourceCounts,
     ) -> Shaped {
-        let mut shaping = Shaping { shape: self, counts, pieces: Vec::new(), grown: 0 };
+        let mut shaping = Shaping { shape: self, counts, pieces: Vec::new(), grown: 0, max_growth };
         let nuls = shaping.skip_nuls(position, chunk, &mut cut);
         let (position, chunk) = (position.plus(nuls as u64), chunk.slice(nuls..));
         let split = self.split(&chunk, position, chunk_end).beginning_inside(cut.inside.unwrap_or(false));
@@ -275,18 +275,24 @@ impl Shape<'_> {
 
 impl Shaping<'_> {
     fn has_enough(&self) -> bool {
-        self.grown > MAX_GROWTH_BYTES
+        self.grown > self.max_growth
     }
 
     fn push(&mut self, span: Span, piece: Piece) {
-        if let Piece::Send(data) = &piece {
-            self.grown += (data.len() as u64).saturating_sub(span.len()) + MEMORY_OVERHEAD_BYTES;
+        if let Piece::Send(data, backing) | Piece::DeadLetter(data, backing) = &piece {
+            self.grown += extra_bytes(span, data, *backing) + MEMORY_OVERHEAD_BYTES;
         }
         self.pieces.push((span, piece));
     }
 
+    /// Sends a slice of what was read.
     fn send(&mut self, span: Span, data: Bytes) {
-        self.push(span, Piece::Send(data));
+        self.push(span, Piece::Send(data, Backing::Read));
+    }
+
+    /// Sends what has memory of its own.
+    fn send_own(&mut self, span: Span, data: impl Into<Bytes>) {
+        self.push(span, Piece::Send(data.into(), Backing::Own));
     }
 
     /// What has no byte to send is settled.
@@ -295,7 +301,7 @@ impl Shaping<'_> {
     }
 
     fn never_send(&mut self, span: Span, data: Bytes) {
-        self.push(span, Piece::DeadLetter(data));
+        self.push(span, Piece::DeadLetter(data, Backing::Own));
     }
 
     /// Lines that are records as they stand in the file.
@@ -321,7 +327,7 @@ impl Shaping<'_> {
                     self.counts.oversize.truncated += 1;
                     let mut data = data.to_vec();
                     data.extend_from_slice(&b"\n"[..self.shape.newline_bytes()]);
-                    self.send(line.span, data.into());
+                    self.send_own(line.span, data);
                 }
                 (Part::GoesOn, Oversize::Truncate) => self.discard_rest(line.span, data.len()),
                 (Part::Ends, Oversize::Truncate) => {
@@ -408,7 +414,7 @@ impl Shaping<'_> {
                 self.counts.oversize.truncated += 1;
                 self.counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
                 let record = shape.record(message, &content[..fitting], 0, shape.newline);
-                self.send(*span, record.into());
+                self.send_own(*span, record);
             }
             (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
                 self.discard_rest(*span, content.len());
@@ -446,7 +452,7 @@ impl Shaping<'_> {
             if record.is_empty() {
                 self.pass_over(span);
             } else {
-                self.send(span, record.into());
+                self.send_own(span, record);
             }
             if is_last {
                 break;
@@ -463,7 +469,7 @@ impl Shaping<'_> {
 
     fn admit_pack(&mut self, pack: &mut Pack) {
         if let Some(span) = pack.span.take() {
-            self.send(span, Bytes::from(std::mem::take(&mut pack.data).into_boxed_slice()));
+            self.send_own(span, std::mem::take(&mut pack.data).into_boxed_slice());
         }
         pack.lines = 0;
     }
@@ -523,7 +529,8 @@ mod tests {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut state = state();
             let mut counts = SourceCounts::default();
-            let shaped = shape.apply(Offset::ZERO, &line, Cut::default(), ChunkEnd::Open, &mut counts);
+            let shaped =
+                shape.apply(Offset::ZERO, &line, Cut::default(), (ChunkEnd::Open, u64::MAX), &mut counts);
             assert_eq!(shaped.bytes, line.len());
             let end = Offset::new(line.len() as u64);
             drop(state.take_in(shaped, line.clone(), (end, true), Instant::ZERO));

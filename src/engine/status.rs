@@ -18,6 +18,7 @@ use super::file::{FollowedFile, Name, Task};
 use super::incarnation::IncarnationState;
 use super::port::Watching;
 use super::report::Counts;
+use super::unnamed::LATE;
 
 /// Everything an operator may ask about.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct Status {
     /// Files that cannot be opened, and why.
     pub unreadable: Vec<(SourceId, Arc<Path>, String)>,
     pub streams: Vec<StreamStatus>,
+    /// Sources whose file systems do not answer.
+    pub silent: Vec<SourceId>,
     /// What the memory budget is charged, in bytes.
     pub buffered_bytes: u64,
     pub watching: Watching,
@@ -96,14 +99,18 @@ impl Engine {
     pub fn status(&mut self, now: Instant) -> Status {
         let is_opening = |file: &FollowedFile| matches!(file.task, Task::Begin { .. } | Task::FindEnd);
         self.opened |= self.surveys.all_answered() && !self.files.iter().any(|(_, file)| is_opening(file));
-        let unreadable = self.unreadable.iter();
+        let unreadable = self.unreadable.iter().map(|((source, path), why)| (*source, path, why.as_str()));
+        let late = self.files.iter().filter(|(_, file)| file.is_late);
+        let late = late.map(|(_, file)| (file.source, &file.path, LATE));
         let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
         Status {
             at: now,
             files: self.file_status(),
             unreadable: unreadable
-                .map(|((source, path), why)| (*source, Arc::clone(path), why.clone()))
+                .chain(late)
+                .map(|(source, path, why)| (source, Arc::clone(path), why.to_owned()))
                 .collect(),
+            silent: self.surveys.silent(),
             streams: self.streams.status(now),
             buffered_bytes: self.intake.buffered(),
             watching: self.surveys.watching(),

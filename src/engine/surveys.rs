@@ -33,6 +33,9 @@ const SURVEY_EVERY_STARVED: Duration = Duration::from_secs(5);
 const SURVEY_GAP: Duration = Duration::from_millis(50);
 const SURVEY_GAP_FACTOR: u32 = 10;
 
+/// How long a survey may take before its source is said to be silent: a tree of 100,000 files takes less.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The looks at one source.
 #[derive(Debug, Default)]
 struct OfSource {
@@ -42,6 +45,8 @@ struct OfSource {
     under_way: bool,
     began: Option<Instant>,
     took: Duration,
+    /// Whether the one under way was said to be late.
+    is_silent: bool,
     /// Whether one was ever answered.
     answered: bool,
     /// Whether one was answered that began after the engine was told to finish.
@@ -56,6 +61,13 @@ struct OfSource {
     beside: BTreeSet<Arc<Path>>,
     /// Those of them that the survey under way looks into.
     beside_under_way: BTreeSet<Arc<Path>>,
+}
+
+impl OfSource {
+    /// When the survey under way is late, unless that was said.
+    fn late_at(&self) -> Option<Instant> {
+        self.began.filter(|_| self.under_way && !self.is_silent).map(|began| began + PATIENCE)
+    }
 }
 
 /// When to look at which source.
@@ -215,7 +227,8 @@ impl Surveys {
     pub(super) fn deadline(&self, needs_tick: bool, now: Instant) -> Option<Instant> {
         let surveys = (0..self.sources.len()).filter_map(|place| self.due(SourceId(place)));
         let tick = needs_tick.then_some(self.tick_at.max(now + Duration::from_millis(1)));
-        surveys.chain(tick).min()
+        let late = self.sources.iter().filter_map(OfSource::late_at);
+        surveys.chain(tick).chain(late).min()
     }
 
     /// Whether files without a name are to be looked after now.
@@ -225,6 +238,29 @@ impl Surveys {
             self.tick_at = now + TICK_EVERY;
         }
         is_due
+    }
+
+    /// Sources whose survey is late, each named once.
+    pub(super) fn fall_silent(&mut self, now: Instant) -> Vec<SourceId> {
+        let mut silent = Vec::new();
+        for (place, source) in self.sources.iter_mut().enumerate() {
+            if source.late_at().is_some_and(|at| at <= now) {
+                source.is_silent = true;
+                silent.push(SourceId(place));
+            }
+        }
+        silent
+    }
+
+    /// Sources whose survey is late.
+    pub(super) fn silent(&self) -> Vec<SourceId> {
+        let places = self.sources.iter().enumerate().filter(|(_, source)| source.is_silent);
+        places.map(|(place, _)| SourceId(place)).filter(|source| !self.is_retired(*source)).collect()
+    }
+
+    /// A survey of `source` is answered; tells whether it was late.
+    pub(super) fn speaks(&mut self, source: SourceId) -> bool {
+        std::mem::take(&mut self.sources[source.0].is_silent)
     }
 
     /// When the survey of `source` that is answered now began; and whether what it shows was there at the first start.
@@ -309,6 +345,9 @@ mod tests {
         assert_eq!(begun(&mut surveys, at(0)), [A, B]);
         surveys.answered(B, at(1));
         assert_eq!(begun(&mut surveys, at(20_000)), [B], "A is under way for ever");
+        assert_eq!(surveys.fall_silent(at(29_999)), []);
+        assert_eq!(surveys.fall_silent(at(30_000)), [A]);
+        assert_eq!((surveys.fall_silent(at(40_000)), surveys.silent()), (vec![], vec![A]), "said once");
         assert!(!surveys.all_answered(), "and that is not taken for done");
     }
 

@@ -19,6 +19,9 @@ use super::report::{Loss, Report};
 /// How long a removed file is held for what is unread of it.
 const MAX_HELD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Why a file is not read whose file system does not answer.
+pub(super) const LATE: &str = "its file system has not answered for 10 seconds";
+
 impl Engine {
     /// Once a second: reads on in files without a name, ships their last line when they have been quiet, lets them go
     /// when all is settled, and tries again what failed.
@@ -41,9 +44,30 @@ impl Engine {
                 | State::Blocked
                 | State::Closed
                 | State::AwaitsDescriptor
-                | State::Opening
+                | State::Opening { .. }
                 | State::Sought => {}
             }
+        }
+    }
+
+    /// Says once of each what does not answer.
+    pub(super) fn note_late(&mut self, now: Instant) {
+        for source in self.surveys.fall_silent(now) {
+            self.report(Report::Silent { source });
+        }
+        for id in self.files.late(now) {
+            let file = self.files.known(id);
+            let (source, path) = (file.source, Arc::clone(&file.path));
+            self.report(Report::Unreadable { source, path, why: LATE.to_owned() });
+        }
+    }
+
+    /// An opening or a read was answered.
+    pub(super) fn note_answer(&mut self, id: FileId) {
+        if self.files.answered(id) {
+            let file = self.files.known(id);
+            let (source, path) = (file.source, Arc::clone(&file.path));
+            self.report(Report::Readable { source, path });
         }
     }
 

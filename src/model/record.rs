@@ -9,6 +9,15 @@ use super::offset::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry(pub u64);
 
+/// Whose memory a record's data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A slice of what was read, which is kept anyway until the record is settled.
+    Read,
+    /// Memory of its own: the data was joined, wrapped or cut.
+    Own,
+}
+
 /// What is sent for one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -18,6 +27,15 @@ pub struct Record {
     pub span: Span,
     /// The bytes that the service gets.
     pub data: Bytes,
+    pub backing: Backing,
     /// How often it has been sent without being accepted.
     pub failures: u32,
+}
+
+/// What a record of `data`, which stands for `span`, takes beyond the bytes that were read, in bytes.
+pub fn extra_bytes(span: Span, data: &Bytes, backing: Backing) -> u64 {
+    match backing {
+        Backing::Read => (data.len() as u64).saturating_sub(span.len()),
+        Backing::Own => data.len() as u64,
+    }
 }

@@ -73,6 +73,15 @@ impl Budget {
         of_file + len <= self.settings.buffer_per_file
     }
 
+    /// How many bytes more this stream may hold now, of a file of which `of_file` bytes are held.
+    pub fn room(&self, stream: StreamId, of_file: u64) -> u64 {
+        let part = self.part();
+        let parts = part * self.streams.len() as u64;
+        let own = part.saturating_sub(self.streams[stream.0].total());
+        let common = (self.settings.buffer - parts).saturating_sub(self.common + self.other);
+        (own + common).min(self.settings.buffer_per_file.saturating_sub(of_file))
+    }
+
     fn fits(&self, stream: StreamId, len: u64) -> bool {
         let part = self.part();
         let parts = part * self.streams.len() as u64;
@@ -178,6 +187,8 @@ mod tests {
                     held[stream] += len;
                 }
                 prop_assert!(held.iter().sum::<u64>() <= 200);
+                let room = budget.room(id, 0);
+                prop_assert!(budget.admits(id, 0, room) && !budget.admits(id, 0, room + 1));
                 let part = 100 / streams as u64;
                 for (stream, held) in held.iter().enumerate() {
                     let free = part.saturating_sub(*held);

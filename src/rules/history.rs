@@ -22,6 +22,8 @@ pub struct History {
     chunks: VecDeque<Bytes>,
     /// Bytes in `chunks`.
     held: usize,
+    /// Whether `chunks` is memory of its own: a slice, however short, keeps all of the read that it was cut from.
+    is_compact: bool,
     /// The end of what was read as complete lines.
     position: Offset,
     /// What must come just before `position` when no byte of it is in memory: after a restart.
@@ -31,7 +33,7 @@ pub struct History {
 impl History {
     /// A history that ends at `position` and knows only the window before it.
     pub fn resumed(position: Offset, expected: Window) -> Self {
-        Self { chunks: VecDeque::new(), held: 0, position, expected }
+        Self { chunks: VecDeque::new(), held: 0, is_compact: true, position, expected }
     }
 
     /// The beginning of a file.
@@ -71,6 +73,7 @@ impl History {
     pub fn recall(&mut self, before: Bytes) {
         if self.held == 0 && !before.is_empty() {
             self.held = before.len();
+            self.is_compact = false;
             self.chunks.push_back(before);
         }
     }
@@ -80,6 +83,7 @@ impl History {
         self.position = self.position.plus(lines.len() as u64);
         self.held += lines.len();
         if !lines.is_empty() {
+            self.is_compact = false;
             self.chunks.push_back(lines);
         }
     }
@@ -95,7 +99,8 @@ impl History {
             self.chunks.pop_front();
         }
         // An idle file keeps a window, not the chunk that it was cut from.
-        if unsettled == 0 && self.held > WINDOW_BYTES {
+        if unsettled == 0 && !self.is_compact {
+            self.is_compact = true;
             let mut last = Vec::with_capacity(WINDOW_BYTES);
             self.copy_before(0, &mut last);
             self.held = last.len();

@@ -12,6 +12,10 @@ use super::{Files, State, StateOf};
 use crate::engine::file::Task;
 use crate::engine::port::{FileId, Read};
 
+/// How long an opening or a read may take before it is said to be late: a disk answers in milliseconds, and a network
+/// file system that takes longer is in trouble.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The delays between tries of a file that cannot be opened or read.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(30);
@@ -33,11 +37,10 @@ impl Files {
             }
             State::Deferred => drop(self.deferred.entry(stream).or_default().insert(id)),
             State::Collecting { until } => drop(self.collecting.insert((until, id))),
+            State::Opening { due } | State::Reading { due, .. } => drop(self.awaited.insert((due, id))),
             State::Closed
-            | State::Opening
             | State::Sought
             | State::FailsToOpen { .. }
-            | State::Reading { .. }
             | State::AtEnd
             | State::FailsToRead { .. }
             | State::HeldBack { .. }
@@ -61,11 +64,10 @@ impl Files {
                 }
             }
             State::Collecting { until } => drop(self.collecting.remove(&(until, id))),
+            State::Opening { due } | State::Reading { due, .. } => drop(self.awaited.remove(&(due, id))),
             State::Closed
-            | State::Opening
             | State::Sought
             | State::FailsToOpen { .. }
-            | State::Reading { .. }
             | State::AtEnd
             | State::FailsToRead { .. }
             | State::HeldBack { .. }
@@ -83,7 +85,7 @@ impl Files {
             State::Closed | State::Sought | State::FailsToOpen { .. } => {
                 self.set(id, State::AwaitsDescriptor);
             }
-            State::AwaitsDescriptor | State::Opening => {}
+            State::AwaitsDescriptor | State::Opening { .. } => {}
             _ => self.wrong(id, "AwaitsDescriptor"),
         }
     }
@@ -99,9 +101,9 @@ impl Files {
     }
 
     /// AwaitsDescriptor → Opening.
-    pub(in crate::engine) fn begin_opening(&mut self, id: FileId) {
+    pub(in crate::engine) fn begin_opening(&mut self, id: FileId, now: Instant) {
         match self.known(id).state() {
-            State::AwaitsDescriptor => self.set(id, State::Opening),
+            State::AwaitsDescriptor => self.set(id, State::Opening { due: now + PATIENCE }),
             _ => self.wrong(id, "Opening"),
         }
     }
@@ -109,7 +111,7 @@ impl Files {
     /// Opening → AtEnd: nothing that was seen is known to be unread yet.
     pub(in crate::engine) fn opened(&mut self, id: FileId) {
         match self.known(id).state() {
-            State::Opening => self.set(id, State::AtEnd),
+            State::Opening { .. } => self.set(id, State::AtEnd),
             _ => self.wrong(id, "AtEnd"),
         }
     }
@@ -117,7 +119,7 @@ impl Files {
     /// Opening → AwaitsDescriptor, first in its queue: the kernel had no descriptor.
     pub(in crate::engine) fn had_no_descriptor(&mut self, id: FileId) {
         match self.known(id).state() {
-            State::Opening => {
+            State::Opening { .. } => {
                 self.set(id, State::AwaitsDescriptor);
                 let turns = self.to_open.entry(self.by_id[&id].identity.device).or_default();
                 turns.retain(|other| *other != id);
@@ -130,7 +132,7 @@ impl Files {
     /// Opening, or open and at its end → Closed.
     pub(in crate::engine) fn closed(&mut self, id: FileId) {
         match self.known(id).state() {
-            State::Opening | State::AtEnd => self.set(id, State::Closed),
+            State::Opening { .. } | State::AtEnd => self.set(id, State::Closed),
             _ => self.wrong(id, "Closed"),
         }
     }
@@ -140,7 +142,7 @@ impl Files {
         match self.known(id).state() {
             State::Closed
             | State::AwaitsDescriptor
-            | State::Opening
+            | State::Opening { .. }
             | State::Sought
             | State::FailsToOpen { .. } => {
                 self.set(id, State::Sought);
@@ -162,10 +164,12 @@ impl Files {
             State::Collecting { .. } if is_finishing => self.set(id, State::Queued),
             // Behind a backlog it waits; a few lines of a file of which all others were sent do not.
             State::Deferred if !has_ready => self.set(id, State::Queued),
-            State::Reading { read, .. } => self.set(id, State::Reading { read, again: true }),
+            State::Reading { read, reserved, due, .. } => {
+                self.set(id, State::Reading { read, reserved, due, again: true });
+            }
             State::HeldBack { .. } => self.set(id, State::HeldBack { grew: true }),
             State::AwaitsDescriptor
-            | State::Opening
+            | State::Opening { .. }
             | State::Sought
             | State::Queued
             | State::Deferred
@@ -220,19 +224,20 @@ impl Files {
     }
 
     /// Queued → Reading.
-    pub(in crate::engine) fn begin_reading(&mut self, id: FileId, read: Read) {
+    pub(in crate::engine) fn begin_reading(&mut self, id: FileId, read: Read, reserved: u64, now: Instant) {
+        let due = now + PATIENCE;
         match self.known(id).state() {
-            State::Queued => self.set(id, State::Reading { read, again: false }),
+            State::Queued => self.set(id, State::Reading { read, reserved, due, again: false }),
             _ => self.wrong(id, "Reading"),
         }
     }
 
-    /// Reading → AtEnd, or Queued when more came meanwhile; returns what was asked for.
-    pub(in crate::engine) fn read_ended(&mut self, id: FileId) -> (Read, bool) {
+    /// Reading → AtEnd; returns what was asked for, what was reserved, and whether more came meanwhile.
+    pub(in crate::engine) fn read_ended(&mut self, id: FileId) -> (Read, u64, bool) {
         match self.known(id).state() {
-            State::Reading { read, again } => {
+            State::Reading { read, reserved, again, .. } => {
                 self.set(id, State::AtEnd);
-                (read, again)
+                (read, reserved, again)
             }
             _ => self.wrong(id, "AtEnd"),
         }
@@ -246,7 +251,7 @@ impl Files {
         let delay = FIRST_RETRY.saturating_mul(1 << (file.failures - 1).min(10)).min(MAX_RETRY);
         let retry_at = now + delay;
         match state {
-            State::Opening | State::Closed => self.set(id, State::FailsToOpen { retry_at }),
+            State::Opening { .. } | State::Closed => self.set(id, State::FailsToOpen { retry_at }),
             State::AtEnd => self.set(id, State::FailsToRead { retry_at }),
             _ => self.wrong(id, "FailsToOpen or FailsToRead"),
         }
@@ -321,10 +326,28 @@ impl Files {
         over
     }
 
+    /// Files of which an answer is late, each said once.
+    pub(in crate::engine) fn late(&mut self, now: Instant) -> Vec<FileId> {
+        let mut late = Vec::new();
+        while let Some((due, id)) = self.awaited.first().copied()
+            && due <= now
+        {
+            self.awaited.pop_first();
+            self.known_mut(id).is_late = true;
+            late.push(id);
+        }
+        late
+    }
+
+    /// An answer has come; tells whether it was late.
+    pub(in crate::engine) fn answered(&mut self, id: FileId) -> bool {
+        std::mem::take(&mut self.known_mut(id).is_late)
+    }
+
     /// When a file is to be read though nothing happens.
     pub(in crate::engine) fn deadline(&self) -> Option<Instant> {
         let first = |set: &BTreeSet<(Instant, FileId)>| set.first().map(|(due, _)| *due);
-        first(&self.collecting).into_iter().chain(first(&self.waiting)).min()
+        [&self.collecting, &self.waiting, &self.awaited].into_iter().filter_map(first).min()
     }
 
     /// Files that are looked after every second: they have no name that is looked at, or are tried again.

@@ -26,6 +26,15 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
             advice: "wait; a directory that hangs (a dead network file system) keeps it here".to_owned(),
         });
     }
+    for source in &status.silent {
+        reasons.push(Reason {
+            code: "source_silent".to_owned(),
+            stream: None,
+            message: format!("the file system of source {} does not answer", snapshot.source(*source)),
+            advice: "see what is mounted there (`findmnt`, `nfsstat`); other sources go on meanwhile"
+                .to_owned(),
+        });
+    }
     for (about, stream) in snapshot.streams() {
         if let Some((why, since)) = &stream.held {
             let seconds = status.at.since(*since).as_secs();
