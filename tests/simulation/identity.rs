@@ -13,7 +13,7 @@ use standpipe::model::offset::Offset;
 use standpipe::model::settings::SourceId;
 use standpipe::model::time::Instant;
 
-use super::world::settings;
+use super::climate::settings;
 
 const TABLE: &str = include_str!("identity.tsv");
 
