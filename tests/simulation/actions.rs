@@ -4,7 +4,7 @@
 //! replay of some of them differs from it as little as may be.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +81,9 @@ impl World {
             }
         };
         self.rng = fastrand::Rng::with_seed(action.chance);
+        if self.traced {
+            writeln!(self.trace, "action: {:?}", action.deed).expect("a string takes everything");
+        }
         self.actions.push(action.clone());
         self.perform(&action.deed);
     }

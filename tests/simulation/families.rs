@@ -25,8 +25,10 @@ pub enum Family {
     Streams,
     /// One of several streams is down, refusing, throttled, slow or silent; the others are well.
     Isolation,
-    /// Something is never answered: the reads of a directory, saves, a stream.
+    /// Saves or a stream's requests are never answered.
     Silent,
+    /// Nothing in a directory is opened or read to the end of it.
+    SilentReads,
     /// Surveys of a directory are never answered.
     SilentSurveys,
     /// Files are written under a name that no source matches, and renamed at once to one that a source does.
@@ -103,7 +105,7 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 34] = [
+pub const FAMILIES: [(Family, Standing); 35] = [
     (Family::Streams, Holds),
     (
         Family::Isolation,
@@ -112,6 +114,10 @@ pub const FAMILIES: [(Family, Standing); 34] = [
         ),
     ),
     (Family::Silent, Holds),
+    (
+        Family::SilentReads,
+        Open("four reads that are not answered are all there may be, and no other file is read"),
+    ),
     (Family::SilentSurveys, Open("one survey that is not answered hides the new files of every source")),
     (Family::Publish, Holds),
     (
@@ -238,7 +244,7 @@ impl Family {
         const NAMES: [&str; STREAMS] = ["s0", "s1", "s2", "s3"];
         let (sources, streams) = match self {
             Self::Streams => (rng.usize(1..5), rng.usize(1..5)),
-            Self::Isolation | Self::Silent | Self::SilentSurveys => (3, 3),
+            Self::Isolation | Self::Silent | Self::SilentReads | Self::SilentSurveys => (3, 3),
             Self::Moves | Self::Twice => (2, 1),
             Self::Both => (2, 2),
             Self::Reloads | Self::ReadErrors => (2, 2),
@@ -268,7 +274,12 @@ impl Family {
                 (climate.deed, climate.crash) = (0.1, crash);
             }
             Self::Late => (climate.rotate, climate.deed) = (0.05, 0.1),
-            Self::Isolation | Self::Silent | Self::SilentSurveys | Self::Rewrites | Self::Strangers => {
+            Self::Isolation
+            | Self::Silent
+            | Self::SilentReads
+            | Self::SilentSurveys
+            | Self::Rewrites
+            | Self::Strangers => {
                 climate.deed = 0.08;
             }
             Self::StaleDescriptors | Self::Clock | Self::Alike | Self::Growing => climate.deed = 0.05,
@@ -310,7 +321,7 @@ impl Family {
                 draw.settings.memory =
                     MemorySettings { buffer: climate::SMALL_BUDGET_BYTES, buffer_per_file: 264 << 10 };
             }
-            Self::Silent => draw.climate.names = 8,
+            Self::SilentReads => draw.climate.names = 8,
             Self::Repeats => draw.faults[0].server = rng.f64() / 3.0,
             Self::Stubborn => draw.faults[0].stubborn = true,
             Self::Share => {

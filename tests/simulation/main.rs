@@ -10,6 +10,7 @@
 
 mod actions;
 mod climate;
+mod copiers;
 mod disk;
 mod effects;
 mod excuse;

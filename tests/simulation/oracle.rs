@@ -48,6 +48,8 @@ pub struct Oracle {
     pub undeclared_bytes: u64,
     /// How often the rest of a line came that was to be left out.
     pub rests: u64,
+    /// How often anything changed.
+    pub changes: u64,
     /// How many lines that are all alike were written, and came.
     alike: (u64, u64),
 }
@@ -97,8 +99,9 @@ impl Oracle {
         let number = self.lines.len();
         // Padded with its own number: a window in the middle of a long line must not look like any other.
         let mut text = format!("{number:08} {kind} ");
+        let filler = format!("{number:x}.");
         while text.len() < padding {
-            text.push_str(&format!("{number:x}."));
+            text.push_str(&filler);
         }
         text.push('\n');
         self.add(text)
@@ -162,6 +165,7 @@ impl Oracle {
 
     /// The service accepted this record.
     pub fn accept(&mut self, stream: usize, data: &[u8]) {
+        self.changes += 1;
         for number in self.numbers(data) {
             let line = &mut self.lines[number];
             line.accepted[stream] += 1;
@@ -204,6 +208,7 @@ impl Oracle {
 
     /// This record is durable among the dead letters.
     pub fn dead_letter(&mut self, stream: usize, data: &[u8]) {
+        self.changes += 1;
         for number in self.numbers(data) {
             self.lines[number].dead_lettered |= 1 << stream;
             self.fragile.remove(&number);
@@ -310,6 +315,7 @@ impl Oracle {
 
     /// The line's bytes are gone; `was_read` says whether the daemon has them.
     pub fn bytes_gone(&mut self, number: LineNumber, was_read: bool, why: Excuse) {
+        self.changes += 1;
         if was_read && !self.is_settled(number) {
             self.fragile.insert(number);
         } else {
@@ -319,6 +325,7 @@ impl Oracle {
 
     /// The line need not come any more.
     pub fn excuse(&mut self, number: LineNumber, why: Excuse) {
+        self.changes += 1;
         if !self.withdrawn.contains(&why) {
             self.lines[number].excused.get_or_insert(why);
         }

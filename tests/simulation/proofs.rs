@@ -1,5 +1,6 @@
 //! What must hold in trouble, once trouble is over, and after a clean stop.
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -34,14 +35,29 @@ impl World {
             _ => {}
         }
         self.act_all(actions);
-        if let Kind::Wide(Family::Isolation | Family::Silent | Family::SilentSurveys | Family::NoState) =
-            self.kind
+        if let Kind::Wide(
+            Family::Isolation
+            | Family::Silent
+            | Family::SilentReads
+            | Family::SilentSurveys
+            | Family::NoState,
+        ) = self.kind
         {
             self.check_isolation();
         }
+        if self.kind == Kind::Wide(Family::Truth) {
+            self.check_lag();
+        }
         self.end_trouble();
         let patience = self.now + Duration::from_secs(if self.is_wide() { 1_200 } else { 7_200 });
-        self.run_until(|world| world.everything_is_delivered() || world.now > patience, u64::MAX);
+        let looked_at = Cell::new((0, false));
+        let is_quiet = |world: &Self| {
+            if looked_at.get().0 != world.oracle.changes + 1 {
+                looked_at.set((world.oracle.changes + 1, world.everything_is_delivered()));
+            }
+            looked_at.get().1
+        };
+        self.run_until(|world| is_quiet(world) || world.now > patience, u64::MAX);
         if self.now > patience {
             self.explain();
             panic!("I15: not quiet after {:?}: {}", Duration::from_secs(1_200), self.first_missing());
@@ -124,6 +140,19 @@ impl World {
                 self.explain();
                 panic!("I21: line {number} of what is well waits for what is not");
             }
+        }
+    }
+
+    /// I20: what is there is told, whether it can be read or not.
+    fn check_lag(&mut self) {
+        let sizes = self.disk.names.values().map(|file| &self.disk.files[*file]);
+        let sizes: Vec<_> = sizes.map(|file| (file.identity, file.content.len() as u64)).collect();
+        self.pass(Duration::from_secs(25));
+        let status = self.status().expect("it runs");
+        for file in status.files.iter().filter(|file| file.state == FileState::Followed) {
+            let size = sizes.iter().find(|(identity, _)| *identity == file.identity).map(|(_, size)| *size);
+            let (size, told) = (size.unwrap_or(0), file.size);
+            assert!(told >= size, "I20: {} has {size} bytes, {told} are told", file.path.display());
         }
     }
 

@@ -30,7 +30,7 @@ impl World {
 
     /// A file has a name now that no source matches.
     pub fn note_renamed(&mut self, file: FileIndex) {
-        let is_open = self.open.values().any(|open| *open == file);
+        let is_open = self.is_open_for_all(file);
         if self.engine.is_none() {
             self.reached.renamed_while_down += u64::from(self.is_saved(file));
         }
@@ -41,6 +41,12 @@ impl World {
             let is_seen = self.engine.is_some() && self.seen_to.contains_key(&file);
             self.excuse(file, if is_seen { Excuse::RenamedUnopened } else { Excuse::RenamedUnseen });
         }
+    }
+
+    /// Whether every stream that the file is for has it open.
+    fn is_open_for_all(&self, file: FileIndex) -> bool {
+        let open = self.open.values().filter(|open| **open == file).count();
+        open > 0 && open >= self.disk.files[file].due.count_ones() as usize
     }
 
     /// As logrotate's copytruncate does it.
@@ -137,6 +143,9 @@ impl World {
             let lines = &self.disk.files[file].lines;
             let unread = lines.iter().any(|(_, number)| !self.oracle.is_settled(*number));
             self.reached.removed_with_unread_lines += u64::from(unread);
+            if self.is_wide() && !self.is_open_for_all(file) {
+                self.excuse(file, Excuse::SeenAndDeleted);
+            }
         } else {
             let is_closed = self.closed.values().any(|closed| *closed == file);
             let why = match &self.engine {

@@ -186,7 +186,7 @@ fn has_many_lines(data: &bytes::Bytes) -> bool {
 }
 
 fn has(data: &bytes::Bytes, word: &str) -> bool {
-    data.windows(word.len()).any(|window| window == word.as_bytes())
+    memchr::memmem::find(data, word.as_bytes()).is_some()
 }
 
 fn retry(reason: RetryReason) -> Verdict {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use standpipe::engine::port::Hint;
 
 use super::actions::Deed;
-use super::disk::FileIndex;
 use super::excuse::Excuse;
 use super::families::Family;
 use super::service::Illness;
@@ -132,7 +131,11 @@ impl Family {
         let millis = world.rng.u64(0..3_000);
         Some(match self {
             Self::Isolation => Special::Burst(world.layout.sources[0].1.join(name.file_name()?)),
-            Self::Silent if world.withheld.is_empty() => Special::Silence(draw_silence(world)),
+            // Late enough that files are open.
+            Self::Silent if number > 40 && world.withheld.is_empty() => Special::Silence(draw_silence(world)),
+            Self::SilentReads if number > 40 && world.withheld.is_empty() => {
+                Special::Silence(Silence::Directory(world.layout.sources[0].1.clone()))
+            }
             Self::SilentSurveys => Special::Silence(Silence::Surveys),
             Self::Publish => Special::Publish { before: fresh.with_extension("tmp"), name: fresh, micros },
             Self::Brief if world.rng.bool() => {
@@ -168,7 +171,7 @@ impl Family {
                 name,
                 millis: millis / 10,
             },
-            Self::Compress => Special::Compress { name, number: u32::try_from(number).ok()?, millis },
+            Self::Compress => Special::Compress { name, number: u32::try_from(number + 1).ok()?, millis },
             Self::Rewrites => Special::Rewrite(name),
             Self::Strangers => {
                 let stem = name.file_stem()?.to_str()?.to_owned();
@@ -189,11 +192,7 @@ impl Family {
 }
 
 fn draw_silence(world: &mut World) -> Silence {
-    match world.rng.u8(0..3) {
-        0 => Silence::Directory(world.layout.sources[0].1.clone()),
-        1 => Silence::Saves,
-        _ => Silence::Stream(0),
-    }
+    if world.rng.bool() { Silence::Saves } else { Silence::Stream(0) }
 }
 
 fn draw_link(world: &mut World, name: &Path, number: usize) -> Special {
@@ -207,7 +206,7 @@ fn draw_link(world: &mut World, name: &Path, number: usize) -> Special {
 }
 
 impl World {
-    fn then(&mut self, delay: Duration, special: Special) {
+    pub fn then(&mut self, delay: Duration, special: Special) {
         self.later(delay, Todo::Then(Deed::Special(special)));
     }
 
@@ -278,7 +277,7 @@ impl World {
         self.hint_grown(name);
     }
 
-    fn rename(&mut self, from: &Path, to: &Path) {
+    pub fn rename(&mut self, from: &Path, to: &Path) {
         let Some(file) = self.disk.names.get(from).copied() else { return };
         if self.disk.names.contains_key(to) {
             return;
@@ -292,7 +291,7 @@ impl World {
         self.hint(Hint::Names);
     }
 
-    fn chain(&mut self, name: &Path) {
+    pub fn chain(&mut self, name: &Path) {
         let mut last = 0;
         while self.disk.names.contains_key(&Self::generation_name(name, last)) {
             last += 1;
@@ -302,48 +301,6 @@ impl World {
             self.rename(&from, &to);
         }
         self.append(name);
-    }
-
-    fn perform_with_link(&mut self, special: &Special) {
-        match special {
-            Special::Link { link, target } => {
-                if self.disk.names.contains_key(link) {
-                    return;
-                }
-                if let Some(old) = self.disk.find(link) {
-                    self.leave(old);
-                }
-                self.disk.links.insert(link.clone(), target.clone());
-                self.append(target);
-                let file = self.disk.names[target];
-                self.named(file);
-                self.hint(Hint::Names);
-            }
-            Special::RotateTarget(link) => {
-                let Some(target) = self.disk.links.get(link).cloned() else { return };
-                self.chain(&target);
-            }
-            Special::TruncateTarget(link) => {
-                self.append(link);
-                let Some(target) = self.disk.links.get(link).cloned() else { return };
-                if let Some(file) = self.disk.find(&target) {
-                    self.disk.complete(file);
-                }
-                self.copy_and_truncate(&target);
-            }
-            _ => unreachable!("no deed with a link"),
-        }
-    }
-
-    /// No link leads to this file any more.
-    fn leave(&mut self, file: FileIndex) {
-        self.disk.complete(file);
-        let is_open = self.open.values().any(|open| *open == file);
-        if self.engine.is_some() && !is_open {
-            self.excuse(file, Excuse::BetweenTwoLooks);
-        } else if !is_open && !self.is_saved(file) {
-            self.excuse(file, Excuse::DeletedWhileDown);
-        }
     }
 
     fn write_alike(&mut self, name: &Path, lines: u32, again: bool) {
@@ -390,70 +347,6 @@ impl World {
         self.hint_grown(name);
     }
 
-    fn perform_copy(&mut self, special: &Special) {
-        match special {
-            Special::CopySlowly { name, copy, millis } => {
-                let Some(file) = self.disk.find(name) else { return };
-                self.disk.complete(file);
-                self.copy_to(file, copy);
-                let end = Special::EndCopy { name: name.clone(), copy: copy.clone() };
-                self.then(Duration::from_millis(*millis), end);
-            }
-            Special::EndCopy { name, copy } => {
-                let Some(file) = self.disk.find(name) else { return };
-                self.disk.complete(file);
-                self.copy_rest(file, copy);
-                let copied = self.lines_of(file);
-                self.oracle.excuse_repeats(Excuse::InDoubt, 1);
-                self.truncate_but_for(name, &copied, Excuse::CutOff);
-            }
-            Special::RenameCopy { name, copy, millis } => {
-                let away = name.with_extension("log.tmp");
-                self.rename(name, &away);
-                let end = Special::EndRenameCopy { away, copy: copy.clone() };
-                self.then(Duration::from_millis(*millis), end);
-            }
-            Special::EndRenameCopy { away, copy } => {
-                let Some(file) = self.disk.find(away) else { return };
-                self.copy_to(file, copy);
-                self.remove_copied(away);
-            }
-            Special::Compress { name, number, millis } => {
-                let old = Self::generation_name(name, *number);
-                self.rename(name, &old);
-                self.then(Duration::from_millis(*millis), Special::EndCompress(old));
-            }
-            Special::EndCompress(old) => {
-                let Some(file) = self.disk.find(old) else { return };
-                let mut compressed = old.clone().into_os_string();
-                compressed.push(".gz");
-                self.copy_to(file, Path::new(&compressed));
-                let copy = self.disk.names[Path::new(&compressed)];
-                self.disk.files[copy].is_compressed = true;
-                self.remove_copied(old);
-            }
-            _ => unreachable!("no deed with a copy"),
-        }
-    }
-
-    /// The copy has now what was written since it was begun.
-    fn copy_rest(&mut self, file: FileIndex, copy: &Path) {
-        let Some(copy) = self.disk.find(copy) else { return };
-        let (content, lines) = (self.disk.files[file].content.clone(), self.disk.files[file].lines.clone());
-        self.disk.files[copy].content = content;
-        self.disk.files[copy].lines = lines;
-    }
-
-    /// Unlinks a file of which there is a copy: no line of it is gone.
-    fn remove_copied(&mut self, name: &Path) {
-        let Some(file) = self.disk.names.get(name).copied() else { return };
-        self.disk.unlink(name);
-        if !self.open.values().any(|open| *open == file) {
-            self.release(file);
-        }
-        self.hint(Hint::Names);
-    }
-
     fn rewrite(&mut self, name: &Path) {
         let Some(file) = self.disk.find(name) else { return };
         self.disk.complete(file);
@@ -465,33 +358,6 @@ impl World {
         let (number, text) = self.oracle.write_exactly(bytes);
         self.disk.append(file, number, &text, true);
         self.make_due(file, 0);
-        self.hint_grown(name);
-    }
-
-    fn stranger(&mut self, name: &Path, copy: &Path) {
-        let Some(file) = self.disk.find(name) else { return };
-        self.disk.complete(file);
-        let lines = self.disk.files[file].lines.clone();
-        let len = self.disk.files[file].content.len() as u64;
-        if len < 6_000 || self.disk.names.contains_key(copy) {
-            return;
-        }
-        self.copy_to(file, copy);
-        let copy = self.disk.names[copy];
-        let mut start = 0;
-        for (place, (end, _)) in lines.iter().enumerate() {
-            let bytes = usize::try_from(end - start).expect("small");
-            if start > 1_100 && *end + 600 < len && bytes > 20 {
-                let (number, text) = self.oracle.write_exactly(bytes);
-                let at = usize::try_from(start).expect("small");
-                self.disk.files[copy].content[at..at + bytes].copy_from_slice(&text);
-                self.disk.files[copy].lines[place].1 = number;
-            }
-            start = *end;
-        }
-        self.named(copy);
-        self.oracle.excuse_repeats(Excuse::InDoubt, 1);
-        self.cut(file, &Default::default(), Excuse::CutOff);
         self.hint_grown(name);
     }
 
