@@ -43,8 +43,10 @@ pub enum Family {
     Twice,
     /// Two sources of different streams match the same names.
     Both,
-    /// Names are links to files elsewhere that are rotated, truncated and exchanged there.
+    /// Names are links to files elsewhere that are rotated and exchanged there.
     Links,
+    /// Names are links to files elsewhere that are copied and truncated there.
+    LinkedCopies,
     /// Writers go on in files that were renamed.
     Late,
     /// Rotators copy, slowly or beside the patterns, and truncate what was not read.
@@ -105,7 +107,7 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 35] = [
+pub const FAMILIES: [(Family, Standing); 36] = [
     (Family::Streams, Holds),
     (
         Family::Isolation,
@@ -135,7 +137,11 @@ pub const FAMILIES: [(Family, Standing); 35] = [
     (Family::Moves, Open("a file that moves from one source to another of its stream is sent again")),
     (Family::Twice, Open("a file that two sources of one stream match is sent twice")),
     (Family::Both, Holds),
-    (Family::Links, Open("what is renamed or copied beside the target of a link is not looked for there")),
+    (
+        Family::Links,
+        Open("what is renamed beside the target of a link while no process runs is not looked for there"),
+    ),
+    (Family::LinkedCopies, Open("the copy beside the target of a link is not looked for there")),
     (Family::Late, Open("lines that come late into a renamed file are never read once it was closed")),
     (
         Family::Copies,
@@ -267,7 +273,8 @@ impl Family {
                 (climate.crash, climate.reload, climate.lose_hint) = (crash, 0.02, rng.f64());
                 (climate.poison, climate.fail_save) = (0.01, 0.2);
             }
-            Self::Publish | Self::Brief | Self::Chains | Self::Links => {
+            Self::Links => (climate.deed, climate.crash) = (0.2, 0.06),
+            Self::Publish | Self::Brief | Self::Chains | Self::LinkedCopies => {
                 (climate.deed, climate.crash) = (0.2, crash);
             }
             Self::Moves | Self::Copies | Self::RenameCopy | Self::Compress => {
@@ -337,6 +344,15 @@ impl Family {
             }
             Self::Removed | Self::Halves => draw.descriptors = 4,
             _ => {}
+        }
+        if matches!(
+            self,
+            Self::Isolation | Self::Silent | Self::SilentReads | Self::SilentSurveys | Self::NoState
+        ) {
+            // What is well is not slow either.
+            draw.settings.streams.iter_mut().for_each(|stream| {
+                (stream.api, stream.order) = (Api::PutRecordBatch, Order::Free);
+            });
         }
         if matches!(self, Self::Share | Self::Outage) {
             let stream = &mut draw.settings.streams[0];

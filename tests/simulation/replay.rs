@@ -117,7 +117,7 @@ pub fn run_or_shrink(kind: Kind, seed: u64) -> Result<World, String> {
 }
 
 /// The shortest list found, and how to do it again.
-fn told(kind: Kind, seed: u64, failure: &Failure) -> String {
+pub fn told(kind: Kind, seed: u64, failure: &Failure) -> String {
     let (kept, message) = shrink(kind, seed, failure);
     let mut told = format!("{kind}:{seed} failed: {}\n", failure.message);
     let (count, all) = (kept.len(), failure.actions.len());

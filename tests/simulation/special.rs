@@ -126,9 +126,6 @@ impl Family {
     pub fn draw_deed(self, world: &mut World) -> Option<Special> {
         let name = world.draw_name();
         let number = world.actions.len();
-        let fresh = world.layout.sources[0].1.join(format!("f{number}.log"));
-        let micros = world.rng.u64(0..2_000);
-        let millis = world.rng.u64(0..3_000);
         Some(match self {
             Self::Isolation => Special::Burst(world.layout.sources[0].1.join(name.file_name()?)),
             // Late enough that files are open.
@@ -137,6 +134,27 @@ impl Family {
                 Special::Silence(Silence::Directory(world.layout.sources[0].1.clone()))
             }
             Self::SilentSurveys => Special::Silence(Silence::Surveys),
+            Self::StaleDescriptors => Special::GoBad(name),
+            Self::Reloads => {
+                let away = PathBuf::from(format!("/away/{number}.log"));
+                Special::OutAndBack { name, away, micros: world.rng.u64(0..30_000_000) }
+            }
+            Self::RenamedSources => Special::RenameSources,
+            Self::Clock => Special::JumpClock(world.rng.u64(0..4_000_000_000)),
+            Self::Truth if world.rng.bool() => Special::Ill(Some(world.rng.bool())),
+            Self::Truth => Special::Burst(name),
+            _ => return self.draw_rotation(world, &name, number),
+        })
+    }
+
+    /// What the family does with files of that name next, if anything.
+    fn draw_rotation(self, world: &mut World, name: &Path, number: usize) -> Option<Special> {
+        let directory = name.parent()?;
+        let fresh = directory.join(format!("f{number}.log"));
+        let micros = world.rng.u64(0..2_000);
+        let millis = world.rng.u64(0..3_000);
+        let name = name.to_owned();
+        Some(match self {
             Self::Publish => Special::Publish { before: fresh.with_extension("tmp"), name: fresh, micros },
             Self::Brief if world.rng.bool() => {
                 Special::OutAndBack { away: name.with_extension("log.away"), name, micros: micros * 30 }
@@ -151,7 +169,7 @@ impl Family {
                 let at = |place: usize| world.layout.sources[place].1.join(name.file_name().expect("named"));
                 Special::Rename { from: at(from), to: at(1 - from) }
             }
-            Self::Links => draw_link(world, &name, number),
+            Self::Links | Self::LinkedCopies => self.draw_link(world, &name, number),
             Self::Late => Special::Late { name, seconds: world.rng.u64(0..40) },
             Self::Copies if micros < 400 => Special::Ill(Some(micros < 200)),
             Self::Copies if micros < 1_000 => Special::Burst(name),
@@ -160,7 +178,7 @@ impl Family {
             }
             Self::Alike => {
                 let lines = world.rng.u32(100..1_500);
-                Special::Alike { name: fresh.with_file_name("alike.log"), lines, again: world.rng.bool() }
+                Special::Alike { name: directory.join("alike.log"), lines, again: world.rng.bool() }
             }
             Self::Growing => {
                 let to = name.with_extension(format!("log.{number}"));
@@ -177,15 +195,6 @@ impl Family {
                 let stem = name.file_stem()?.to_str()?.to_owned();
                 Special::Stranger { copy: name.with_file_name(format!("{stem}-{number}.log")), name }
             }
-            Self::StaleDescriptors => Special::GoBad(name),
-            Self::Reloads => {
-                let away = Path::new("/away").join(name.file_name()?);
-                Special::OutAndBack { name, away, micros: millis * 10_000 }
-            }
-            Self::RenamedSources => Special::RenameSources,
-            Self::Clock => Special::JumpClock(world.rng.u64(0..4_000_000_000)),
-            Self::Truth if world.rng.bool() => Special::Ill(Some(world.rng.bool())),
-            Self::Truth => Special::Burst(name),
             _ => return None,
         })
     }
@@ -195,13 +204,17 @@ fn draw_silence(world: &mut World) -> Silence {
     if world.rng.bool() { Silence::Saves } else { Silence::Stream(0) }
 }
 
-fn draw_link(world: &mut World, name: &Path, number: usize) -> Special {
-    let link = name.with_file_name("link.log");
-    match world.rng.u8(0..4) {
-        0 => Special::Link { link, target: format!("/real/{number}/app").into() },
-        1 => Special::TruncateTarget(link),
-        _ if world.disk.links.contains_key(&link) => Special::RotateTarget(link),
-        _ => Special::Link { link, target: format!("/real/{number}/app").into() },
+impl Family {
+    fn draw_link(self, world: &mut World, name: &Path, number: usize) -> Special {
+        let link = name.with_file_name("link.log");
+        let is_linked = world.disk.links.contains_key(&link);
+        match self {
+            _ if !is_linked || world.rng.u8(0..4) == 0 => {
+                Special::Link { link, target: format!("/real/{number}/app").into() }
+            }
+            Self::LinkedCopies => Special::TruncateTarget(link),
+            _ => Special::RotateTarget(link),
+        }
     }
 }
 
