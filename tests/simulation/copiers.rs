@@ -80,6 +80,7 @@ impl World {
                 let Some(file) = self.disk.find(away) else { return };
                 self.copy_to(file, copy);
                 self.remove_copied(away);
+                self.reached.rename_copied += 1;
             }
             Special::Compress { name, number, millis } => {
                 let old = Self::generation_name(name, *number);
@@ -94,6 +95,7 @@ impl World {
                 let copy = self.disk.names[Path::new(&compressed)];
                 self.disk.files[copy].is_compressed = true;
                 self.remove_copied(old);
+                self.reached.compressed += 1;
             }
             _ => unreachable!("no deed with a copy"),
         }

@@ -61,6 +61,7 @@ impl World {
             Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) => {}
         }
         if self.is_silent(&effect) {
+            self.reached.unanswered += 1;
             self.withheld.push((self.process, effect));
             return;
         }
@@ -241,6 +242,7 @@ impl World {
     fn open(&mut self, open: &Open) -> Event {
         let tail = open.tail;
         if self.chance(self.climate.refuse_open) {
+            self.reached.unreadable += 1;
             return Event::Opened { tail, result: Err(FileFault::Refused("simulated".into())) };
         }
         let result = self.disk.open(open).map(|(file, opened)| {
@@ -257,6 +259,7 @@ impl World {
         let file = self.open[&read.tail];
         let since_1970 = self.now.since(Instant::ZERO) + Duration::from_secs(self.ailments.clock_seconds);
         if self.ailments.stale.contains(&read.tail) || self.chance(self.climate.refuse_read) {
+            self.reached.unreadable += 1;
             let result = Err(FileFault::Refused("simulated".into()));
             return Event::Bytes { tail: read.tail, result, since_1970 };
         }

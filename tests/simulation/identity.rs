@@ -18,6 +18,8 @@ use super::climate::settings;
 const TABLE: &str = include_str!("identity.tsv");
 
 const STORED: Identity = Identity { device: 1, inode: 10, birth_nanos: Some(1_000) };
+const MATCHED: &str = "/log/app.log";
+const BESIDE: &str = "/log/app.log.1";
 const LINE_BYTES: usize = 50;
 const OFFSET: usize = 30 * LINE_BYTES;
 
@@ -80,13 +82,46 @@ impl Found {
     }
 }
 
+impl Found {
+    /// What the engine learns when it asks; what becomes of records is another matter.
+    fn answer(&self, path: &str, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Survey(request) => {
+                let files = match path {
+                    "same" => vec![self.observed(MATCHED, vec![SourceId(0)])],
+                    "sibling" if !request.also.is_empty() => vec![self.observed(BESIDE, Vec::new())],
+                    _ => Vec::new(),
+                };
+                Some(Event::Observed(Observation { files, ..Observation::default() }))
+            }
+            Effect::Open(open) => {
+                let (size, head) = (self.content.len() as u64, self.head.clone().into());
+                let opened = Opened { identity: self.seen, size, head };
+                Some(Event::Opened { tail: open.tail, result: Ok(opened) })
+            }
+            Effect::Read(read) => {
+                let from = usize::try_from(read.at.bytes()).expect("small").min(self.content.len());
+                let until = self.content.len().min(from + read.len);
+                let bytes = self.content[from..until].to_vec().into();
+                Some(Event::Bytes { tail: read.tail, result: Ok(bytes), since_1970: Duration::ZERO })
+            }
+            Effect::Save(_) => Some(Event::Saved(Ok(()))),
+            Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => None,
+        }
+    }
+
+    fn observed(&self, path: &str, sources: Vec<SourceId>) -> Observed {
+        let size = self.content.len() as u64;
+        Observed { path: Arc::from(Path::new(path)), target: None, identity: self.seen, size, sources }
+    }
+}
+
 fn verdict_of(path: &str, found: &Found) -> &'static str {
-    let (matched, beside) = (Path::new("/log/app.log"), Path::new("/log/app.log.1"));
     let original = original();
     let checkpoint = Checkpoint {
         incarnation: Incarnation(7),
         stream: "stream".into(),
-        path: matched.into(),
+        path: Path::new(MATCHED).into(),
         identity: found.stored,
         origin: found.stored.into(),
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
@@ -103,49 +138,19 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
     let settings = settings(&mut fastrand::Rng::with_seed(0));
     let mut engine = Engine::try_new(settings, memory, 0, now).expect("the delays are in order");
     let mut verdict = "none";
-    let observed = |path: &Path, sources| Observed {
-        path: Arc::from(path),
-        target: None,
-        identity: found.seen,
-        size: found.content.len() as u64,
-        sources,
-    };
     engine.handle(Event::Tick, now);
     while now < Instant::at(Duration::from_secs(3)) {
         while let Some(effect) = engine.poll_effect() {
-            let event = match effect {
-                Effect::Survey(request) => {
-                    let files = match path {
-                        "same" => vec![observed(matched, vec![SourceId(0)])],
-                        "sibling" if !request.also.is_empty() => vec![observed(beside, Vec::new())],
-                        _ => Vec::new(),
-                    };
-                    Event::Observed(Observation { files, ..Observation::default() })
-                }
-                Effect::Open(open) => {
-                    let (size, head) = (found.content.len() as u64, found.head.clone().into());
-                    let opened = Opened { identity: found.seen, size, head };
-                    Event::Opened { tail: open.tail, result: Ok(opened) }
-                }
-                Effect::Read(read) => {
-                    let from = usize::try_from(read.at.bytes()).expect("small").min(found.content.len());
-                    let until = found.content.len().min(from + read.len);
-                    let bytes = found.content[from..until].to_vec().into();
-                    Event::Bytes { tail: read.tail, result: Ok(bytes), since_1970: Duration::ZERO }
-                }
-                Effect::Save(_) => Event::Saved(Ok(())),
+            match &effect {
                 Effect::Report(Report::Following { at, .. }) => {
-                    verdict = if at == Offset::ZERO { "beginning" } else { "resume" };
-                    continue;
+                    verdict = if *at == Offset::ZERO { "beginning" } else { "resume" };
                 }
-                Effect::Report(Report::Truncated { .. }) => {
-                    verdict = "beginning";
-                    continue;
-                }
-                // What becomes of records is another matter.
-                Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => continue,
-            };
-            engine.handle(event, now);
+                Effect::Report(Report::Truncated { .. }) => verdict = "beginning",
+                _ => {}
+            }
+            if let Some(event) = found.answer(path, effect) {
+                engine.handle(event, now);
+            }
         }
         let next = engine.next_deadline(now).expect("there is always a next look");
         now = next.max(now + Duration::from_millis(1));

@@ -371,6 +371,17 @@ impl Oracle {
         self.lines.iter().filter(|line| line.accepted[stream] > 0).count()
     }
 
+    /// To how many streams the lines are due, at least.
+    pub fn least_due(&self) -> u32 {
+        self.lines.iter().map(|line| line.due.count_ones()).min().unwrap_or(1)
+    }
+
+    /// How many lines two streams have accepted.
+    pub fn sent_to_two(&self) -> u64 {
+        let two = |line: &&Line| line.accepted.iter().filter(|count| **count > 0).count() > 1;
+        self.lines.iter().filter(two).count() as u64
+    }
+
     pub fn written(&self) -> usize {
         self.lines.len()
     }

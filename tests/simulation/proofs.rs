@@ -63,6 +63,10 @@ impl World {
             panic!("I15: not quiet after {:?}: {}", Duration::from_secs(1_200), self.first_missing());
         }
         self.oracle.check_complete();
+        if !self.is_wide() {
+            assert!(self.oracle.least_due() == 1, "every line is due to the one stream");
+        }
+        self.reached.sent_twice_as_due += self.oracle.sent_to_two();
         self.check_repeats();
         self.check_rests();
         if self.is_wide() {

@@ -266,7 +266,10 @@ impl World {
                 self.services[0].faults.illness = ill.filter(|ill| *ill).map(|_| Illness::Down);
             }
             Special::RenameSources => self.reload(&Default::default(), true),
-            Special::JumpClock(seconds) => self.ailments.clock_seconds = *seconds,
+            Special::JumpClock(seconds) => {
+                self.reached.clock_jumps += 1;
+                self.ailments.clock_seconds = *seconds;
+            }
             Special::CopySlowly { .. }
             | Special::EndCopy { .. }
             | Special::RenameCopy { .. }
@@ -296,8 +299,11 @@ impl World {
             return;
         }
         self.disk.complete(file);
+        let was_matched = self.is_matched(file);
         self.disk.rename(from, to);
         self.named(file);
+        self.reached.published += u64::from(!was_matched && self.is_matched(file));
+        self.reached.away += u64::from(from.starts_with("/away"));
         if !self.is_matched(file) {
             self.note_renamed(file);
         }
