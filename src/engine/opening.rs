@@ -313,9 +313,9 @@ impl Engine {
         match file.incarnation() {
             None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
             None => {
+                let (identity, stream) = (file.identity, file.stream);
                 self.part(id, Parting::Handed, now);
-                self.counts.sources[source.0].add_lost(Loss::Removed, size);
-                self.report(Report::Missed { source, path, bytes: size });
+                self.on_missed(source, (identity, stream), path, size, now);
             }
             // What was written to it since it was closed may be in a copy.
             Some(incarnation) if file.identity.birth_nanos.is_some() => {
@@ -324,6 +324,26 @@ impl Engine {
                 self.search_removed(incarnation, source, unread, now);
             }
             Some(_) => self.part(id, Parting::Declared(Loss::Removed), now),
+        }
+    }
+
+    /// A file was seen, and gone before it could be opened: what is known of it may go on in a copy.
+    fn on_missed(
+        &mut self,
+        source: SourceId,
+        (identity, stream): (Identity, StreamId),
+        path: Arc<Path>,
+        size: u64,
+        now: Instant,
+    ) {
+        let stored = self.lives.stored_of(identity, self.stream_name(stream));
+        let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.offset)).collect();
+        if stored.is_empty() {
+            self.counts.sources[source.0].add_lost(Loss::Removed, size);
+            return self.report(Report::Missed { source, path, bytes: size });
+        }
+        for (incarnation, offset) in stored {
+            self.search_removed(incarnation, source, size.saturating_sub(offset.bytes()), now);
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! Every line that is ever written is numbered, so that the oracle can say what became of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use standpipe::engine::port::{FileFault, Observation, Observed, Opened, Survey};
+use standpipe::engine::port::{FileFault, Observation, Observed, Open, Opened, Survey};
 use standpipe::model::identity::{HEAD_BYTES, Identity};
 
 /// Index of a file in [`Disk::files`]: what the kernel would call an inode in use.
@@ -20,7 +20,11 @@ pub struct File {
     /// Where each complete line of the content ends, and its number.
     pub lines: Vec<(u64, LineNumber)>,
     /// The first half of a line, written without its newline.
-    half: Option<(LineNumber, Vec<u8>)>,
+    pub half: Option<(LineNumber, Vec<u8>)>,
+    /// Whether `content` is what was compressed into the file.
+    pub is_compressed: bool,
+    /// The streams that its lines are due to, a bit each: those whose sources ever matched a name of it.
+    pub due: u8,
 }
 
 /// The number of a line: counted upwards over all files.
@@ -30,6 +34,10 @@ pub type LineNumber = usize;
 pub struct Disk {
     pub files: Vec<File>,
     pub names: BTreeMap<PathBuf, FileIndex>,
+    /// Links, and the names that they lead to.
+    pub links: BTreeMap<PathBuf, PathBuf>,
+    /// Files that somebody but the daemon holds open: their inodes are in use.
+    pub used: BTreeSet<FileIndex>,
     free_inodes: Vec<u64>,
     next_inode: u64,
     next_birth: i64,
@@ -51,7 +59,14 @@ impl Disk {
         });
         let birth_nanos = self.has_births.then_some(self.next_birth);
         let identity = Identity { device: 1, inode, birth_nanos };
-        self.files.push(File { identity, content: Vec::new(), lines: Vec::new(), half: None });
+        self.files.push(File {
+            identity,
+            content: Vec::new(),
+            lines: Vec::new(),
+            half: None,
+            is_compressed: false,
+            due: 0,
+        });
         self.names.insert(name.to_owned(), self.files.len() - 1);
         self.files.len() - 1
     }
@@ -77,6 +92,16 @@ impl Disk {
         let start = file.content.len();
         file.content.extend_from_slice(bytes);
         file.lines.extend(ends.iter().map(|(end, number)| ((start + end) as u64, *number)));
+    }
+
+    /// One more byte of the line that was begun in this file.
+    pub fn grow(&mut self, file: FileIndex) {
+        let file = &mut self.files[file];
+        if let Some((_, rest)) = &mut file.half
+            && rest.len() > 1
+        {
+            file.content.push(rest.remove(0));
+        }
     }
 
     /// Completes the line that was begun in this file.
@@ -122,28 +147,55 @@ impl Disk {
         self.free_inodes.push(self.files[file].identity.inode);
     }
 
-    pub fn survey(&self, request: &Survey) -> Observation {
-        let files = self
-            .names
-            .iter()
-            .filter_map(|(path, file)| {
-                let matched = path.extension().is_some_and(|extension| extension == "log");
+    /// What a survey shows; `is_matched` says which names its source matches.
+    pub fn survey(&self, request: &Survey, is_matched: impl Fn(&Path) -> bool) -> Observation {
+        let linked = self.links.iter().filter_map(|(link, target)| {
+            Some((link, *self.names.get(target)?, Some(Arc::from(target.as_path()))))
+        });
+        let named = self.names.iter().map(|(path, file)| (path, *file, None));
+        let mut files: Vec<_> = named
+            .chain(linked)
+            .filter_map(|(path, index, target)| {
+                let is_matched = is_matched(path);
                 let beside = request.also.iter().any(|directory| path.parent() == Some(directory));
-                (matched || beside).then(|| Observed {
+                let file = &self.files[index];
+                (is_matched || beside).then(|| Observed {
                     path: Arc::from(path.as_path()),
-                    target: None,
-                    identity: self.files[*file].identity,
-                    size: self.files[*file].content.len() as u64,
-                    is_matched: matched,
+                    target,
+                    identity: file.identity,
+                    size: file.size(),
+                    is_matched,
                 })
             })
             .collect();
+        files.sort_by(|one, other| one.path.cmp(&other.path));
         Observation { source: request.source, files, hidden: Vec::new(), held: Vec::new() }
     }
 
-    pub fn open(&self, path: &Path) -> Result<(FileIndex, Opened), FileFault> {
-        let index = *self.names.get(path).ok_or(FileFault::Gone)?;
+    /// The file under a name, or behind a link of that name.
+    pub fn find(&self, path: &Path) -> Option<FileIndex> {
+        let path = self.links.get(path).map_or(path, PathBuf::as_path);
+        self.names.get(path).copied()
+    }
+
+    /// Every name and link that leads to a file.
+    pub fn names_of(&self, file: FileIndex) -> impl Iterator<Item = &Path> {
+        let named = self.names.iter().filter(move |(_, named)| **named == file).map(|(path, _)| path);
+        let leads = move |target: &PathBuf| self.names.get(target) == Some(&file);
+        let linked = self.links.iter().filter(move |(_, target)| leads(target)).map(|(link, _)| link);
+        named.chain(linked).map(PathBuf::as_path)
+    }
+
+    pub fn is_named(&self, file: FileIndex) -> bool {
+        self.names.values().any(|named| *named == file)
+    }
+
+    pub fn open(&self, open: &Open) -> Result<(FileIndex, Opened), FileFault> {
+        let index = self.find(&open.path).ok_or(FileFault::Gone)?;
         let file = &self.files[index];
+        if file.is_compressed != open.decompressed {
+            return Err(FileFault::Unreadable("not in gzip format, or nothing but gzip".into()));
+        }
         let head = &file.content[..file.content.len().min(HEAD_BYTES)];
         let opened =
             Opened { identity: file.identity, size: file.content.len() as u64, head: head.to_vec().into() };
@@ -158,6 +210,12 @@ impl Disk {
 }
 
 impl File {
+    /// What a look at the file shows.
+    fn size(&self) -> u64 {
+        let len = self.content.len() as u64;
+        if self.is_compressed { len / 3 } else { len }
+    }
+
     fn complete(&mut self) {
         if let Some((number, rest)) = self.half.take() {
             self.content.extend_from_slice(&rest);

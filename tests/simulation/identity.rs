@@ -12,11 +12,13 @@ use standpipe::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation,
 use standpipe::model::offset::Offset;
 use standpipe::model::time::Instant;
 
-use super::world::settings;
+use super::climate::settings;
 
 const TABLE: &str = include_str!("identity.tsv");
 
 const STORED: Identity = Identity { device: 1, inode: 10, birth_nanos: Some(1_000) };
+const MATCHED: &str = "/log/app.log";
+const BESIDE: &str = "/log/app.log.1";
 const LINE_BYTES: usize = 50;
 const OFFSET: usize = 30 * LINE_BYTES;
 
@@ -79,13 +81,47 @@ impl Found {
     }
 }
 
+impl Found {
+    /// What the engine learns when it asks; what becomes of records is another matter.
+    fn answer(&self, path: &str, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Survey(request) => {
+                let files = match path {
+                    "same" => vec![self.observed(MATCHED, true)],
+                    "sibling" if !request.also.is_empty() => vec![self.observed(BESIDE, false)],
+                    _ => Vec::new(),
+                };
+                let (source, hidden, held) = (request.source, Vec::new(), Vec::new());
+                Some(Event::Observed(Observation { source, files, hidden, held }))
+            }
+            Effect::Open(open) => {
+                let (size, head) = (self.content.len() as u64, self.head.clone().into());
+                let opened = Opened { identity: self.seen, size, head };
+                Some(Event::Opened { file: open.file, result: Ok(opened) })
+            }
+            Effect::Read(read) => {
+                let from = usize::try_from(read.at.bytes()).expect("small").min(self.content.len());
+                let until = self.content.len().min(from + read.len);
+                let bytes = self.content[from..until].to_vec().into();
+                Some(Event::Bytes { file: read.file, result: Ok(bytes), unix_time: Duration::ZERO })
+            }
+            Effect::Save(_) => Some(Event::Saved(Ok(()))),
+            Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => None,
+        }
+    }
+
+    fn observed(&self, path: &str, is_matched: bool) -> Observed {
+        let size = self.content.len() as u64;
+        Observed { path: Arc::from(Path::new(path)), target: None, identity: self.seen, size, is_matched }
+    }
+}
+
 fn verdict_of(path: &str, found: &Found) -> &'static str {
-    let (matched, beside) = (Path::new("/log/app.log"), Path::new("/log/app.log.1"));
     let original = original();
     let checkpoint = Checkpoint {
         incarnation: Incarnation(7),
         stream: "stream".into(),
-        path: matched.into(),
+        path: Path::new(MATCHED).into(),
         identity: found.stored,
         origin: found.stored.into(),
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
@@ -102,50 +138,19 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
     let settings = settings(&mut fastrand::Rng::with_seed(0));
     let mut engine = Engine::try_new(settings, memory, 0, now).expect("the delays are in order");
     let mut verdict = "none";
-    let observed = |path: &Path, is_matched| Observed {
-        path: Arc::from(path),
-        target: None,
-        identity: found.seen,
-        size: found.content.len() as u64,
-        is_matched,
-    };
     engine.handle(Event::Tick, now);
     while now < Instant::at(Duration::from_secs(3)) {
         while let Some(effect) = engine.poll_effect() {
-            let event = match effect {
-                Effect::Survey(request) => {
-                    let files = match path {
-                        "same" => vec![observed(matched, true)],
-                        "sibling" if !request.also.is_empty() => vec![observed(beside, false)],
-                        _ => Vec::new(),
-                    };
-                    let (source, hidden, held) = (request.source, Vec::new(), Vec::new());
-                    Event::Observed(Observation { source, files, hidden, held })
-                }
-                Effect::Open(open) => {
-                    let (size, head) = (found.content.len() as u64, found.head.clone().into());
-                    let opened = Opened { identity: found.seen, size, head };
-                    Event::Opened { file: open.file, result: Ok(opened) }
-                }
-                Effect::Read(read) => {
-                    let from = usize::try_from(read.at.bytes()).expect("small").min(found.content.len());
-                    let until = found.content.len().min(from + read.len);
-                    let bytes = found.content[from..until].to_vec().into();
-                    Event::Bytes { file: read.file, result: Ok(bytes), unix_time: Duration::ZERO }
-                }
-                Effect::Save(_) => Event::Saved(Ok(())),
+            match &effect {
                 Effect::Report(Report::Following { at, .. }) => {
-                    verdict = if at == Offset::ZERO { "beginning" } else { "resume" };
-                    continue;
+                    verdict = if *at == Offset::ZERO { "beginning" } else { "resume" };
                 }
-                Effect::Report(Report::Truncated { .. }) => {
-                    verdict = "beginning";
-                    continue;
-                }
-                // What becomes of records is another matter.
-                Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => continue,
-            };
-            engine.handle(event, now);
+                Effect::Report(Report::Truncated { .. }) => verdict = "beginning",
+                _ => {}
+            }
+            if let Some(event) = found.answer(path, effect) {
+                engine.handle(event, now);
+            }
         }
         let next = engine.next_deadline(now).expect("there is always a next look");
         now = next.max(now + Duration::from_millis(1));

@@ -1,13 +1,20 @@
 //! Knows every line that was ever written, and what became of it.
 //!
-//! *must*: the line has to be accepted or dead-lettered in the end. A line is excused only when its bytes were
-//! gone before the daemon read them, or gone when it crashed with them in memory.
+//! A line is *due* to the streams whose sources matched its file: each has to accept it or to have it among its dead
+//! letters in the end. What lets a line go is an [`Excuse`], and each excuse names what it rests on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::disk::LineNumber;
+use super::excuse::Excuse;
+
+/// A line that is like many others.
+pub const ALIKE: &[u8] = b"alive\n";
+
+/// The most streams of a world.
+pub const STREAMS: usize = 4;
 
 /// A line of a record, when it is an envelope.
 fn envelope(line: &[u8]) -> Option<Value> {
@@ -32,11 +39,19 @@ pub struct Oracle {
     by_generation: BTreeMap<(u64, LineNumber, usize), String>,
     /// Lines whose bytes exist only in the daemon's memory.
     fragile: BTreeSet<LineNumber>,
-    /// Requests whose records may have been accepted without the daemon knowing, and crashes.
-    pub excuses_for_repeats: u64,
+    /// Excuses that this world does not take.
+    withdrawn: BTreeSet<Excuse>,
+    /// How many lines may have come twice, and why.
+    repeats_excused: BTreeMap<Excuse, u64>,
     pub repeats: u64,
+    /// Bytes of unread lines that were seen and are gone: to be declared.
+    pub undeclared_bytes: u64,
     /// How often the rest of a line came that was to be left out.
     pub rests: u64,
+    /// How often anything changed.
+    pub changes: u64,
+    /// How many lines that are all alike were written, and came.
+    alike: (u64, u64),
 }
 
 /// What else than a line may be in a record.
@@ -54,17 +69,29 @@ pub enum Pieces {
 struct Line {
     /// What came of it in pieces: where each begins, and ends.
     pieces: BTreeMap<usize, usize>,
-    accepted: u64,
+    /// The streams that it is due to, a bit each.
+    due: u8,
+    /// How often each stream accepted it.
+    accepted: [u32; STREAMS],
     /// The service said that it will never take it: a dead letter, once that is durable.
     refused: bool,
-    dead_lettered: bool,
-    excused: bool,
+    /// The streams that have it among their dead letters, a bit each.
+    dead_lettered: u8,
+    excused: Option<Excuse>,
+}
+
+impl Line {
+    /// The streams that have it, a bit each.
+    fn settled(&self) -> u8 {
+        let accepted = self.accepted.iter().enumerate().filter(|(_, count)| **count > 0);
+        accepted.fold(self.dead_lettered, |settled, (stream, _)| settled | 1 << stream)
+    }
 }
 
 impl Oracle {
-    /// Whether lines may come in pieces, or cut short.
-    pub fn expecting(pieces: Pieces) -> Self {
-        Self { pieces, ..Self::default() }
+    /// Whether lines may come in pieces, or cut short, and what excuses nothing.
+    pub fn expecting(pieces: Pieces, withdrawn: BTreeSet<Excuse>) -> Self {
+        Self { pieces, withdrawn, ..Self::default() }
     }
 
     /// A new line: its number and its text. `kind` makes some lines special.
@@ -72,10 +99,23 @@ impl Oracle {
         let number = self.lines.len();
         // Padded with its own number: a window in the middle of a long line must not look like any other.
         let mut text = format!("{number:08} {kind} ");
+        let filler = format!("{number:x}.");
         while text.len() < padding {
-            text.push_str(&format!("{number:x}."));
+            text.push_str(&filler);
         }
         text.push('\n');
+        self.add(text)
+    }
+
+    /// A new line of exactly so many bytes; at least 12.
+    pub fn write_exactly(&mut self, bytes: usize) -> (LineNumber, Vec<u8>) {
+        let number = self.lines.len();
+        let filler = format!("{number:x}.").repeat(bytes / 2);
+        self.add(format!("{number:08} {}\n", &filler[..bytes - 10]))
+    }
+
+    fn add(&mut self, text: String) -> (LineNumber, Vec<u8>) {
+        let number = self.lines.len();
         let text = text.into_bytes();
         self.lines.push(Line::default());
         self.by_text.insert(text.clone(), number);
@@ -83,7 +123,27 @@ impl Oracle {
         (number, text)
     }
 
-    /// The same for a line that may be cut: what is in it says where it stands. `goes_on` says that it belongs to the one
+    /// So many lines that are like others.
+    pub fn write_alike(&mut self, lines: u32) {
+        self.alike.0 += u64::from(lines);
+    }
+
+    /// How many of the lines that are alike have not come.
+    pub fn alike_missing(&self) -> u64 {
+        self.alike.0.saturating_sub(self.alike.1)
+    }
+
+    /// The line is in a file that is for these streams, a bit each.
+    pub fn is_due(&mut self, number: LineNumber, streams: u8) {
+        self.lines[number].due |= streams;
+    }
+
+    /// The line is due to nobody: it is never completed.
+    pub fn is_not_due(&mut self, number: LineNumber) {
+        self.lines[number].due = 0;
+    }
+
+    /// A new line that may be cut: what is in it says where it stands. `goes_on` says that it belongs to the one
     /// before; the last piece of `limit` bytes is never too short to be known.
     pub fn write_cells(
         &mut self,
@@ -100,26 +160,39 @@ impl Oracle {
             cell += 1;
         }
         text.push('\n');
-        let text = text.into_bytes();
-        self.lines.push(Line::default());
-        self.by_text.insert(text.clone(), number);
-        self.texts.push(text.clone());
-        (number, text)
+        self.add(text)
     }
 
     /// The service accepted this record.
-    pub fn accept(&mut self, data: &[u8]) {
+    pub fn accept(&mut self, stream: usize, data: &[u8]) {
+        self.changes += 1;
         for number in self.numbers(data) {
-            self.lines[number].accepted += 1;
-            self.repeats += u64::from(self.lines[number].accepted > 1);
+            let line = &mut self.lines[number];
+            line.accepted[stream] += 1;
+            self.repeats += u64::from(line.accepted[stream] > 1);
             self.fragile.remove(&number);
         }
     }
 
-    /// The same, and nobody is told.
-    pub fn accept_unheard(&mut self, data: &[u8]) {
-        self.excuses_for_repeats += 1 + data.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.accept(data);
+    /// The service accepted this record, and nobody is told.
+    pub fn accept_unheard(&mut self, stream: usize, data: &[u8]) {
+        self.excuse_repeats(
+            Excuse::AnswerLost,
+            1 + data.iter().filter(|byte| **byte == b'\n').count() as u64,
+        );
+        self.accept(stream, data);
+    }
+
+    /// So many lines may come twice.
+    pub fn excuse_repeats(&mut self, why: Excuse, lines: u64) {
+        if !self.withdrawn.contains(&why) {
+            *self.repeats_excused.entry(why).or_default() += lines;
+        }
+    }
+
+    /// How many lines may have come twice.
+    pub fn repeats_excused(&self) -> u64 {
+        self.repeats_excused.values().sum()
     }
 
     /// The service refused this record for what it is.
@@ -134,9 +207,10 @@ impl Oracle {
     }
 
     /// This record is durable among the dead letters.
-    pub fn dead_letter(&mut self, data: &[u8]) {
+    pub fn dead_letter(&mut self, stream: usize, data: &[u8]) {
+        self.changes += 1;
         for number in self.numbers(data) {
-            self.lines[number].dead_lettered = true;
+            self.lines[number].dead_lettered |= 1 << stream;
             self.fragile.remove(&number);
         }
     }
@@ -178,6 +252,10 @@ impl Oracle {
     }
 
     fn lines_of(&mut self, line: &[u8]) -> Vec<(LineNumber, Option<(usize, usize)>)> {
+        if line == ALIKE {
+            self.alike.1 += 1;
+            return Vec::new();
+        }
         if !line.starts_with(b"{") {
             return vec![self.line(line)];
         }
@@ -224,24 +302,39 @@ impl Oracle {
         })
     }
 
+    /// Whether every stream that the line is due to has it.
     pub fn is_settled(&self, number: LineNumber) -> bool {
+        self.is_settled_in(number, u8::MAX)
+    }
+
+    /// Whether those of these streams that the line is due to have it.
+    pub fn is_settled_in(&self, number: LineNumber, streams: u8) -> bool {
         let line = &self.lines[number];
-        line.accepted > 0 || line.dead_lettered
+        line.due & streams & !line.settled() == 0
     }
 
     /// The line's bytes are gone; `was_read` says whether the daemon has them.
-    pub fn bytes_gone(&mut self, number: LineNumber, was_read: bool) {
+    pub fn bytes_gone(&mut self, number: LineNumber, was_read: bool, why: Excuse) {
+        self.changes += 1;
         if was_read && !self.is_settled(number) {
             self.fragile.insert(number);
         } else {
-            self.lines[number].excused = true;
+            self.excuse(number, why);
+        }
+    }
+
+    /// The line need not come any more.
+    pub fn excuse(&mut self, number: LineNumber, why: Excuse) {
+        self.changes += 1;
+        if !self.withdrawn.contains(&why) {
+            self.lines[number].excused.get_or_insert(why);
         }
     }
 
     /// The daemon's memory is gone.
     pub fn crashed(&mut self) {
         for number in std::mem::take(&mut self.fragile) {
-            self.lines[number].excused = true;
+            self.excuse(number, Excuse::OnlyInMemory);
         }
     }
 
@@ -249,12 +342,16 @@ impl Oracle {
     pub fn check_complete(&self) {
         for (number, line) in self.lines.iter().enumerate() {
             let settled = self.is_settled(number);
-            assert!(settled || line.excused, "L10: line {number} was lost: {line:?}");
+            assert!(settled || line.excused.is_some(), "L10: line {number} was lost: {line:?}");
         }
     }
 
+    pub fn is_excused_by(&self, number: LineNumber, why: Excuse) -> bool {
+        self.lines[number].excused == Some(why)
+    }
+
     pub fn is_excused(&self, number: LineNumber) -> bool {
-        self.lines[number].excused
+        self.lines[number].excused.is_some()
     }
 
     pub fn is_fragile(&self, number: LineNumber) -> bool {
@@ -265,11 +362,31 @@ impl Oracle {
         !self.fragile.is_empty()
     }
 
+    pub fn text(&self, number: LineNumber) -> &[u8] {
+        &self.texts[number]
+    }
+
+    /// How many lines the stream has accepted, each counted once.
+    pub fn accepted(&self, stream: usize) -> usize {
+        self.lines.iter().filter(|line| line.accepted[stream] > 0).count()
+    }
+
+    /// To how many streams the lines are due, at least.
+    pub fn least_due(&self) -> u32 {
+        self.lines.iter().map(|line| line.due.count_ones()).min().unwrap_or(1)
+    }
+
+    /// How many lines two streams have accepted.
+    pub fn sent_to_two(&self) -> u64 {
+        let two = |line: &&Line| line.accepted.iter().filter(|count| **count > 0).count() > 1;
+        self.lines.iter().filter(two).count() as u64
+    }
+
     pub fn written(&self) -> usize {
         self.lines.len()
     }
 
     pub fn excused(&self) -> usize {
-        self.lines.iter().filter(|line| line.excused).count()
+        self.lines.iter().filter(|line| line.excused.is_some()).count()
     }
 }

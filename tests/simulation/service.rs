@@ -11,10 +11,28 @@ use standpipe::model::time::Instant;
 use standpipe::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 
 use super::oracle::Oracle;
-use super::world::Reached;
+use super::reached::Reached;
 
 /// A record that no service will ever take.
 pub const POISON: &str = "poison";
+
+/// A record that the service fails for as long as there is trouble.
+pub const STUBBORN: &str = "stubborn";
+
+/// What is the matter with a delivery stream, for as long as there is trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Illness {
+    /// Every request fails.
+    Down,
+    /// Every request is refused for want of permission.
+    Refusing,
+    /// Every request is throttled.
+    Throttling,
+    /// Answers take seconds.
+    Slow,
+    /// Requests are never answered.
+    Silent,
+}
 
 /// How the service behaves: chances from 0 to 1.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,19 +45,24 @@ pub struct Faults {
     /// Accepted, and the answer lost.
     pub accept_then_lose: f64,
     pub nonsense: f64,
+    pub illness: Option<Illness>,
+    /// Whether stubborn records fail.
+    pub stubborn: bool,
 }
 
 #[derive(Debug)]
 pub struct Service {
     pub faults: Faults,
+    /// Which stream it is.
+    stream: usize,
     quota: QuotaSettings,
     /// When each request of the last second was sent, with its records and KiB.
     window: VecDeque<(Instant, u64, u64)>,
 }
 
 impl Service {
-    pub fn new(faults: Faults, quota: QuotaSettings) -> Self {
-        Self { faults, quota, window: VecDeque::new() }
+    pub fn new(stream: usize, faults: Faults, quota: QuotaSettings) -> Self {
+        Self { stream, faults, quota, window: VecDeque::new() }
     }
 
     /// Another process sends from now on. It does not know what the one before it sent in the last second.
@@ -50,6 +73,12 @@ impl Service {
     /// Other quotas are configured from now on.
     pub fn change(&mut self, quota: QuotaSettings) {
         self.quota = quota;
+    }
+
+    /// How much longer than usual an answer takes.
+    pub fn lateness(&self) -> Duration {
+        let is_slow = self.faults.illness == Some(Illness::Slow);
+        if is_slow { Duration::from_secs(5) } else { Duration::ZERO }
     }
 
     /// L4 and L5 for a request that leaves now.
@@ -94,14 +123,16 @@ impl Service {
         let all = |verdict: Verdict| vec![verdict; count];
         let faults = self.faults;
         let mut hit = |chance: f64| rng.f64() < chance;
-        let verdicts = if hit(faults.setup) {
+        let verdicts = if let Some(verdict) = self.ill() {
+            all(verdict)
+        } else if hit(faults.setup) {
             all(retry(RetryReason::Setup))
         } else if hit(faults.throttle) {
             reached.throttled += 1;
             all(retry(RetryReason::Throttled))
         } else if hit(faults.server) {
             all(retry(RetryReason::Server))
-        } else if put.records.iter().any(is_poison) {
+        } else if put.records.iter().any(|data| has(data, POISON)) {
             reached.refused += 1;
             if let [data] = &put.records[..] {
                 oracle.refuse(data);
@@ -112,24 +143,42 @@ impl Service {
             all(retry(RetryReason::Ambiguous))
         } else if hit(faults.accept_then_lose) {
             reached.accepted_then_lost += 1;
-            put.records.iter().for_each(|data| oracle.accept_unheard(data));
+            put.records.iter().for_each(|data| oracle.accept_unheard(self.stream, data));
             all(retry(RetryReason::Network))
         } else {
-            put.records
-                .iter()
-                .map(|data| {
-                    if count > 1 && hit(faults.partial) {
-                        reached.partial_failures += 1;
-                        retry(RetryReason::Throttled)
-                    } else {
-                        oracle.accept(data);
-                        reached.accepted_records_of_many_lines += u64::from(has_many_lines(data));
-                        Verdict::Delivered { encrypted: Encrypted::No }
-                    }
-                })
-                .collect()
+            put.records.iter().map(|data| self.record(data, count, &mut hit, oracle, reached)).collect()
         };
         Outcome { verdicts, took: Duration::from_millis(10) }
+    }
+
+    /// What becomes of one record of a request that is answered.
+    fn record(
+        &self,
+        data: &bytes::Bytes,
+        count: usize,
+        hit: &mut impl FnMut(f64) -> bool,
+        oracle: &mut Oracle,
+        reached: &mut Reached,
+    ) -> Verdict {
+        if count > 1 && hit(self.faults.partial) {
+            reached.partial_failures += 1;
+            return retry(RetryReason::Throttled);
+        }
+        if self.faults.stubborn && has(data, STUBBORN) {
+            return retry(RetryReason::Server);
+        }
+        oracle.accept(self.stream, data);
+        reached.accepted_records_of_many_lines += u64::from(has_many_lines(data));
+        Verdict::Delivered { encrypted: Encrypted::No }
+    }
+
+    fn ill(&self) -> Option<Verdict> {
+        match self.faults.illness? {
+            Illness::Down => Some(retry(RetryReason::Server)),
+            Illness::Refusing => Some(retry(RetryReason::Setup)),
+            Illness::Throttling => Some(retry(RetryReason::Throttled)),
+            Illness::Slow | Illness::Silent => None,
+        }
     }
 }
 
@@ -137,8 +186,8 @@ fn has_many_lines(data: &bytes::Bytes) -> bool {
     data.iter().filter(|byte| **byte == b'\n').count() > 1
 }
 
-fn is_poison(data: &bytes::Bytes) -> bool {
-    data.windows(POISON.len()).any(|window| window == POISON.as_bytes())
+fn has(data: &bytes::Bytes, word: &str) -> bool {
+    memchr::memmem::find(data, word.as_bytes()).is_some()
 }
 
 fn retry(reason: RetryReason) -> Verdict {

@@ -1,0 +1,148 @@
+//! Who copies files, and what stands behind links.
+
+use std::path::Path;
+use std::time::Duration;
+
+use standpipe::engine::port::Hint;
+
+use super::disk::FileIndex;
+use super::excuse::Excuse;
+use super::special::Special;
+use super::world::World;
+
+impl World {
+    pub fn perform_with_link(&mut self, special: &Special) {
+        match special {
+            Special::Link { link, target } => {
+                if self.disk.names.contains_key(link) {
+                    return;
+                }
+                if let Some(old) = self.disk.find(link) {
+                    self.leave(old);
+                }
+                self.disk.links.insert(link.clone(), target.clone());
+                self.append(target);
+                let file = self.disk.names[target];
+                self.named(file);
+                self.hint(Hint::Names);
+            }
+            Special::RotateTarget(link) => {
+                let Some(target) = self.disk.links.get(link).cloned() else { return };
+                self.chain(&target);
+            }
+            Special::TruncateTarget(link) => {
+                self.append(link);
+                let Some(target) = self.disk.links.get(link).cloned() else { return };
+                if let Some(file) = self.disk.find(&target) {
+                    self.disk.complete(file);
+                }
+                self.copy_and_truncate(&target);
+            }
+            _ => unreachable!("no deed with a link"),
+        }
+    }
+
+    /// No link leads to this file any more.
+    fn leave(&mut self, file: FileIndex) {
+        self.disk.complete(file);
+        let is_open = self.open.values().any(|open| *open == file);
+        if self.engine.is_some() && !is_open {
+            self.excuse(file, Excuse::BetweenTwoLooks);
+        } else if !is_open && !self.is_saved(file) {
+            self.excuse(file, Excuse::DeletedWhileDown);
+        }
+    }
+
+    pub fn perform_copy(&mut self, special: &Special) {
+        match special {
+            Special::CopySlowly { name, copy, millis } => {
+                let Some(file) = self.disk.find(name) else { return };
+                self.disk.complete(file);
+                self.copy_to(file, copy);
+                let end = Special::EndCopy { name: name.clone(), copy: copy.clone() };
+                self.then(Duration::from_millis(*millis), end);
+            }
+            Special::EndCopy { name, copy } => {
+                let Some(file) = self.disk.find(name) else { return };
+                self.disk.complete(file);
+                self.copy_rest(file, copy);
+                let copied = self.lines_of(file);
+                self.oracle.excuse_repeats(Excuse::InDoubt, 1);
+                self.truncate_but_for(name, &copied, Excuse::CutOff);
+            }
+            Special::RenameCopy { name, copy, millis } => {
+                let away = name.with_extension("log.tmp");
+                self.rename(name, &away);
+                let end = Special::EndRenameCopy { away, copy: copy.clone() };
+                self.then(Duration::from_millis(*millis), end);
+            }
+            Special::EndRenameCopy { away, copy } => {
+                let Some(file) = self.disk.find(away) else { return };
+                self.copy_to(file, copy);
+                self.remove_copied(away);
+                self.reached.rename_copied += 1;
+            }
+            Special::Compress { name, number, millis } => {
+                let old = Self::generation_name(name, *number);
+                self.rename(name, &old);
+                self.then(Duration::from_millis(*millis), Special::EndCompress(old));
+            }
+            Special::EndCompress(old) => {
+                let Some(file) = self.disk.find(old) else { return };
+                let mut compressed = old.clone().into_os_string();
+                compressed.push(".gz");
+                self.copy_to(file, Path::new(&compressed));
+                let copy = self.disk.names[Path::new(&compressed)];
+                self.disk.files[copy].is_compressed = true;
+                self.remove_copied(old);
+                self.reached.compressed += 1;
+            }
+            _ => unreachable!("no deed with a copy"),
+        }
+    }
+
+    /// The copy has now what was written since it was begun.
+    fn copy_rest(&mut self, file: FileIndex, copy: &Path) {
+        let Some(copy) = self.disk.find(copy) else { return };
+        let (content, lines) = (self.disk.files[file].content.clone(), self.disk.files[file].lines.clone());
+        self.disk.files[copy].content = content;
+        self.disk.files[copy].lines = lines;
+    }
+
+    /// Unlinks a file of which there is a copy: no line of it is gone.
+    fn remove_copied(&mut self, name: &Path) {
+        let Some(file) = self.disk.names.get(name).copied() else { return };
+        self.disk.unlink(name);
+        if !self.open.values().any(|open| *open == file) {
+            self.release(file);
+        }
+        self.hint(Hint::Names);
+    }
+
+    pub fn stranger(&mut self, name: &Path, copy: &Path) {
+        let Some(file) = self.disk.find(name) else { return };
+        self.disk.complete(file);
+        let lines = self.disk.files[file].lines.clone();
+        let len = self.disk.files[file].content.len() as u64;
+        if len < 6_000 || self.disk.names.contains_key(copy) {
+            return;
+        }
+        self.copy_to(file, copy);
+        let copy = self.disk.names[copy];
+        let mut start = 0;
+        for (place, (end, _)) in lines.iter().enumerate() {
+            let bytes = usize::try_from(end - start).expect("small");
+            if start > 1_100 && *end + 600 < len && bytes > 20 {
+                let (number, text) = self.oracle.write_exactly(bytes);
+                let at = usize::try_from(start).expect("small");
+                self.disk.files[copy].content[at..at + bytes].copy_from_slice(&text);
+                self.disk.files[copy].lines[place].1 = number;
+            }
+            start = *end;
+        }
+        self.named(copy);
+        self.oracle.excuse_repeats(Excuse::InDoubt, 1);
+        self.cut(file, &Default::default(), Excuse::CutOff);
+        self.hint_grown(name);
+    }
+}

@@ -1,0 +1,404 @@
+//! The wider world: families of trouble, each with what it draws and whether the engine stands it.
+//!
+//! A family that holds is part of every run. One that is open shows what the engine does not stand yet: it runs when
+//! it is asked for, and any of its seeds can be selected.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use standpipe::model::settings::{
+    Adaptive, Api, Envelope, Format, MemorySettings, Order, Packing, Settings, StartAt,
+};
+
+use super::climate::{self, CALM, Climate, Draw, Layout};
+use super::excuse::Excuse;
+use super::oracle::STREAMS;
+use super::service::{Faults, Illness};
+use super::writers::Shape;
+
+/// What one kind of seed of the wider world is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// One to four sources into one to four streams, with every trouble of the plain world.
+    Streams,
+    /// One of several streams is down, refusing, throttled, slow or silent; the others are well.
+    Isolation,
+    /// Saves or a stream's requests are never answered.
+    Silent,
+    /// Nothing in a directory is opened or read to the end of it.
+    SilentReads,
+    /// Surveys of a directory are never answered.
+    SilentSurveys,
+    /// Files are written under a name that no source matches, and renamed at once to one that a source does.
+    Publish,
+    /// Names come and go between a survey and the opening of what it showed.
+    Brief,
+    /// Several rotations between two looks, or while no process runs.
+    Chains,
+    /// Files move from one source's directory to another's, both of one stream.
+    Moves,
+    /// Two sources of one stream match the same names.
+    Twice,
+    /// Two sources of different streams match the same names.
+    Both,
+    /// Names are links to files elsewhere that are rotated and exchanged there.
+    Links,
+    /// Names are links to files elsewhere that are copied and truncated there.
+    LinkedCopies,
+    /// Writers go on in files that were renamed.
+    Late,
+    /// Rotators copy, slowly or beside the patterns, and truncate what was not read.
+    Copies,
+    /// Rotators rename, copy the renamed file, and unlink it.
+    RenameCopy,
+    /// Rotators compress what they have just renamed.
+    Compress,
+    /// Programs rewrite their files in place, as long as before.
+    Rewrites,
+    /// Sources start at the end of files that are there at the first start.
+    AtEnd,
+    /// Files and directories refuse to be opened and read, for a while.
+    ReadErrors,
+    /// Open descriptors go bad; a fresh one works.
+    StaleDescriptors,
+    /// Surveys show sizes of a look before.
+    StaleSizes,
+    /// Somebody makes a file that begins and ends like one that is truncated.
+    Strangers,
+    /// The service refuses a constant share of requests or records.
+    Share,
+    /// The service is down for a while, and then well.
+    Outage,
+    /// The process is killed again and again.
+    Repeats,
+    /// The process is killed while one record waits that always fails.
+    Stubborn,
+    /// Configurations that leave sources out, while files are rotated.
+    Reloads,
+    /// Configurations that call sources otherwise, while files are rotated.
+    RenamedSources,
+    /// The wall clock jumps.
+    Clock,
+    /// Files whose lines are all alike are truncated, and grow as long as before.
+    Alike,
+    /// A line goes on growing in a file that was renamed.
+    Growing,
+    /// What was seen and is gone unread is declared.
+    Truth,
+    /// Files are closed for others, and unlinked; what is gone unread is declared.
+    Removed,
+    /// Lines have envelopes, and nothing can be saved.
+    NoState,
+    /// More files than descriptors, each with a last line that is never completed.
+    Halves,
+}
+
+/// Whether the engine stands a family.
+#[derive(Clone, Copy, Debug)]
+pub enum Standing {
+    /// Every seed passes.
+    Holds,
+    /// Some seeds fail: what fails, in one sentence.
+    Open(&'static str),
+}
+
+use Standing::{Holds, Open};
+
+/// Every family, and whether the engine stands it.
+pub const FAMILIES: [(Family, Standing); 36] = [
+    (Family::Streams, Holds),
+    (
+        Family::Isolation,
+        Open(
+            "a stream that stands still fills the memory budget, and files of streams that are well are not read",
+        ),
+    ),
+    (Family::Silent, Holds),
+    (
+        Family::SilentReads,
+        Open("four reads that are not answered are all there may be, and no other file is read"),
+    ),
+    (Family::SilentSurveys, Open("one survey that is not answered hides the new files of every source")),
+    (Family::Publish, Holds),
+    (
+        Family::Brief,
+        Open(
+            "a file that is renamed from one matched name to another between a survey and its opening is never read",
+        ),
+    ),
+    (
+        Family::Chains,
+        Open(
+            "a generation that was begun and rotated away between two looks, or while no process ran, is never read",
+        ),
+    ),
+    (Family::Moves, Open("a file that moves from one source to another of its stream is sent again")),
+    (Family::Twice, Open("a file that two sources of one stream match is sent twice")),
+    (Family::Both, Holds),
+    (
+        Family::Links,
+        Open("what is renamed beside the target of a link while no process runs is not looked for there"),
+    ),
+    (Family::LinkedCopies, Open("the copy beside the target of a link is not looked for there")),
+    (Family::Late, Open("lines that come late into a renamed file are never read once it was closed")),
+    (
+        Family::Copies,
+        Open("a copy beside the patterns is not looked for when nothing of its original was read"),
+    ),
+    (Family::RenameCopy, Holds),
+    (Family::Compress, Holds),
+    (
+        Family::Rewrites,
+        Open(
+            "a file that is rewritten in place as long as before is not read again, or read from the middle",
+        ),
+    ),
+    (
+        Family::AtEnd,
+        Open("lines that were written between a first run that saved nothing and the second are passed over"),
+    ),
+    (Family::ReadErrors, Holds),
+    (
+        Family::StaleDescriptors,
+        Open("a descriptor that went bad is read again for ever, and never opened anew"),
+    ),
+    (
+        Family::StaleSizes,
+        Open("a size that is older than what was read is taken for a truncation, and the file is sent again"),
+    ),
+    (
+        Family::Strangers,
+        Open(
+            "a file that begins and ends like one that was cut off is taken for its copy, and its own lines are passed over",
+        ),
+    ),
+    (
+        Family::Share,
+        Open("a constant share of refusals brings the rate down until next to nothing of the quota is used"),
+    ),
+    (Family::Outage, Holds),
+    (
+        Family::Repeats,
+        Open(
+            "what was acknowledged behind a record that failed is sent again after a crash, however long ago that was",
+        ),
+    ),
+    (Family::Stubborn, Open("everything behind a record that waits is sent again after a crash")),
+    (Family::Reloads, Holds),
+    (
+        Family::RenamedSources,
+        Open(
+            "a configuration that calls a source otherwise drops rotated and unlinked files with lines unread",
+        ),
+    ),
+    (Family::Clock, Holds),
+    (Family::Alike, Open("a truncation is not seen where all lines are alike")),
+    (Family::Growing, Open("a line that goes on growing in a renamed file is shipped in pieces")),
+    (
+        Family::Truth,
+        Open("bytes that a survey showed and nobody read are not declared when they are cut off"),
+    ),
+    (Family::Removed, Open("bytes that came into closed files are not declared when these are unlinked")),
+    (Family::NoState, Open("lines with envelopes wait for as long as nothing can be saved")),
+    (
+        Family::Halves,
+        Open("files with an unfinished last line keep their descriptors, and others are never opened"),
+    ),
+];
+
+impl Family {
+    /// As it is called where a seed is selected.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.extend(letter.to_lowercase());
+        }
+        name
+    }
+
+    /// What is drawn before anything happens.
+    pub fn draw(self, rng: &mut fastrand::Rng) -> Draw {
+        let mut draw = self.base(rng);
+        self.trouble_with_files(rng, &mut draw.climate);
+        self.trouble_beside_files(rng, &mut draw);
+        draw
+    }
+
+    /// Sources, streams and settings, without any trouble.
+    fn base(self, rng: &mut fastrand::Rng) -> Draw {
+        let layout = self.layout(rng);
+        let settings = settings(&layout, rng);
+        let climate =
+            Climate { names: rng.usize(1..4), max_delay: Duration::from_millis(rng.u64(1..80)), ..CALM };
+        Draw {
+            climate,
+            faults: vec![Faults::default(); layout.streams],
+            layout,
+            settings,
+            shape: Shape::default(),
+            has_births: true,
+            descriptors: usize::MAX,
+        }
+    }
+
+    fn layout(self, rng: &mut fastrand::Rng) -> Layout {
+        const NAMES: [&str; STREAMS] = ["s0", "s1", "s2", "s3"];
+        let (sources, streams) = match self {
+            Self::Streams => (rng.usize(1..5), rng.usize(1..5)),
+            Self::Isolation | Self::Silent | Self::SilentReads | Self::SilentSurveys => (3, 3),
+            Self::Moves | Self::Twice => (2, 1),
+            Self::Both => (2, 2),
+            Self::Reloads | Self::ReadErrors => (2, 2),
+            _ => (1, 1),
+        };
+        let streams = streams.min(sources);
+        let shares_directory = matches!(self, Self::Twice | Self::Both);
+        let directory =
+            |place: usize| if shares_directory { "/s0".into() } else { format!("/{}", NAMES[place]) };
+        let source = |place: usize| (NAMES[place], PathBuf::from(directory(place)), place % streams);
+        Layout { sources: (0..sources).map(source).collect(), streams }
+    }
+
+    fn trouble_with_files(self, rng: &mut fastrand::Rng, climate: &mut Climate) {
+        let crash = if rng.bool() { 0.03 } else { 0.0 };
+        climate.withdrawn = self.withdrawn();
+        match self {
+            Self::Streams => {
+                (climate.rotate, climate.truncate, climate.remove) = (0.04, 0.02, 0.02);
+                (climate.crash, climate.reload, climate.lose_hint) = (crash, 0.02, rng.f64());
+                (climate.poison, climate.fail_save) = (0.01, 0.2);
+            }
+            Self::Links => (climate.deed, climate.crash) = (0.2, 0.06),
+            Self::Publish | Self::Brief | Self::Chains | Self::LinkedCopies => {
+                (climate.deed, climate.crash) = (0.2, crash);
+            }
+            Self::Moves | Self::Copies | Self::RenameCopy | Self::Compress => {
+                (climate.deed, climate.crash) = (0.1, crash);
+            }
+            Self::Late => (climate.rotate, climate.deed) = (0.05, 0.1),
+            Self::Isolation
+            | Self::Silent
+            | Self::SilentReads
+            | Self::SilentSurveys
+            | Self::Rewrites
+            | Self::Strangers => {
+                climate.deed = 0.08;
+            }
+            Self::StaleDescriptors | Self::Clock | Self::Alike | Self::Growing => climate.deed = 0.05,
+            Self::Twice | Self::Both => climate.rotate = 0.05,
+            Self::AtEnd => (climate.crash, climate.names) = (0.05, 4),
+            Self::ReadErrors => {
+                (climate.refuse_open, climate.refuse_read) = (0.2, 0.2);
+                (climate.rotate, climate.hide) = (0.04, 0.2);
+            }
+            Self::StaleSizes => {
+                (climate.stale_size, climate.rotate, climate.truncate) = (0.5, 0.03, 0.03);
+            }
+            Self::Repeats | Self::Stubborn => climate.crash = 0.04,
+            Self::Reloads => {
+                (climate.reload, climate.rotate, climate.deed) = (0.05, 0.03, 0.05);
+            }
+            Self::RenamedSources => (climate.deed, climate.rotate) = (0.05, 0.05),
+            Self::Truth => (climate.deed, climate.truncate, climate.remove) = (0.15, 0.03, 0.01),
+            Self::Removed => (climate.names, climate.remove) = (12, 0.05),
+            Self::Halves => (climate.names, climate.keep_halves) = (12, true),
+            Self::Share | Self::Outage | Self::NoState => {}
+        }
+        if self == Self::Stubborn {
+            climate.stubborn = 0.002;
+        }
+    }
+
+    fn trouble_beside_files(self, rng: &mut fastrand::Rng, draw: &mut Draw) {
+        let ill = [Illness::Down, Illness::Refusing, Illness::Throttling, Illness::Slow, Illness::Silent];
+        match self {
+            Self::Streams => draw.faults.iter_mut().for_each(|faults| {
+                (faults.throttle, faults.server, faults.partial) = (rng.f64() / 3.0, 0.1, 0.1);
+            }),
+            Self::Isolation => {
+                draw.faults[0].illness = Some(ill[rng.usize(0..ill.len())]);
+                draw.settings.memory = MemorySettings { buffer: 1 << 20, buffer_per_file: 1 << 20 };
+            }
+            Self::Truth | Self::Copies => {
+                draw.settings.memory =
+                    MemorySettings { buffer: climate::SMALL_BUDGET_BYTES, buffer_per_file: 264 << 10 };
+            }
+            Self::SilentReads => draw.climate.names = 8,
+            Self::Repeats => draw.faults[0].server = rng.f64() / 3.0,
+            Self::Stubborn => draw.faults[0].stubborn = true,
+            Self::Share => {
+                let share = [0.05, 0.1, 0.3, 0.5][rng.usize(0..4)];
+                let faults = &mut draw.faults[0];
+                *(if rng.bool() { &mut faults.throttle } else { &mut faults.partial }) = share;
+            }
+            Self::Outage => draw.faults[0].illness = Some(Illness::Down),
+            Self::AtEnd => draw.settings.sources[0].start_at = StartAt::End,
+            Self::NoState | Self::Clock => {
+                let envelope = Envelope { host: "host".into(), fields: Vec::new(), merge: false };
+                draw.settings.sources[0].format = Format::Json(envelope);
+            }
+            Self::Removed | Self::Halves => draw.descriptors = 4,
+            _ => {}
+        }
+        if matches!(
+            self,
+            Self::Isolation | Self::Silent | Self::SilentReads | Self::SilentSurveys | Self::NoState
+        ) {
+            // What is well is not slow either.
+            draw.settings.streams.iter_mut().for_each(|stream| {
+                (stream.api, stream.order) = (Api::PutRecordBatch, Order::Free);
+            });
+        }
+        if matches!(self, Self::Share | Self::Outage) {
+            let stream = &mut draw.settings.streams[0];
+            (stream.api, stream.order) = (Api::PutRecordBatch, Order::Free);
+            stream.max_in_flight = some(32);
+            let quota = &mut stream.quota;
+            (quota.requests_per_second, quota.records_per_second) = (some(1000), some(300));
+            quota.share = 1.0;
+        }
+    }
+
+    /// Excuses that a family is built to do without.
+    fn withdrawn(self) -> BTreeSet<Excuse> {
+        let withdrawn: &[Excuse] = match self {
+            Self::Publish | Self::Chains => &[Excuse::RenamedUnseen],
+            Self::Brief => &[Excuse::RenamedUnopened],
+            Self::Copies => &[Excuse::CopyNotSought],
+            _ => &[],
+        };
+        withdrawn.iter().copied().collect()
+    }
+}
+
+fn some(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).expect("above zero")
+}
+
+/// The settings of all sources and streams; quotas are ample.
+fn settings(layout: &Layout, rng: &mut fastrand::Rng) -> Settings {
+    let mut settings = climate::settings(rng);
+    settings.sources =
+        layout.sources.iter().map(|(name, _, stream)| climate::source(name, *stream)).collect();
+    let one = settings.streams.remove(0);
+    for place in 0..layout.streams {
+        let mut stream = one.clone();
+        stream.name = format!("stream{place}").into();
+        stream.packing = Packing::Off;
+        stream.quota.requests_per_second = some(rng.u32(1000..3000));
+        stream.quota.records_per_second = some(rng.u32(2000..6000));
+        stream.quota.bytes_per_second = 8 << 20;
+        stream.quota.adaptive = if rng.bool() { Adaptive::On } else { Adaptive::Off };
+        stream.max_in_flight = some(rng.u32(8..65));
+        if stream.api == Api::PutRecord {
+            stream.order = Order::Free;
+        }
+        settings.streams.push(stream);
+    }
+    settings
+}
