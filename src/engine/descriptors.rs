@@ -2,17 +2,19 @@
 //!
 //! Knows counts and limits. Does not know files.
 //!
-//! *Invariant:* openings of one device never keep those of another from beginning.
+//! *Invariant:* openings of one source or device never keep those of another from beginning.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::time::Instant;
 
+use super::files::Slot;
+
 /// Fewer are of no use: however few the kernel has left, some files are read.
 const MIN: usize = 4;
 
-/// Openings under way at once on one device: each may hold a thread.
+/// Openings under way at once in one slot: each may hold a thread.
 const OPENINGS_AT_ONCE: usize = 8;
 
 /// The share of all descriptors that is taken back at once, so that the search for them is rare.
@@ -34,8 +36,8 @@ pub(super) struct Descriptors {
     short_until: Option<Instant>,
     /// Open, or being opened.
     held: usize,
-    /// Openings under way, by device.
-    openings: BTreeMap<u64, usize>,
+    /// Openings under way that are not late.
+    openings: BTreeMap<Slot, usize>,
     /// None was found to close; when to look again.
     search_at: Option<Instant>,
 }
@@ -68,9 +70,9 @@ impl Descriptors {
         }
     }
 
-    /// Whether an opening may begin on this device.
-    pub(super) fn may_open_on(&self, device: u64) -> bool {
-        self.openings.get(&device).is_none_or(|openings| *openings < OPENINGS_AT_ONCE)
+    /// Whether an opening may begin in this slot.
+    pub(super) fn may_open(&self, slot: Slot) -> bool {
+        self.openings.get(&slot).is_none_or(|openings| *openings < OPENINGS_AT_ONCE)
     }
 
     /// Whether no descriptor is left.
@@ -78,17 +80,17 @@ impl Descriptors {
         self.held >= self.limit
     }
 
-    pub(super) fn begin_opening(&mut self, device: u64) {
+    pub(super) fn begin_opening(&mut self, slot: Slot) {
         self.held += 1;
-        *self.openings.entry(device).or_default() += 1;
+        *self.openings.entry(slot).or_default() += 1;
     }
 
-    /// An opening has ended; whether it holds a descriptor is said by [`release`](Self::release).
-    pub(super) fn end_opening(&mut self, device: u64) {
-        let openings = self.openings.get_mut(&device).expect("an opening ends that began");
+    /// An opening has ended, or is late; whether it holds a descriptor is said by [`release`](Self::release).
+    pub(super) fn end_opening(&mut self, slot: Slot) {
+        let openings = self.openings.get_mut(&slot).expect("an opening ends that began");
         *openings -= 1;
         if *openings == 0 {
-            self.openings.remove(&device);
+            self.openings.remove(&slot);
         }
     }
 
@@ -127,6 +129,11 @@ impl Descriptors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::settings::SourceId;
+
+    fn slot(device: u64) -> Slot {
+        Slot { source: SourceId(0), device }
+    }
 
     fn at(seconds: u64) -> Instant {
         Instant::at(Duration::from_secs(seconds))
@@ -135,17 +142,17 @@ mod tests {
     #[test]
     fn a_device_that_does_not_answer_takes_eight_openings_and_no_other_devices() {
         let mut descriptors = Descriptors::default();
-        (0..8).for_each(|_| descriptors.begin_opening(1));
-        assert!(!descriptors.may_open_on(1) && descriptors.may_open_on(2));
-        descriptors.end_opening(1);
-        assert!(descriptors.may_open_on(1));
+        (0..8).for_each(|_| descriptors.begin_opening(slot(1)));
+        assert!(!descriptors.may_open(slot(1)) && descriptors.may_open(slot(2)));
+        descriptors.end_opening(slot(1));
+        assert!(descriptors.may_open(slot(1)));
     }
 
     #[test]
     fn what_the_kernel_lacks_is_told_once_and_forgotten_after_a_minute() {
         let mut descriptors = Descriptors::default();
         descriptors.set_limit(100);
-        (0..50).for_each(|_| descriptors.begin_opening(1));
+        (0..50).for_each(|_| descriptors.begin_opening(slot(1)));
         descriptors.release();
         assert_eq!(descriptors.ran_out(at(0)), Some(49));
         assert_eq!(descriptors.ran_out(at(1)), None);

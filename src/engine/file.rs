@@ -13,7 +13,7 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::gather::Waits;
 
-use super::files::{State, StateOf};
+use super::files::{Slot, State, StateOf};
 
 /// One file that is followed, or to be followed.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ pub(super) struct FileEnd {
     pub(super) min_read_bytes: usize,
     /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
     pub(super) incomplete_bytes: usize,
+    /// How far the furthest read reached, in bytes.
+    pub(super) read_end_bytes: u64,
     /// Whole lines that wait: what for, where that begins or how far the file reached, and when that is long enough.
     waiting: Option<(Waits, Offset, Instant)>,
     /// Whether lines were collected long enough: the file is read to its end.
@@ -145,6 +147,11 @@ impl FollowedFile {
     /// What it is doing. `files.rs` alone changes it.
     pub(super) fn state(&self) -> State {
         self.state.get()
+    }
+
+    /// What its openings and reads are counted by.
+    pub(super) fn slot(&self) -> Slot {
+        Slot { source: self.source, device: self.identity.device }
     }
 
     /// The incarnation that is read, once the file is open: its own.

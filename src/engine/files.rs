@@ -12,27 +12,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::identity::{Identity, Incarnation};
-use crate::model::settings::StreamId;
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
 use super::file::{FollowedFile, Name, Task};
 use super::port::{FileId, Read};
+
+/// What openings and reads under way are counted by: what hangs in one file system, or in one source, holds up nothing
+/// else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot {
+    pub(super) source: SourceId,
+    pub(super) device: u64,
+}
 
 /// What a followed file is doing. Each variant names what wakes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// Closed, and everything that was seen of it is read. Woken by a hint or a survey.
     Closed,
-    /// Closed. Woken by the queue of openings of its device.
+    /// Closed. Woken by the queue of openings of its slot.
     AwaitsDescriptor,
     /// Woken by the answer to [`Effect::Open`](super::port::Effect::Open), which is late from `due` on.
-    Opening { due: Instant },
+    Opening { slot: Slot, due: Instant },
     /// Closed; its name leads elsewhere, or nowhere. Woken by the survey that finds it, or does not find it, beside its
     /// name.
     Sought,
     /// Closed, because it could not be opened. Woken by the deadline, or before by a hint or a survey.
     FailsToOpen { retry_at: Instant },
-    /// Open. Woken by the queue of reads of its stream and device.
+    /// Open. Woken by the queue of reads of its slot.
     Queued,
     /// Open. Woken when its stream has sent enough of what was read.
     Deferred,
@@ -40,7 +48,7 @@ pub(super) enum State {
     Collecting { until: Instant },
     /// Woken by the answer to [`Effect::Read`](super::port::Effect::Read), which is late from `due` on. The read has
     /// reserved so many bytes of memory; `again` says that more came meanwhile.
-    Reading { read: Read, reserved: u64, due: Instant, again: bool },
+    Reading { read: Read, reserved: u64, slot: Slot, due: Instant, again: bool },
     /// Open, and read as far as it was seen. Woken by a hint, a survey, or what its last lines wait for.
     AtEnd,
     /// Open, and could not be read. Woken by the deadline, or before by a hint or a survey.
@@ -68,6 +76,17 @@ impl StateOf {
 }
 
 impl State {
+    /// What an opening or a read under way is counted by.
+    ///
+    /// # Panics
+    /// L11: when none is under way.
+    pub(super) fn slot(self) -> Slot {
+        match self {
+            Self::Opening { slot, .. } | Self::Reading { slot, .. } => slot,
+            other => panic!("L11: no answer is awaited in {other:?}"),
+        }
+    }
+
     /// Whether the kernel holds a descriptor of the file for this process.
     pub(super) fn is_open(self) -> bool {
         match self {
@@ -88,8 +107,8 @@ impl State {
     }
 }
 
-/// A queue of files, one for each way to be held up.
-type Turns = BTreeMap<(StreamId, u64), VecDeque<FileId>>;
+/// Queues of files, one for each way to be held up.
+type Turns = BTreeMap<Slot, VecDeque<FileId>>;
 
 /// Every file that is followed.
 #[derive(Debug, Default)]
@@ -97,9 +116,9 @@ pub(super) struct Files {
     by_id: BTreeMap<FileId, FollowedFile>,
     by_identity: HashMap<(StreamId, Identity), FileId>,
     by_path: HashMap<Arc<Path>, Vec<FileId>>,
-    /// Files that wait to be opened, by device.
-    to_open: BTreeMap<u64, VecDeque<FileId>>,
-    /// Files that wait to be read, by stream and device: what holds one of a queue up holds up all of it.
+    /// Files that wait to be opened.
+    to_open: Turns,
+    /// Files that wait to be read: what holds one of a queue up holds up all of it.
     to_read: Turns,
     /// Files of streams that have enough to send.
     deferred: BTreeMap<StreamId, BTreeSet<FileId>>,
@@ -218,6 +237,14 @@ impl Files {
         file.path = path;
         file.target = target;
         self.index(id);
+    }
+
+    /// Another source of the file's stream shows it from now on.
+    pub(super) fn hand_to(&mut self, id: FileId, source: SourceId) {
+        self.leave_queue(id);
+        let state = self.known(id).state();
+        self.known_mut(id).source = source;
+        self.enter_queue(id, state);
     }
 
     fn index(&mut self, id: FileId) {

@@ -1,19 +1,21 @@
-//! How much may be read at once: slots for each device, and the memory budget.
+//! How much may be read at once: slots for each source and device, and the memory budget.
 //!
 //! The one backpressure is here: a read begins only while what is read and not settled is within the budget; what
 //! waits, waits in the files.
 //!
 //! Knows counts. Does not know files or content.
 //!
-//! *Invariant (L6):* what is held and what reads under way may bring is within the budget. (L15) A device that does not
-//! answer keeps its own slots, and no others.
+//! *Invariant (L6):* what is held and what reads under way may bring is within the budget. (L15) A file system that does
+//! not answer keeps its own slots, for a while, and no others.
 
 use std::collections::BTreeMap;
 
 use crate::model::settings::{MemorySettings, StreamId};
 use crate::rules::budget::Budget;
 
-/// Reads under way at once on one device: enough to hide one slow file behind others.
+use super::files::Slot;
+
+/// Reads under way at once in one slot: enough to hide one slow file behind others.
 const READS_AT_ONCE: usize = 4;
 
 /// With this part of the memory budget waiting in it, a stream has enough to send for a while. Reading further ahead
@@ -29,8 +31,8 @@ const MAX_GROWTH_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) struct Intake {
     settings: MemorySettings,
     budget: Budget,
-    /// Reads under way, by device.
-    reads: BTreeMap<u64, usize>,
+    /// Reads under way that are not late.
+    reads: BTreeMap<Slot, usize>,
 }
 
 impl Intake {
@@ -43,14 +45,14 @@ impl Intake {
         self.budget.change(settings, streams);
     }
 
-    /// Whether a read may begin on this device.
-    pub(super) fn has_slot(&self, device: u64) -> bool {
-        self.reads.get(&device).is_none_or(|reads| *reads < READS_AT_ONCE)
+    /// Whether a read may begin in this slot.
+    pub(super) fn may_read(&self, slot: Slot) -> bool {
+        self.reads.get(&slot).is_none_or(|reads| *reads < READS_AT_ONCE)
     }
 
-    /// Whether a read of `len` bytes may begin for this stream, in a file of which `of_file` bytes are held.
-    pub(super) fn admits(&self, stream: StreamId, of_file: u64, len: u64) -> bool {
-        self.budget.admits(stream, of_file, len)
+    /// How many bytes a read may bring for this stream now, in a file of which `of_file` bytes are held.
+    pub(super) fn room(&self, stream: StreamId, of_file: u64) -> u64 {
+        self.budget.room(stream, of_file)
     }
 
     /// How much a read of `len` bytes reserves, in bytes: that, and what records may take beyond it.
@@ -69,18 +71,24 @@ impl Intake {
         waiting_bytes >= self.settings.buffer / ENOUGH_OF_BUFFER
     }
 
-    pub(super) fn begin(&mut self, stream: StreamId, device: u64, len: u64) {
-        *self.reads.entry(device).or_default() += 1;
-        self.budget.reserve(stream, len);
+    /// A read begins that may bring `reserved` bytes, with what records take beyond it.
+    pub(super) fn begin(&mut self, stream: StreamId, slot: Slot, reserved: u64) {
+        *self.reads.entry(slot).or_default() += 1;
+        self.budget.reserve(stream, reserved);
     }
 
-    pub(super) fn end(&mut self, stream: StreamId, device: u64, len: u64) {
-        let reads = self.reads.get_mut(&device).expect("a read ends that began");
+    /// A read has ended, or is late: its slot is free.
+    pub(super) fn leave_slot(&mut self, slot: Slot) {
+        let reads = self.reads.get_mut(&slot).expect("a read leaves its slot once");
         *reads -= 1;
         if *reads == 0 {
-            self.reads.remove(&device);
+            self.reads.remove(&slot);
         }
-        self.budget.release(stream, len);
+    }
+
+    /// A read has ended: what came of it is charged with [`charge`](Self::charge).
+    pub(super) fn release(&mut self, stream: StreamId, reserved: u64) {
+        self.budget.release(stream, reserved);
     }
 
     /// Dead letters that are not durable yet hold so much, in bytes.
@@ -102,15 +110,17 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::settings::SourceId;
 
     #[test]
     fn a_device_that_does_not_answer_keeps_its_own_slots_and_no_others() {
         let settings = MemorySettings { buffer: 1000, buffer_per_file: 1000 };
         let mut intake = Intake::new(settings, 1);
-        (0..4).for_each(|_| intake.begin(StreamId(0), 1, 10));
-        assert!(!intake.has_slot(1) && intake.has_slot(2));
-        intake.end(StreamId(0), 1, 10);
-        assert!(intake.has_slot(1));
+        let slot = |device| Slot { source: SourceId(0), device };
+        (0..4).for_each(|_| intake.begin(StreamId(0), slot(1), 10));
+        assert!(!intake.may_read(slot(1)) && intake.may_read(slot(2)));
+        intake.leave_slot(slot(1));
+        assert!(intake.may_read(slot(1)));
         assert_eq!(intake.buffered(), 0, "what is reserved is not held");
     }
 }

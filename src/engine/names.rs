@@ -126,9 +126,8 @@ impl Engine {
     }
 
     fn hand_to(&mut self, id: FileId, source: SourceId) {
-        let file = self.files.known_mut(id);
-        file.source = source;
-        if let Some(incarnation) = file.incarnation() {
+        self.files.hand_to(id, source);
+        if let Some(incarnation) = self.files.read_into(id) {
             self.lives.on_its_way_mut(incarnation).hand_to(source);
         }
     }

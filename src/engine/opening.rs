@@ -34,13 +34,13 @@ impl Engine {
     /// Opens files as far as descriptors reach.
     pub(super) fn open_waiting(&mut self, now: Instant) {
         self.descriptors.pass(now);
-        while let Some(id) = self.files.next_to_open(|device| self.descriptors.may_open_on(device)) {
+        while let Some(id) = self.files.next_to_open(|slot| self.descriptors.may_open(slot)) {
             if self.descriptors.are_used_up() && !self.close_idle(now) {
                 break;
             }
             self.files.begin_opening(id, now);
             let file = self.files.known(id);
-            self.descriptors.begin_opening(file.identity.device);
+            self.descriptors.begin_opening(file.slot());
             let (path, decompressed) = (Arc::clone(&file.path), file.kind.decompressed);
             let open = Open { file: id, source: file.source, path, decompressed };
             self.effects.push_back(Effect::Open(open));
@@ -67,14 +67,15 @@ impl Engine {
         !sure.is_empty()
     }
 
-    /// Read to its end, all of it settled, and nothing says that there is more.
+    /// Read to its end, all of it settled, and nothing says that there is more than a last line without its newline: that
+    /// is read again when the file has grown.
     fn is_idle(&self, file: &FollowedFile) -> bool {
         file.state() == State::AtEnd
             && file.name == Name::Matched
             && matches!(file.task, Task::Follow(_))
             && file.incarnation().is_some_and(|incarnation| {
                 let state = self.lives.on_its_way(incarnation);
-                state.is_settled() && state.unread_bytes() == 0
+                state.is_settled() && state.unread_bytes() <= file.end.incomplete_bytes as u64
             })
     }
 
@@ -85,8 +86,11 @@ impl Engine {
     }
 
     pub(super) fn on_opened(&mut self, id: FileId, result: Result<Opened, FileFault>, now: Instant) {
-        self.descriptors.end_opening(self.files.known(id).identity.device);
-        self.note_answer(id);
+        if let State::Opening { slot, .. } = self.files.known(id).state()
+            && !self.note_answer(id)
+        {
+            self.descriptors.end_opening(slot);
+        }
         let opened = match result {
             Ok(opened) => opened,
             Err(fault) => return self.on_not_opened(id, fault, now),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::model::identity::{Incarnation, Window};
 use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
-use crate::model::settings::{Format, OnDrain, Packing, StreamId};
+use crate::model::settings::{Format, OnDrain, Packing};
 use crate::model::time::Instant;
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::Waits;
@@ -18,6 +18,7 @@ use crate::rules::history::{Head, History};
 
 use super::Engine;
 use super::file::{FollowedFile, Name, Task};
+use super::files::Slot;
 use super::incarnation::IncarnationState;
 use super::port::{Effect, FileFault, FileId, Read};
 use super::report::{Report, Start};
@@ -29,6 +30,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// How much one read asks for of a file whose stream has enough, or whose lines become much longer, in bytes: the file
 /// gets its turn all the same.
 const SMALL_READ_BYTES: usize = 32 * 1024;
+
+/// The shortest read that is worth a system call, in bytes.
+const MIN_READ_BYTES: usize = 4 * 1024;
 
 /// How long whole lines wait for the rest of a part before them: a runtime writes it at once.
 const PART_PATIENCE: Duration = Duration::from_secs(5);
@@ -100,10 +104,9 @@ impl Engine {
         self.surveys.set_starved(is_starved);
     }
 
-    /// One read of the queue of a stream and a device.
-    fn read_next(&mut self, queue: (StreamId, u64), now: Instant) -> Turn {
-        let (stream, device) = queue;
-        if !self.intake.has_slot(device) {
+    /// One read of the queue of a source and a device.
+    fn read_next(&mut self, queue: Slot, now: Instant) -> Turn {
+        if !self.intake.may_read(queue) {
             return Turn::Idle;
         }
         let mut turn = Turn::Idle;
@@ -113,8 +116,9 @@ impl Engine {
                 self.files.collect(id, now + delay);
                 continue;
             }
-            let read = self.next_read(id);
+            let (mut read, min_len) = self.next_read(id);
             let file = self.files.known(id);
+            let stream = file.stream;
             let compares = matches!(file.task, Task::Comparing { .. });
             let state = file.incarnation().filter(|_| !compares).map(|life| self.lives.on_its_way(life));
             if state.is_some_and(IncarnationState::is_blocked) {
@@ -126,18 +130,24 @@ impl Engine {
                 self.files.defer(id);
                 continue;
             }
-            let (of_file, len) = (state.map_or(0, IncarnationState::buffered), read.len as u64);
-            if !compares && !self.intake.fits_into_file(of_file, len) {
-                self.files.pass_over(id);
-                turn = Turn::Starved;
-                continue;
+            let of_file = state.map_or(0, IncarnationState::buffered);
+            if !compares {
+                let room = usize::try_from(self.intake.room(stream, of_file)).unwrap_or(usize::MAX);
+                if min_len > room {
+                    if self.intake.fits_into_file(of_file, min_len as u64) {
+                        return Turn::Starved;
+                    }
+                    self.files.pass_over(id);
+                    turn = Turn::Starved;
+                    continue;
+                }
+                // Where little is free, little is read: a stream's part is enough to go on.
+                read.len = read.len.min(room);
             }
-            if !compares && !self.intake.admits(stream, of_file, len) {
-                return Turn::Starved;
-            }
+            let len = read.len as u64;
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
             self.files.begin_reading(id, read, reserved, now);
-            self.intake.begin(stream, device, reserved);
+            self.intake.begin(stream, queue, reserved);
             self.effects.push_back(Effect::Read(read));
             return Turn::Begun;
         }
@@ -162,14 +172,18 @@ impl Engine {
         (can_wait && !delay.is_zero()).then_some(delay)
     }
 
-    fn next_read(&self, id: FileId) -> Read {
+    /// What is to be read next of a file, and how many bytes of it at least: fewer would bring nothing whole.
+    fn next_read(&self, id: FileId) -> (Read, usize) {
         let file = self.files.known(id);
         match file.task {
-            Task::Comparing { of, .. } => self.read_to_compare(id, of),
+            Task::Comparing { of, .. } => {
+                let read = self.read_to_compare(id, of);
+                (read, read.len)
+            }
             Task::FindEnd => {
                 let at = Offset::new(file.size).minus(FIND_END_BYTES);
                 let len = usize::try_from(Offset::new(file.size).since(at)).expect("a mebibyte at most");
-                Read { file: id, at, len }
+                (Read { file: id, at, len }, len)
             }
             Task::Follow(incarnation) => {
                 let state = self.lives.on_its_way(incarnation);
@@ -184,7 +198,8 @@ impl Engine {
                 // A reload may have left less room for a message.
                 let least = file.end.min_read_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
-                Read { file: id, at, len: before + fresh.max(least) }
+                let read = Read { file: id, at, len: before + fresh.max(least) };
+                (read, before + least.max(MIN_READ_BYTES))
             }
             Task::Begin { .. } | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} is queued and not to be read: {file:?}")
@@ -199,12 +214,15 @@ impl Engine {
         unix_time: Duration,
         now: Instant,
     ) {
-        self.note_answer(id);
+        let slot = self.files.known(id).state().slot();
+        if !self.note_answer(id) {
+            self.intake.leave_slot(slot);
+        }
         let (read, reserved, again) = self.files.read_ended(id);
         let file = self.files.known_mut(id);
         file.times.read_at = now;
-        let (stream, device) = (file.stream, file.identity.device);
-        self.intake.end(stream, device, reserved);
+        let stream = file.stream;
+        self.intake.release(stream, reserved);
         let task = self.files.known(id).task;
         let bytes = match (result, task) {
             (Ok(bytes), _) => bytes,
@@ -239,6 +257,10 @@ impl Engine {
     /// A file could not be read, or not be opened again.
     pub(super) fn on_read_failed(&mut self, id: FileId, why: String, now: Instant) {
         let is_finishing = self.finishing.is_some();
+        // A descriptor that went bad (a network file system lost its file) stays so: a file with a name is opened anew.
+        if self.files.goes_on_failing(id) {
+            self.close_descriptor(id);
+        }
         let is_news = self.files.failed(id, now);
         let file = self.files.known_mut(id);
         file.end.finished |= is_finishing;
@@ -278,7 +300,9 @@ impl Engine {
         let position = self.lives.on_its_way(incarnation).position();
         let end = position.plus(fresh.len() as u64);
         let shaped = self.shape(id, incarnation, &chunk, (position, end), now);
-        let taken = Taken { bytes: shaped.bytes, waits: shaped.waits, stopped: shaped.stopped };
+        let grew = end.bytes() > self.files.known(id).end.read_end_bytes;
+        self.files.known_mut(id).end.read_end_bytes = end.bytes();
+        let taken = Taken { bytes: shaped.bytes, waits: shaped.waits, stopped: shaped.stopped, grew };
         let kept = fresh.slice(..shaped.bytes);
         let state = self.lives.on_its_way_mut(incarnation);
         let (change, dead) = state.take_in(shaped, kept, (end, chunk.at_end()), now);
@@ -375,7 +399,7 @@ impl Engine {
         let at_end = chunk.at_end() && !taken.stopped;
         let file = self.files.known_mut(id);
         let source = &self.settings.sources[file.source.0];
-        if taken.bytes > 0 {
+        if taken.bytes > 0 || taken.grew {
             file.times.quiet_since = now;
         }
         let fresh = chunk.bytes.len() - chunk.before;
@@ -421,6 +445,8 @@ struct Taken {
     bytes: usize,
     waits: Option<Waits>,
     stopped: bool,
+    /// Whether the read reached further than any before.
+    grew: bool,
 }
 
 /// How long what is incomplete waits before it is read again. What one read takes anyway does not.

@@ -20,7 +20,7 @@ use super::report::{Loss, Report};
 const MAX_HELD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a file is not read whose file system does not answer.
-pub(super) const LATE: &str = "its file system has not answered for 10 seconds";
+pub(super) const LATE: &str = "its file system has not answered for 3 seconds";
 
 impl Engine {
     /// Once a second: reads on in files without a name, ships their last line when they have been quiet, lets them go
@@ -58,17 +58,24 @@ impl Engine {
         for id in self.files.late(now) {
             let file = self.files.known(id);
             let (source, path) = (file.source, Arc::clone(&file.path));
+            match file.state() {
+                State::Opening { slot, .. } => self.descriptors.end_opening(slot),
+                State::Reading { slot, .. } => self.intake.leave_slot(slot),
+                other => unreachable!("L11: no answer is awaited of {id:?}, which is {other:?}"),
+            }
             self.report(Report::Unreadable { source, path, why: LATE.to_owned() });
         }
     }
 
-    /// An opening or a read was answered.
-    pub(super) fn note_answer(&mut self, id: FileId) {
-        if self.files.answered(id) {
+    /// An opening or a read was answered; tells whether it was late, and has left its slot.
+    pub(super) fn note_answer(&mut self, id: FileId) -> bool {
+        let was_late = self.files.answered(id);
+        if was_late {
             let file = self.files.known(id);
             let (source, path) = (file.source, Arc::clone(&file.path));
             self.report(Report::Readable { source, path });
         }
+        was_late
     }
 
     /// A file without a name is at its end.

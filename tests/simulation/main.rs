@@ -30,7 +30,7 @@ mod writers;
 use std::time::Duration;
 
 use climate::Kind;
-use families::{Standing, FAMILIES};
+use families::{FAMILIES, Standing};
 use reached::Reached;
 use replay::{Selection, run_or_shrink};
 use world::World;

@@ -133,7 +133,10 @@ impl World {
     fn check_isolation(&mut self) {
         let ill = self.services.iter().enumerate().filter(|(_, it)| it.faults.illness.is_some());
         let well = ill.fold(u8::MAX, |well, (stream, _)| well & !(1 << stream));
-        let is_silent = |path: &Path| self.ailments.silent.iter().any(|silent| path.starts_with(silent));
+        // Surveys are silent of the first source alone.
+        let unsurveyed = self.ailments.is_survey_silent.then(|| self.layout.sources[0].1.clone());
+        let silent: Vec<_> = self.ailments.silent.iter().cloned().chain(unsurveyed).collect();
+        let is_silent = |path: &Path| silent.iter().any(|silent| path.starts_with(silent));
         let mut files: Vec<FileIndex> = self.disk.names.values().copied().collect();
         files.retain(|file| !self.disk.names_of(*file).any(is_silent));
         let lines = |file: &FileIndex| self.disk.files[*file].lines.iter().map(|(_, number)| *number);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 
-use super::{Files, State, StateOf};
-use crate::engine::file::Task;
+use super::{Files, Slot, State, StateOf};
+use crate::engine::file::{Name, Task};
 use crate::engine::port::{FileId, Read};
 
-/// How long an opening or a read may take before it is said to be late: a disk answers in milliseconds, and a network
-/// file system that takes longer is in trouble.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an opening or a read may take before it is said to be late and its slot is free for another file: a disk
+/// answers in milliseconds, and a file system that takes longer is in trouble.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The delays between tries of a file that cannot be opened or read.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -23,21 +23,28 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 impl Files {
     fn set(&mut self, id: FileId, state: State) {
         self.leave_queue(id);
-        let file = self.known_mut(id);
-        file.state = StateOf(state);
-        let (stream, device) = (file.stream, file.identity.device);
+        self.known_mut(id).state = StateOf(state);
         self.note_tick(id);
+        self.enter_queue(id, state);
+    }
+
+    /// Puts a file into the queue that its state names.
+    pub(super) fn enter_queue(&mut self, id: FileId, state: State) {
+        let file = self.known(id);
+        let (stream, slot) = (file.stream, file.slot());
         match state {
-            State::AwaitsDescriptor => self.to_open.entry(device).or_default().push_back(id),
+            State::AwaitsDescriptor => self.to_open.entry(slot).or_default().push_back(id),
             State::Queued => {
                 let is_compared = matches!(self.known(id).task, Task::Comparing { .. });
-                let turns = self.to_read.entry((stream, device)).or_default();
+                let turns = self.to_read.entry(slot).or_default();
                 // A comparison costs no memory, and what is looked for may be gone soon.
                 if is_compared { turns.push_front(id) } else { turns.push_back(id) }
             }
             State::Deferred => drop(self.deferred.entry(stream).or_default().insert(id)),
             State::Collecting { until } => drop(self.collecting.insert((until, id))),
-            State::Opening { due } | State::Reading { due, .. } => drop(self.awaited.insert((due, id))),
+            // The lateness of an answer is said once.
+            State::Opening { .. } | State::Reading { .. } if self.known(id).is_late => {}
+            State::Opening { due, .. } | State::Reading { due, .. } => drop(self.awaited.insert((due, id))),
             State::Closed
             | State::Sought
             | State::FailsToOpen { .. }
@@ -51,10 +58,10 @@ impl Files {
     /// Takes a file out of the queue that its state names.
     pub(super) fn leave_queue(&mut self, id: FileId) {
         let file = &self.by_id[&id];
-        let (stream, device) = (file.stream, file.identity.device);
+        let (stream, slot) = (file.stream, file.slot());
         match file.state() {
-            State::AwaitsDescriptor => remove_turn(&mut self.to_open, device, id),
-            State::Queued => remove_turn(&mut self.to_read, (stream, device), id),
+            State::AwaitsDescriptor => remove_turn(&mut self.to_open, slot, id),
+            State::Queued => remove_turn(&mut self.to_read, slot, id),
             State::Deferred => {
                 if let Some(deferred) = self.deferred.get_mut(&stream) {
                     deferred.remove(&id);
@@ -64,7 +71,7 @@ impl Files {
                 }
             }
             State::Collecting { until } => drop(self.collecting.remove(&(until, id))),
-            State::Opening { due } | State::Reading { due, .. } => drop(self.awaited.remove(&(due, id))),
+            State::Opening { due, .. } | State::Reading { due, .. } => drop(self.awaited.remove(&(due, id))),
             State::Closed
             | State::Sought
             | State::FailsToOpen { .. }
@@ -90,9 +97,9 @@ impl Files {
         }
     }
 
-    /// The file that waits longest for a descriptor on a device where an opening may begin.
-    pub(in crate::engine) fn next_to_open(&self, may: impl Fn(u64) -> bool) -> Option<FileId> {
-        let mut fronts = self.to_open.iter().filter(|(device, _)| may(**device));
+    /// The file that waits longest for a descriptor in a slot where an opening may begin.
+    pub(in crate::engine) fn next_to_open(&self, may: impl Fn(Slot) -> bool) -> Option<FileId> {
+        let mut fronts = self.to_open.iter().filter(|(slot, _)| may(**slot));
         fronts.find_map(|(_, turns)| turns.front().copied())
     }
 
@@ -102,8 +109,9 @@ impl Files {
 
     /// AwaitsDescriptor → Opening.
     pub(in crate::engine) fn begin_opening(&mut self, id: FileId, now: Instant) {
+        let (slot, due) = (self.known(id).slot(), now + PATIENCE);
         match self.known(id).state() {
-            State::AwaitsDescriptor => self.set(id, State::Opening { due: now + PATIENCE }),
+            State::AwaitsDescriptor => self.set(id, State::Opening { slot, due }),
             _ => self.wrong(id, "Opening"),
         }
     }
@@ -121,7 +129,7 @@ impl Files {
         match self.known(id).state() {
             State::Opening { .. } => {
                 self.set(id, State::AwaitsDescriptor);
-                let turns = self.to_open.entry(self.by_id[&id].identity.device).or_default();
+                let turns = self.to_open.entry(self.by_id[&id].slot()).or_default();
                 turns.retain(|other| *other != id);
                 turns.push_front(id);
             }
@@ -164,8 +172,8 @@ impl Files {
             State::Collecting { .. } if is_finishing => self.set(id, State::Queued),
             // Behind a backlog it waits; a few lines of a file of which all others were sent do not.
             State::Deferred if !has_ready => self.set(id, State::Queued),
-            State::Reading { read, reserved, due, .. } => {
-                self.set(id, State::Reading { read, reserved, due, again: true });
+            State::Reading { read, reserved, slot, due, .. } => {
+                self.set(id, State::Reading { read, reserved, slot, due, again: true });
             }
             State::HeldBack { .. } => self.set(id, State::HeldBack { grew: true }),
             State::AwaitsDescriptor
@@ -178,17 +186,17 @@ impl Files {
         }
     }
 
-    /// The queues of reads, in turn: of each the stream, the device and the file that is first.
-    pub(in crate::engine) fn read_queues(&self) -> Vec<(StreamId, u64)> {
+    /// The slots in which files wait to be read.
+    pub(in crate::engine) fn read_queues(&self) -> Vec<Slot> {
         self.to_read.keys().copied().collect()
     }
 
-    pub(in crate::engine) fn first_to_read(&self, (stream, device): (StreamId, u64)) -> Option<FileId> {
-        self.to_read.get(&(stream, device))?.front().copied()
+    pub(in crate::engine) fn first_to_read(&self, slot: Slot) -> Option<FileId> {
+        self.to_read.get(&slot)?.front().copied()
     }
 
-    pub(in crate::engine) fn queued(&self, (stream, device): (StreamId, u64)) -> usize {
-        self.to_read.get(&(stream, device)).map_or(0, VecDeque::len)
+    pub(in crate::engine) fn queued(&self, slot: Slot) -> usize {
+        self.to_read.get(&slot).map_or(0, VecDeque::len)
     }
 
     /// Queued → the end of its queue: its turn has not come.
@@ -225,9 +233,9 @@ impl Files {
 
     /// Queued → Reading.
     pub(in crate::engine) fn begin_reading(&mut self, id: FileId, read: Read, reserved: u64, now: Instant) {
-        let due = now + PATIENCE;
+        let (slot, due) = (self.known(id).slot(), now + PATIENCE);
         match self.known(id).state() {
-            State::Queued => self.set(id, State::Reading { read, reserved, due, again: false }),
+            State::Queued => self.set(id, State::Reading { read, reserved, slot, due, again: false }),
             _ => self.wrong(id, "Reading"),
         }
     }
@@ -241,6 +249,12 @@ impl Files {
             }
             _ => self.wrong(id, "AtEnd"),
         }
+    }
+
+    /// Whether reads of an open file that has a name have failed before: its descriptor may be bad.
+    pub(in crate::engine) fn goes_on_failing(&self, id: FileId) -> bool {
+        let file = self.known(id);
+        file.state() == State::AtEnd && file.name == Name::Matched && file.failures > 0
     }
 
     /// A read or an opening failed: the file is tried again after a while. Returns whether that is news.
@@ -326,7 +340,7 @@ impl Files {
         over
     }
 
-    /// Files of which an answer is late, each said once.
+    /// Files of which an answer is late, each said once: their slots are free for others from now on.
     pub(in crate::engine) fn late(&mut self, now: Instant) -> Vec<FileId> {
         let mut late = Vec::new();
         while let Some((due, id)) = self.awaited.first().copied()
