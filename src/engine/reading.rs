@@ -141,8 +141,8 @@ impl Engine {
                     turn = Turn::Starved;
                     continue;
                 }
-                // Where little is free, little is read: a stream's part is enough to go on.
-                read.len = read.len.min(room);
+                // Where little is free, little is read: half of it, for records take more than the bytes they stand for.
+                read.len = read.len.min((room / 2).max(min_len));
             }
             let len = read.len as u64;
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
