@@ -8,7 +8,7 @@
 //!
 //! | part | knows |
 //! |---|---|
-//! | `files.rs`, `file.rs` | followed files: what each is doing, and what wakes it |
+//! | `files.rs` | followed files: what each is doing, and what wakes it |
 //! | `lives.rs`, `incarnation.rs` | incarnations: what each is, and how far it is read and settled |
 //! | `surveys.rs` | when to look at which source |
 //! | `descriptors.rs` | how many files may be open, and how many openings are under way on each device |
@@ -33,7 +33,6 @@ mod beside;
 mod copies;
 mod delivery;
 mod descriptors;
-mod file;
 mod files;
 mod incarnation;
 mod intake;

@@ -43,7 +43,7 @@
 //!     [`shell::files`] says which files there are on the ways that [`rules::pattern`] leads.
 //!  3. [`rules::rotation`] compares what is seen with what is known: grown, truncated, renamed, gone, or new.
 //!  4. A new file is opened; [`rules::rotation::recognise`] finds the checkpoint that it goes on from, if there is one.
-//!  5. `engine/intake.rs` asks for a [`Read`](engine::port::Read) when it is the file's turn and the memory budget
+//!  5. `engine/reading.rs` asks for a [`Read`](engine::port::Read) when it is the file's turn and the memory budget
 //!     has room. This is the only place where a slow service makes standpipe slow.
 //!  6. [`rules::history`] checks that the bytes before the offset are those of last time; if not, another incarnation
 //!     begins.

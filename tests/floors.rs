@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "what is looked at is the source tree")]
 #![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,7 +85,180 @@ fn only_one_rule_knows_globs() {
     assert!(wrong.is_empty(), "globs beside rules/pattern:\n{}", wrong.join("\n"));
 }
 
-/// The tests above are worth what this reading is worth.
+/// A circle of modules can only be understood, and changed, all at once.
+///
+/// A module and what lies below it count as one: a parent names its children, and they name what it defines. What a
+/// parent only hands on from a child (`pub use`) belongs to that child.
+#[test]
+fn no_modules_import_each_other_in_circles() {
+    let files: Vec<_> =
+        files().into_iter().filter(|file| !file.module.contains(&"tests".to_owned())).collect();
+    let names: BTreeSet<String> = files.iter().map(|file| file.module.join("::")).collect();
+    let handed_on: BTreeMap<String, String> = files.iter().flat_map(|file| handed_on(file, &names)).collect();
+    let mut graph: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (file, name) in files.iter().zip(files.iter().map(|file| file.module.join("::"))) {
+        let name = names.get(&name).expect("it is one of them");
+        let used = uses(file).into_iter().filter_map(|path| home(&path.join("::"), &names, &handed_on));
+        let apart = used.filter(|used| !is_below(used, name) && !is_below(name, used));
+        graph.entry(name).or_default().extend(apart);
+    }
+    let in_circles: Vec<_> = graph
+        .keys()
+        .filter(|name| reaches(&graph, name, name))
+        .map(|name| {
+            let back = graph[name].iter().filter(|used| reaches(&graph, used, name));
+            format!("{name} uses {}", back.cloned().collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    assert!(in_circles.is_empty(), "these modules import each other in circles:\n{}", in_circles.join("\n"));
+    assert!(graph.values().map(BTreeSet::len).sum::<usize>() > 200, "hardly any imports were found");
+}
+
+/// Whether a way along the imports leads from `from` to `to`, with at least one step.
+fn reaches(graph: &BTreeMap<&str, BTreeSet<String>>, from: &str, to: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![from];
+    while let Some(next) = waiting.pop() {
+        for used in graph.get(next).into_iter().flatten() {
+            if used == to {
+                return true;
+            }
+            if seen.insert(used) {
+                waiting.push(used);
+            }
+        }
+    }
+    false
+}
+
+/// Whether `module` is `above`, or lies below it.
+fn is_below(module: &str, above: &str) -> bool {
+    module.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The module that defines what `path` names; `None` for what is no module of this crate.
+fn home(path: &str, names: &BTreeSet<String>, handed_on: &BTreeMap<String, String>) -> Option<String> {
+    let mut path = path.to_owned();
+    // What a parent hands on, its child may hand on, too.
+    while let Some((from, to)) = handed_on.iter().find(|(from, _)| is_below(&path, from)) {
+        path = format!("{to}{}", &path[from.len()..]);
+    }
+    while !names.contains(&path) {
+        path.truncate(path.rfind("::")?);
+    }
+    Some(path)
+}
+
+/// What a module hands on from its children: the path that others use, and the one where it is defined.
+fn handed_on(file: &Source, names: &BTreeSet<String>) -> Vec<(String, String)> {
+    let name = file.module.join("::");
+    statements(&code_of(file))
+        .into_iter()
+        .filter(|(is_public, _)| *is_public)
+        .flat_map(|(_, tree)| expand(&tree))
+        .filter_map(|path| {
+            let own = path.trim_start_matches("self::").trim_start_matches("crate::");
+            let child = format!("{name}::{}", own.split("::").next()?);
+            let (_, last) = own.rsplit_once("::")?;
+            let (from, to) = (format!("{name}::{last}"), format!("{name}::{own}"));
+            // A child that is called like what it defines is found without help.
+            (names.contains(&child) && !is_below(&to, &from)).then_some((from, to))
+        })
+        .collect()
+}
+
+/// Every path of this crate that the file names outside of its tests, from the crate's root.
+fn uses(file: &Source) -> Vec<Vec<String>> {
+    let code = Source { path: file.path.clone(), module: file.module.clone(), text: code_of(file) };
+    let inline = imports(&code).into_iter().map(|import| import.path).filter(|path| path[0] != "{");
+    let stated = statements(&code.text).into_iter().flat_map(|(_, tree)| expand(&tree)).filter_map(|path| {
+        let mut parts: Vec<String> = path.split("::").map(str::to_owned).collect();
+        let depth = parts.iter().take_while(|part| *part == "super").count();
+        if parts[0] == "crate" {
+            return Some(parts.split_off(1));
+        }
+        let base = file.module.len() - depth;
+        let rest = parts.split_off(depth);
+        (depth > 0).then(|| file.module[..base].iter().cloned().chain(rest).collect())
+    });
+    inline.chain(stated).filter(|path: &Vec<String>| !path.is_empty()).collect()
+}
+
+/// A file's code without comments and without the tests at its end.
+fn code_of(file: &Source) -> String {
+    let lines: Vec<&str> = code(&file.text).map(|(_, line)| line).collect();
+    let tests = lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{'));
+    let tests = tests.or_else(|| lines.iter().position(|line| line.starts_with("mod tests {")));
+    let own = &lines[..tests.unwrap_or(lines.len())];
+    own.iter().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// The `use` statements, each without `use` and semicolon, and whether it is public in any way.
+fn statements(code: &str) -> Vec<(bool, String)> {
+    let mut found = Vec::new();
+    let mut open: Option<(bool, String)> = None;
+    for line in code.lines() {
+        let begins = line.strip_prefix("use ").map(|rest| (false, rest)).or_else(|| {
+            let (public, rest) = line.split_once(" use ").or_else(|| line.split_once(")use "))?;
+            public.starts_with("pub").then_some((true, rest))
+        });
+        if let (None, Some((is_public, rest))) = (&open, begins) {
+            open = Some((is_public, rest.to_owned()));
+        } else if let Some((_, text)) = &mut open {
+            text.push_str(line.trim());
+        }
+        if let Some((_, text)) = &mut open
+            && text.ends_with(';')
+        {
+            text.pop();
+            found.extend(open.take());
+        }
+    }
+    found
+}
+
+/// Every path of a `use` tree: `a::{b, c::{self, d}}` is `a::b`, `a::c` and `a::c::d`.
+fn expand(tree: &str) -> Vec<String> {
+    let Some((base, group)) = tree.split_once('{') else {
+        let path = tree.trim().split(" as ").next().unwrap();
+        return vec![path.trim_end_matches("::self").to_owned()];
+    };
+    let group = group.trim_end().trim_end_matches('}');
+    let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
+    // The last brace of a nested group was taken off with the outer one.
+    let whole = format!("{group}{}", "}".repeat(group.matches('{').count() - group.matches('}').count()));
+    for (at, character) in whole.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&whole[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&whole[start..]);
+    let paths = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).flat_map(expand);
+    paths
+        .map(
+            |path| {
+                if path == "self" { base.trim_end_matches("::").to_owned() } else { format!("{base}{path}") }
+            },
+        )
+        .collect()
+}
+
+#[test]
+fn groups_of_imports_are_read_path_by_path() {
+    assert_eq!(expand("a::b"), ["a::b"]);
+    assert_eq!(expand("a::{self, b, c::{d, e as f}, g}"), ["a", "a::b", "a::c::d", "a::c::e", "a::g"]);
+    assert_eq!(expand("a::{b::{c, d}}"), ["a::b::c", "a::b::d"]);
+    let text = "use a::{\n    b,\n    c,\n};\npub(super) use d::E;\nfn f() {}\n";
+    assert_eq!(statements(text), [(false, "a::{b,c,}".to_owned()), (true, "d::E".to_owned())]);
+}
+
+/// The two tests above are worth what this reading is worth.
 #[test]
 fn imports_are_read_from_every_spelling() {
     let file = Source {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use regex::Regex;
 use standpipe::config::Config;
 
 struct Document {
@@ -229,33 +230,79 @@ fn the_example_names_every_table_that_the_readme_names() {
     }
 }
 
-#[test]
-fn every_test_that_the_design_names_exists() {
-    // A law is held by a test, or by a whole file of them.
-    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
-    let mut sources = String::new();
+/// Every file below `src` and `tests` whose name ends like one of these, with its text.
+fn sources(extensions: &[&str]) -> Vec<Document> {
+    let mut found = Vec::new();
     let mut directories = vec![root().join("src"), root().join("tests")];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources += &fs::read_to_string(path).unwrap();
+            } else if path.extension().is_some_and(|own| extensions.iter().any(|wanted| own == *wanted)) {
+                found.push(Document { text: fs::read_to_string(&path).unwrap(), path });
             }
         }
     }
-    let laws: Vec<_> = design.lines().filter(|line| line.starts_with("| L")).collect();
-    assert_eq!(laws.len(), 10, "ten laws");
-    for law in laws {
-        let held_by = law.rsplit('|').nth(1).unwrap();
-        for test in held_by.split('`').skip(1).step_by(2) {
-            let exists = if test.ends_with(".rs") {
-                root().join(test).is_file()
-            } else {
-                sources.contains(&format!("fn {test}("))
+    found
+}
+
+/// The last cell of a table's row, in which the tests are named that hold what the row says.
+fn tests_in(row: &str) -> impl Iterator<Item = &str> {
+    row.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default().split('`').skip(1).step_by(2)
+}
+
+/// Rows of tables that begin with a code of one of these letters.
+fn rows<'t>(text: &'t str, letters: &str) -> Vec<&'t str> {
+    let code = Regex::new(&format!(r"^\| ({letters})[0-9]+ \|")).unwrap();
+    text.lines().filter(|line| code.is_match(line)).collect()
+}
+
+#[test]
+fn every_test_that_the_design_names_exists() {
+    let code: String = sources(&["rs"]).into_iter().map(|file| file.text).collect();
+    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let failures = fs::read_to_string(root().join("docs/failures.md")).unwrap();
+    let laws = rows(&design, "L");
+    assert!(laws.len() >= 10, "ten laws");
+    for row in laws.into_iter().chain(rows(&failures, "P|CK|S|N|H|I")) {
+        assert!(row.starts_with("| L") || tests_in(row).next().is_some(), "no test: {row}");
+        // A law is held by a test, or by a whole file of them.
+        for test in tests_in(row) {
+            let exists = match test.ends_with(".rs") {
+                true => root().join(test).is_file(),
+                false => code.contains(&format!("fn {test}(")),
             };
-            assert!(exists, "{law}\nno test is called {test}");
+            assert!(exists, "{row}\nno test is called {test}");
         }
     }
+}
+
+#[test]
+fn every_code_of_a_fault_or_law_is_explained() {
+    let design = fs::read_to_string(root().join("docs/design.md")).unwrap();
+    let failures = fs::read_to_string(root().join("docs/failures.md")).unwrap();
+    let mut known: Vec<&str> = Vec::new();
+    for row in rows(&design, "L").into_iter().chain(rows(&failures, "P|CK|S|N|H|I")) {
+        known.push(row.split(['|', ' ']).find(|cell| !cell.is_empty()).unwrap());
+    }
+    let code = Regex::new(r"\b(?:CK|S|N|P|H|I|L)[0-9]{1,2}\b").unwrap();
+    let mut seen = 0;
+    let mut unknown = Vec::new();
+    for file in sources(&["rs", "tsv"]) {
+        for (index, line) in file.text.lines().enumerate() {
+            for found in code.find_iter(line) {
+                seen += 1;
+                if !known.contains(&found.as_str()) {
+                    unknown.push(format!("{}:{}: {}", file.path.display(), index + 1, found.as_str()));
+                }
+            }
+        }
+    }
+    assert!(
+        unknown.is_empty(),
+        "neither docs/failures.md nor docs/design.md has a row for\n{}",
+        unknown.join("\n")
+    );
+    assert!(seen > 100, "only {seen} codes were found");
 }

@@ -13,7 +13,7 @@ use crate::model::time::Instant;
 use crate::rules::rotation::{same_file, uncompressed};
 
 use super::Engine;
-use super::file::Name;
+use super::files::file::Name;
 use super::lives::Afterwards;
 use super::port::Observed;
 

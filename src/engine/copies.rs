@@ -27,7 +27,7 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
-use super::file::{FollowedFile, Name, Task};
+use super::files::file::{FollowedFile, Name, Task};
 use super::lives::{Afterwards, CopySearch};
 use super::names::is_hidden;
 use super::parting::Parting;

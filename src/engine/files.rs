@@ -5,6 +5,7 @@
 //!
 //! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
 
+pub(super) mod file;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -15,7 +16,7 @@ use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
-use super::file::{FollowedFile, Name, Task};
+use self::file::{FollowedFile, Name, Task};
 use super::port::{FileId, Read};
 
 /// What openings and reads under way are counted by: what hangs in one file system, or in one source, holds up nothing

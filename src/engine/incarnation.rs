@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Origin};
 use crate::model::offset::Offset;
-use crate::model::record::{Record, extra_bytes};
+use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::arrivals::ArrivalTimes;
@@ -21,10 +21,6 @@ use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
 
 use super::shaping::{Cut, Piece, Shaped};
-
-/// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger. Counted
-/// against the memory budget, which a file of very short lines would otherwise exceed many times over.
-pub(super) const MEMORY_OVERHEAD_BYTES: u64 = 96;
 
 /// Whose bytes an incarnation is made of, and where its records go.
 #[derive(Clone, Debug)]

@@ -14,8 +14,8 @@ use crate::model::settings::SourceId;
 use crate::model::time::Instant;
 
 use super::Engine;
-use super::file::{FollowedFile, Name, Task};
 use super::files::State;
+use super::files::file::{FollowedFile, Name, Task};
 use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
 

@@ -19,8 +19,8 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{recognise, same_file};
 
 use super::Engine;
-use super::file::{FollowedFile, Name, Task};
 use super::files::State;
+use super::files::file::{FollowedFile, Name, Task};
 use super::incarnation::{IncarnationState, Whose};
 use super::lives::Afterwards;
 use super::parting::Parting;

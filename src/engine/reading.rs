@@ -17,8 +17,8 @@ use crate::rules::gather::Waits;
 use crate::rules::history::{Head, History};
 
 use super::Engine;
-use super::file::{FollowedFile, Name, Task};
 use super::files::Slot;
+use super::files::file::{FollowedFile, Name, Task};
 use super::incarnation::IncarnationState;
 use super::port::{Effect, FileFault, FileId, Read};
 use super::report::{Report, Start};
@@ -409,7 +409,7 @@ impl Engine {
             // A message that is longer than what was read: the next read asks for more, up to what must yield one.
             0 if !at_end => {
                 let asked = (chunk.read.len - chunk.before) * 4;
-                asked.clamp(READ_BYTES, max_unread_bytes(source) + 1)
+                asked.min(max_unread_bytes(source) + 1)
             }
             // One read finds again what is there, and what came.
             _ if file.end.incomplete_bytes > READ_BYTES => {

@@ -12,14 +12,13 @@ use bytes::Bytes;
 use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
 use crate::model::message::{ChunkEnd, Continues, Message, Part, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
-use crate::model::record::{Backing, extra_bytes};
+use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
 use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::{self, LineAggregator, Waits};
 use crate::rules::split::{self, Ending, Split, character_end, leading_nuls};
 use crate::rules::unwrap::unwrap;
 
-use super::incarnation::MEMORY_OVERHEAD_BYTES;
 use super::report::{Loss, SourceCounts};
 
 /// How the lines of one file become records.

@@ -14,7 +14,7 @@ use crate::model::verdict::Retry;
 use crate::rules::quota::Use;
 
 use super::Engine;
-use super::file::{FollowedFile, Name, Task};
+use super::files::file::{FollowedFile, Name, Task};
 use super::incarnation::IncarnationState;
 use super::port::Watching;
 use super::report::Counts;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
-use crate::model::record::Record;
+use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
 use crate::model::settings::{Api, CheckpointSettings, Order, StreamSettings};
 use crate::model::time::Instant;
 use crate::rules::batch::{Limits, Size};
@@ -18,7 +18,7 @@ use crate::rules::circuit::{CircuitBreaker, Permit};
 use crate::rules::quota::{Admission, Cost, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
 
-use super::incarnation::{IncarnationState, MEMORY_OVERHEAD_BYTES};
+use super::incarnation::IncarnationState;
 
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;

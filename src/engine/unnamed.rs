@@ -10,8 +10,8 @@ use crate::model::settings::SourceId;
 use crate::model::time::Instant;
 
 use super::Engine;
-use super::file::Name;
 use super::files::State;
+use super::files::file::Name;
 use super::parting::Parting;
 use super::port::{FileId, Held};
 use super::report::{Loss, Report};

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::ids::RecordId;
+use super::json::json_bytes;
 use super::limits::ACCOUNT;
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
-use super::service::{Accepted, Description, Operation, Put};
+use super::request::{Operation, Put};
+use super::service::{Accepted, Description};
 use super::stream::Phase;
 
 /// What every operation's name begins with in `X-Amz-Target`.
@@ -244,11 +246,6 @@ pub(super) fn refusal_output(refusal: &Refusal) -> Vec<u8> {
 
 fn arn(name: &str) -> String {
     format!("arn:aws:firehose:local:{ACCOUNT}:deliverystream/{name}")
-}
-
-/// `value` as JSON.
-pub(super) fn json_bytes(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("our own shapes have string keys and no failing parts")
 }
 
 #[cfg(test)]

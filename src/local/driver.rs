@@ -16,8 +16,10 @@ use tracing::{error, info, warn};
 use super::buffer::{Chunk, Refused};
 use super::destination::{Destination, DestinationError, Listing};
 use super::ids::Run;
-use super::journal::{Journal, Note};
-use super::service::{Answer, Moment, Put, Service};
+use super::journal::Journal;
+use super::note::Note;
+use super::request::Put;
+use super::service::{Answer, Moment, Service};
 
 /// Errands that wait for the driver at most; who brings one more waits.
 const QUEUE: usize = 1_024;

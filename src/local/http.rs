@@ -21,10 +21,12 @@ use super::api::{self, Call};
 use super::auth::{Claim, Keys};
 use super::driver::{Gone, Handle};
 use super::faults::FaultPlan;
+use super::json::json_bytes;
 use super::limits::{BODIES_BYTES, BODY_BYTES};
 use super::listener::Line;
 use super::refusal::{Kind, Refusal};
-use super::service::{Answer, Operation, Put, ResponseMode};
+use super::request::{Operation, Put};
+use super::service::{Answer, ResponseMode};
 
 const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -200,11 +202,11 @@ fn target(headers: &HeaderMap) -> Result<&str, Refusal> {
 }
 
 async fn stats(State(router): State<Endpoint>) -> Result<Response, Gone> {
-    Ok(ok(router.handle.ask(|service, _| api::json_bytes(&service.report())).await?, JSON))
+    Ok(ok(router.handle.ask(|service, _| json_bytes(&service.report())).await?, JSON))
 }
 
 async fn faults(State(router): State<Endpoint>) -> Result<Response, Gone> {
-    Ok(ok(router.handle.ask(|service, _| api::json_bytes(service.current_plan())).await?, JSON))
+    Ok(ok(router.handle.ask(|service, _| json_bytes(service.current_plan())).await?, JSON))
 }
 
 /// Takes another plan; answers with it as it was understood.
@@ -212,7 +214,7 @@ async fn plan_faults(State(router): State<Endpoint>, body: Bytes) -> Result<Resp
     let plan: Result<FaultPlan, String> = serde_json::from_slice(&body).map_err(|error| error.to_string());
     match plan.and_then(|plan| plan.check().map(|()| plan)) {
         Ok(plan) => {
-            let body = api::json_bytes(&plan);
+            let body = json_bytes(&plan);
             router.handle.ask(|service, _| service.plan(plan)).await?;
             Ok(ok(body, JSON))
         }

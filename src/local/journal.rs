@@ -19,27 +19,12 @@ use std::time::Duration;
 
 use super::destination::{Destination, DestinationError, Listing, at, names};
 use super::ids::{Kept, Labels, RecordId, Run};
+use super::note::{ChunkId, Note};
 
 const PREFIX: &str = ".journal2-";
 const LENGTH_BYTES: usize = size_of::<u64>();
 const NUMBER_BYTES: usize = size_of::<u64>();
 const COUNT_BYTES: usize = size_of::<u32>();
-
-/// One chunk of one delivery stream.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ChunkId {
-    pub stream: String,
-    pub number: u64,
-}
-
-/// What is to be noted, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Note {
-    /// These records were accepted into the chunk.
-    Keep(ChunkId, Kept),
-    /// The chunk is settled.
-    Forget(ChunkId),
-}
 
 /// The journal of one run.
 #[derive(Debug)]

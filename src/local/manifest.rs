@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::api::json_bytes;
 use super::ids::{Labels, RecordId};
+use super::json::json_bytes;
 
 /// The file's name below the delivery stream's directory.
 const NAME: &str = "manifest.jsonl";

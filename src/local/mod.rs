@@ -23,12 +23,15 @@ mod faults;
 mod http;
 mod ids;
 mod journal;
+mod json;
 mod limits;
 mod listener;
 mod manifest;
+mod note;
 mod quota;
 mod records;
 mod refusal;
+mod request;
 mod service;
 mod stats;
 mod stream;
@@ -133,9 +136,9 @@ pub enum Error {
     /// The destination could not be written while shutting down.
     #[error("{bytes} bytes of accepted records could not be delivered below {}", path.display())]
     Undelivered { path: PathBuf, bytes: u64 },
-    /// It does not run any more.
+    /// It does not run any more, because it was shut down or the runtime has ended.
     #[error("the embedded delivery stream has ended")]
-    RunSummary,
+    Stopped,
 }
 
 /// A running embedded delivery stream.
@@ -206,7 +209,7 @@ impl Server {
     /// Delivers everything accepted so far, and returns when it is durable at the destination (or gone, after 24
     /// hours without one).
     pub async fn flush(&self) -> Result<(), Error> {
-        self.handle.flush().await.map_err(|_| Error::RunSummary)
+        self.handle.flush().await.map_err(|_| Error::Stopped)
     }
 
     /// Stops listening, answers the requests under way, delivers every accepted record durably, and returns.
@@ -218,8 +221,8 @@ impl Server {
             // A client that is still sending is not waited for; what it sends is refused from here on.
             self.http.abort();
         }
-        let bytes = self.handle.close().await.map_err(|_| Error::RunSummary)?;
-        self.driver.await.map_err(|_| Error::RunSummary)?;
+        let bytes = self.handle.close().await.map_err(|_| Error::Stopped)?;
+        self.driver.await.map_err(|_| Error::Stopped)?;
         if bytes > 0 { Err(Error::Undelivered { path: self.dir, bytes }) } else { Ok(()) }
     }
 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use super::buffer::{Buffering, Chunk, Refused};
 use super::faults::{Fault, FaultPlan, Faults};
 use super::ids::{RecordId, RecordIds, Run};
-use super::journal::{ChunkId, Note};
 use super::limits::{ACCOUNT, NAME_LENGTH, STREAMS};
+use super::note::{ChunkId, Note};
 use super::quota::Quota;
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
+use super::request::Put;
 use super::stats::Report;
 use super::stream::{Key, Phase, Stream, Taken};
 
@@ -26,32 +27,6 @@ pub(super) struct Moment {
     pub now: Duration,
     /// Since 1970, as the system clock says.
     pub unix_time: Duration,
-}
-
-/// The two operations that take records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operation {
-    PutRecord,
-    PutRecordBatch,
-}
-
-impl Operation {
-    /// Its name on the wire.
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::PutRecord => "PutRecord",
-            Self::PutRecordBatch => "PutRecordBatch",
-        }
-    }
-}
-
-/// One request that brings records.
-#[derive(Debug)]
-pub(super) struct Put {
-    pub stream: String,
-    pub operation: Operation,
-    /// Or what is wrong with them.
-    pub records: Result<Records, Refusal>,
 }
 
 /// What the client is told, and how.

@@ -14,7 +14,7 @@ use super::ids::{Kept, Labels, RecordId, RecordIds};
 use super::quota::{Quota, Window};
 use super::records::Records;
 use super::refusal::{Kind, Refusal};
-use super::service::Operation;
+use super::request::Operation;
 use super::stats::{Counts, StreamReport};
 
 /// The state of the key that a delivery stream is encrypted with.

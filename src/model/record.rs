@@ -9,6 +9,10 @@ use super::offset::Span;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Entry(pub u64);
 
+/// What one waiting record costs beyond its bytes, in bytes: its place in the queues and the ledger, as measured on
+/// 64-bit Linux. Counted against the memory budget, which a file of very short lines would otherwise exceed many times.
+pub const MEMORY_OVERHEAD_BYTES: u64 = 96;
+
 /// Whose memory a record's data is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {

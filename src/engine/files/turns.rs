@@ -9,7 +9,7 @@ use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 
 use super::{Files, Slot, State, StateOf};
-use crate::engine::file::{Name, Task};
+use crate::engine::files::file::{Name, Task};
 use crate::engine::port::{FileId, Read};
 
 /// How long an opening or a read may take before it is said to be late and its slot is free for another file: a disk

@@ -1,4 +1,5 @@
 use super::*;
+use crate::local::request::Operation;
 
 const HOLD: Buffering = Buffering { interval: Duration::from_secs(60), size: 1024 };
 

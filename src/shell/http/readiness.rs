@@ -5,10 +5,21 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::verdict::{Retry, RetryReason};
 
 use super::snapshot::Snapshot;
-use super::status::Reason;
+
+/// One reason why the daemon is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    pub message: String,
+    pub advice: String,
+}
 
 /// When the quota of requests alone is what lines wait for.
 pub(super) const BATCHES_WOULD_HELP: &str = "lines wait for the quota of requests, and there is room for more records and \

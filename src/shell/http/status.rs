@@ -14,7 +14,7 @@ use crate::model::settings::{Adaptive, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 
-use super::readiness;
+use super::readiness::{self, Reason};
 use super::snapshot::{Snapshot, StreamAbout, lag_bytes};
 
 /// The whole answer of `/status`. Ages and uptimes are in seconds.
@@ -35,16 +35,6 @@ pub struct Status {
     pub watching: String,
     /// How often inotify's queue overflowed.
     pub watch_overflows: u64,
-}
-
-/// One reason why the daemon is not ready.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    pub code: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stream: Option<String>,
-    pub message: String,
-    pub advice: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -13,37 +13,37 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::gather::Waits;
 
-use super::files::{Slot, State, StateOf};
+use super::{Slot, State, StateOf};
 
 /// One file that is followed, or to be followed.
 #[derive(Debug)]
-pub(super) struct FollowedFile {
-    pub(super) source: SourceId,
-    pub(super) stream: StreamId,
-    pub(super) path: Arc<Path>,
+pub(in crate::engine) struct FollowedFile {
+    pub(in crate::engine) source: SourceId,
+    pub(in crate::engine) stream: StreamId,
+    pub(in crate::engine) path: Arc<Path>,
     /// The other name that hints come under.
-    pub(super) target: Option<Arc<Path>>,
-    pub(super) identity: Identity,
-    pub(super) task: Task,
-    pub(super) state: StateOf,
+    pub(in crate::engine) target: Option<Arc<Path>>,
+    pub(in crate::engine) identity: Identity,
+    pub(in crate::engine) task: Task,
+    pub(in crate::engine) state: StateOf,
     /// Whether some source matches a name of it.
-    pub(super) name: Name,
+    pub(in crate::engine) name: Name,
     /// Size in bytes when last looked at.
-    pub(super) size: u64,
-    pub(super) end: FileEnd,
-    pub(super) kind: Kind,
-    pub(super) times: Times,
+    pub(in crate::engine) size: u64,
+    pub(in crate::engine) end: FileEnd,
+    pub(in crate::engine) kind: Kind,
+    pub(in crate::engine) times: Times,
     /// Failed tries in a row.
-    pub(super) failures: u32,
+    pub(in crate::engine) failures: u32,
     /// Whether an answer that is awaited is late.
-    pub(super) is_late: bool,
+    pub(in crate::engine) is_late: bool,
     /// Its first bytes, while they are compared.
-    pub(super) head: Bytes,
+    pub(in crate::engine) head: Bytes,
 }
 
 /// What a file is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
+pub(in crate::engine) enum Task {
     /// It is opened for the first time.
     Begin {
         /// Whether it was there at the first start.
@@ -67,57 +67,57 @@ pub(super) enum Task {
 
 /// Whether a file still has a name that a source matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(in crate::engine) enum Name {
     Matched,
     Lost,
 }
 
 /// What is known of the end of a file.
 #[derive(Debug, Default)]
-pub(super) struct FileEnd {
+pub(in crate::engine) struct FileEnd {
     /// How much to ask for at least beyond the overlap, in bytes: grows while a line does not fit.
-    pub(super) min_read_bytes: usize,
+    pub(in crate::engine) min_read_bytes: usize,
     /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
-    pub(super) incomplete_bytes: usize,
+    pub(in crate::engine) incomplete_bytes: usize,
     /// How far the furthest read reached, in bytes.
-    pub(super) read_end_bytes: u64,
+    pub(in crate::engine) read_end_bytes: u64,
     /// Whole lines that wait: what for, where that begins or how far the file reached, and when that is long enough.
     waiting: Option<(Waits, Offset, Instant)>,
     /// Whether lines were collected long enough: the file is read to its end.
-    pub(super) collected: bool,
+    pub(in crate::engine) collected: bool,
     /// Whether a last line without newline is a line.
-    pub(super) ships_last_line: bool,
+    pub(in crate::engine) ships_last_line: bool,
     /// Whether the file was read to its end since the engine was told to finish.
-    pub(super) finished: bool,
+    pub(in crate::engine) finished: bool,
 }
 
 /// What was known of a file when it was found.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Kind {
+pub(in crate::engine) struct Kind {
     /// Nothing was known of it, and no byte of it was looked at.
-    pub(super) is_new: bool,
+    pub(in crate::engine) is_new: bool,
     /// It was opened only because it may be the copy of what was cut off.
-    pub(super) only_as_copy: bool,
+    pub(in crate::engine) only_as_copy: bool,
     /// What is read is what a rotator compressed.
-    pub(super) decompressed: bool,
+    pub(in crate::engine) decompressed: bool,
 }
 
 /// When things happened to a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
+pub(in crate::engine) struct Times {
     /// The last read ended.
-    pub(super) read_at: Instant,
+    pub(in crate::engine) read_at: Instant,
     /// The last complete line was read, or the name was lost.
-    pub(super) quiet_since: Instant,
+    pub(in crate::engine) quiet_since: Instant,
     /// The name was lost.
-    pub(super) lost_since: Instant,
+    pub(in crate::engine) lost_since: Instant,
     /// The file was held back.
-    pub(super) held_back_since: Instant,
+    pub(in crate::engine) held_back_since: Instant,
 }
 
 impl FollowedFile {
     /// A file that was just found under `path`, and is to be opened.
-    pub(super) fn found(
+    pub(in crate::engine) fn found(
         (source, stream): (SourceId, StreamId),
         path: Arc<Path>,
         identity: Identity,
@@ -145,17 +145,17 @@ impl FollowedFile {
     }
 
     /// What it is doing. `files.rs` alone changes it.
-    pub(super) fn state(&self) -> State {
+    pub(in crate::engine) fn state(&self) -> State {
         self.state.get()
     }
 
     /// What its openings and reads are counted by.
-    pub(super) fn slot(&self) -> Slot {
+    pub(in crate::engine) fn slot(&self) -> Slot {
         Slot { source: self.source, device: self.identity.device }
     }
 
     /// The incarnation that is read, once the file is open: its own.
-    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+    pub(in crate::engine) fn incarnation(&self) -> Option<Incarnation> {
         match self.task {
             Task::Follow(incarnation) | Task::Alike { own: incarnation, .. } => Some(incarnation),
             Task::Comparing { own, .. } => own,
@@ -163,12 +163,12 @@ impl FollowedFile {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::engine) fn is_open(&self) -> bool {
         self.state().is_open()
     }
 
     /// No source matches a name of it from now on.
-    pub(super) fn lose_name(&mut self, now: Instant) {
+    pub(in crate::engine) fn lose_name(&mut self, now: Instant) {
         if self.name == Name::Matched {
             self.times.lost_since = now;
         }
@@ -177,13 +177,13 @@ impl FollowedFile {
     }
 
     /// A source matches a name of it: its last line may still get its newline.
-    pub(super) fn find_name(&mut self) {
+    pub(in crate::engine) fn find_name(&mut self) {
         self.name = Name::Matched;
         self.end.ships_last_line = false;
     }
 
     /// Whether it is looked after every second: hints no longer find it, or it is tried again.
-    pub(super) fn needs_tick(&self) -> bool {
+    pub(in crate::engine) fn needs_tick(&self) -> bool {
         self.name == Name::Lost
             || matches!(
                 self.state(),
@@ -193,7 +193,7 @@ impl FollowedFile {
 
     /// Lines wait. Returns until when, where that is news: for a part from `position` on they wait so long whatever comes,
     /// for more from when the last came.
-    pub(super) fn wait(
+    pub(in crate::engine) fn wait(
         &mut self,
         what: Waits,
         (position, end): (Offset, Offset),
@@ -210,12 +210,12 @@ impl FollowedFile {
         Some(due)
     }
 
-    pub(super) fn waits_until(&self, due: Instant) -> bool {
+    pub(in crate::engine) fn waits_until(&self, due: Instant) -> bool {
         self.end.waiting.is_some_and(|(_, _, known)| known == due)
     }
 
     /// Whether what waits in a file that is read to `position`, and reaches to `end`, has waited long enough.
-    pub(super) fn has_waited(&self, position: Offset, end: Offset, now: Instant) -> bool {
+    pub(in crate::engine) fn has_waited(&self, position: Offset, end: Offset, now: Instant) -> bool {
         self.end.waiting.is_some_and(|(what, at, due)| {
             let same = match what {
                 Waits::ForAPart => at == position,
@@ -226,13 +226,13 @@ impl FollowedFile {
     }
 
     /// Another incarnation begins: nothing that was learned of the last one's end holds.
-    pub(super) fn forget_end(&mut self) {
+    pub(in crate::engine) fn forget_end(&mut self) {
         let finished = self.end.finished;
         self.end = FileEnd { finished, ..FileEnd::default() };
     }
 
     /// A read succeeded; returns whether that is news.
-    pub(super) fn succeeded(&mut self) -> bool {
+    pub(in crate::engine) fn succeeded(&mut self) -> bool {
         std::mem::take(&mut self.failures) > 0
     }
 }
