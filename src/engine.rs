@@ -44,6 +44,8 @@ pub mod port;
 mod reading;
 mod reload;
 pub mod report;
+#[cfg(test)]
+mod samples;
 mod saves;
 mod shaping;
 mod status;

@@ -6,6 +6,8 @@
 //! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
 
 pub(super) mod file;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

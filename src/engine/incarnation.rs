@@ -4,6 +4,9 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;

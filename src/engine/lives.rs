@@ -10,6 +10,8 @@
 //! *Invariant (L12):* one file in one delivery stream has at most one attached incarnation.
 
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
@@ -199,12 +201,31 @@ impl Lives {
     }
 
     /// From now on `file` is read into this incarnation.
+    ///
+    /// # Panics
+    /// When records of it are under way, or the file is read into another one in its stream: a file in a stream has one
+    /// life (L12).
     pub(super) fn attach(&mut self, file: FileId, state: IncarnationState) {
         let incarnation = state.incarnation();
-        drop(self.take(incarnation));
+        match self.take(incarnation) {
+            None | Some(Life::Stored(_) | Life::SoughtInCopies { subject: Subject::Stored(_), .. }) => {}
+            Some(life) => panic!("L12: {incarnation:?} is attached to {file:?}, and is on its way: {life:?}"),
+        }
+        let other = self.attached_to(state.whose().identity, state.stream());
+        assert!(other.is_none(), "L12: {incarnation:?} and {other:?} would be two lives of {file:?}");
         self.let_go.remove(&incarnation);
         self.closed.retain(|closed| *closed != incarnation);
         self.put(incarnation, Life::Attached { file, state: Box::new(state) });
+    }
+
+    /// The incarnation that a file is read into in a stream.
+    fn attached_to(&self, identity: Identity, stream: StreamId) -> Option<Incarnation> {
+        let mut of_inode = self.by_inode.get(&identity.inode)?.iter();
+        let is_of_file = |incarnation: &&Incarnation| match &self.by_incarnation[*incarnation] {
+            Life::Attached { state, .. } => state.stream() == stream && state.whose().identity == identity,
+            Life::Parted { .. } | Life::SoughtInCopies { .. } | Life::Stored(_) => false,
+        };
+        of_inode.find(is_of_file).copied()
     }
 
     /// `file` goes on with an incarnation that had parted.

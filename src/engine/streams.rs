@@ -5,6 +5,9 @@
 //!
 //! *Invariant (L7):* each record of a request gets exactly one end: delivered, rejected, or sent again.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use crate::model::operation::Operation;

@@ -1,0 +1,216 @@
+//! What reads, looks, answers and saves change in one incarnation.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::engine::samples::{at, beginning, checkpoint, path, read, send, shaped, whose};
+use crate::model::identity::Fingerprint;
+use crate::model::record::Backing;
+
+fn state() -> IncarnationState {
+    beginning(1, whose(0, 1))
+}
+
+/// Takes in lines of which the file is known to have more, up to `end`.
+fn read_up_to(state: &mut IncarnationState, lines: &[&str], (end, at_end): (u64, bool)) -> Change {
+    let (shaped, kept) = shaped(state.position(), lines, send);
+    state.take_in(shaped, kept, (Offset::new(end), at_end), at(0)).0
+}
+
+#[test]
+fn what_was_seen_is_raised_by_looks_and_never_lowered_by_them() {
+    let mut state = state();
+    state.note_seen(10, at(1));
+    state.note_seen(4, at(2));
+    assert_eq!((state.seen_bytes(), state.unread_bytes()), (10, 10));
+    assert_eq!(state.behind_since(), Some(at(1)));
+}
+
+#[test]
+fn what_was_seen_is_raised_by_a_read_that_did_not_reach_the_end() {
+    let mut state = state();
+    state.note_seen(20, at(0));
+    read_up_to(&mut state, &["line\n"], (8, false));
+    assert_eq!((state.seen_bytes(), state.unread_bytes()), (20, 15), "a look saw more");
+    read_up_to(&mut state, &["line\n"], (30, false));
+    assert_eq!((state.seen_bytes(), state.unread_bytes()), (30, 20), "the read saw more");
+}
+
+#[test]
+fn what_was_seen_is_what_a_read_says_that_reached_the_end() {
+    let mut state = state();
+    state.note_seen(20, at(0));
+    read_up_to(&mut state, &["line\n"], (8, true));
+    assert_eq!((state.seen_bytes(), state.unread_bytes()), (8, 3), "three bytes have no newline yet");
+}
+
+#[test]
+fn another_file_that_goes_on_is_seen_up_to_the_position() {
+    let mut state = state();
+    read_up_to(&mut state, &["line\n"], (50, false));
+    state.forget_seen();
+    assert_eq!((state.seen_bytes(), state.unread_bytes()), (5, 0));
+}
+
+#[test]
+fn nothing_is_behind_once_the_end_was_read_and_settled() {
+    let mut state = state();
+    state.note_seen(5, at(3));
+    read(&mut state, &["line\n"], at(4));
+    assert_eq!(state.behind_since(), Some(at(3)));
+    let record = state.take_ready().expect("it was read");
+    assert_eq!(state.read_at(&record), Some(at(4)));
+    state.settle(&record);
+    state.release();
+    assert_eq!(state.behind_since(), None);
+}
+
+#[test]
+fn memory_is_charged_for_what_is_read_and_returned_for_what_is_settled() {
+    let mut state = state();
+    let change = read_up_to(&mut state, &["line\n", "more\n"], (10, true));
+    let charged = 10 + 2 * MEMORY_OVERHEAD_BYTES;
+    assert_eq!(change.buffered, (0, charged));
+    assert_eq!((change.fresh, change.settled), (2, 0));
+    let change = read_up_to(&mut state, &["three\n"], (16, true));
+    assert_eq!(change.buffered, (charged, 16 + 3 * MEMORY_OVERHEAD_BYTES), "before and after");
+    let records: Vec<_> = std::iter::from_fn(|| state.take_ready()).collect();
+    assert_eq!(state.settle(&records[1]).bytes, 0, "the first is before it");
+    assert_eq!(state.settle(&records[0]).bytes, 10);
+    assert_eq!(state.buffered(), 6 + MEMORY_OVERHEAD_BYTES);
+    assert_eq!(state.settle(&records[2]).bytes, 6);
+    assert_eq!(state.buffered(), 0);
+    assert!(state.is_settled() && state.has_come_to_rest());
+}
+
+#[test]
+fn memory_is_charged_for_what_a_record_has_beyond_its_lines() {
+    let mut state = state();
+    let wrap = |_: Bytes| Piece::Send(Bytes::from_static(b"{\"message\":\"line\"}"), Backing::Own);
+    let (shaped, kept) = shaped(Offset::ZERO, &["line\n"], wrap);
+    let (change, _) = state.take_in(shaped, kept, (Offset::new(5), true), at(0));
+    // The bytes that were read are kept, and the record's own beside them.
+    assert_eq!(change.buffered, (0, 5 + 18 + MEMORY_OVERHEAD_BYTES));
+    let record = state.take_ready().expect("it was read");
+    state.settle(&record);
+    assert_eq!(state.buffered(), 0);
+}
+
+#[test]
+fn what_is_not_sent_is_settled_at_once_and_raises_the_frontier() {
+    let mut state = state();
+    let (shaped, kept) = shaped(Offset::ZERO, &["\n", "\n"], |_| Piece::Settle);
+    let (change, dead) = state.take_in(shaped, kept, (Offset::new(2), true), at(0));
+    assert_eq!((change.fresh, change.settled, dead.len()), (0, 2, 0));
+    assert_eq!(change.buffered, (0, 0));
+    assert!(state.has_unsaved_progress() && state.is_settled());
+}
+
+#[test]
+fn dead_letters_are_handed_out_and_hold_the_frontier_until_they_are_settled() {
+    let mut state = state();
+    let (shaped, kept) = shaped(Offset::ZERO, &["too long\n", "line\n"], |data| match data.len() {
+        9 => Piece::DeadLetter(data, Backing::Read),
+        _ => send(data),
+    });
+    let (change, dead) = state.take_in(shaped, kept, (Offset::new(14), true), at(0));
+    assert_eq!((change.fresh, dead.len()), (1, 1));
+    assert_eq!(&dead[0].data[..], b"too long\n");
+    assert!(state.has_outstanding(), "it is to be put aside");
+    assert_eq!(state.frontier(), Offset::ZERO);
+    state.settle(&dead[0]);
+    assert!(!state.has_outstanding());
+    assert_eq!(state.frontier(), Offset::new(9));
+}
+
+#[test]
+fn a_record_without_room_among_the_dead_letters_brings_the_incarnation_to_rest_where_it_is() {
+    let mut state = state();
+    read(&mut state, &["line\n", "more\n"], at(0));
+    let first = state.take_ready().expect("two were read");
+    let second = state.take_ready().expect("two were read");
+    assert!(state.block(), "the first that is blocked");
+    assert!(!state.has_come_to_rest(), "another is under way");
+    state.settle(&second);
+    assert!(state.has_come_to_rest() && !state.is_settled());
+    assert_eq!(state.frontier(), first.span.start());
+    read(&mut state, &["last\n"], at(0));
+    drop(state.take_ready());
+    assert!(!state.block(), "it is known");
+}
+
+#[test]
+fn records_that_name_their_incarnation_wait_until_its_fingerprint_is_durable() {
+    let mut state = state();
+    read(&mut state, &["line\n"], at(0));
+    assert!(!state.awaits_fingerprint(), "no record says which incarnation it is of");
+    state.names_itself();
+    assert!(state.awaits_fingerprint());
+    state.saved(Offset::ZERO, 3);
+    assert!(state.awaits_fingerprint(), "two bytes of its beginning are not covered");
+    state.saved(Offset::ZERO, 5);
+    assert!(!state.awaits_fingerprint());
+    read(&mut state, &["more\n"], at(0));
+    assert!(state.awaits_fingerprint(), "the fingerprint covers more now");
+}
+
+#[test]
+fn an_incarnation_that_goes_on_is_known_by_the_fingerprint_that_was_stored() {
+    let whose = whose(0, 1);
+    let mut known = checkpoint(1, whose.clone(), 5);
+    known.fingerprint = Fingerprint::of(b"line\n");
+    let history = History::resumed(known.offset, known.window);
+    let mut state =
+        IncarnationState::new(known.incarnation, whose, history, Head::of(b"line\n"), Some(&known));
+    state.names_itself();
+    assert!(!state.awaits_fingerprint());
+    assert_eq!(state.durable(), Some(Offset::new(5)));
+    assert_eq!((state.seen_bytes(), state.unread_bytes()), (5, 0));
+    assert!(!state.has_unsaved_progress());
+}
+
+#[test]
+fn progress_is_unsaved_from_a_settled_span_until_a_save_begins() {
+    let mut state = state();
+    read(&mut state, &["line\n"], at(0));
+    assert!(!state.has_unsaved_progress());
+    let record = state.take_ready().expect("it was read");
+    state.settle(&record);
+    assert!(state.has_unsaved_progress());
+    state.save_begun();
+    assert!(!state.has_unsaved_progress());
+    assert_eq!(state.durable(), None, "it has only begun");
+    state.saved(Offset::new(5), 5);
+    assert_eq!(state.durable(), Some(Offset::new(5)));
+}
+
+#[test]
+fn a_checkpoint_tells_the_frontier_the_beginning_and_the_bytes_before_it() {
+    let mut state = state();
+    read(&mut state, &["line\n", "more\n"], at(0));
+    let record = state.take_ready().expect("two were read");
+    state.settle(&record);
+    state.rename(path("b.log"));
+    let checkpoint = state.checkpoint();
+    assert_eq!(checkpoint.offset, Offset::new(5));
+    assert_eq!(*checkpoint.path, *path("b.log"));
+    assert!(checkpoint.fingerprint.matches(b"line\nmore\n"));
+    assert!(checkpoint.window.matches(b"line\n"));
+}
+
+#[test]
+fn the_beginning_is_what_the_first_read_brought_and_not_what_was_seen_when_the_file_was_opened() {
+    let head = Head::of(b"gone");
+    let mut state = IncarnationState::new(Incarnation(1), whose(0, 1), History::beginning(), head, None);
+    read(&mut state, &["line\n"], at(0));
+    assert!(state.head().fingerprint().matches(b"line\n"));
+}
+
+#[test]
+fn an_incarnation_waits_for_its_turn_once() {
+    let mut state = state();
+    assert!(state.enter_turn());
+    assert!(!state.enter_turn());
+    state.leave_turn();
+    assert!(state.enter_turn());
+}

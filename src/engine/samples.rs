@@ -1,0 +1,94 @@
+//! Files, incarnations and lines that the tests of the parts are made of.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Window};
+use crate::model::offset::{Offset, Span};
+use crate::model::record::Backing;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::rules::history::{Head, History};
+
+use super::incarnation::{IncarnationState, Whose};
+use super::shaping::{Cut, Piece, Shaped};
+
+pub(super) fn at(seconds: u64) -> Instant {
+    Instant::at(Duration::from_secs(seconds))
+}
+
+/// A file on the first device, with a birth time.
+pub(super) fn identity(inode: u64) -> Identity {
+    Identity { device: 1, inode, birth_nanos: Some(1) }
+}
+
+pub(super) fn path(name: &str) -> Arc<Path> {
+    Path::new("/log").join(name).into()
+}
+
+pub(super) fn stream_name(stream: usize) -> Arc<str> {
+    format!("stream-{stream}").into()
+}
+
+/// A file of the first source, in a stream, under a name of its own.
+pub(super) fn whose(stream: usize, inode: u64) -> Whose {
+    let identity = identity(inode);
+    Whose {
+        source: SourceId(0),
+        stream: StreamId(stream),
+        stream_name: stream_name(stream),
+        path: path(&format!("{inode}.log")),
+        identity,
+        origin: identity.into(),
+    }
+}
+
+/// An incarnation of which nothing was read.
+pub(super) fn beginning(incarnation: u64, whose: Whose) -> IncarnationState {
+    IncarnationState::new(Incarnation(incarnation), whose, History::beginning(), Head::default(), None)
+}
+
+/// A checkpoint of the same file, of which `offset` bytes were settled.
+pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpoint {
+    Checkpoint {
+        incarnation: Incarnation(incarnation),
+        stream: whose.stream_name,
+        path: whose.path,
+        identity: whose.identity,
+        origin: whose.origin,
+        fingerprint: Fingerprint::default(),
+        offset: Offset::new(offset),
+        window: Window::default(),
+    }
+}
+
+/// What `lines` come to, each by itself: what becomes of each is what `piece` says.
+pub(super) fn shaped(position: Offset, lines: &[&str], piece: impl Fn(Bytes) -> Piece) -> (Shaped, Bytes) {
+    let mut start = position;
+    let mut pieces = Vec::new();
+    for line in lines {
+        let end = start.plus(line.len() as u64);
+        pieces.push((Span::new(start, end), piece(Bytes::copy_from_slice(line.as_bytes()))));
+        start = end;
+    }
+    let kept = Bytes::from(lines.concat());
+    (Shaped { pieces, bytes: kept.len(), waits: None, stopped: false, cut: Cut::default() }, kept)
+}
+
+/// A slice of what was read is sent.
+pub(super) fn send(data: Bytes) -> Piece {
+    Piece::Send(data, Backing::Read)
+}
+
+/// Takes in lines that are to be sent, up to the end of the file. Returns how many became ready.
+pub(super) fn read(state: &mut IncarnationState, lines: &[&str], now: Instant) -> usize {
+    let (shaped, kept) = shaped(state.position(), lines, send);
+    let end = state.position().plus(kept.len() as u64);
+    let (change, dead) = state.take_in(shaped, kept, (end, true), now);
+    assert!(dead.is_empty());
+    change.fresh
+}
