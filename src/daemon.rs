@@ -15,9 +15,10 @@ mod progress;
 mod state;
 mod surveys;
 mod tasks;
+mod time;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant as Clock};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -36,6 +37,7 @@ use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch;
 
+use self::time::{unix_time, until};
 pub use changes::{Change, Changed};
 pub use lanes::MAX_THREADS;
 pub use state::{OpenError, State};
@@ -385,18 +387,5 @@ impl Daemon {
             region = identity.region.as_deref(),
             "requests are signed"
         );
-    }
-}
-
-/// The wall clock, for records that tell when their lines were read; before 1970 it is 1970.
-fn unix_time() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// Waits until `deadline`, or for ever.
-async fn until(began: Clock, deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until((began + at.since(Instant::ZERO)).into()).await,
-        None => std::future::pending().await,
     }
 }

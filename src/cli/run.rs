@@ -92,10 +92,21 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         () = &mut stop => return DONE,
         prepared = prepare(args, config) => prepared,
     };
-    let Prepared { state, memory, server, embedded, destinations } = match prepared {
-        Ok(prepared) => prepared,
-        Err(code) => return code,
-    };
+    match prepared {
+        Ok(prepared) => ship(args, config, prepared, stop, hangups).await,
+        Err(code) => code,
+    }
+}
+
+/// Ships until everything is done, or `stop` says that it is time.
+async fn ship(
+    args: &RunArgs,
+    config: &Config,
+    prepared: Prepared,
+    stop: impl Future<Output = ()>,
+    hangups: Option<signals::Hangups>,
+) -> u8 {
+    let Prepared { state, memory, server, embedded, destinations } = prepared;
     let (handle, questions) = http::handle();
     let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, questions) {
         Ok(daemon) => daemon,

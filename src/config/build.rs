@@ -13,7 +13,9 @@ use super::streams::Streams;
 use super::typed::{Document, absolute_dir};
 use super::units::show_size;
 use super::{Config, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
-use crate::model::settings::{CheckpointSettings, MemorySettings, OnDrain, Order, Settings, Until};
+use crate::model::settings::{
+    CheckpointSettings, MemorySettings, OnDrain, Order, Settings, SourceSettings, StreamSettings, Until,
+};
 use crate::rules::pattern::absolute;
 
 const STATE_DIR: &str = "/var/lib/standpipe";
@@ -58,23 +60,7 @@ pub(super) fn build(
         reached.iter_mut().for_each(keep_local);
     }
     let state_dir = state_dir(&document, overrides, around, faults);
-    let settings = Settings {
-        sources: sources.settings,
-        streams: stream_settings,
-        checkpoint: CheckpointSettings {
-            interval: document.checkpoint_interval.as_ref().map_or(CHECKPOINT_INTERVAL, |typed| typed.value),
-            max_bytes: document
-                .checkpoint_max_bytes
-                .as_ref()
-                .map_or(CHECKPOINT_MAX_BYTES, |typed| typed.value),
-        },
-        memory,
-        until: if overrides.once { Until::EndOfFiles } else { Until::Drained },
-        on_drain: match document.ship_partial_lines.is_some_and(|ship| ship.value) {
-            true => OnDrain::ShipPartialLines,
-            false => OnDrain::KeepPartialLines,
-        },
-    };
+    let settings = settings(&document, overrides, memory, sources.settings, stream_settings);
     Some(Config {
         state_dir: state_dir?,
         sources: sources.sources,
@@ -90,6 +76,33 @@ pub(super) fn build(
         shutdown_timeout: document.shutdown_timeout.map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
         settings,
     })
+}
+
+/// What the engine is told.
+fn settings(
+    document: &Document,
+    overrides: &Overrides,
+    memory: MemorySettings,
+    sources: Vec<SourceSettings>,
+    streams: Vec<StreamSettings>,
+) -> Settings {
+    Settings {
+        sources,
+        streams,
+        checkpoint: CheckpointSettings {
+            interval: document.checkpoint_interval.as_ref().map_or(CHECKPOINT_INTERVAL, |typed| typed.value),
+            max_bytes: document
+                .checkpoint_max_bytes
+                .as_ref()
+                .map_or(CHECKPOINT_MAX_BYTES, |typed| typed.value),
+        },
+        memory,
+        until: if overrides.once { Until::EndOfFiles } else { Until::Drained },
+        on_drain: match document.ship_partial_lines.as_ref().is_some_and(|ship| ship.value) {
+            true => OnDrain::ShipPartialLines,
+            false => OnDrain::KeepPartialLines,
+        },
+    }
 }
 
 /// Takes from a stream what leads to AWS: the embedded delivery stream needs no account, and a role or a profile

@@ -4,6 +4,7 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+mod ready;
 #[cfg(test)]
 mod tests;
 
@@ -371,41 +372,5 @@ impl IncarnationState {
     pub(super) fn awaits_fingerprint(&self) -> bool {
         let covers = self.head.fingerprint().len();
         self.durability.is_named && self.durability.known_by.is_none_or(|covered| covered < covers)
-    }
-
-    /// Whether no record waits to be taken by a request.
-    pub(super) fn has_nothing_ready(&self) -> bool {
-        self.outgoing.ready.is_empty()
-    }
-
-    /// The records that became ready last, `count` of them.
-    pub(super) fn freshly_ready(&self, count: usize) -> impl Iterator<Item = &Record> {
-        self.outgoing.ready.iter().rev().take(count)
-    }
-
-    /// The record that is taken next.
-    pub(super) fn next_ready(&self) -> Option<&Record> {
-        self.outgoing.ready.front()
-    }
-
-    /// A request takes the next record.
-    pub(super) fn take_ready(&mut self) -> Option<Record> {
-        let record = self.outgoing.ready.pop_front();
-        self.outgoing.outstanding += usize::from(record.is_some());
-        record
-    }
-
-    /// Whether a record was taken by a request and is not settled.
-    pub(super) fn has_outstanding(&self) -> bool {
-        self.outgoing.outstanding > 0
-    }
-
-    /// Takes a place among those that wait for their turn. Returns whether that is news.
-    pub(super) fn enter_turn(&mut self) -> bool {
-        !std::mem::replace(&mut self.outgoing.in_turn, true)
-    }
-
-    pub(super) fn leave_turn(&mut self) {
-        self.outgoing.in_turn = false;
     }
 }

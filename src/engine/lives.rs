@@ -9,6 +9,7 @@
 //!
 //! *Invariant (L12):* one file in one delivery stream has at most one attached incarnation.
 
+mod laws;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -347,30 +348,6 @@ impl Lives {
             let state = life.state().filter(|_| life.is_parted_and_kept())?;
             Some((state.whose().identity, &*state.whose().path, &state.whose().stream_name))
         })
-    }
-
-    /// L12: one file in one stream has at most one attached incarnation, and each attached one is `read` into by the
-    /// file that it names.
-    pub(super) fn check(&self, read: impl Fn(FileId) -> Option<Incarnation>) {
-        for incarnations in self.by_inode.values() {
-            let mut seen = BTreeSet::new();
-            for incarnation in incarnations {
-                if let Life::Attached { file, state } = &self.by_incarnation[incarnation] {
-                    let whose = state.whose();
-                    assert!(
-                        seen.insert((whose.stream, whose.identity)),
-                        "L12: two lives of {:?} in {}",
-                        whose.identity,
-                        whose.stream_name
-                    );
-                    assert!(
-                        read(*file) == Some(*incarnation),
-                        "L12: {incarnation:?} is attached to {file:?}, which reads into {:?}",
-                        read(*file)
-                    );
-                }
-            }
-        }
     }
 
     fn put(&mut self, incarnation: Incarnation, life: Life) {

@@ -5,147 +5,24 @@
 //!
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
+mod shape;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
-use crate::model::message::{ChunkEnd, Continues, Message, Part, max_incomplete_bytes};
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use crate::model::message::{ChunkEnd, Continues, Message, Part};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
-use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
-use crate::rules::envelope::EnvelopeTemplate;
+use crate::model::settings::{Newline, Oversize, Packing, Runtime};
 use crate::rules::gather::{self, LineAggregator, Waits};
 use crate::rules::split::{self, Ending, Split, character_end, leading_nuls};
 use crate::rules::unwrap::unwrap;
 
 use super::report::{Loss, SourceCounts};
 
-/// How the lines of one file become records.
-#[derive(Debug)]
-pub(super) struct Shape<'a> {
-    pub(super) newline: Newline,
-    pub(super) packing: Packing,
-    pub(super) max_message_bytes: usize,
-    max_line_bytes: usize,
-    pub(super) oversize: Oversize,
-    pub(super) runtime: Option<Runtime>,
-    pub(super) multiline: Option<&'a Multiline>,
-    pub(super) template: Option<EnvelopeTemplate<'a>>,
-}
-
-impl<'a> Shape<'a> {
-    pub(super) fn of(
-        source: &'a SourceSettings,
-        packing: Packing,
-        template: Option<EnvelopeTemplate<'a>>,
-    ) -> Self {
-        Self {
-            newline: source.newline,
-            packing,
-            max_message_bytes: source.max_message_bytes,
-            max_line_bytes: max_line_bytes(source),
-            oversize: source.oversize,
-            runtime: source.runtime,
-            multiline: source.multiline.as_ref(),
-            template,
-        }
-    }
-
-    /// Whether a record is what stands in the file: then nothing is copied.
-    fn is_plain(&self) -> bool {
-        self.runtime.is_none() && self.multiline.is_none() && self.template.is_none()
-    }
-
-    fn split<'c>(&self, chunk: &'c Bytes, at: Offset, chunk_end: ChunkEnd) -> Split<'c> {
-        // An empty line has an envelope, too, and lines share a record only once they are shaped.
-        match (self.is_plain(), self.oversize) {
-            (true, Oversize::Split) => Split::new(chunk, at, self.newline, self.packing, chunk_end)
-                .cutting_at(self.max_message_bytes),
-            (is_plain, _) => {
-                let (newline, packing) =
-                    if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
-                Split::new(chunk, at, newline, packing, chunk_end).cutting_at(self.max_line_bytes)
-            }
-        }
-    }
-
-    fn newline_bytes(&self) -> usize {
-        match self.newline {
-            Newline::Append => 1,
-            Newline::Strip => 0,
-        }
-    }
-
-    /// How much of the beginning of `text` goes into one record, in bytes.
-    fn fitting(&self, text: &[u8]) -> usize {
-        let most = match &self.template {
-            None => self.max_message_bytes.min(RECORD_BYTES - self.newline_bytes()),
-            Some(template) => self.max_message_bytes.min(template.fits(text)),
-        };
-        if text.len() <= most { text.len() } else { character_end(text, most) }
-    }
-
-    /// The record of `text`, the piece of that number of what `message` says.
-    fn record(&self, message: &Message, text: &[u8], piece: usize, newline: Newline) -> Vec<u8> {
-        let mut record = match &self.template {
-            Some(template) => template.wrap(message, text, piece),
-            None => {
-                let mut record = Vec::with_capacity(text.len() + 1);
-                record.extend_from_slice(text);
-                record
-            }
-        };
-        if newline == Newline::Append {
-            record.push(b'\n');
-        }
-        record
-    }
-}
-
-/// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
-fn max_line_bytes(source: &SourceSettings) -> usize {
-    // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
-    let is_plain = source.runtime.is_none() && source.multiline.is_none() && source.format == Format::Raw;
-    let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
-    source.max_message_bytes.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
-}
-
-/// How much before the position says whether it lies in a line of which a piece was cut, in bytes. With
-/// `oversize = "split"` nothing depends on it.
-pub(super) fn look_back(source: &SourceSettings, position: Offset) -> usize {
-    match source.oversize {
-        Oversize::Split => 0,
-        Oversize::Truncate | Oversize::DeadLetter => {
-            let max_message_bytes = max_line_bytes(source);
-            match usize::try_from(position.bytes()) {
-                // The shortest piece lacks three bytes of a character.
-                Ok(position) if position < max_message_bytes - 3 => 0,
-                Ok(position) => position.min(max_message_bytes + 1),
-                Err(_) => max_message_bytes + 1,
-            }
-        }
-    }
-}
-
-/// Whether the position, which lies `before` bytes behind the beginning of `text`, is inside a line of which a piece was
-/// cut: where it would be cut, or beyond. A line that was shipped without its newline, at the end of its file, goes on as
-/// one of its own. So does what follows a hole of NULs: if these were data, it is sent where it could be left out.
-pub(super) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -> bool {
-    if source.oversize == Oversize::Split {
-        return false;
-    }
-    let max_message_bytes = max_line_bytes(source);
-    let line = &text[memchr::memrchr2(b'\n', 0, &text[..before]).map_or(0, |end| end + 1)..];
-    let gone = before - (text.len() - line.len());
-    gone > max_message_bytes || (gone > 0 && gone == character_end(line, max_message_bytes))
-}
-
-/// The longest read that may bring nothing whole, in bytes.
-pub(super) fn max_unread_bytes(source: &SourceSettings) -> usize {
-    let gathered = source.runtime.is_some() || source.multiline.is_some();
-    MAX_INCOMPLETE_BYTES + if gathered { max_incomplete_bytes(source.max_message_bytes) } else { 0 }
-}
+pub(super) use self::shape::{Shape, lies_inside, look_back, max_unread_bytes};
 
 /// How cutting stands at a position.
 #[derive(Clone, Copy, Debug, Default)]

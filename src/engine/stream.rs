@@ -51,9 +51,7 @@ pub(super) struct Stream {
     waiting: usize,
     /// What they cost in memory, in bytes.
     waiting_bytes: u64,
-    /// What failed, by when it is sent again; the number keeps groups of one moment apart.
-    again: BTreeMap<(Instant, u64), Group>,
-    groups: u64,
+    again: Again,
     /// Put together, but not yet admitted by the quota.
     formed: Option<Request>,
     /// Requests under way, and their data in bytes.
@@ -61,6 +59,14 @@ pub(super) struct Stream {
     in_flight_bytes: u64,
     /// When it is worth asking again though nothing happened.
     pub(super) deadline: Option<Instant>,
+}
+
+/// What failed and is sent again.
+#[derive(Debug, Default)]
+struct Again {
+    /// By when it is sent; the number keeps groups of one moment apart.
+    groups: BTreeMap<(Instant, u64), Group>,
+    next: u64,
 }
 
 /// Records that are sent again together.
@@ -98,8 +104,7 @@ impl Stream {
             turns: VecDeque::new(),
             waiting: 0,
             waiting_bytes: 0,
-            again: BTreeMap::new(),
-            groups: 0,
+            again: Again::default(),
             formed: None,
             in_flight: 0,
             max_in_flight_bytes: checkpoint.max_bytes,
@@ -143,8 +148,8 @@ impl Stream {
     /// `records` failed together and go again at `due`.
     pub(super) fn send_again(&mut self, records: Vec<Record>, due: Instant, alone: bool) {
         if !records.is_empty() {
-            self.groups += 1;
-            self.again.insert((due, self.groups), Group { records, alone });
+            self.again.next += 1;
+            self.again.groups.insert((due, self.again.next), Group { records, alone });
         }
     }
 
@@ -156,7 +161,7 @@ impl Stream {
 
     /// Whether no record waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting == 0 && self.again.is_empty() && self.formed.is_none() && self.in_flight == 0
+        self.waiting == 0 && self.again.groups.is_empty() && self.formed.is_none() && self.in_flight == 0
     }
 
     /// Records that were read and not yet taken by a request.
@@ -191,7 +196,7 @@ impl Stream {
             self.formed = self.form(lives, now);
         }
         let Some(request) = &self.formed else {
-            self.deadline = self.again.first_key_value().map(|((due, _), _)| *due);
+            self.deadline = self.again.groups.first_key_value().map(|((due, _), _)| *due);
             return None;
         };
         match self.quota.admit(request.cost, now) {
@@ -231,7 +236,8 @@ impl Stream {
     }
 
     fn form(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
-        let due = self.again.range(..=(now, u64::MAX)).map(|(_, group)| group.records.len()).sum::<usize>();
+        let due =
+            self.again.groups.range(..=(now, u64::MAX)).map(|(_, group)| group.records.len()).sum::<usize>();
         let operation = match self.settings.api {
             Api::PutRecord => Operation::PutRecord,
             Api::PutRecordBatch => Operation::PutRecordBatch,
@@ -255,7 +261,7 @@ impl Stream {
 
     /// Takes what is due to be sent again. Returns whether others may join.
     fn take_due(&mut self, records: &mut Vec<Record>, size: &mut Size, now: Instant) -> bool {
-        while let Some(first) = self.again.first_entry()
+        while let Some(first) = self.again.groups.first_entry()
             && first.key().0 <= now
         {
             let alone = first.get().alone;
@@ -268,7 +274,7 @@ impl Stream {
                 if !size.add(record.data.len()) {
                     let mut rest = vec![record];
                     rest.extend(left);
-                    self.again.insert((due, number), Group { records: rest, alone });
+                    self.again.groups.insert((due, number), Group { records: rest, alone });
                     return false;
                 }
                 records.push(record);

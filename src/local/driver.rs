@@ -124,6 +124,16 @@ struct Written {
     outcome: Result<(), DestinationError>,
 }
 
+/// What goes into the journal next.
+#[derive(Default)]
+struct Unwritten {
+    notes: Vec<Note>,
+    /// The answers that wait for it.
+    held: Vec<Held>,
+    /// Whether the journal could not be written the last time.
+    failed_last: bool,
+}
+
 /// The owner of everything.
 pub(super) struct Driver {
     service: Service,
@@ -140,11 +150,7 @@ pub(super) struct Driver {
     /// `None` while it is being written.
     journal: Option<Journal>,
     journaled: JoinSet<Written>,
-    /// What goes into the journal next, and the answers that wait for it.
-    notes: Vec<Note>,
-    held: Vec<Held>,
-    /// Whether the journal could not be written the last time.
-    journal_failed: bool,
+    unwritten: Unwritten,
     flushes: Vec<Flush>,
     /// When an unwritable destination was logged last, by delivery stream.
     reminded: HashMap<String, Duration>,
@@ -188,9 +194,7 @@ impl Driver {
             deliveries: JoinSet::new(),
             journal: Some(journal),
             journaled: JoinSet::new(),
-            notes: Vec::new(),
-            held: Vec::new(),
-            journal_failed: false,
+            unwritten: Unwritten::default(),
             flushes: Vec::new(),
             reminded: HashMap::new(),
             closing: None,
@@ -227,7 +231,7 @@ impl Driver {
                 }
                 () = sleep_for(wake) => {}
             }
-            self.notes.append(&mut self.service.take_notes());
+            self.unwritten.notes.append(&mut self.service.take_notes());
             self.answer_flushes();
         }
         if let Some(Closing { reply: Some(reply), .. }) = self.closing {
@@ -236,7 +240,7 @@ impl Driver {
     }
 
     fn is_done(&self) -> bool {
-        let idle = self.service.is_empty() && self.journal.is_some() && self.notes.is_empty();
+        let idle = self.service.is_empty() && self.journal.is_some() && self.unwritten.notes.is_empty();
         self.closing.as_ref().is_some_and(|closing| idle || self.clock.moment().now >= closing.until)
     }
 
@@ -245,7 +249,7 @@ impl Driver {
             Command::Run(work) => work(&mut self.service, self.clock.moment()),
             Command::Put(put, reply) => {
                 let answer = self.service.put(put, self.clock.moment());
-                self.held.push((answer, reply));
+                self.unwritten.held.push((answer, reply));
             }
             Command::Flush(reply) => self.flushes.push(Flush { chunks: self.service.flush(), reply }),
             Command::Close(reply) => self.close(Some(reply)),
@@ -272,14 +276,14 @@ impl Driver {
     ///
     /// Whatever comes in meanwhile is written together: the slower the disk, the larger the steps.
     fn start_writing(&mut self) {
-        if self.notes.is_empty() {
+        if self.unwritten.notes.is_empty() {
             // Nothing was accepted: nothing to wait for.
-            answer(&mut self.held);
+            answer(&mut self.unwritten.held);
             return;
         }
         if let Some(mut journal) = self.journal.take() {
-            let notes = std::mem::take(&mut self.notes);
-            let answers = std::mem::take(&mut self.held);
+            let notes = std::mem::take(&mut self.unwritten.notes);
+            let answers = std::mem::take(&mut self.unwritten.held);
             self.journaled.spawn_blocking(move || {
                 let outcome = journal.write(&notes);
                 Written { journal, answers, outcome }
@@ -293,9 +297,9 @@ impl Driver {
         // Accepted they are in any case, and delivered by this process: the service keeps them for 24 hours.
         answer(&mut answers);
         match outcome {
-            Ok(()) => self.journal_failed = false,
-            Err(error) if !self.journal_failed => {
-                self.journal_failed = true;
+            Ok(()) => self.unwritten.failed_last = false,
+            Err(error) if !self.unwritten.failed_last => {
+                self.unwritten.failed_last = true;
                 warn!(%error, "the journal cannot be written; killing this process may lose accepted records");
             }
             Err(_) => {}

@@ -5,6 +5,8 @@
 //!
 //! *Invariant:* what is held (accepted and not settled) is never more than `max_buffered_bytes`.
 
+mod planned;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -131,7 +133,7 @@ impl Service {
             }
             Err(refusal) => (None, Err(refusal)),
         };
-        let mode = fault.map_or(ResponseMode::Proper, mode);
+        let mode = fault.map_or(ResponseMode::Proper, planned::mode);
         let outcome = match (&result, fault) {
             (_, Some(fault)) if mode != ResponseMode::Proper => fault.label(),
             (Ok(accepted), _) if accepted.verdicts.iter().all(Result::is_ok) => "ok",
@@ -294,7 +296,7 @@ impl Service {
         fault: Option<Fault>,
         now: Duration,
     ) -> Result<Accepted, Refusal> {
-        if let Some(refusal) = fault.and_then(refusal) {
+        if let Some(refusal) = fault.and_then(planned::refusal) {
             return Err(refusal);
         }
         let room = self.rules.max_buffered_bytes.saturating_sub(self.held_bytes());
@@ -368,46 +370,6 @@ fn check_name(name: &str) -> Result<(), Refusal> {
                 "The name of a delivery stream is 1 to {NAME_LENGTH} of a-z, A-Z, 0-9, '_', '.' and '-'."
             ),
         ))
-    }
-}
-
-/// What the request is refused with because of a fault; `None` when it is looked at as usual.
-fn refusal(fault: Fault) -> Option<Refusal> {
-    const MESSAGE: &str = "A fault on demand.";
-    let kind = match fault {
-        Fault::Unavailable => return Some(Refusal::slow_down()),
-        Fault::Internal => Kind::Internal,
-        Fault::NotFound => Kind::ResourceNotFound,
-        Fault::InvalidKey => Kind::InvalidKmsResource,
-        Fault::InvalidArgument => Kind::InvalidArgument,
-        Fault::AccessDenied => Kind::AccessDenied,
-        Fault::ExpiredToken => Kind::ExpiredToken,
-        // The client does not get to see this one.
-        Fault::ResetBefore | Fault::Hang | Fault::Html | Fault::Redirect => Kind::Internal,
-        Fault::Partial | Fault::ResetAfter | Fault::HangAfter | Fault::Truncated | Fault::Short => {
-            return None;
-        }
-    };
-    Some(Refusal::new(kind, MESSAGE))
-}
-
-/// How the client is told under a fault.
-fn mode(fault: Fault) -> ResponseMode {
-    match fault {
-        Fault::Unavailable
-        | Fault::Internal
-        | Fault::NotFound
-        | Fault::InvalidKey
-        | Fault::InvalidArgument
-        | Fault::AccessDenied
-        | Fault::ExpiredToken
-        | Fault::Partial => ResponseMode::Proper,
-        Fault::ResetBefore | Fault::ResetAfter => ResponseMode::Reset,
-        Fault::Hang | Fault::HangAfter => ResponseMode::Hang,
-        Fault::Html => ResponseMode::Html,
-        Fault::Redirect => ResponseMode::Redirect,
-        Fault::Truncated => ResponseMode::Truncated,
-        Fault::Short => ResponseMode::Short,
     }
 }
 

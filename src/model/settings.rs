@@ -46,11 +46,11 @@ pub struct SourceSettings {
 /// What becomes of what is too long for one record, or for the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
-    /// It is sent as several records.
+    /// The message is sent as several records.
     Split,
-    /// Its beginning is sent, and the rest is lost.
+    /// The beginning of the message is sent, and the rest is lost.
     Truncate,
-    /// It is put aside unsent.
+    /// The message is never sent, and kept among the dead letters.
     DeadLetter,
 }
 
@@ -156,7 +156,7 @@ pub struct StreamSettings {
 /// What is done about an acknowledgement that does not say that the record is kept under server-side encryption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encryption {
-    /// It is counted.
+    /// Records that are kept without encryption are counted.
     Optional,
     /// Nothing more is sent to the stream.
     Required,

@@ -25,7 +25,7 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encrypted {
     Yes,
-    /// It said no, or nothing.
+    /// The service said no, or nothing.
     No,
 }
 

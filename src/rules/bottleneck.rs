@@ -29,7 +29,7 @@ pub struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// It is so now. Returns whether that is to be said.
+    /// Lines wait for requests alone now. Returns whether that is to be said.
     pub fn saw(&mut self, now: Instant) -> bool {
         let since = self.seen.filter(|(_, last)| now.since(*last) < OVER).map_or(now, |(since, _)| since);
         self.seen = Some((since, now));

@@ -33,7 +33,7 @@ pub enum News {
     None,
     /// The stream is held from now on.
     Held,
-    /// It has been held for another minute, with so many rounds that failed since it was.
+    /// The stream has been held for another minute; so many rounds have failed since `since`.
     StillHeld {
         rounds: u32,
         since: Instant,

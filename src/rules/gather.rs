@@ -46,9 +46,9 @@ pub struct LineAggregator<'a> {
     covered: Offset,
     /// Parts of lines, by channel.
     partial: [Option<Group>; 2],
-    /// Of which channels a line goes on that is longer than a message.
+    /// Per channel: whether a line that is longer than a message continues behind the last line taken in.
     continues: Continues,
-    /// The same, at the end of what is covered.
+    /// Per channel: whether such a line continues at the end of what is covered.
     continues_covered: Continues,
     /// Lines that belong together.
     group: Option<Group>,
@@ -56,7 +56,7 @@ pub struct LineAggregator<'a> {
     done: Vec<(Message, Offset)>,
     /// How far they reach.
     done_end: Offset,
-    /// The same, with the spans they settle.
+    /// Messages that are complete, with the spans that they settle.
     out: VecDeque<Message>,
 }
 

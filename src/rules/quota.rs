@@ -71,7 +71,7 @@ impl Cost {
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is paid for: send it.
+    /// The request is paid for: send it.
     Now,
     /// Ask again with the same request, not before this.
     NotBefore(Instant),
@@ -92,7 +92,7 @@ pub struct Quota {
     axes: [Axis; 3],
     /// What left in the last second, oldest first.
     sent: VecDeque<(Instant, Cost)>,
-    /// Its sum, an axis each.
+    /// The sum of what was sent, for requests, records and bytes.
     sent_sum: [u64; 3],
     /// The full quotas, an axis each, for [`Quota::used`].
     full: [f64; 3],

@@ -18,7 +18,7 @@ pub struct Merged {
     pub settings: Settings,
     /// For each source its place in the new settings; `None` when it is retired.
     pub sources: Vec<Option<usize>>,
-    /// The same for each stream.
+    /// For each stream its place in the new settings; `None` when it is no longer configured.
     pub streams: Vec<Option<usize>>,
 }
 

@@ -138,7 +138,7 @@ impl Accepted {
         (self.faded(now) / LATELY / counted.max(0.01)).min(1.0)
     }
 
-    /// The same at the time of the last that was accepted.
+    /// The factor at the time of the last request that was accepted.
     fn at_last(&self) -> f64 {
         self.lately(self.at)
     }

@@ -7,24 +7,22 @@
 //! *Invariant:* labels are names from the configuration and words of ours: a path, a message or an error's text is
 //! never one.
 
+mod out;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabel, EncodeLabelSet, LabelSetEncoder, NoLabelSet,
-};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::engine::StreamStatus;
 use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts, StreamCounts};
 use crate::model::operation::Operation;
 use crate::model::verdict::RetryReason;
-use crate::rules::histogram::Histogram;
 
+use self::out::{Labels, Out};
 use super::readiness;
 use super::snapshot::{Snapshot, StreamAbout};
 
@@ -70,26 +68,21 @@ impl Collector for Page {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let snapshot = &*self.0;
         let mut out = Out { encoder };
-        sources(&mut out, snapshot)?;
-        streams(&mut out, snapshot)?;
+        source_counters(&mut out, snapshot)?;
+        source_outcomes(&mut out, snapshot)?;
+        source_gauges(&mut out, snapshot)?;
+        stream_counters(&mut out, snapshot)?;
+        stream_gauges(&mut out, snapshot)?;
+        stream_histograms(&mut out, snapshot)?;
         daemon(&mut out, snapshot)
     }
 }
 
-fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+fn source_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let counts = &snapshot.status.counts.sources;
     let each = |value: fn(&SourceCounts) -> u64| -> Vec<(Labels<'_>, u64)> {
         let named = snapshot.about.sources.iter().zip(counts);
         named.map(|(name, counts)| (vec![("source", &**name)], value(counts))).collect()
-    };
-    let split = |label: &'static str, values: fn(&SourceCounts) -> Vec<(&'static str, u64)>| {
-        let named = snapshot.about.sources.iter().zip(counts);
-        named
-            .flat_map(|(name, counts)| {
-                let values = values(counts).into_iter();
-                values.map(move |(word, value)| (vec![("source", &**name), (label, word)], value))
-            })
-            .collect::<Vec<_>>()
     };
     out.counter(
         "standpipe_lines_read",
@@ -117,17 +110,32 @@ fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         each(|counts| counts.partial_lines_shipped),
     )?;
     out.counter(
+        "standpipe_unparsed_lines",
+        "Lines that were shipped as they are, because they are not what `parse` says",
+        each(|counts| counts.unparsed_lines),
+    )?;
+    Ok(())
+}
+
+/// Counters of sources that have one more label.
+fn source_outcomes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let counts = &snapshot.status.counts.sources;
+    let split = |label: &'static str, values: fn(&SourceCounts) -> Vec<(&'static str, u64)>| {
+        let named = snapshot.about.sources.iter().zip(counts);
+        named
+            .flat_map(|(name, counts)| {
+                let values = values(counts).into_iter();
+                values.map(move |(word, value)| (vec![("source", &**name), (label, word)], value))
+            })
+            .collect::<Vec<_>>()
+    };
+    out.counter(
         "standpipe_oversize_lines",
         "Lines longer than max_line_bytes or a record, by what was done; of split ones the pieces that more followed",
         split("action", |counts| {
             let OversizeCounts { pieces, truncated, dead_lettered } = counts.oversize;
             vec![("split", pieces), ("truncate", truncated), ("dead_letter", dead_lettered)]
         }),
-    )?;
-    out.counter(
-        "standpipe_unparsed_lines",
-        "Lines that were shipped as they are, because they are not what `parse` says",
-        each(|counts| counts.unparsed_lines),
     )?;
     out.counter(
         "standpipe_abandoned_bytes",
@@ -141,6 +149,10 @@ fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "Files that were renamed, removed or truncated",
         split("kind", |counts| Rotation::ALL.map(|kind| (kind.label(), of(&counts.rotations, &kind))).into()),
     )?;
+    Ok(())
+}
+
+fn source_gauges(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let lags = snapshot.lags();
     let late = |value: &dyn Fn(&super::snapshot::Lag) -> f64| -> Vec<(Labels<'_>, f64)> {
         let named = snapshot.about.sources.iter().zip(&lags);
@@ -159,7 +171,7 @@ fn sources(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )
 }
 
-fn streams(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+fn stream_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let counts = || snapshot.about.streams.iter().zip(&snapshot.status.counts.streams);
     let each = |value: fn(&StreamCounts) -> u64| -> Vec<(Labels<'_>, u64)> {
         counts().map(|(about, counts)| (vec![("stream", &*about.name)], value(counts))).collect()
@@ -206,8 +218,10 @@ fn streams(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         let dead = counts.dead_letters.iter();
         dead.map(|(code, count)| (vec![("stream", &*about.name), ("reason", &**code)], *count))
     });
-    out.counter("standpipe_dead_letters", "Records that the service will never accept, by error code", dead)?;
+    out.counter("standpipe_dead_letters", "Records that the service will never accept, by error code", dead)
+}
 
+fn stream_gauges(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let now = |value: fn(&StreamStatus) -> f64| -> Vec<(Labels<'_>, f64)> {
         snapshot.streams().map(|(about, stream)| (vec![("stream", &*about.name)], value(stream))).collect()
     };
@@ -232,7 +246,11 @@ fn streams(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "standpipe_rate_limit_ratio",
         "Use of each full quota in the last second",
         used.iter().map(|(name, quota, used)| (vec![("stream", &**name), ("quota", *quota)], *used)),
-    )?;
+    )
+}
+
+fn stream_histograms(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let counts = || snapshot.about.streams.iter().zip(&snapshot.status.counts.streams);
     let took = counts().flat_map(|(about, counts)| {
         counts
             .request_took
@@ -304,81 +322,5 @@ const fn label(operation: Operation) -> &'static str {
     match operation {
         Operation::PutRecord => "put_record",
         Operation::PutRecordBatch => "put_record_batch",
-    }
-}
-
-type Labels<'a> = Vec<(&'static str, &'a str)>;
-
-/// Names in the order given.
-#[derive(Debug)]
-struct Set<'a>(&'a Labels<'a>);
-
-impl EncodeLabelSet for Set<'_> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|label| label.encode(encoder.encode_label()))
-    }
-}
-
-/// Where families are written to.
-struct Out<'e> {
-    encoder: DescriptorEncoder<'e>,
-}
-
-impl Out<'_> {
-    fn counter<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels<'a>, u64)>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (labels, value) in values {
-            match labels.is_empty() {
-                true => family.encode_counter::<NoLabelSet, _, f64>(&value, None)?,
-                false => {
-                    family
-                        .encode_family(&Set(&labels))?
-                        .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn gauge<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels<'a>, f64)>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (labels, value) in values {
-            match labels.is_empty() {
-                true => family.encode_gauge(&value)?,
-                false => family.encode_family(&Set(&labels))?.encode_gauge(&value)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn histogram<'a>(
-        &mut self,
-        name: &str,
-        help: &str,
-        values: impl IntoIterator<Item = (Labels<'a>, &'a Histogram)>,
-    ) -> fmt::Result {
-        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        for (labels, histogram) in values {
-            let bound = |bound: Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
-            let buckets: Vec<_> = histogram.buckets().map(|(upper, count)| (bound(upper), count)).collect();
-            let sum = histogram.sum().as_secs_f64();
-            family.encode_family(&Set(&labels))?.encode_histogram::<NoLabelSet>(
-                sum,
-                histogram.count(),
-                &buckets,
-                None,
-            )?;
-        }
-        Ok(())
     }
 }

@@ -46,17 +46,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
                 .to_owned(),
         });
     }
-    for (about, stream) in snapshot.streams() {
-        if let Some((why, since)) = &stream.held {
-            let seconds = status.at.since(*since).as_secs();
-            reasons.push(Reason {
-                code: format!("stream_{}", why.reason.label()),
-                stream: Some(about.name.to_string()),
-                message: format!("{}: {} (for {seconds} s)", why.code, why.message),
-                advice: advice(why).to_owned(),
-            });
-        }
-    }
+    reasons.extend(held(snapshot));
     if let Some(why) = &status.not_saved {
         reasons.push(Reason {
             code: "state_not_saved".to_owned(),
@@ -67,42 +57,66 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
                 .to_owned(),
         });
     }
-    if let Some((source, path)) = status.stuck.first() {
-        reasons.push(Reason {
-            code: "dead_letters_full".to_owned(),
-            stream: None,
-            message: format!(
-                "{} files wait, {} of source {} among them: the service refuses a record of theirs, and {} bytes of dead \
-                 letters leave no room for it",
-                status.stuck.len(),
-                path.display(),
-                snapshot.source(*source),
-                status.dead_letter_bytes
-            ),
-            advice: "stop standpipe, look at what `standpipe dead-letters export` shows, `replay` or `purge` it, and \
-                     start again"
-                .to_owned(),
-        });
-    }
-    if let Some(max_lag) = snapshot.about.max_lag {
-        let oldest = snapshot.lags().iter().map(|lag| lag.oldest).max().unwrap_or(Duration::ZERO);
-        if oldest > max_lag {
+    reasons.extend(dead_letters_full(snapshot));
+    reasons.extend(late(snapshot));
+    reasons
+}
+
+/// Each stream whose service accepts nothing.
+fn held(snapshot: &Snapshot) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (about, stream) in snapshot.streams() {
+        if let Some((why, since)) = &stream.held {
+            let seconds = snapshot.status.at.since(*since).as_secs();
             reasons.push(Reason {
-                code: "late".to_owned(),
-                stream: None,
-                message: format!(
-                    "the oldest undelivered line has waited for {} s; health.max_lag is {} s",
-                    oldest.as_secs(),
-                    max_lag.as_secs()
-                ),
-                advice:
-                    "see which stream is held or at its quota; `api = \"auto\"` carries more lines in fewer \
-                         requests"
-                        .to_owned(),
+                code: format!("stream_{}", why.reason.label()),
+                stream: Some(about.name.to_string()),
+                message: format!("{}: {} (for {seconds} s)", why.code, why.message),
+                advice: advice(why).to_owned(),
             });
         }
     }
     reasons
+}
+
+/// Files that wait for room among the dead letters.
+fn dead_letters_full(snapshot: &Snapshot) -> Option<Reason> {
+    let status = &snapshot.status;
+    let (source, path) = status.stuck.first()?;
+    Some(Reason {
+        code: "dead_letters_full".to_owned(),
+        stream: None,
+        message: format!(
+            "{} files wait, {} of source {} among them: the service refuses a record of theirs, and {} bytes of dead \
+                 letters leave no room for it",
+            status.stuck.len(),
+            path.display(),
+            snapshot.source(*source),
+            status.dead_letter_bytes
+        ),
+        advice:
+            "stop standpipe, look at what `standpipe dead-letters export` shows, `replay` or `purge` it, and \
+                     start again"
+                .to_owned(),
+    })
+}
+
+/// The oldest line has waited for longer than it may.
+fn late(snapshot: &Snapshot) -> Option<Reason> {
+    let max_lag = snapshot.about.max_lag?;
+    let oldest = snapshot.lags().iter().map(|lag| lag.oldest).max().unwrap_or(Duration::ZERO);
+    (oldest > max_lag).then(|| Reason {
+        code: "late".to_owned(),
+        stream: None,
+        message: format!(
+            "the oldest undelivered line has waited for {} s; health.max_lag is {} s",
+            oldest.as_secs(),
+            max_lag.as_secs()
+        ),
+        advice:
+            "see which stream is held or at its quota; `api = \"auto\"` carries more lines in fewer requests"
+                .to_owned(),
+    })
 }
 
 /// How things stand, in one line for the service manager.

@@ -1,0 +1,42 @@
+//! Records of one incarnation that wait to be taken by a request.
+
+use super::IncarnationState;
+use crate::model::record::Record;
+
+impl IncarnationState {
+    /// Whether no record waits to be taken by a request.
+    pub(in crate::engine) fn has_nothing_ready(&self) -> bool {
+        self.outgoing.ready.is_empty()
+    }
+
+    /// The records that became ready last, `count` of them.
+    pub(in crate::engine) fn freshly_ready(&self, count: usize) -> impl Iterator<Item = &Record> {
+        self.outgoing.ready.iter().rev().take(count)
+    }
+
+    /// The record that is taken next.
+    pub(in crate::engine) fn next_ready(&self) -> Option<&Record> {
+        self.outgoing.ready.front()
+    }
+
+    /// A request takes the next record.
+    pub(in crate::engine) fn take_ready(&mut self) -> Option<Record> {
+        let record = self.outgoing.ready.pop_front();
+        self.outgoing.outstanding += usize::from(record.is_some());
+        record
+    }
+
+    /// Whether a record was taken by a request and is not settled.
+    pub(in crate::engine) fn has_outstanding(&self) -> bool {
+        self.outgoing.outstanding > 0
+    }
+
+    /// Takes a place among those that wait for their turn. Returns whether that is news.
+    pub(in crate::engine) fn enter_turn(&mut self) -> bool {
+        !std::mem::replace(&mut self.outgoing.in_turn, true)
+    }
+
+    pub(in crate::engine) fn leave_turn(&mut self) {
+        self.outgoing.in_turn = false;
+    }
+}

@@ -1,0 +1,177 @@
+//! Whose turn it is to be read, and how much.
+//!
+//! *Invariant (L6):* a read begins only when the memory budget has room for it.
+
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::engine::files::Slot;
+use crate::engine::files::file::{Name, Task};
+use crate::engine::incarnation::IncarnationState;
+use crate::engine::port::{Effect, FileId, Read};
+use crate::engine::shaping::{look_back, max_unread_bytes};
+use crate::model::offset::Offset;
+use crate::model::settings::{Format, Packing};
+use crate::model::time::Instant;
+
+use super::READ_BYTES;
+
+/// How much one read asks for of a file whose stream has enough, or whose lines become much longer, in bytes: the file
+/// gets its turn all the same.
+const SMALL_READ_BYTES: usize = 32 * 1024;
+
+/// The shortest read that is worth a system call, in bytes.
+const MIN_READ_BYTES: usize = 4 * 1024;
+
+/// How much of what is incomplete is read again in a second, in bytes: a line of many MiB that grows bit by bit would
+/// cost its square.
+const AGAIN_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
+
+/// How far back from the end of a file its last line end is looked for.
+const FIND_END_BYTES: u64 = 1024 * 1024;
+
+/// What came of a queue's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Begun,
+    /// Nothing of it is to be read now.
+    Idle,
+    /// Its files wait for memory.
+    Starved,
+}
+
+impl Engine {
+    /// Asks for the reads whose turn it is, as far as memory and slots allow.
+    pub(in crate::engine) fn read(&mut self, now: Instant) {
+        self.files.take_up_deferred(|stream| !self.intake.is_enough(self.streams.waiting_bytes(stream)));
+        self.files.take_up_collected(now);
+        for id in self.files.have_waited(now) {
+            self.queue_read(id);
+        }
+        self.intake.note_dead_letters(self.saves.unsaved_dead_letter_bytes());
+        let mut is_starved = self.files.any_deferred();
+        loop {
+            let mut has_begun = false;
+            for queue in self.files.read_queues() {
+                let turn = self.read_next(queue, now);
+                has_begun |= turn == Turn::Begun;
+                is_starved |= turn == Turn::Starved;
+            }
+            if !has_begun {
+                break;
+            }
+        }
+        self.surveys.set_starved(is_starved);
+    }
+
+    /// One read of the queue of a source and a device.
+    fn read_next(&mut self, queue: Slot, now: Instant) -> Turn {
+        if !self.intake.may_read(queue) {
+            return Turn::Idle;
+        }
+        let mut turn = Turn::Idle;
+        for _ in 0..self.files.queued(queue) {
+            let Some(id) = self.files.first_to_read(queue) else { break };
+            if let Some(delay) = self.collects(id) {
+                self.files.collect(id, now + delay);
+                continue;
+            }
+            let (mut read, min_len) = self.next_read(id);
+            let file = self.files.known(id);
+            let stream = file.stream;
+            let compares = matches!(file.task, Task::Comparing { .. });
+            let state = file.incarnation().filter(|_| !compares).map(|life| self.lives.on_its_way(life));
+            if state.is_some_and(IncarnationState::is_blocked) {
+                self.files.block(id);
+                continue;
+            }
+            let is_enough = self.intake.is_enough(self.streams.waiting_bytes(stream));
+            if is_enough && state.is_some_and(|state| !state.has_nothing_ready()) {
+                self.files.defer(id);
+                continue;
+            }
+            let of_file = state.map_or(0, IncarnationState::buffered);
+            if !compares {
+                let room = usize::try_from(self.intake.room(stream, of_file)).unwrap_or(usize::MAX);
+                if min_len > room {
+                    if self.intake.fits_into_file(of_file, min_len as u64) {
+                        return Turn::Starved;
+                    }
+                    self.files.pass_over(id);
+                    turn = Turn::Starved;
+                    continue;
+                }
+                // Where little is free, little is read: half of it, for records take more than the bytes they stand for.
+                read.len = read.len.min((room / 2).max(min_len));
+            }
+            let len = read.len as u64;
+            let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
+            self.files.begin_reading(id, read, reserved, now);
+            self.intake.begin(stream, queue, reserved);
+            self.effects.push_back(Effect::Read(read));
+            return Turn::Begun;
+        }
+        turn
+    }
+
+    /// How long lines, or what makes a line whole, are to be collected in this file before it is read, if that has not
+    /// been done.
+    fn collects(&self, id: FileId) -> Option<Duration> {
+        let file = self.files.known(id);
+        let packed = match self.settings.streams[file.stream.0].packing {
+            Packing::On { delay, .. } => delay,
+            Packing::Off => Duration::ZERO,
+        };
+        let delay = packed.max(until_read_again(file.end.incomplete_bytes));
+        // What is about to go, or may be a copy, does not wait.
+        let can_wait = matches!(file.task, Task::Follow(_))
+            && file.name == Name::Matched
+            && !file.kind.is_new
+            && !file.end.collected
+            && self.finishing.is_none();
+        (can_wait && !delay.is_zero()).then_some(delay)
+    }
+
+    /// What is to be read next of a file, and how many bytes of it at least: fewer would bring nothing whole.
+    fn next_read(&self, id: FileId) -> (Read, usize) {
+        let file = self.files.known(id);
+        match file.task {
+            Task::Comparing { of, .. } => {
+                let read = self.read_to_compare(id, of);
+                (read, read.len)
+            }
+            Task::FindEnd => {
+                let at = Offset::new(file.size).minus(FIND_END_BYTES);
+                let len = usize::try_from(Offset::new(file.size).since(at)).expect("a mebibyte at most");
+                (Read { file: id, at, len }, len)
+            }
+            Task::Follow(incarnation) => {
+                let state = self.lives.on_its_way(incarnation);
+                let source = &self.settings.sources[file.source.0];
+                let looks = state.cut().inside.is_none();
+                let look_back = if looks { look_back(source, state.position()) } else { 0 };
+                let before = state.history().overlap().max(look_back);
+                // A short line in an envelope takes many times its room.
+                let grows = source.format != Format::Raw;
+                let is_enough = self.intake.is_enough(self.streams.waiting_bytes(file.stream));
+                let fresh = if grows || is_enough { SMALL_READ_BYTES } else { READ_BYTES };
+                // A reload may have left less room for a message.
+                let least = file.end.min_read_bytes.min(max_unread_bytes(source) + 1);
+                let at = state.position().minus(before as u64);
+                let read = Read { file: id, at, len: before + fresh.max(least) };
+                (read, before + least.max(MIN_READ_BYTES))
+            }
+            Task::Begin { .. } | Task::Alike { .. } => {
+                unreachable!("L11: {id:?} is queued and not to be read: {file:?}")
+            }
+        }
+    }
+}
+
+/// How long what is incomplete waits before it is read again. What one read takes anyway does not.
+fn until_read_again(incomplete_bytes: usize) -> Duration {
+    if incomplete_bytes <= READ_BYTES {
+        return Duration::ZERO;
+    }
+    Duration::from_micros(incomplete_bytes as u64 * 1_000_000 / AGAIN_BYTES_PER_SECOND)
+}

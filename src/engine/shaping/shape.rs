@@ -1,0 +1,136 @@
+//! How a source wants its lines: what is cut where, and what stands around it.
+
+use bytes::Bytes;
+
+use crate::model::limits::{MAX_INCOMPLETE_BYTES, RECORD_BYTES};
+use crate::model::message::{ChunkEnd, Message, max_incomplete_bytes};
+use crate::model::offset::Offset;
+use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
+use crate::rules::envelope::EnvelopeTemplate;
+use crate::rules::split::{Split, character_end};
+
+/// How the lines of one file become records.
+#[derive(Debug)]
+pub(in crate::engine) struct Shape<'a> {
+    pub(in crate::engine) newline: Newline,
+    pub(in crate::engine) packing: Packing,
+    pub(in crate::engine) max_message_bytes: usize,
+    pub(super) max_line_bytes: usize,
+    pub(in crate::engine) oversize: Oversize,
+    pub(in crate::engine) runtime: Option<Runtime>,
+    pub(in crate::engine) multiline: Option<&'a Multiline>,
+    pub(in crate::engine) template: Option<EnvelopeTemplate<'a>>,
+}
+
+impl<'a> Shape<'a> {
+    pub(in crate::engine) fn of(
+        source: &'a SourceSettings,
+        packing: Packing,
+        template: Option<EnvelopeTemplate<'a>>,
+    ) -> Self {
+        Self {
+            newline: source.newline,
+            packing,
+            max_message_bytes: source.max_message_bytes,
+            max_line_bytes: max_line_bytes(source),
+            oversize: source.oversize,
+            runtime: source.runtime,
+            multiline: source.multiline.as_ref(),
+            template,
+        }
+    }
+
+    /// Whether a record is what stands in the file: then nothing is copied.
+    pub(super) fn is_plain(&self) -> bool {
+        self.runtime.is_none() && self.multiline.is_none() && self.template.is_none()
+    }
+
+    pub(super) fn split<'c>(&self, chunk: &'c Bytes, at: Offset, chunk_end: ChunkEnd) -> Split<'c> {
+        // An empty line has an envelope, too, and lines share a record only once they are shaped.
+        match (self.is_plain(), self.oversize) {
+            (true, Oversize::Split) => Split::new(chunk, at, self.newline, self.packing, chunk_end)
+                .cutting_at(self.max_message_bytes),
+            (is_plain, _) => {
+                let (newline, packing) =
+                    if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
+                Split::new(chunk, at, newline, packing, chunk_end).cutting_at(self.max_line_bytes)
+            }
+        }
+    }
+
+    pub(super) fn newline_bytes(&self) -> usize {
+        match self.newline {
+            Newline::Append => 1,
+            Newline::Strip => 0,
+        }
+    }
+
+    /// How much of the beginning of `text` goes into one record, in bytes.
+    pub(super) fn fitting(&self, text: &[u8]) -> usize {
+        let most = match &self.template {
+            None => self.max_message_bytes.min(RECORD_BYTES - self.newline_bytes()),
+            Some(template) => self.max_message_bytes.min(template.fits(text)),
+        };
+        if text.len() <= most { text.len() } else { character_end(text, most) }
+    }
+
+    /// The record of `text`, the piece of that number of what `message` says.
+    pub(super) fn record(&self, message: &Message, text: &[u8], piece: usize, newline: Newline) -> Vec<u8> {
+        let mut record = match &self.template {
+            Some(template) => template.wrap(message, text, piece),
+            None => {
+                let mut record = Vec::with_capacity(text.len() + 1);
+                record.extend_from_slice(text);
+                record
+            }
+        };
+        if newline == Newline::Append {
+            record.push(b'\n');
+        }
+        record
+    }
+}
+
+/// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
+fn max_line_bytes(source: &SourceSettings) -> usize {
+    // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
+    let is_plain = source.runtime.is_none() && source.multiline.is_none() && source.format == Format::Raw;
+    let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
+    source.max_message_bytes.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
+}
+
+/// How much before the position says whether it lies in a line of which a piece was cut, in bytes. With
+/// `oversize = "split"` nothing depends on it.
+pub(in crate::engine) fn look_back(source: &SourceSettings, position: Offset) -> usize {
+    match source.oversize {
+        Oversize::Split => 0,
+        Oversize::Truncate | Oversize::DeadLetter => {
+            let max_message_bytes = max_line_bytes(source);
+            match usize::try_from(position.bytes()) {
+                // The shortest piece lacks three bytes of a character.
+                Ok(position) if position < max_message_bytes - 3 => 0,
+                Ok(position) => position.min(max_message_bytes + 1),
+                Err(_) => max_message_bytes + 1,
+            }
+        }
+    }
+}
+
+/// Whether the position, which lies `before` bytes behind the beginning of `text`, is inside a line of which a piece was
+/// cut: where it would be cut, or beyond. A line that was shipped without its newline, at the end of its file, goes on as
+/// one of its own. So does what follows a hole of NULs: if these were data, it is sent where it could be left out.
+pub(in crate::engine) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -> bool {
+    if source.oversize == Oversize::Split {
+        return false;
+    }
+    let max_message_bytes = max_line_bytes(source);
+    let line = &text[memchr::memrchr2(b'\n', 0, &text[..before]).map_or(0, |end| end + 1)..];
+    let gone = before - (text.len() - line.len());
+    gone > max_message_bytes || (gone > 0 && gone == character_end(line, max_message_bytes))
+}
+
+/// The longest read that may bring nothing whole, in bytes.
+pub(in crate::engine) fn max_unread_bytes(source: &SourceSettings) -> usize {
+    let gathered = source.runtime.is_some() || source.multiline.is_some();
+    MAX_INCOMPLETE_BYTES + if gathered { max_incomplete_bytes(source.max_message_bytes) } else { 0 }
+}
