@@ -88,3 +88,83 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::engine::Memory;
+    use crate::engine::port::{Event, FileFault, Held, Observation, Observed, Opened};
+    use crate::engine::samples::{at, identity, path, settings};
+
+    fn observed(size: u64) -> Observed {
+        Observed { path: path("a.log"), target: None, identity: identity(1), size, is_matched: true }
+    }
+
+    fn look(engine: &mut Engine, files: Vec<Observed>, held: Vec<Held>, seconds: u64) {
+        let observation = Observation { source: SourceId(0), files, hidden: Vec::new(), held };
+        engine.handle(Event::Observed(observation), at(seconds));
+    }
+
+    fn reports(engine: &mut Engine) -> Vec<Report> {
+        let effects = std::iter::from_fn(|| engine.poll_effect());
+        effects
+            .filter_map(|effect| match effect {
+                Effect::Report(report) => Some(report),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn fail_read(engine: &mut Engine, seconds: u64) {
+        let result = Err(FileFault::Unreadable("EIO".to_owned()));
+        let unix_time = std::time::Duration::ZERO;
+        engine.handle(Event::Bytes { file: FileId(0), result, unix_time }, at(seconds));
+    }
+
+    /// An engine that has read ten bytes of a file, and seen thirty.
+    fn engine_behind() -> Engine {
+        let mut engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
+        engine.handle(Event::Tick, at(0));
+        look(&mut engine, vec![observed(10)], Vec::new(), 0);
+        let file = FileId(0);
+        let opened = Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n") };
+        engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
+        let result = Ok(Bytes::from_static(b"123456789\n"));
+        engine.handle(Event::Bytes { file, result, unix_time: std::time::Duration::ZERO }, at(0));
+        engine.handle(Event::Tick, at(20));
+        look(&mut engine, vec![observed(30)], Vec::new(), 20);
+        fail_read(&mut engine, 20);
+        engine.check_laws();
+        drop(reports(&mut engine));
+        engine
+    }
+
+    #[test]
+    fn l13_what_a_look_saw_of_a_file_that_is_given_up_is_declared_to_the_byte() {
+        let mut engine = engine_behind();
+        engine.handle(Event::Tick, at(40));
+        let held = Held { file: FileId(0), size: 30, is_removed: true, is_disk_nearly_full: true };
+        look(&mut engine, Vec::new(), Vec::new(), 40);
+        fail_read(&mut engine, 59);
+        engine.handle(Event::Tick, at(60));
+        look(&mut engine, Vec::new(), vec![held], 60);
+        let lost = |report: &Report| match report {
+            Report::Abandoned { from, bytes, why, .. } => Some((from.bytes(), *bytes, *why)),
+            _ => None,
+        };
+        let lost: Vec<_> = reports(&mut engine).iter().filter_map(lost).collect();
+        assert_eq!(lost, [(10, 20, Loss::DiskFull)]);
+        let counts = engine.status(at(60)).counts;
+        assert_eq!(counts.sources[0].abandoned_bytes[&Loss::DiskFull], 20);
+        engine.check_laws();
+    }
+
+    #[test]
+    #[should_panic(expected = "L13: 20 bytes")]
+    fn l13_a_file_with_bytes_that_were_seen_and_not_read_is_never_let_go_of_as_delivered() {
+        let mut engine = engine_behind();
+        engine.part(FileId(0), Parting::Delivered, at(60));
+    }
+}

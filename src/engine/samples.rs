@@ -8,9 +8,14 @@ use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Window};
+use crate::model::limits::RECORD_BYTES;
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{
+    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
+    Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId,
+    StreamSettings, Until,
+};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 
@@ -91,4 +96,45 @@ pub(super) fn read(state: &mut IncarnationState, lines: &[&str], now: Instant) -
     let (change, dead) = state.take_in(shaped, kept, (end, true), now);
     assert!(dead.is_empty());
     change.fresh
+}
+
+/// So many sources, each into a stream of its own, with everything by default.
+pub(super) fn settings(sources: usize) -> Settings {
+    let some = |n: u32| std::num::NonZeroU32::new(n).expect("above zero");
+    let source = |place: usize| SourceSettings {
+        name: format!("source-{place}").into(),
+        stream: StreamId(place),
+        start_at: StartAt::Beginning,
+        newline: Newline::Append,
+        format: Format::Raw,
+        max_message_bytes: RECORD_BYTES,
+        oversize: Oversize::Split,
+        runtime: None,
+        multiline: None,
+        close_removed_after: Duration::from_secs(10),
+    };
+    let stream = |place: usize| StreamSettings {
+        name: stream_name(place),
+        api: Api::Auto,
+        packing: Packing::Off,
+        max_in_flight: some(64),
+        order: Order::Free,
+        quota: QuotaSettings {
+            requests_per_second: some(2_000),
+            records_per_second: some(5_000),
+            bytes_per_second: 5_000_000,
+            share: 0.9,
+            adaptive: Adaptive::On,
+        },
+        retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+        encryption: Encryption::Optional,
+    };
+    Settings {
+        sources: (0..sources).map(source).collect(),
+        streams: (0..sources).map(stream).collect(),
+        checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
+        memory: MemorySettings { buffer: 64 << 20, buffer_per_file: 8 << 20 },
+        until: Until::Drained,
+        on_drain: OnDrain::KeepPartialLines,
+    }
 }
