@@ -279,6 +279,9 @@ impl Engine {
     fn survey(&mut self, now: Instant) {
         for (source, also) in self.surveys.begin_due(now) {
             let held = self.held(source);
+            let mut also: BTreeSet<_> = also.into_iter().collect();
+            also.extend(self.lives.closed_directories(self.stream_name(self.stream_of(source))));
+            let also = also.into_iter().collect();
             self.effects.push_back(Effect::Survey(Survey { source, also, held }));
         }
     }

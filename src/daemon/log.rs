@@ -25,7 +25,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Writes one line for `report`, or counts it for [`Log::due`] when its like was written within the last minute.
+    /// Writes one line for `report`, or counts it for [`Log::tell_repeats`] when its like was written within the last minute.
     pub(super) fn tell(&mut self, report: &Report, about: &About, now: Instant) {
         let source = |source: &SourceId| &*about.sources[source.0];
         let stream = |stream: &StreamId| &*about.streams[stream.0].name;

@@ -290,6 +290,20 @@ impl Lives {
         })
     }
 
+    /// The directories of files of this stream that were closed since the start: such a file may be written to under
+    /// another name, by a program that holds it open.
+    pub(super) fn closed_directories(&self, stream: &str) -> BTreeSet<Arc<Path>> {
+        let stored = self.closed.iter().filter_map(|closed| self.by_incarnation.get(closed)?.claimable());
+        let of_stream = stored.filter(|stored| *stored.stream == *stream);
+        of_stream.filter_map(|stored| stored.path.parent().map(Arc::from)).collect()
+    }
+
+    /// Whether a file that was closed since the start is longer than it was read: lines came late.
+    pub(super) fn has_late_lines(&self, file: Identity, size: u64, stream: &str) -> bool {
+        let mut stored = self.stored_of(file, stream);
+        stored.any(|stored| self.closed.contains(&stored.incarnation) && stored.offset.bytes() < size)
+    }
+
     /// Ends one that parted, once all of it is settled; says what the database is to do.
     pub(super) fn end_if_over(&mut self, incarnation: Incarnation) -> Option<Over> {
         match self.by_incarnation.get(&incarnation) {

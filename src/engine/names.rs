@@ -54,6 +54,7 @@ impl Engine {
             self.meet(source, *identity, observed, at_first_start, began, now);
         }
         self.look_beside(source, &seen, &beside, &observation.hidden, now);
+        self.open_late(source, &beside, now);
         self.on_held(&observation.held, now);
         self.open_candidates(source, beside.values().copied(), &observation.hidden, now);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
@@ -79,6 +80,18 @@ impl Engine {
             }
         }
         (seen, beside)
+    }
+
+    /// Opens files again that were renamed, read to their end and closed, and that were written to since.
+    fn open_late(&mut self, source: SourceId, beside: &BTreeMap<Identity, &Observed>, now: Instant) {
+        let stream = self.stream_of(source);
+        for (identity, observed) in beside {
+            if self.files.of(stream, *identity).is_none()
+                && self.lives.has_late_lines(*identity, observed.size, self.stream_name(stream))
+            {
+                self.follow(source, observed, Name::Lost, false, now);
+            }
+        }
     }
 
     /// Compares what is known of a source's files with what was seen.
