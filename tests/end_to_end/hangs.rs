@@ -208,6 +208,44 @@ fn reads_and_surveys_that_hang_keep_nobody_from_leaving() {
     assert_eq!((difference.missing, difference.repeated), (0, 0), "{:?}", difference.invented);
 }
 
+/// More files than one source may have under way hang, and so does the survey of their source.
+#[test]
+fn a_source_that_hangs_keeps_no_other_from_going_on() {
+    let (mut world, mount) = two_sources("[shutdown]\ntimeout = \"1s\"\n");
+    let healthy = world.file("a.log");
+    world.written.append(&healthy, "a", 10);
+    let hanging: Vec<_> = (0..40).map(|file| mount.directory.join(format!("n{file}.log"))).collect();
+    for path in &hanging {
+        append(path, &world.written.lines("n", 10));
+    }
+    let daemon = world.run_in(|command| mount.below(command));
+    world.all_arrive();
+    daemon.settle();
+
+    mount.die();
+    for path in &hanging {
+        append(path, &world.written.lines("n", 1));
+    }
+    append(&mount.directory.join("new.log"), &world.written.lines("n", 1));
+    mount.holds(".log");
+    mount.holds("/mount");
+    // An append, a rotation, and a file that a survey has to find.
+    let missing = 41;
+    world.written.append(&healthy, "a", 10);
+    eventually("an append to be delivered", || (world.compare().missing == missing).then_some(()));
+    fs::rename(&healthy, world.file("a.log.1")).unwrap();
+    world.written.append(&healthy, "a", 10);
+    world.written.append(&world.file("b.log"), "b", 10);
+    eventually("a rotation to be followed", || (world.compare().missing == missing).then_some(()));
+    durable(&daemon, &healthy);
+    assert_eq!(daemon.get("/livez").code, 200);
+
+    mount.revive();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    ends_soon(daemon.running);
+}
+
 #[test]
 fn one_pass_over_files_that_hang_can_be_stopped() {
     let (mut world, mount) = two_sources("[shutdown]\ntimeout = \"1s\"\n");
