@@ -28,7 +28,8 @@ const LONG_LISTS: [(&str, &str); 2] = [
 ];
 
 /// Where doc comments begin with a noun: folders and files below `src/`.
-const PLAIN_SPOKEN: [&str; 3] = ["lib.rs", "model/", "rules/"];
+const PLAIN_SPOKEN: [&str; 9] =
+    ["lib.rs", "model/", "rules/", "shell/", "config/", "local/", "cli/", "daemon.rs", "daemon/"];
 
 /// How no doc comment begins: with words that mean something only to a reader of the lines above.
 const PRONOUNS: [&str; 12] = [

@@ -77,7 +77,7 @@ pub struct LocalArgs {
     /// Share of its records that a batch loses under the fault `partial`; at least one
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub partial_share: f64,
-    /// The same seed gives the same faults for the same order of requests
+    /// Seed of the faults: with one seed, one order of requests meets one order of faults
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 }

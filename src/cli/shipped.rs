@@ -92,7 +92,7 @@ fn conclude(missing: &Result<Vec<(PathBuf, Missing)>, StoreError>) -> u8 {
 enum Missing {
     Unreadable(String),
     Unknown,
-    /// There is a position, but of other content.
+    /// A position is stored, but of other content.
     Changed {
         stream: String,
     },
@@ -101,7 +101,7 @@ enum Missing {
         offset: u64,
         bytes: u64,
     },
-    /// All that is left has no newline.
+    /// All that is unread is a last line without newline.
     LastLine {
         stream: String,
         offset: u64,

@@ -50,7 +50,7 @@ pub(super) fn hangups() -> io::Result<Hangups> {
 }
 
 impl Hangups {
-    /// Resolves at the next one.
+    /// Resolves at the next SIGHUP.
     pub(super) async fn next(&mut self) {
         let next = std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context));
         if next.await.is_none() {

@@ -24,18 +24,18 @@ pub(super) struct StateArgs {
 }
 
 impl StateArgs {
-    /// The directory; exit code and message when the configuration does not say.
+    /// The state directory; an exit code, after a message, when the configuration does not say.
     pub(super) fn dir(&self) -> Result<PathBuf, u8> {
         let overrides = Overrides { state_dir: self.state_dir.clone(), ..Overrides::default() };
         state_dir(self.config.as_ref(), &overrides)
     }
 
-    /// A look at what is durable, also beside a running daemon.
+    /// Opens the state for reading what is durable, also beside a running daemon.
     pub(super) fn read(&self) -> Result<Reader, u8> {
         Reader::open(&self.dir()?).map_err(|error| refuse(&error))
     }
 
-    /// The state for this process alone.
+    /// Opens the state for this process alone; refuses while a daemon runs.
     pub(super) fn hold(&self) -> Result<(Store, Reader), u8> {
         let dir = self.dir()?;
         // What is moved aside, and why, is told there.
@@ -48,7 +48,7 @@ impl StateArgs {
     }
 }
 
-/// Says what is wrong with the state; tells the exit code.
+/// Prints what is wrong with the state; returns the exit code.
 pub(super) fn refuse(error: &StoreError) -> u8 {
     eprintln!("standpipe: {error}{}", advice(error));
     error.exit_code()
@@ -68,7 +68,7 @@ fn advice(error: &StoreError) -> &'static str {
     }
 }
 
-/// A moment as RFC 3339 in UTC.
+/// Writes a moment, given in milliseconds since 1970, as RFC 3339 in UTC.
 pub(super) fn time(unix_ms: i64) -> String {
     let since = std::time::Duration::from_millis(unix_ms.max(0).cast_unsigned());
     // Beyond the year 9999 lies only damage.

@@ -114,7 +114,7 @@ fn keep_local(stream: &mut Stream) {
     stream.endpoint_url = None;
 }
 
-/// The flag, then `--local`, then the file, then systemd, then the default.
+/// Where the state is kept: what the flag says, else `--local`, else the file, else systemd, else the default.
 ///
 /// `--local` comes before the file: its positions are of lines that never reached AWS, and in the daemon's own
 /// state they would keep the daemon from sending them.

@@ -12,7 +12,7 @@ pub(super) struct BadReference {
     pub(super) message: String,
 }
 
-/// `text` with every `${NAME}` replaced.
+/// Replaces every `${NAME}` in `text` by the variable's value.
 pub(super) fn expand<'a>(
     text: &'a str,
     env: &dyn Fn(&str) -> Option<String>,

@@ -40,7 +40,7 @@ pub struct Fault {
     pub place: Place,
     /// The key as it would be written with dots, or the flag.
     pub key: String,
-    /// What is wrong; what to do.
+    /// What is wrong, and what to do about it.
     pub message: String,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for Fault {
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// The faults in order.
+    /// The faults in the order in which they are shown.
     pub fn iter(&self) -> impl Iterator<Item = &Fault> {
         self.0.iter()
     }

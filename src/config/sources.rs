@@ -37,7 +37,7 @@ const LOCAL_STREAM: &str = "local";
 pub(super) struct Sources {
     pub(super) sources: Vec<Source>,
     pub(super) settings: Vec<SourceSettings>,
-    /// In the order of first use; [`StreamId`] is the index.
+    /// The streams that sources name, in the order of first use; [`StreamId`] is the index.
     pub(super) streams: Vec<Typed<String>>,
 }
 

@@ -33,7 +33,8 @@ const QUOTA: QuotaSettings = QuotaSettings {
     adaptive: Adaptive::On,
 };
 
-/// The same in every other region, from an older version of the service's quota page: the cautious reading.
+/// The quotas of a new delivery stream outside of [`LARGE_REGIONS`], from an older version of the service's quota page:
+/// the cautious reading.
 const SMALL_QUOTA: QuotaSettings = QuotaSettings {
     requests_per_second: NonZeroU32::new(1000).expect("1000 is not zero"),
     records_per_second: NonZeroU32::new(1000).expect("1000 is not zero"),
@@ -47,6 +48,7 @@ const MIN_CALLS: f64 = 2.0;
 /// Least bytes a second: the largest record is through within two minutes.
 const MIN_BYTES: f64 = 10.0 * 1024.0;
 
+/// Regions in which a new delivery stream has the larger quotas, from the API reference of `PutRecord`.
 const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
 
 /// What all streams share.
@@ -54,7 +56,7 @@ const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
 pub(super) struct Streams<'a> {
     pub(super) tables: &'a [StreamTable],
     pub(super) aws: &'a AwsTable,
-    /// Of a stream that does not say.
+    /// The order in which records leave, for every stream.
     pub(super) order: Order,
 }
 

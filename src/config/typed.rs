@@ -48,7 +48,7 @@ pub(super) struct Document {
     pub(super) buffer_per_file: Option<Typed<u64>>,
     pub(super) shutdown_timeout: Option<Typed<Duration>>,
     pub(super) ship_partial_lines: Option<Typed<bool>>,
-    /// The file as a whole; `None` when there is none.
+    /// Where the file as a whole is; `None` when there is no file.
     pub(super) file: Option<Place>,
 }
 

@@ -33,7 +33,7 @@ impl<T> Typed<T> {
     }
 }
 
-/// What is the same for a whole document.
+/// The text of a document and the faults found in it, shared by all its tables.
 pub(super) struct Walk<'a> {
     file: Arc<str>,
     text: &'a str,
@@ -112,7 +112,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         &self.place
     }
 
-    /// Whether somebody wrote it.
+    /// Whether the table is in the document.
     pub(super) fn is_there(&self) -> bool {
         self.table.is_some()
     }
@@ -243,7 +243,7 @@ pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
     best.map(|(_, word)| word)
 }
 
-/// A text as JSON.
+/// Writes a text as a JSON string.
 pub(super) fn json(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
 }

@@ -20,7 +20,7 @@ use crate::shell::http::snapshot::{About, StreamAbout};
 #[derive(Clone, Debug)]
 pub enum Change {
     To(Box<Changed>),
-    /// It cannot be used: everything stays as it is.
+    /// The changed configuration cannot be used: the one before stays in effect.
     Unusable,
 }
 

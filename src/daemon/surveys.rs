@@ -14,7 +14,7 @@ use crate::shell::watch::Directories;
 #[derive(Debug)]
 pub(super) struct SurveyedSource {
     pub(super) surveyed: Surveyed,
-    /// Its directories, looked at on the thread that may hang.
+    /// The source's directories, looked at on the thread that may hang.
     pub(super) directories: Directories,
 }
 

@@ -1,7 +1,7 @@
 //! The shapes of the Firehose API: JSON 1.1 in both directions.
 //!
-//! Knows field names and which of them are required. Deliberately knows no HTTP and no rule of the service beyond
-//! the limits of a request's records. Called by `http`.
+//! Knows field names and which of them are required. Does not know HTTP, nor what the service does with a
+//! request. Called by `http`.
 
 use std::borrow::Cow;
 

@@ -21,9 +21,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// When records are delivered: as soon as either is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Buffering {
-    /// Age of the oldest record.
+    /// Age of the oldest record at which a chunk is delivered.
     pub interval: Duration,
-    /// Bytes collected. A chunk is larger by at most one request.
+    /// Bytes at which a chunk is delivered. A chunk is larger by at most one request.
     pub size: u64,
 }
 
@@ -34,19 +34,19 @@ pub(super) struct Chunk {
     pub number: u64,
     /// The records' bytes, concatenated.
     pub data: Bytes,
-    /// Their IDs, in the same order.
+    /// The records' IDs, in the order of the data.
     pub labels: Vec<Labels>,
     pub records: u64,
-    /// When the oldest of them was accepted.
+    /// When the oldest record was accepted, since the server began.
     pub accepted_at: Duration,
 }
 
 /// What becomes of a chunk that the destination refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// It is tried again.
+    /// The chunk is tried again.
     Kept,
-    /// It waited for 24 hours: it is gone.
+    /// The chunk waited for 24 hours, and is gone.
     Dropped(Chunk),
 }
 
@@ -182,7 +182,7 @@ impl Buffer {
         chunk
     }
 
-    /// Bytes accepted and not settled.
+    /// The bytes of all records that are accepted and not settled.
     pub(super) fn held_bytes(&self) -> u64 {
         self.held_bytes
     }

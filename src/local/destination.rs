@@ -24,7 +24,7 @@ const STAMP_WIDTH: usize = 26;
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", path.display())]
 pub(super) struct DestinationError {
-    /// The file or directory.
+    /// The file or directory that could not be used.
     pub path: PathBuf,
     pub source: io::Error,
 }

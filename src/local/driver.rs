@@ -34,11 +34,11 @@ type Work = Box<dyn FnOnce(&mut Service, Moment) + Send>;
 
 enum Command {
     Run(Work),
-    /// Answered when what it brought is in the journal.
+    /// Takes records; answered when they are in the journal.
     Put(Put, oneshot::Sender<Answer>),
-    /// Answered when everything accepted before it is settled.
+    /// Delivers; answered when everything that was accepted before is settled.
     Flush(oneshot::Sender<()>),
-    /// Answered with the bytes that could not be delivered.
+    /// Ends the driver; answered with the number of bytes that could not be delivered.
     Close(oneshot::Sender<u64>),
 }
 
@@ -134,7 +134,7 @@ struct Unwritten {
     failed_last: bool,
 }
 
-/// The owner of everything.
+/// The owner of the service, the destinations and the journal.
 pub(super) struct Driver {
     service: Service,
     clock: Clock,

@@ -69,7 +69,7 @@ impl Fault {
         ("short", Self::Short),
     ];
 
-    /// Its name in flags, plans and statistics.
+    /// The name of the fault in flags, plans and statistics.
     pub(super) fn label(self) -> &'static str {
         let (label, _) = Self::ALL.iter().find(|(_, fault)| *fault == self).expect("ALL lists every fault");
         label
@@ -99,11 +99,11 @@ pub struct FaultPlan {
     pub latency_ms: u64,
     /// Which share of the requests goes wrong in which way, 0 to 1; together at most 1.
     pub rates: BTreeMap<Fault, f64>,
-    /// Which share of its records a partly failed batch loses, 0 to 1; at least one.
+    /// Which share of the records a partly failed batch loses, 0 to 1; at least one.
     pub partial_share: f64,
     /// What happens to the next requests, in this order, before any rate applies.
     pub next: VecDeque<Next>,
-    /// The delivery streams this is about; all of them when empty.
+    /// The delivery streams that the plan applies to; empty for all.
     pub streams: Vec<String>,
 }
 

@@ -1,8 +1,7 @@
 //! The service over HTTP.
 //!
-//! Knows heads, statuses and paths: the API at `/`, the control of tests below `/_standpipe/`. Holds no rule of
-//! the service: it asks the driver, and writes out what that says, also when that is a fault. Started by
-//! `Server`.
+//! Knows heads, statuses and paths: the API at `/`, the control of tests below `/_standpipe/`. Asks the driver for each
+//! answer, and writes out what the driver says, also when that is a fault. Started by `Server`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 pub(super) struct Run(pub u128);
 
 impl Run {
-    /// The low part, which is chance: enough to tell the files of two processes apart.
+    /// The low part of the run's number, which is chance: enough to tell the files of two processes apart.
     pub(super) fn tag(self) -> u32 {
         self.0 as u32
     }
@@ -58,7 +58,7 @@ impl RecordIds {
         id
     }
 
-    /// The one that is given next.
+    /// The ID that is given next.
     pub(super) fn next(&self) -> RecordId {
         RecordId { run: self.run, number: self.next }
     }
@@ -67,7 +67,7 @@ impl RecordIds {
 /// Records that were accepted together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
-    /// Their bytes, one behind the other.
+    /// The bytes of the records, one record behind the other.
     pub data: Bytes,
     pub labels: Labels,
 }
@@ -75,9 +75,9 @@ pub(super) struct Kept {
 /// The IDs of records that lie one behind the other, and where each ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Labels {
-    /// Each record behind it has the next number.
+    /// The ID of the first record; each record behind has the next number.
     pub first: RecordId,
-    /// In bytes, one for each record.
+    /// The length of each record, in bytes.
     pub lengths: Vec<u32>,
 }
 

@@ -69,13 +69,13 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The destination; created when it is not there.
+    /// The directory in which the destinations of all delivery streams lie; created when missing.
     pub dir: PathBuf,
-    /// For each delivery stream by itself.
+    /// What one second lets in, for each delivery stream by itself.
     pub quota: Quota,
-    /// The delivery streams there are; `None`: they are created on first use.
+    /// The names of the delivery streams; `None` creates each on its first use.
     pub streams: Option<Vec<String>>,
-    /// What requests have to be signed with; `None`: with anything.
+    /// What requests have to be signed with; `None` accepts any signature.
     pub keys: Option<Keys>,
     /// Whether answers say that server-side encryption is on.
     pub encrypted: bool,
@@ -83,9 +83,9 @@ pub struct Options {
     pub creating: Duration,
     /// Delivery streams whose key is not usable: every put is an `InvalidKMSResourceException`.
     pub invalid_keys: BTreeSet<String>,
-    /// Records are delivered when the oldest is this old, …
+    /// The age of a delivery stream's oldest record at which its records are delivered.
     pub buffer_interval: Duration,
-    /// … or as soon as they are this many bytes together.
+    /// The size of a delivery stream's records, in bytes, at which they are delivered at once.
     pub buffer_size: u64,
     /// Whether `DIR/<stream>/manifest.jsonl` says for each RecordId in which file, where, and how long it is.
     pub manifest: bool,
@@ -94,7 +94,7 @@ pub struct Options {
     /// How long shutdown tries to deliver what a destination refuses.
     pub patience: Duration,
     pub faults: FaultPlan,
-    /// The same seed gives the same faults for the same requests.
+    /// The seed that faults are drawn from: one seed and one order of requests give one order of faults.
     pub seed: u64,
 }
 
@@ -127,7 +127,7 @@ impl Options {
 pub enum Error {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
-    /// It cannot be created, or what an earlier process left behind cannot be delivered.
+    /// The directory cannot be created, or what an earlier process left behind cannot be delivered.
     #[error("cannot use {} as destination: {source}", path.display())]
     Directory { path: PathBuf, source: io::Error },
     /// A delivery stream's name or the plan of faults.
@@ -136,7 +136,7 @@ pub enum Error {
     /// The destination could not be written while shutting down.
     #[error("{bytes} bytes of accepted records could not be delivered below {}", path.display())]
     Undelivered { path: PathBuf, bytes: u64 },
-    /// It does not run any more, because it was shut down or the runtime has ended.
+    /// The server does not run any more, because it was shut down or the runtime has ended.
     #[error("the embedded delivery stream has ended")]
     Stopped,
 }
@@ -201,7 +201,7 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on, with the port that was taken.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

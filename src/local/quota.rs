@@ -121,7 +121,7 @@ impl Window {
         Some(verdicts)
     }
 
-    /// The most that any one second has let in, each axis by itself.
+    /// The most that any one second has let in, for each of requests, records and bytes by itself.
     pub(super) fn peak(&self) -> Usage {
         self.peak
     }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub kind: Kind,
-    /// For a person. Never a record's content.
+    /// The explanation for a person. Never a record's content.
     pub message: Cow<'static, str>,
 }
 
@@ -18,7 +18,7 @@ impl Refusal {
         Self { kind, message: message.into() }
     }
 
-    /// What is said above a quota; the words are the service's.
+    /// The refusal above a quota; the words are the service's.
     pub(super) fn slow_down() -> Self {
         Self::new(Kind::ServiceUnavailable, "Slow down.")
     }
@@ -47,7 +47,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Its name on the wire: `__type` in the body, `x-amzn-ErrorType` in the head, `ErrorCode` in a batch.
+    /// The name of the refusal on the wire: `__type` in the body, `x-amzn-ErrorType` in the head, `ErrorCode` in a
+    /// batch.
     pub(super) const fn code(self) -> &'static str {
         match self {
             Self::ResourceNotFound => "ResourceNotFoundException",
@@ -70,7 +71,7 @@ impl Kind {
         }
     }
 
-    /// Its HTTP status.
+    /// The HTTP status of the refusal.
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::ServiceUnavailable => 503,

@@ -1,6 +1,6 @@
 //! Requests that bring records: a delivery stream, an operation, the records.
 //!
-//! Knows no rule and no JSON. Made by `api`, carried out by `service` and its delivery streams.
+//! Names only. Made by `api`, carried out by `service` and its delivery streams.
 
 use super::records::Records;
 use super::refusal::Refusal;

@@ -25,9 +25,9 @@ use super::stream::{Key, Phase, Stream, Taken};
 /// The time, as the driver hands it in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moment {
-    /// Since the server began; never goes back.
+    /// Time since the server began; never goes back.
     pub now: Duration,
-    /// Since 1970, as the system clock says.
+    /// Time since 1970, as the system clock says.
     pub unix_time: Duration,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Answer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
     pub encrypted: bool,
-    /// In the request's order. Always accepted when it is the one of a `PutRecord`.
+    /// One verdict for each record, in the request's order. The one record of a `PutRecord` is always accepted.
     pub verdicts: Vec<Result<RecordId, Refusal>>,
 }
 
@@ -52,17 +52,17 @@ pub(super) struct Accepted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseMode {
     Proper,
-    /// The connection is reset instead.
+    /// The connection is reset instead of an answer.
     Reset,
-    /// Nothing comes instead.
+    /// No answer comes.
     Hang,
-    /// A page of HTML comes instead.
+    /// A page of HTML comes instead of the answer.
     Html,
-    /// A redirect comes instead.
+    /// A redirect comes instead of the answer.
     Redirect,
-    /// The JSON breaks off.
+    /// The JSON of the answer breaks off in the middle.
     Truncated,
-    /// The last entry of a batch is missing.
+    /// The answer to a batch lacks its last entry.
     Short,
 }
 
@@ -71,7 +71,7 @@ pub(super) enum ResponseMode {
 pub(super) struct Rules {
     pub quota: Quota,
     pub buffering: Buffering,
-    /// The delivery streams there are; `None`: they are created on first use.
+    /// The names of the delivery streams; `None` creates each on its first use.
     pub streams: Option<Vec<String>>,
     /// Delivery streams whose key is not usable.
     pub invalid_keys: BTreeSet<String>,
@@ -96,11 +96,11 @@ pub(super) struct Description {
 pub(super) struct Service {
     rules: Rules,
     streams: BTreeMap<String, Stream>,
-    /// Deleted by request: not created again by mere use.
+    /// Names that a request deleted: mere use does not create them again.
     deleted: BTreeSet<String>,
     faults: Faults,
     ids: RecordIds,
-    /// For the journal, since it was last asked for them.
+    /// Changes that the journal has not been given yet.
     notes: Vec<Note>,
     closed: bool,
 }
@@ -204,7 +204,7 @@ impl Service {
         self.faults.plan()
     }
 
-    /// What happened so far.
+    /// The statistics since the server began.
     pub(super) fn report(&self) -> Report<'_> {
         Report {
             streams: self.streams.iter().map(|(name, stream)| (name.as_str(), stream.report())).collect(),
@@ -262,7 +262,7 @@ impl Service {
         self.flush();
     }
 
-    /// Accepted and not settled, in bytes.
+    /// The bytes of all records that are accepted and not settled.
     pub(super) fn held_bytes(&self) -> u64 {
         self.streams.values().map(Stream::held_bytes).sum()
     }

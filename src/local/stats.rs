@@ -16,7 +16,7 @@ pub(super) struct Report<'a> {
     pub streams: BTreeMap<&'a str, StreamReport<'a>>,
     /// How often each fault was made to happen.
     pub faults: &'a BTreeMap<Fault, u64>,
-    /// Accepted and neither delivered nor dropped, all delivery streams together.
+    /// Bytes that are accepted and neither delivered nor dropped, all delivery streams together.
     pub buffered_bytes: u64,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Report<'a> {
 pub(super) struct StreamReport<'a> {
     #[serde(flatten)]
     pub counts: &'a Counts,
-    /// The most in any one second, each by itself.
+    /// The most that any one second has let in, for each of requests, records and bytes by itself.
     pub peak_per_second: Usage,
     pub buffered_bytes: u64,
 }
@@ -33,16 +33,16 @@ pub(super) struct StreamReport<'a> {
 /// The counts of one delivery stream since the server began.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Counts {
-    /// By operation, then by outcome: `ok`, `partial`, the code of an error, or the label of a fault that left
+    /// Requests by operation, then by outcome: `ok`, `partial`, the code of an error, or the label of a fault that left
     /// the client without a proper answer.
     pub requests: BTreeMap<&'static str, BTreeMap<&'static str, u64>>,
     pub accepted: Amount,
     /// Records of well-formed requests that were not accepted.
     pub rejected: Amount,
-    /// Durable at the destination.
+    /// Records that are durable at the destination.
     pub delivered: Amount,
     pub delivered_files: u64,
-    /// Gone after 24 hours without a destination.
+    /// Records that are gone after 24 hours without a destination.
     pub dropped: Amount,
 }
 
@@ -56,7 +56,7 @@ impl Counts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Amount {
     pub records: u64,
-    /// Of data before base64.
+    /// Bytes of data before base64.
     pub bytes: u64,
 }
 

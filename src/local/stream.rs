@@ -38,16 +38,16 @@ pub(super) enum Phase {
 /// What one request brought in.
 #[derive(Debug)]
 pub(super) struct Taken {
-    /// In the request's order.
+    /// One verdict for each record, in the request's order.
     pub verdicts: Vec<Result<RecordId, Refusal>>,
-    /// Into which chunk, and the accepted records; `None` when no record was accepted.
+    /// The number of the chunk that took them, and the accepted records; `None` when no record was accepted.
     pub kept: Option<(u64, Kept)>,
 }
 
 /// One delivery stream.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// Since 1970.
+    /// When the delivery stream was created, since 1970.
     pub created_at: Duration,
     pub phase: Phase,
     key: Key,
@@ -68,7 +68,7 @@ impl Stream {
         }
     }
 
-    /// Where it is in its life now.
+    /// The phase of the delivery stream at `now`.
     pub(super) fn phase_at(&self, now: Duration) -> Phase {
         match self.phase {
             Phase::CreatingUntil(ready) if ready <= now => Phase::Active,

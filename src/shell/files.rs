@@ -1,7 +1,7 @@
 //! The log files: which there are, how they begin, what they hold.
 //!
-//! This room knows names, kinds of files and how to open one without being led astray. It remembers nothing
-//! from one call to the next: which file is which life of what, and from where to read, is the engine's to say.
+//! Knows names, kinds of files and how to open one without being led astray. Does not know which file is which life of
+//! what, nor from where to read: that is the engine's to say.
 //! All of it blocks, so the daemon calls it on blocking threads.
 //!
 //! *Invariant:* only regular files are read, and whoever can write into a log directory can make this module
@@ -37,9 +37,9 @@ pub use survey::{Problem, Surveyed, survey_source};
 /// Which files one source reads.
 #[derive(Clone, Debug, Default)]
 pub struct SourceFiles {
-    /// A file is the source's when one of them matches …
+    /// The patterns of names; a file is the source's when one of them matches and no exclusion does.
     pub patterns: Vec<Pattern>,
-    /// … and nothing here does.
+    /// Exclusions: names that are not read although a pattern matches.
     pub exclude: Exclude,
     /// Whether a name that is a symbolic link counts as the file it leads to.
     pub follow_symlinks: bool,

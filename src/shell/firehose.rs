@@ -1,8 +1,8 @@
 //! The delivery stream at the service: the only room that names its SDK.
 //!
 //! Knows clients and requests; `verdicts` knows what each kind of answer means, `describe` what can be asked beforehand.
-//! Does not retry (the SDK's own retries are off:
-//! retry and quota have one home each), and knows neither files nor queues. The daemon calls it for each `Put`.
+//! Sends each request once, with the SDK's own retries off: when to try again is decided by the rules, which know the
+//! quota. Knows neither files nor queues. Called by the daemon for each `Put`.
 //!
 //! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
 //! not fit its request is never an acknowledgement.
@@ -69,7 +69,7 @@ impl Destination {
         Self::by(Arc::new(Route { stream: stream.clone(), embedded: embedded.cloned() })).await
     }
 
-    /// The same delivery stream, with region and credentials as the standard chain has them now.
+    /// A new way to this delivery stream, with region and credentials as the standard chain has them now.
     pub async fn connect_again(&self) -> Self {
         Self::by(Arc::clone(&self.route)).await
     }

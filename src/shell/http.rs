@@ -62,9 +62,9 @@ const QUESTIONS: usize = 16;
 /// One question to the daemon.
 #[derive(Debug)]
 pub enum Question {
-    /// Whether its loop turns.
+    /// Asks whether the daemon's loop turns.
     Alive(oneshot::Sender<()>),
-    /// How everything stands.
+    /// Asks for the state of everything at this moment.
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
 }
 
@@ -99,7 +99,7 @@ impl Handle {
     }
 }
 
-/// Serves until it is dropped.
+/// Serves health and metrics on `listen` until the future is dropped; a taken port is tried again.
 pub async fn serve(listen: SocketAddr, handle: Handle) {
     let listener = bind(listen).await;
     let mut connections = JoinSet::new();

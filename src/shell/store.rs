@@ -1,7 +1,7 @@
 //! The state database: how far each file is settled, and the records that the service will never take.
 //!
-//! It knows how to make one [`Save`] durable, whole or not at all, and how to read the last one back after a
-//! crash or a power loss at any instant. It does not know what may be saved: that a checkpoint passes no
+//! Knows how to make one [`Save`] durable, whole or not at all, and how to read the last one back after a
+//! crash or a power loss at any instant. Does not know what may be saved: that a checkpoint passes no
 //! unsettled byte is the ledger's law. The daemon calls it from a blocking thread; the subcommands use a
 //! [`Reader`], or a [`Store`] of their own when no daemon runs.
 //!
@@ -39,7 +39,7 @@ pub use rows::{DeadLetterId, StoredCheckpoint, StoredDeadLetter};
 
 /// The state directory, held for this process alone.
 ///
-/// It heals by itself. After a commit that failed, the connection is given up and the next commit opens a fresh
+/// A store heals by itself. After a commit that failed, the connection is given up and the next commit opens a fresh
 /// one: an fsync that has failed is never trusted again on the same descriptor. If by then the directory, the
 /// database or the lock is gone or unreadable, each is made anew, and everything that was durable before goes
 /// into the same transaction; that is why all checkpoints are kept in memory here (about 300 bytes a file).
@@ -61,10 +61,10 @@ pub struct Store {
 /// What the daemon starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// By incarnation.
+    /// All checkpoints, in the order of their incarnations.
     pub checkpoints: Vec<Checkpoint>,
     /// The first number that may be given to a new incarnation: no number that was ever saved is given again.
-    /// One that was given but never saved may be, since nothing durable refers to it.
+    /// A number that was given but never saved may be given again, since nothing durable refers to it.
     pub next_incarnation: u64,
     /// Whether there has never been a commit. Only then may `start_at = "end"` be obeyed: after a database that
     /// could not be read it is false, and every file starts at its beginning.

@@ -50,7 +50,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// As `$WATCHDOG_USEC` and `$NOTIFY_SOCKET` ask for.
+    /// Begins to give signs of life as often as `$WATCHDOG_USEC` asks for, to whom `$NOTIFY_SOCKET` names.
     pub fn start() -> Self {
         Self {
             every: sd_notify::watchdog_enabled().map(|kill_after| kill_after / 2),
@@ -61,7 +61,7 @@ impl Heartbeat {
         }
     }
 
-    /// The loop has turned.
+    /// Notes that the daemon's loop has turned, and tells the service manager when that is due.
     pub fn beat(&mut self, now: Instant) {
         if let Some(every) = self.every.filter(|_| now >= self.next) {
             self.next = now + every;
@@ -69,7 +69,7 @@ impl Heartbeat {
         }
     }
 
-    /// When the loop has to turn again at the latest.
+    /// When the daemon's loop has to turn again at the latest; `None` when nobody watches it.
     pub fn deadline(&self) -> Option<Instant> {
         self.every.map(|_| self.next)
     }
@@ -83,7 +83,7 @@ impl Heartbeat {
         is_due
     }
 
-    /// Tells how things stand, when that is news.
+    /// Tells the line of status to the service manager, when it is another than the last one.
     pub fn status(&mut self, status: &str) {
         // Each line of a message is one of its own, and part of this comes from the service.
         let status = status.replace(['\n', '\r'], " ");

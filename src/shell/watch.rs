@@ -1,7 +1,7 @@
 //! Hints from the kernel about where to look.
 //!
-//! It knows inotify's ways (through notify): which events mean that bytes came, that names changed, or that
-//! events were lost, and where no event can be relied on. It does not know files, offsets or sources. The daemon
+//! Knows inotify's ways (through notify): which events mean that bytes came, that names changed, or that
+//! events were lost, and where no event can be relied on. Does not know files, offsets or sources. The daemon
 //! awaits [`Hints`], and gives [`Watch`] the directories of each survey.
 //!
 //! *Invariant:* what the kernel said is kept until it is taken, or becomes [`Hint::Everything`]; what is kept is
@@ -24,7 +24,8 @@ use crate::model::identity::Identity;
 use mailbox::{Mailbox, Suspects};
 use trouble::{Trouble, Troubles};
 
-/// Makes both halves; no directory is watched yet.
+/// Makes the two halves of a watch: the one that watches directories, of which there are none yet, and the one that
+/// says what happened there.
 pub fn start() -> (Watch, Hints) {
     let mailbox = Arc::new(Mailbox::default());
     let watch = Watch {
@@ -69,17 +70,17 @@ pub struct Watch {
 
 #[derive(Debug)]
 enum Inotify {
-    /// Not made yet, or it could not be: tried again at the next update.
+    /// No watcher yet, or none could be made: tried again at the next update.
     Missing,
     Running(RecommendedWatcher),
-    /// Its thread does not run. Not tried again: each attempt would leave a descriptor behind.
+    /// The watcher's thread does not run. Never tried again: each attempt would leave a descriptor behind.
     Dead,
 }
 
 /// Directories as they were a moment ago.
 ///
-/// They are looked at apart from [`Watch::update`], because a look at one in a dead network file system never ends,
-/// and must hold up the watch of no other.
+/// Directories are looked at apart from [`Watch::update`], because a look at one in a dead network file system never
+/// ends, and must hold up the watch of no other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directories {
     found: BTreeMap<PathBuf, Directory>,
@@ -110,7 +111,8 @@ impl Directories {
         directories
     }
 
-    /// All of them together. That one has vanished is taken over from the parts, so that it is told once.
+    /// The directories of several sources together. That a directory has vanished is taken over from the parts, so that
+    /// it is told once.
     pub fn union<'a>(parts: impl Iterator<Item = &'a mut Self>) -> Self {
         let mut all = Self::default();
         for part in parts {

@@ -258,12 +258,17 @@ fn clients_that_misbehave_keep_nobody_from_asking() {
 
 #[test]
 fn metrics_come_in_both_formats_and_names_are_escaped() {
-    let world = World::new().configured(
+    let mut world = World::new().configured(
         "[[source]]\nname = 'a \"quoted\" \\ name'\npaths = [\"/nonexistent/x.log\"]\nstream = \"logs\"\n",
     );
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 3);
     let daemon = world.run();
+    world.all_arrive();
+    daemon.settle();
     let classic = daemon.get("/metrics");
     assert!(classic.head.contains("text/plain; version=0.0.4"), "{}", classic.head);
+    assert!(!classic.body.contains("a.log"), "a path is no label: {}", classic.body);
     assert!(!classic.body.contains("# EOF"));
     let open = exchange(
         daemon.health,

@@ -1,9 +1,9 @@
 //! Reading what a rotator compressed before it was delivered.
 //!
-//! It knows gzip, and gives positional reads over what was compressed. Reads go forward, so one decoder serves them
+//! Knows gzip, and gives positional reads over what was compressed. Reads go forward, so one decoder serves them
 //! all; going back further than it remembers begins again. Called by the daemon on blocking threads.
 //!
-//! *Invariant:* holds at most what one read asks for and [`KEPT_BYTES`], whatever the file says of itself.
+//! *Invariant:* holds at most what one read asks for and three times [`KEPT_BYTES`], whatever the file says of itself.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};

@@ -1,6 +1,6 @@
 //! What the kernel says of files that are held open, whatever became of their names.
 //!
-//! It knows links and free room. It does not know what is unread. Called by the daemon with each survey.
+//! Knows links and free room. Does not know what is unread. Called by the daemon with each survey.
 
 use std::fs::File;
 use std::sync::Arc;

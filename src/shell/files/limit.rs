@@ -1,11 +1,12 @@
 //! How many files may be open at once.
 //!
-//! It knows the kernel's limit on descriptors and what else needs some. It does not know which files are open: that
+//! Knows the kernel's limit on descriptors and what else needs some. Does not know which files are open: that
 //! is the engine's. Called at the start, and whenever the number of connections changes.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// For the state database, inotify, the health endpoint and its callers, surveys, the runtime and the standard streams.
+/// Descriptors for the state database, inotify, the health endpoint and its callers, surveys, the runtime and the
+/// standard streams.
 const RESERVED: u64 = 96;
 
 /// Where the limit leaves little, files still get this share of it: connections that find none are tried again.

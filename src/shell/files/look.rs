@@ -1,6 +1,6 @@
 //! What a name or a descriptor leads to, asked with one `statx`.
 //!
-//! It knows how the kernel spells kinds, devices and birth times. It does not know whether anybody wants the
+//! Knows how the kernel spells kinds, devices and birth times. Does not know whether anybody wants the
 //! file. Called by the survey, by `open`, and by the watch (for directories).
 
 use std::os::fd::AsFd;
@@ -14,7 +14,7 @@ use crate::model::identity::Identity;
 /// What is to be done with a name that is a symbolic link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::shell) enum Links {
-    /// Look at what it leads to.
+    /// Look at what the link leads to.
     Follow,
     /// Look at the link itself.
     Keep,
@@ -46,7 +46,7 @@ impl Look {
         rustix::fs::statx(open, c"", AtFlags::EMPTY_PATH, WANTED).map(Self::from)
     }
 
-    /// Its kind in words, article included.
+    /// The kind of the file in words, article included.
     pub(in crate::shell) fn noun(&self) -> &'static str {
         match self.kind {
             FileType::RegularFile => "a regular file",

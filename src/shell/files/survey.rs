@@ -39,7 +39,7 @@ pub struct Surveyed {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     pub path: PathBuf,
-    /// `None` for a directory that the engine asked to look into.
+    /// The source that the name belongs to; `None` for a directory that the engine asked to look into.
     pub source: Option<SourceId>,
     pub reason: Refusal,
 }

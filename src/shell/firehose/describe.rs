@@ -14,11 +14,11 @@ use super::verdicts::{causes, judge};
 /// A delivery stream, as the service describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// `ACTIVE`, or why it takes nothing.
+    /// The state of the delivery stream: `ACTIVE` when it takes records.
     pub status: String,
-    /// `DirectPut`, or where else its records come from.
+    /// Where records come from: `DirectPut` for a delivery stream that takes them from clients.
     pub kind: String,
-    /// Of the encryption at rest: `ENABLED`, `DISABLED`, and the ways between.
+    /// The state of server-side encryption: `ENABLED`, `DISABLED`, and the ways between.
     pub encryption: String,
 }
 

@@ -117,7 +117,7 @@ where
     }
 }
 
-/// What each layer says, from the outermost to the root.
+/// The messages of an error and its causes, from the outermost to the root.
 pub(super) fn causes(error: &dyn Error) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut below = error.source();

@@ -91,7 +91,7 @@ pub(super) async fn watch(handle: Handle, seen: watch::Sender<Points>) {
 }
 
 impl Points {
-    /// Those after `seconds` since the daemon began.
+    /// The points later than `seconds` after the daemon began.
     pub(super) fn since(&self, seconds: f64) -> Self {
         let points = self.points.iter().filter(|point| point.at_seconds > seconds);
         Self { points: points.cloned().collect() }

@@ -4,8 +4,8 @@
 //! that belong together are of the same moment. prometheus-client writes OpenMetrics; the classic text format, which
 //! older scrapers and `promtool check metrics` read, differs in three places, and is made from it.
 //!
-//! *Invariant:* labels are names from the configuration and words of ours: a path, a message or an error's text is
-//! never one.
+//! *Invariant:* labels are names from the configuration, words of ours, and error codes: a path, or the text of a
+//! message or an error, is never one.
 
 mod out;
 
@@ -29,7 +29,7 @@ use super::snapshot::{Snapshot, StreamAbout};
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The content type and the text.
+/// The answer of `/metrics`: its content type and its text; OpenMetrics when `open`, else the classic format.
 pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> (&'static str, String) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page(Arc::clone(snapshot))));

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use sha2::{Digest, Sha256};
 
-/// The document.
+/// The HTML document that `/` answers with.
 pub(super) const PAGE: &str = include_str!("page.html");
 
 /// What a browser may do for this page: run its script, use its style, ask where it came from.

@@ -21,7 +21,7 @@ pub struct Reason {
     pub advice: String,
 }
 
-/// When the quota of requests alone is what lines wait for.
+/// The advice for a stream whose lines wait for the quota of requests alone.
 pub(super) const BATCHES_WOULD_HELP: &str = "lines wait for the quota of requests, and there is room for more records and \
                                              bytes: `api = \"auto\"` would carry more lines in fewer requests";
 

@@ -22,9 +22,9 @@ pub struct Snapshot {
 /// What stays the same from one moment to the next.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// In the order of the settings.
+    /// The names of the sources, in the order of the settings.
     pub sources: Vec<Arc<str>>,
-    /// In the order of the settings.
+    /// The streams, in the order of the settings.
     pub streams: Vec<StreamAbout>,
     /// How old the oldest undelivered line may be before the daemon is not ready.
     pub max_lag: Option<Duration>,
@@ -42,7 +42,7 @@ pub struct StreamAbout {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
     pub files: usize,
-    /// Seen in its files and not acknowledged.
+    /// Bytes that were seen in the source's files and are not acknowledged.
     pub bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
     pub oldest: Duration,

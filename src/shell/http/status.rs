@@ -31,7 +31,8 @@ pub struct Status {
     pub unread: Vec<Unread>,
     pub checkpoint: Checkpoint,
     pub buffered_bytes: u64,
-    /// `"full"`, or `"partial"` when some directory cannot be watched and is surveyed instead.
+    /// How far the kernel tells of changes: `"full"`, or `"partial"` when some directory cannot be watched and is
+    /// surveyed instead.
     pub watching: String,
     /// How often inotify's queue overflowed.
     pub watch_overflows: u64,
@@ -41,19 +42,19 @@ pub struct Status {
 pub struct Stream {
     pub name: String,
     pub delivery_stream: String,
-    /// `"idle"`, `"sending"` or `"held"`.
+    /// What the stream does: `"idle"`, `"sending"` or `"held"`.
     pub state: String,
     pub in_flight_requests: u64,
-    /// Read and not yet in a request.
+    /// Records that are read and not yet in a request.
     pub waiting_records: u64,
     /// What the last second used of each full quota, 0 to 1; `share` is the part that may be.
     pub used: Axes,
-    /// What left in the last second.
+    /// Requests, records and bytes that left in the last second.
     pub rate: Axes,
-    /// The full quotas, a second.
+    /// The full quotas: requests, records and bytes a second.
     pub quota: Axes,
     pub share: f64,
-    /// What throttling left of the rate, 0 to 1; 1 without `adaptive`.
+    /// The part of the rate that throttling has left, 0 to 1; 1 without `adaptive`.
     pub adaptive_factor: f64,
     pub adaptive: bool,
     pub records_delivered: u64,
@@ -95,7 +96,7 @@ pub struct Trouble {
 pub struct Source {
     pub name: String,
     pub files: u64,
-    /// Seen in its files and not acknowledged.
+    /// Bytes that were seen in the source's files and are not acknowledged.
     pub lag_bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
     pub lag_seconds: f64,
@@ -114,11 +115,11 @@ pub struct File {
     /// is under way).
     pub state: String,
     pub size: u64,
-    /// Where the next line begins.
+    /// Offset at which the next line begins, in bytes.
     pub read: u64,
-    /// Everything before it is acknowledged.
+    /// Offset before which everything is acknowledged, in bytes.
     pub acknowledged: u64,
-    /// Everything before it is acknowledged, and that is on disk.
+    /// Offset before which everything is acknowledged and saved to disk, in bytes.
     pub durable: u64,
     pub lag_bytes: u64,
     pub lag_seconds: f64,

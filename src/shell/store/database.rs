@@ -1,6 +1,6 @@
 //! One connection to the database, from a file that was checked to a commit that is durable.
 //!
-//! It does not know what the process has saved before: a fresh database is empty, and its owner sees to that.
+//! Does not know what the process has saved before: a fresh database is empty, and its owner sees to that.
 //!
 //! *Invariant:* a connection that failed is not used again, not even to tidy up when it closes.
 

@@ -27,7 +27,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The exit code of a process that ends because of it: 75 held, 78 newer, 74 anything else.
+    /// The exit code of a process that ends because of the error: 75 held, 78 newer, 74 anything else.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Held { .. } => 75,
@@ -36,7 +36,7 @@ impl StoreError {
         }
     }
 
-    /// Whether it was an fsync that failed: then pages may count as clean that never reached the disk.
+    /// Whether an fsync has failed: then pages may count as clean that never reached the disk.
     pub(super) fn is_failed_sync(&self) -> bool {
         match self {
             Self::Sqlite { source, .. } => matches!(
@@ -65,13 +65,13 @@ pub(super) fn sqlite_at(path: &Path) -> impl Fn(rusqlite::Error) -> StoreError +
 /// Why a database could not be opened: the two answers to it differ.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// Its content is at fault: it is moved aside, and a fresh one takes its place.
+    /// The content of the database is at fault: the file is moved aside, and a fresh one takes its place.
     Content(String),
-    /// Something else is: the file stays where it is, for it may be perfectly good.
+    /// The machine around the database is at fault: the file stays where it is, for it may be perfectly good.
     Other(StoreError),
 }
 
-/// Tells damage from trouble.
+/// Tells a damaged database from a machine in trouble.
 ///
 /// Named is what the machine around the file can cause (permissions, a full disk, a locked or read-only file).
 /// All the rest is blamed on the content: SQLite reports a flipped bit not only as `CORRUPT` or `NOTADB`, but

@@ -1,6 +1,6 @@
 //! The state directory: which files the database is, and how they are made, moved and made durable.
 //!
-//! It knows names, modes and fsyncs, and nothing of what the files hold.
+//! Knows names, modes and fsyncs, and nothing of what the files hold.
 //!
 //! *Invariant:* no file here is opened through a symbolic link. The directory itself may be one: systemd's
 //! `DynamicUser` makes it so.
@@ -64,7 +64,7 @@ impl Place {
 
     /// Whether there has been a database, although there is none now: one was moved aside, or its log was left.
     ///
-    /// It answers for a crash between moving a database aside and making a fresh one: that is no first start.
+    /// This question is for a crash between moving a database aside and making a fresh one: that is no first start.
     pub(super) fn has_a_past(&self) -> Result<bool, StoreError> {
         for entry in fs::read_dir(&self.dir).map_err(io_at(&self.dir))? {
             let name = entry.map_err(io_at(&self.dir))?.file_name();

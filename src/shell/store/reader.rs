@@ -1,6 +1,6 @@
 //! The state as the subcommands read it, also beside a running daemon.
 //!
-//! It takes no lock, writes no row, repairs nothing, and keeps no transaction open between calls: the log could
+//! A reader takes no lock, writes no row, repairs nothing, and keeps no transaction open between calls: the log could
 //! not be written back past one. It does not know what is in memory only: what it shows is durable.
 
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ use crate::model::offset::Offset;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCheckpoint {
     pub checkpoint: Checkpoint,
-    /// When it was last saved, in milliseconds since 1970.
+    /// When the checkpoint was last saved, in milliseconds since 1970.
     pub updated_ms: i64,
 }
 
@@ -32,7 +32,7 @@ pub struct DeadLetterId(pub i64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
     pub id: DeadLetterId,
-    /// When it was saved, in milliseconds since 1970.
+    /// When the dead letter was saved, in milliseconds since 1970.
     pub time_ms: i64,
     pub letter: DeadLetter,
 }
@@ -61,7 +61,7 @@ impl Meta {
         Ok(())
     }
 
-    /// `None` when the row is damaged. No row at all is an error.
+    /// Reads the one row of `meta`; `None` when it is damaged. No row at all is an error.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         connection.query_row(
             "SELECT next_incarnation, started, dead_letter_bytes, checksum FROM meta WHERE id = 1",

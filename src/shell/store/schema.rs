@@ -75,13 +75,13 @@ ALTER TABLE checkpoints ADD COLUMN origin_inode INTEGER;
 /// What lies under the database's name, judged without opening it as a database.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// Nothing there, nor any trace that there has been something.
+    /// No database, nor any trace that there has been one.
     Nothing,
-    /// Nothing there, but there has been.
+    /// No database, but traces that there has been one.
     Missing,
-    /// Not a database of ours, and why.
+    /// A file that is no database of ours, and why.
     Damaged(String),
-    /// It may be one of ours.
+    /// A file that may be a database of ours.
     Plausible,
 }
 
@@ -137,7 +137,7 @@ impl Header {
     }
 }
 
-/// Shapes an empty database: it is of the newest version.
+/// Brings an empty database to the newest version.
 pub(super) fn shape(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     migrate_from(connection, 0)

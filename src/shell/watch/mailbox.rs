@@ -1,6 +1,6 @@
 //! Between notify's thread and the two halves of the watch.
 //!
-//! It knows what each kind of event means. A mailbox with a lock rather than a channel: a busy file makes an
+//! Knows what each kind of event means. A mailbox with a lock rather than a channel: a busy file makes an
 //! event for every write, and a channel would fill with them; here each name is kept once. notify's thread is no
 //! task, and the lock is held for the time it takes to keep one name.
 
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::engine::port::Hint;
 
-/// The most names that are kept: beyond it, one look at everything is cheaper.
+/// The most names that are kept: beyond that, one look at everything is cheaper.
 pub(super) const MAX_NAMES: usize = 4096;
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Mailbox {
 /// Watches that may have died.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Suspects {
-    /// Those on these names and below.
+    /// The watches on these names and below.
     Some(HashSet<PathBuf>),
     All,
 }
@@ -38,7 +38,7 @@ impl Default for Suspects {
 }
 
 impl Mailbox {
-    /// Called by notify's thread.
+    /// Keeps what an event says. Called by notify's thread.
     pub(super) fn put(&self, event: notify::Result<Event>) {
         let arrived = match event {
             Ok(event) => self.pending().note(event),

@@ -1,6 +1,6 @@
 //! Why hints cannot be relied on.
 //!
-//! It knows inotify's limits and the file systems whose changes it does not see, and says each kind of trouble
+//! Knows inotify's limits and the file systems whose changes it does not see, and says each kind of trouble
 //! once, in words that an operator can act on.
 
 use std::collections::HashSet;
@@ -32,7 +32,7 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
-    /// Of making the watcher.
+    /// The trouble that keeps a watcher from being made.
     pub(super) fn of_inotify(error: notify::Error) -> Self {
         match &error.kind {
             ErrorKind::Io(fault) if Errno::from_io_error(fault) == Some(Errno::MFILE) => {
@@ -42,7 +42,7 @@ impl Trouble {
         }
     }
 
-    /// Of adding one directory.
+    /// The trouble that keeps one directory from being watched.
     pub(super) fn of_directory(path: &Path, error: notify::Error) -> Self {
         match error.kind {
             ErrorKind::MaxFilesWatch => Self::Watches(path.to_owned()),
