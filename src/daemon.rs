@@ -73,10 +73,13 @@ pub struct Daemon {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
+    /// Whether everything was delivered, or the time was over.
     pub how: ExitReason,
+    /// The engine's status at the end.
     pub status: Status,
     /// Files that a source names or matches and that could not be read.
     pub problems: Vec<Problem>,
+    /// How long the run took.
     pub took: Duration,
 }
 

@@ -37,6 +37,7 @@ impl fmt::Display for Place {
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
+    /// Where the fault is.
     pub place: Place,
     /// The key as it would be written with dots, or the flag.
     pub key: String,

@@ -42,7 +42,9 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// In the order of [`Settings::streams`].
     pub streams: Vec<Stream>,
+    /// How the daemon can be asked how it is.
     pub health: Health,
+    /// How the daemon logs.
     pub log: Log,
     /// How long a shutdown may take to deliver what is there.
     pub shutdown_timeout: Duration,
@@ -53,9 +55,11 @@ pub struct Config {
 /// Which files are read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
+    /// The source as the configuration names it.
     pub name: Arc<str>,
     /// At least one.
     pub patterns: Vec<Pattern>,
+    /// Names that are not read although a pattern matches.
     pub exclude: Exclude,
     /// Whether a symbolic link is followed; else it is skipped.
     pub follow_symlinks: bool,
@@ -75,10 +79,15 @@ pub struct Stream {
     pub name: Arc<str>,
     /// The stream as the service names it.
     pub delivery_stream: String,
+    /// The AWS region.
     pub region: Option<String>,
+    /// The profile of the AWS configuration files whose credentials are used.
     pub profile: Option<String>,
+    /// The role that is assumed with those credentials.
     pub role_arn: Option<String>,
+    /// The URL of the service, for one that is not the region's own.
     pub endpoint_url: Option<String>,
+    /// How long a request may take, its answer included.
     pub request_timeout: Duration,
 }
 

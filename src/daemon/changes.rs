@@ -27,6 +27,7 @@ pub enum Change {
 /// Another configuration, with what it takes to carry it out.
 #[derive(Clone, Debug)]
 pub struct Changed {
+    /// The new configuration.
     pub config: Config,
     /// In the order of the configuration.
     pub sources: Vec<SourceFiles>,

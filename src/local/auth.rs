@@ -25,7 +25,9 @@ const SKEW: Duration = Duration::from_secs(5 * 60);
 /// The one pair of keys that requests have to be signed with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Keys {
+    /// The access key's ID.
     pub access_key: String,
+    /// The secret that signatures are made with. Never shown.
     pub secret_key: String,
 }
 

@@ -111,7 +111,9 @@ pub struct FaultPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Next {
+    /// What goes wrong.
     pub fault: Fault,
+    /// How many requests it happens to.
     pub requests: u64,
 }
 

@@ -24,7 +24,9 @@ impl Run {
 /// The ID of one accepted record: the run, and a number that is given once in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RecordId {
+    /// The run of the server that gave the ID.
     pub run: Run,
+    /// Counted from 0 in the run.
     pub number: u64,
 }
 
@@ -69,6 +71,7 @@ impl RecordIds {
 pub(super) struct Kept {
     /// The bytes of the records, one record behind the other.
     pub data: Bytes,
+    /// The IDs and lengths of the records.
     pub labels: Labels,
 }
 

@@ -93,6 +93,7 @@ pub struct Options {
     pub max_buffered_bytes: u64,
     /// How long shutdown tries to deliver what a destination refuses.
     pub patience: Duration,
+    /// Faults that happen on demand.
     pub faults: FaultPlan,
     /// The seed that faults are drawn from: one seed and one order of requests give one order of faults.
     pub seed: u64,

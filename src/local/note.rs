@@ -7,7 +7,9 @@ use super::ids::Kept;
 /// One chunk of one delivery stream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ChunkId {
+    /// The delivery stream's name.
     pub stream: String,
+    /// The number of the chunk in the delivery stream.
     pub number: u64,
 }
 

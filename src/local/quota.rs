@@ -19,6 +19,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub struct Quota {
     /// Calls of `PutRecord` and `PutRecordBatch` together.
     pub requests: u64,
+    /// Records of both operations together.
     pub records: u64,
     /// Bytes of data before base64.
     pub bytes: u64,

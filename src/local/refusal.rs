@@ -8,6 +8,7 @@ use std::borrow::Cow;
 /// One error answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
+    /// Which of the service's errors this is.
     pub kind: Kind,
     /// The explanation for a person. Never a record's content.
     pub message: Cow<'static, str>,

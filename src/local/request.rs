@@ -25,7 +25,9 @@ impl Operation {
 /// One request that brings records.
 #[derive(Debug)]
 pub(super) struct Put {
+    /// The delivery stream's name.
     pub stream: String,
+    /// The operation that brought the records.
     pub operation: Operation,
     /// The records, or the first rule that they break.
     pub records: Result<Records, Refusal>,

@@ -36,13 +36,16 @@ pub(super) struct Moment {
 pub(super) struct Answer {
     /// How long to wait before answering.
     pub latency: Duration,
+    /// What was accepted, or why nothing was.
     pub result: Result<Accepted, Refusal>,
+    /// Whether the client is told as it should be, or by a fault.
     pub mode: ResponseMode,
 }
 
 /// A request that was let in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Accepted {
+    /// Whether the answer says that the records are kept under server-side encryption.
     pub encrypted: bool,
     /// One verdict for each record, in the request's order. The one record of a `PutRecord` is always accepted.
     pub verdicts: Vec<Result<RecordId, Refusal>>,
@@ -69,15 +72,19 @@ pub(super) enum ResponseMode {
 /// What the service is started with.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
+    /// What one second lets in, for each delivery stream by itself.
     pub quota: Quota,
+    /// When a delivery stream's records are delivered.
     pub buffering: Buffering,
     /// The names of the delivery streams; `None` creates each on its first use.
     pub streams: Option<Vec<String>>,
     /// Delivery streams whose key is not usable.
     pub invalid_keys: BTreeSet<String>,
+    /// Whether answers say that server-side encryption is on.
     pub encrypted: bool,
     /// How long a delivery stream that is created by request takes nothing.
     pub creating: Duration,
+    /// The most bytes that are accepted and not delivered, all delivery streams together.
     pub max_buffered_bytes: u64,
 }
 

@@ -57,6 +57,7 @@ struct Route {
 /// How to reach the embedded delivery stream of this process.
 #[derive(Clone, Debug)]
 pub struct Embedded {
+    /// The URL of the embedded delivery stream.
     pub endpoint_url: String,
 }
 

@@ -38,9 +38,11 @@ pub struct Surveyed {
 /// A name that matches and is not read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
+    /// The name that is not read; absolute.
     pub path: PathBuf,
     /// The source that the name belongs to; `None` for a directory that the engine asked to look into.
     pub source: Option<SourceId>,
+    /// Why the name is not read.
     pub reason: Refusal,
 }
 

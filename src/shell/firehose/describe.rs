@@ -25,7 +25,9 @@ pub struct Described {
 /// By whom requests are signed. Never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
+    /// The ID of the access key that requests are signed with.
     pub access_key_id: String,
+    /// The region that requests are signed for; `None` when none is set.
     pub region: Option<String>,
     /// When the credentials end; they are renewed before.
     pub expires: Option<SystemTime>,

@@ -14,10 +14,14 @@ use super::snapshot::Snapshot;
 /// One reason why the daemon is not ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
+    /// What alerts compare with: one word for each condition.
     pub code: String,
+    /// The stream that the reason is about; `None` when it is about the whole daemon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// What is wrong, for a person.
     pub message: String,
+    /// What to do about it, for a person.
     pub advice: String,
 }
 

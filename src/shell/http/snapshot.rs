@@ -13,7 +13,9 @@ use crate::shell::files::Problem;
 /// The daemon at one moment.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// Names and limits, which stay the same between configurations.
     pub about: Arc<About>,
+    /// The engine's status.
     pub status: Status,
     /// Files that a source names or matches and that cannot be used.
     pub problems: Vec<Problem>,
@@ -33,14 +35,18 @@ pub struct About {
 /// One stream's settings, as far as an operator compares with them.
 #[derive(Clone, Debug)]
 pub struct StreamAbout {
+    /// The stream's name in the configuration.
     pub name: Arc<str>,
+    /// The delivery stream's name at the service.
     pub delivery_stream: String,
+    /// The full quotas and the share of them that may be used.
     pub quota: QuotaSettings,
 }
 
 /// How late one source is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
+    /// How many files of the source are followed.
     pub files: usize,
     /// Bytes that were seen in the source's files and are not acknowledged.
     pub bytes: u64,
@@ -66,6 +72,7 @@ impl Snapshot {
         since.map_or(Duration::ZERO, |since| self.status.at.since(since))
     }
 
+    /// The name of a source.
     pub fn source(&self, source: SourceId) -> &Arc<str> {
         &self.about.sources[source.0]
     }

@@ -20,16 +20,25 @@ use super::snapshot::{Snapshot, StreamAbout, lag_bytes};
 /// The whole answer of `/status`. Ages and uptimes are in seconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
+    /// The version of the daemon.
     pub version: String,
+    /// Time since the daemon began.
     pub uptime_seconds: f64,
+    /// Whether `/readyz` answers 200.
     pub ready: bool,
+    /// Why the daemon is not ready; empty when it is.
     pub reasons: Vec<Reason>,
+    /// Each stream, in the order of the configuration.
     pub streams: Vec<Stream>,
+    /// Each source, in the order of the configuration.
     pub sources: Vec<Source>,
+    /// Each followed file.
     pub files: Vec<File>,
     /// Files that a source names or matches and that are not read.
     pub unread: Vec<Unread>,
+    /// How far progress is saved.
     pub checkpoint: Checkpoint,
+    /// Bytes that are read and not acknowledged, in memory.
     pub buffered_bytes: u64,
     /// How far the kernel tells of changes: `"full"`, or `"partial"` when some directory cannot be watched and is
     /// surveyed instead.
@@ -38,12 +47,16 @@ pub struct Status {
     pub watch_overflows: u64,
 }
 
+/// One stream: what it does now, and what it has done since the daemon began.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stream {
+    /// The stream's name in the configuration.
     pub name: String,
+    /// The delivery stream's name at the service.
     pub delivery_stream: String,
     /// What the stream does: `"idle"`, `"sending"` or `"held"`.
     pub state: String,
+    /// Requests that are sent and not answered.
     pub in_flight_requests: u64,
     /// Records that are read and not yet in a request.
     pub waiting_records: u64,
@@ -53,20 +66,30 @@ pub struct Stream {
     pub rate: Axes,
     /// The full quotas: requests, records and bytes a second.
     pub quota: Axes,
+    /// The part of each quota that may be used, 0 to 1.
     pub share: f64,
     /// The part of the rate that throttling has left, 0 to 1; 1 without `adaptive`.
     pub adaptive_factor: f64,
+    /// Whether the rate follows throttling.
     pub adaptive: bool,
+    /// Records that the service accepted.
     pub records_delivered: u64,
+    /// Bytes of the records that the service accepted.
     pub bytes_delivered: u64,
+    /// Bytes that are paid for: each record rounded up to 5 KiB.
     pub billed_bytes: u64,
+    /// Requests that were answered or given up.
     pub requests: u64,
+    /// Requests of which the service throttled a record.
     pub throttled: u64,
+    /// Records that were sent again, by reason.
     pub retries: BTreeMap<String, u64>,
+    /// Records that became dead letters.
     pub dead_letters: u64,
     /// Why nothing is accepted now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Trouble>,
+    /// The last failure, also when the stream has recovered since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<Trouble>,
     /// What would carry more lines.
@@ -77,43 +100,63 @@ pub struct Stream {
 /// One value for each quota.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Axes {
+    /// Requests.
     pub requests: f64,
+    /// Records.
     pub records: f64,
+    /// Bytes.
     pub bytes: f64,
 }
 
 /// What went wrong, and what to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Trouble {
+    /// The kind of failure, as in metrics.
     pub reason: String,
+    /// The service's error code, or one of standpipe's own.
     pub code: String,
+    /// What the service or the network said.
     pub message: String,
+    /// What to do about it, for a person.
     pub advice: String,
+    /// How long ago it happened, or has lasted.
     pub age_seconds: f64,
 }
 
+/// One source: how late it is, and what was read of it since the daemon began.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Source {
+    /// The source's name.
     pub name: String,
+    /// How many files of the source are followed.
     pub files: u64,
     /// Bytes that were seen in the source's files and are not acknowledged.
     pub lag_bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
     pub lag_seconds: f64,
+    /// Lines, and pieces of oversized lines, that became records.
     pub lines_read: u64,
+    /// Bytes of files that were read.
     pub bytes_read: u64,
+    /// Bytes that were declared lost.
     pub abandoned_bytes: u64,
 }
 
+/// One followed file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct File {
+    /// The source's name.
     pub source: String,
+    /// The name under which the file was last seen.
     pub path: String,
+    /// The device number of the file.
     pub device: u64,
+    /// The inode number of the file.
     pub inode: u64,
     /// `"followed"`, `"draining"` (renamed or removed) or `"truncated"` (its content is gone; what was read of it
     /// is under way).
     pub state: String,
+    /// Size when last seen, in bytes.
     pub size: u64,
     /// Offset at which the next line begins, in bytes.
     pub read: u64,
@@ -121,24 +164,34 @@ pub struct File {
     pub acknowledged: u64,
     /// Offset before which everything is acknowledged and saved to disk, in bytes.
     pub durable: u64,
+    /// Bytes that are seen and not acknowledged.
     pub lag_bytes: u64,
+    /// How long the oldest line that is not acknowledged has been seen to be there.
     pub lag_seconds: f64,
 }
 
+/// A name that a source names or matches and that is not read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unread {
+    /// The source's name; absent for a directory that was looked into for another reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The name that is not read.
     pub path: String,
+    /// Why the name is not read.
     pub reason: String,
 }
 
+/// How far progress is saved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// How long the oldest progress that is not on disk has waited; 0 when all is.
     pub age_seconds: f64,
+    /// Commits since the daemon began.
     pub commits: u64,
+    /// Commits that failed since the daemon began.
     pub failures: u64,
+    /// Why the last commit failed; absent when it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -146,22 +199,34 @@ pub struct Checkpoint {
 /// The answer of `/readyz`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Ready {
+    /// Whether there is no reason.
     pub ready: bool,
+    /// Why the daemon is not ready; empty when it is.
     pub reasons: Vec<Reason>,
 }
 
 /// The answer of `/healthz`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Health {
+    /// Whether `/readyz` answers 200.
     pub ready: bool,
+    /// Why the daemon is not ready; empty when it is.
     pub reasons: Vec<Reason>,
+    /// The version of the daemon.
     pub version: String,
+    /// Time since the daemon began.
     pub uptime_seconds: f64,
+    /// How many files are followed.
     pub files: u64,
+    /// Bytes that are seen and not acknowledged, of all sources.
     pub lag_bytes: u64,
+    /// How long the oldest line that is not acknowledged has been seen to be there.
     pub lag_seconds: f64,
+    /// How long the oldest progress that is not on disk has waited; 0 when all is.
     pub checkpoint_age_seconds: f64,
+    /// Records that became dead letters, of all streams.
     pub dead_letters: u64,
+    /// Bytes that were declared lost, of all sources.
     pub abandoned_bytes: u64,
 }
 

@@ -11,7 +11,7 @@ pub enum StoreError {
     /// Another process has the lock; `pid` is what it wrote into the lock file, when that can be read.
     #[error("{}: held by another standpipe{}", path.display(), by(*pid))]
     Held { path: PathBuf, pid: Option<u32> },
-    /// A newer standpipe wrote it. It has been left as it was.
+    /// A newer standpipe wrote the database, which has been left as it was.
     #[error("{}: schema version {found}, but this standpipe knows only {known}: use the newer one, or another state directory", path.display())]
     Newer { path: PathBuf, found: i32, known: i32 },
     /// Not a database of ours, or not any more. Only readers say so: a [`Store`](super::Store) moves it aside.
@@ -20,8 +20,10 @@ pub enum StoreError {
     /// Files were removed or replaced under the open database: what went into them is not durable.
     #[error("{}: removed or replaced while in use", path.display())]
     Gone { path: PathBuf },
+    /// A system call on the path failed.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    /// SQLite failed on the database, for a reason that is not its content.
     #[error("{}: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
 }

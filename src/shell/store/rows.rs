@@ -19,6 +19,7 @@ use crate::model::offset::Offset;
 /// A checkpoint as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCheckpoint {
+    /// The checkpoint as it was saved.
     pub checkpoint: Checkpoint,
     /// When the checkpoint was last saved, in milliseconds since 1970.
     pub updated_ms: i64,
@@ -31,9 +32,11 @@ pub struct DeadLetterId(pub i64);
 /// A dead letter as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDeadLetter {
+    /// The ID under which the dead letter is deleted.
     pub id: DeadLetterId,
     /// When the dead letter was saved, in milliseconds since 1970.
     pub time_ms: i64,
+    /// The record and why the service refused it.
     pub letter: DeadLetter,
 }
 
