@@ -38,6 +38,7 @@ impl Selection {
         let seed = fields.next()?.parse().ok()?;
         let kept = match fields.next() {
             None => None,
+            Some("") => Some(Vec::new()),
             Some(list) => Some(list.split(',').map(range).collect::<Option<Vec<_>>>()?.concat()),
         };
         Some(Self { kind, seed, kept })
@@ -187,6 +188,7 @@ fn a_selection_names_a_world_a_seed_and_actions() {
     assert_eq!(selected.kept, Some(vec![3, 17, 20, 21, 22]));
     assert_eq!(ranges(&selected.kept.expect("a list")), "3,17,20-22");
     assert_eq!(Selection::parse("stale_sizes:7").map(|selected| selected.seed), Some(7));
+    assert_eq!(Selection::parse("share:0:").and_then(|selected| selected.kept), Some(Vec::new()));
     assert_eq!(Selection::parse("7"), None, "no world is named");
     assert_eq!(Selection::parse("plain:x"), None);
 }
