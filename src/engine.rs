@@ -9,6 +9,7 @@
 //! | part | knows |
 //! |---|---|
 //! | `files.rs` | followed files: what each is doing, and what wakes it |
+//! | `families.rs` | since when names are looked at, and what was found beside them |
 //! | `lives.rs`, `incarnation.rs` | incarnations: what each is, and how far it is read and settled |
 //! | `surveys.rs` | when to look at which source |
 //! | `descriptors.rs` | how many files may be open, and how many openings are under way on each device |
@@ -20,6 +21,7 @@
 //! | handlers | take in |
 //! |---|---|
 //! | `names.rs`, `beside.rs` | surveys and hints |
+//! | `generations.rs` | generations that were missed |
 //! | `opening.rs` | files that were opened |
 //! | `copies.rs` | what a rotator copied before it truncated |
 //! | `unnamed.rs` | time, for files that no source shows |
@@ -33,7 +35,9 @@ mod beside;
 mod copies;
 mod delivery;
 mod descriptors;
+mod families;
 mod files;
+mod generations;
 mod incarnation;
 mod intake;
 mod lives;
@@ -67,6 +71,7 @@ use crate::rules::retry::InvalidBackoff;
 pub use self::status::{FileState, FileStatus, Status, StreamStatus};
 
 use self::descriptors::Descriptors;
+use self::families::Families;
 use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
@@ -98,6 +103,7 @@ pub struct Engine {
     counts: Counts,
     surveys: Surveys,
     files: Files,
+    families: Families,
     descriptors: Descriptors,
     lives: Lives,
     intake: Intake,
@@ -152,6 +158,7 @@ impl Engine {
             },
             surveys,
             files: Files::default(),
+            families: Families::of_checkpoints(&memory.checkpoints),
             descriptors: Descriptors::default(),
             lives: Lives::new(memory.checkpoints, memory.next_incarnation),
             intake: Intake::new(settings.memory, settings.streams.len()),

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -34,13 +35,14 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Err(code) => return code,
     };
     let sources = source_files(&config);
-    let of = |(place, files)| files::survey_source(files, SourceId(place), &[]);
+    let of = |(place, files)| files::survey_source(files, SourceId(place), &[], Duration::ZERO);
     let surveys: Vec<_> = sources.iter().enumerate().map(of).collect();
     let mut text = config.describe();
     text.push_str("\nfiles that match now:\n");
     let matching = surveys.iter().flat_map(|surveyed| {
         let name = &config.sources[surveyed.observation.source.0].name;
-        surveyed.observation.files.iter().map(move |file| (&file.path, file.size, name))
+        let matched = surveyed.observation.files.iter().filter(|file| file.is_matched);
+        matched.map(move |file| (&file.path, file.size, name))
     });
     let mut matching: Vec<_> = matching.collect();
     matching.sort();

@@ -274,6 +274,7 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
     let files = |source: &Source| SourceFiles {
         patterns: source.patterns.clone(),
         exclude: source.exclude.clone(),
+        rotated: source.rotated.clone(),
         follow_symlinks: source.follow_symlinks,
     };
     config.sources.iter().map(files).collect()

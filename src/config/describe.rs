@@ -86,6 +86,9 @@ fn write_source(
     for glob in source.exclude.texts() {
         writeln!(out, "  without {glob}")?;
     }
+    for pattern in &source.rotated {
+        writeln!(out, "  rotated files also at {}", pattern.text())?;
+    }
     let start = match settings.start_at {
         StartAt::Beginning => "beginning",
         StartAt::End => "end",
@@ -204,6 +207,7 @@ mod tests {
             name = "app"
             paths = ["/var/log/app/*.log", "/var/log/**/x", "/var/log/syslog"]
             exclude = ["*.gz"]
+            rotated = ["/var/old/*.log*"]
             stream = "app-logs"
             [stream.app-logs]
             region = "eu-central-1"
@@ -221,6 +225,7 @@ source app to stream app-logs
   path /var/log/**/x (glob, at any depth)
   path /var/log/syslog (file)
   without *.gz
+  rotated files also at /var/old/*.log*
   from the beginning, records with newline, symbolic links skipped
   removed files are closed after 10s
 stream app-logs to delivery stream app-logs

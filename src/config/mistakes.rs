@@ -368,7 +368,7 @@ close_removed_after = "25h""#,
 paths = ["/a"]
 stream = "s"
 frequency = "1s""#,
-        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, start_at, follow_symlinks, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, close_removed_after",
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, follow_symlinks, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, close_removed_after",
     ),
     (
         r#"[[source]]

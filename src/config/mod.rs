@@ -61,6 +61,8 @@ pub struct Source {
     pub patterns: Vec<Pattern>,
     /// Names that are not read although a pattern matches.
     pub exclude: Exclude,
+    /// Further places where rotators put what they renamed.
+    pub rotated: Vec<Pattern>,
     /// Whether a symbolic link is followed; else it is skipped.
     pub follow_symlinks: bool,
 }

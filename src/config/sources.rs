@@ -81,6 +81,7 @@ pub(super) fn of_command_line(
         name: None,
         paths: Some(paths),
         exclude: None,
+        rotated: None,
         stream,
         start_at: None,
         follow_symlinks: None,
@@ -143,6 +144,7 @@ impl Sources {
             name: name.into(),
             patterns,
             exclude: Exclude::new(values(table.exclude)),
+            rotated: values(table.rotated),
             follow_symlinks: table.follow_symlinks.is_some_and(|follow| follow.value),
         });
     }

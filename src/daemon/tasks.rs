@@ -31,6 +31,7 @@ use crate::shell::watch::{Directories, Watch};
 use super::lanes::{LaneId, Lanes};
 use super::state::State;
 use super::surveys::{Seen, SurveyedSource};
+use super::time::unix_time;
 
 /// After how long the update of the watch counts as hanging. It takes milliseconds where nothing hangs.
 const WATCH_PATIENCE: Duration = Duration::from_secs(5);
@@ -185,7 +186,7 @@ impl Tasks {
         let held: Vec<_> = held.iter().filter_map(with_file).collect();
         let files = Arc::clone(&self.sources[source.0]);
         self.block(source, move || {
-            let mut surveyed = files::survey_source(&files, source, &also);
+            let mut surveyed = files::survey_source(&files, source, &also, unix_time());
             surveyed.observation.held = files::look_at_held(&held);
             let directories = Directories::look_at(std::mem::take(&mut surveyed.directories));
             Done::Surveyed(source, Box::new(SurveyedSource { surveyed, directories }))

@@ -14,7 +14,7 @@
 mod patience;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -116,8 +116,8 @@ impl Engine {
         if !file.kind.is_new || bytes.is_empty() {
             return false;
         }
-        let (path, identity, stream) = (Arc::clone(&file.path), file.identity, file.stream);
-        let names = originals(&path);
+        let (identity, stream) = (file.identity, file.stream);
+        let names = self.names_of_originals(id);
         let mut sought = self.lives.sought_at(&names).filter(|sought| {
             sought.search.stream == stream
                 && sought.fingerprint.matches(bytes)
@@ -126,6 +126,8 @@ impl Engine {
         let cut_off = sought.next().map(|sought| sought.incarnation);
         drop(sought);
         // Whoever is to be done soon does not wait for what may become of a file.
+        let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes) } else { None };
+        let cut_off = cut_off.or(generation);
         let alike = if cut_off.is_some() || self.finishing.is_some() {
             None
         } else {
@@ -178,7 +180,7 @@ impl Engine {
 
     /// The bytes that must be those before the position of its original.
     pub(super) fn read_to_compare(&self, id: FileId, of: Incarnation) -> Read {
-        let history = self.lives.sought_history(of);
+        let history = self.lives.history(of);
         let overlap = history.as_ref().map_or(0, History::overlap);
         let position = history.map_or(Offset::ZERO, |history| history.position());
         Read { file: id, at: position.minus(overlap as u64), len: overlap }
@@ -193,11 +195,11 @@ impl Engine {
         bytes: &[u8],
         now: Instant,
     ) {
-        let history = self.lives.sought_history(of);
-        if history.is_some_and(|history| history.overlap() > 0 && history.continues(bytes)) {
-            return self.inherit(id, own, of, now);
-        }
+        let history = self.lives.history(of);
+        let continues = history.is_some_and(|history| history.overlap() > 0 && history.continues(bytes));
         match own {
+            _ if continues && self.lives.is_sought(of) => self.inherit(id, own, of, now),
+            Some(own) if continues => self.on_known_copy(id, own, of, now),
             Some(own) => {
                 self.files.known_mut(id).task = Task::Follow(own);
                 self.queue_read(id);
@@ -207,9 +209,8 @@ impl Engine {
         }
     }
 
-    fn inherit(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
-        let sought = self.lives.sought(of).expect("just compared with it");
-        let (original, position) = (Arc::clone(sought.path), sought.position);
+    pub(super) fn inherit(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
+        let (original, position) = self.lives.place(of);
         if let Some(own) = own {
             self.lives.part(own, Afterwards::Forgotten);
             self.end_if_over(own, now);
@@ -220,13 +221,14 @@ impl Engine {
         file.times.quiet_since = now;
         let head = std::mem::take(&mut file.head);
         let (source, path, identity, size) = (file.source, Arc::clone(&file.path), file.identity, file.size);
-        if let Some(stored) = self.lives.sought_checkpoint(of).cloned() {
+        if let Some(stored) = self.lives.stored_checkpoint(of).cloned() {
             let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
             let vouched = head.len().min(usize::from(stored.fingerprint.len()).max(read));
             let history = History::resumed(stored.offset, stored.window);
             self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored), now);
         } else {
-            self.lives.reattach(of, id, (source, Arc::clone(&path), identity)).forget_seen();
+            let names = (Arc::clone(&path), self.files.known(id).target.clone());
+            self.lives.reattach(of, id, (source, names, identity)).forget_seen();
             self.saves.note_changed(of, 0, now);
         }
         self.count_rotation(source, Rotation::Copied);
@@ -282,7 +284,8 @@ impl Engine {
     fn may_be_copy_of(&self, source: SourceId, observed: &Observed) -> Vec<Incarnation> {
         let stream = self.stream_of(source);
         let is_compressed = uncompressed(&observed.path).is_some();
-        let names = originals(&observed.path);
+        let mut names = originals(observed.real_path());
+        names.extend(observed.rotated_from.iter().map(|name| name.to_path_buf()));
         let sought = self.lives.sought_at(&names).filter(|sought| {
             sought.search.source == source
                 && self.surveys.has_looked_beside(source, sought.path)
@@ -290,6 +293,7 @@ impl Engine {
                 && observed.identity != sought.identity
                 && is_younger(observed.identity, sought.identity)
                 && self.files.of(stream, observed.identity).is_none()
+                && self.families.may_be_of(self.stream_name(stream), [sought.path], observed.owner)
                 // It has a place of its own to go on from; without a birth time, its inode may just be used again.
                 && (observed.identity.birth_nanos.is_none()
                     || self.lives.stored_of(observed.identity, self.stream_name(stream)).next().is_none())
@@ -297,10 +301,17 @@ impl Engine {
         sought.map(|sought| sought.incarnation).collect()
     }
 
+    /// The real paths of files that a file may be a copy of.
+    fn names_of_originals(&self, id: FileId) -> Vec<PathBuf> {
+        let file = self.files.known(id);
+        let kept = file.family.iter().map(|name| name.to_path_buf());
+        originals(file.real_path()).into_iter().chain(kept).collect()
+    }
+
     /// A file is open that may be such a copy.
     pub(super) fn on_candidate_opened(&mut self, id: FileId, opened: &Opened, now: Instant) {
-        let (stream, path) = (self.stream_of_file(id), self.path_of(id));
-        let names = originals(&path);
+        let stream = self.files.known(id).stream;
+        let names = self.names_of_originals(id);
         let decompressed = self.files.known(id).kind.decompressed;
         let is_of = |stored: &Checkpoint| stored.fingerprint.matches(&opened.head);
         let has_own_place =

@@ -11,11 +11,12 @@ mod tests;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation, Origin};
+use crate::model::identity::{Identity, Incarnation, Origin, Seen, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
 use crate::model::settings::{SourceId, StreamId};
@@ -35,9 +36,23 @@ pub(super) struct Whose {
     pub(super) stream_name: Arc<str>,
     /// Where the file was last seen.
     pub(super) path: Arc<Path>,
+    /// The name in the directory that holds the file, when it is not `path`.
+    pub(super) target: Option<Arc<Path>>,
     pub(super) identity: Identity,
     /// The file that the incarnation began in.
     pub(super) origin: Origin,
+    /// When the file was seen.
+    pub(super) seen: Seen,
+}
+
+/// A file's path, and its real path when that is another.
+pub(super) type Names = (Arc<Path>, Option<Arc<Path>>);
+
+impl Whose {
+    /// The name in the directory that holds the file.
+    pub(super) fn real_path(&self) -> &Arc<Path> {
+        self.target.as_ref().unwrap_or(&self.path)
+    }
 }
 
 /// What is known of one incarnation on its way from its file to the service.
@@ -208,15 +223,29 @@ impl IncarnationState {
     }
 
     /// Another file, or another name, goes on with this incarnation.
-    pub(super) fn goes_on_in(&mut self, source: SourceId, path: Arc<Path>, identity: Identity) {
+    pub(super) fn goes_on_in(&mut self, source: SourceId, (path, target): Names, identity: Identity) {
         self.whose.source = source;
-        self.whose.path = path;
         self.whose.identity = identity;
+        self.rename(path, target);
     }
 
     /// The file was renamed.
-    pub(super) fn rename(&mut self, path: Arc<Path>) {
+    pub(super) fn rename(&mut self, path: Arc<Path>, target: Option<Arc<Path>>) {
         self.whose.path = path;
+        self.whose.target = target;
+    }
+
+    /// What is older than this is not a missed generation of the file's family; returns whether that is news.
+    pub(super) fn note_first_seen(&mut self, first_nanos: i64) -> bool {
+        let seen = &mut self.whose.seen;
+        let is_news = seen.first_nanos < first_nanos;
+        seen.first_nanos = seen.first_nanos.max(first_nanos);
+        is_news
+    }
+
+    /// A read found the content at this time since 1970.
+    pub(super) fn note_read_at(&mut self, unix_time: Duration) {
+        self.whose.seen.last_nanos = unix_nanos(unix_time);
     }
 
     /// Another source of the same stream shows the file from now on.
@@ -344,8 +373,10 @@ impl IncarnationState {
             incarnation: self.incarnation,
             stream: Arc::clone(&self.whose.stream_name),
             path: Arc::clone(&self.whose.path),
+            target: self.whose.target.clone(),
             identity: self.whose.identity,
             origin: self.whose.origin,
+            seen: Some(self.whose.seen),
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),

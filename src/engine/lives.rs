@@ -15,15 +15,15 @@ mod search;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{SourceId, StreamId};
-use crate::rules::rotation::same_file;
+use crate::rules::rotation::{originals, same_file};
 
-use super::incarnation::IncarnationState;
+use super::incarnation::{IncarnationState, Names};
 use super::port::FileId;
 
 pub(super) use self::search::CopySearch;
@@ -73,8 +73,9 @@ pub(super) struct Lives {
     by_incarnation: BTreeMap<Incarnation, Life>,
     /// Whatever else changes, a file and its checkpoint agree in the inode.
     by_inode: BTreeMap<u64, BTreeSet<Incarnation>>,
-    /// Those that are stored or sought, by the name that their file had.
-    by_path: HashMap<Arc<Path>, BTreeSet<Incarnation>>,
+    /// Those that are stored or sought, by the real path that their file had, and by the names that a rotator may have
+    /// made that of.
+    by_path: HashMap<PathBuf, BTreeSet<Incarnation>>,
     /// Those of which copies are looked for.
     sought: BTreeSet<Incarnation>,
     /// Those whose files were closed since the start, oldest first.
@@ -131,13 +132,21 @@ impl Life {
         }
     }
 
-    /// The name that is indexed: of those that change their name, the file is.
-    fn indexed_path(&self) -> Option<&Arc<Path>> {
+    /// The names that are indexed: the file's, and those that a rotator may have made it of. Of those that change their
+    /// name, the file is.
+    fn indexed_paths(&self) -> Vec<PathBuf> {
+        let path = self.last_path();
+        let names = path.iter().flat_map(|path| originals(path));
+        path.iter().map(|path| path.to_path_buf()).chain(names).collect()
+    }
+
+    /// The name that a file had that is not read.
+    fn last_path(&self) -> Option<&Arc<Path>> {
         match self {
             Self::Attached { .. } | Self::Parted { .. } => None,
-            Self::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => Some(&state.whose().path),
+            Self::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => Some(state.whose().real_path()),
             Self::SoughtInCopies { subject: Subject::Stored(checkpoint), .. } | Self::Stored(checkpoint) => {
-                Some(&checkpoint.path)
+                Some(checkpoint.real_path())
             }
         }
     }
@@ -237,14 +246,14 @@ impl Lives {
         &mut self,
         incarnation: Incarnation,
         file: FileId,
-        (source, path, identity): (SourceId, Arc<Path>, Identity),
+        (source, names, identity): (SourceId, Names, Identity),
     ) -> &mut IncarnationState {
         let mut state = match self.take(incarnation) {
             Some(Life::Parted { state, .. }) => state,
             Some(Life::SoughtInCopies { subject: Subject::OnItsWay(state), .. }) => state,
             other => panic!("L12: {incarnation:?} cannot be attached again: {other:?}"),
         };
-        state.goes_on_in(source, path, identity);
+        state.goes_on_in(source, names, identity);
         self.attach(file, *state);
         self.on_its_way_mut(incarnation)
     }
@@ -277,17 +286,15 @@ impl Lives {
     }
 
     /// Its file was closed. Where files come and go fast, the oldest of them is forgotten, and returned.
-    pub(super) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Incarnation> {
+    pub(super) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Checkpoint> {
         self.closed.push_back(incarnation);
         if self.closed.len() <= MAX_CLOSED {
             return None;
         }
         let oldest = self.closed.pop_front()?;
-        let is_stored = self.by_incarnation.get(&oldest).is_some_and(|life| life.claimable().is_some());
-        is_stored.then(|| {
-            drop(self.take(oldest));
-            oldest
-        })
+        let stored = self.by_incarnation.get(&oldest)?.claimable()?.clone();
+        drop(self.take(oldest));
+        Some(stored)
     }
 
     /// The directories of files of this stream that were closed since the start: such a file may be written to under
@@ -295,7 +302,7 @@ impl Lives {
     pub(super) fn closed_directories(&self, stream: &str) -> BTreeSet<Arc<Path>> {
         let stored = self.closed.iter().filter_map(|closed| self.by_incarnation.get(closed)?.claimable());
         let of_stream = stored.filter(|stored| *stored.stream == *stream);
-        of_stream.filter_map(|stored| stored.path.parent().map(Arc::from)).collect()
+        of_stream.filter_map(|stored| stored.real_path().parent().map(Arc::from)).collect()
     }
 
     /// Whether a file that was closed since the start is longer than it was read: lines came late.
@@ -342,9 +349,10 @@ impl Lives {
     }
 
     /// Checkpoints of files that had this name when they were saved.
-    pub(super) fn stored_at(&self, path: &Path) -> impl Iterator<Item = &Checkpoint> {
+    pub(super) fn stored_at<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Checkpoint> {
         let of_path = self.by_path.get(path).into_iter().flatten();
-        of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable())
+        let stored = of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
+        stored.filter(move |stored| **stored.real_path() == *path)
     }
 
     /// Positions in files that are not read, of sources that are not `retired`: the file, its name and its stream.
@@ -357,17 +365,17 @@ impl Lives {
         });
         wanted.filter_map(|(_, life)| {
             if let Some(stored) = life.claimable() {
-                return Some((stored.identity, &*stored.path, &stored.stream));
+                return Some((stored.identity, &**stored.real_path(), &stored.stream));
             }
             let state = life.state().filter(|_| life.is_parted_and_kept())?;
-            Some((state.whose().identity, &*state.whose().path, &state.whose().stream_name))
+            Some((state.whose().identity, &**state.whose().real_path(), &state.whose().stream_name))
         })
     }
 
     fn put(&mut self, incarnation: Incarnation, life: Life) {
         self.by_inode.entry(life.identity().inode).or_default().insert(incarnation);
-        if let Some(path) = life.indexed_path() {
-            self.by_path.entry(Arc::clone(path)).or_default().insert(incarnation);
+        for path in life.indexed_paths() {
+            self.by_path.entry(path).or_default().insert(incarnation);
         }
         if matches!(life, Life::SoughtInCopies { .. }) {
             self.sought.insert(incarnation);
@@ -385,12 +393,12 @@ impl Lives {
                 self.by_inode.remove(&inode);
             }
         }
-        if let Some(path) = life.indexed_path()
-            && let Some(of_path) = self.by_path.get_mut(path)
-        {
-            of_path.remove(&incarnation);
-            if of_path.is_empty() {
-                self.by_path.remove(path);
+        for path in life.indexed_paths() {
+            if let Some(of_path) = self.by_path.get_mut(&path) {
+                of_path.remove(&incarnation);
+                if of_path.is_empty() {
+                    self.by_path.remove(&path);
+                }
             }
         }
         self.sought.remove(&incarnation);

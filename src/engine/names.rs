@@ -40,7 +40,7 @@ impl Engine {
 
     pub(super) fn on_observed(&mut self, observation: &Observation, now: Instant) {
         let source = observation.source;
-        let (began, at_first_start) = self.surveys.answered(source, now);
+        let (began, at_first_start) = self.surveys.answered(source, observation.unix_time, now);
         if self.surveys.speaks(source) {
             self.report(Report::Speaks { source });
         }
@@ -49,10 +49,12 @@ impl Engine {
             return self.on_held(&observation.held, now);
         }
         let (seen, beside) = self.one_name_each(observation);
+        self.follow_missed(observation, &beside, now);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
             self.meet(source, *identity, observed, at_first_start, began, now);
         }
+
         self.look_beside(source, &seen, &beside, &observation.hidden, now);
         self.open_late(source, &beside, now);
         self.on_held(&observation.held, now);
@@ -126,6 +128,9 @@ impl Engine {
         now: Instant,
     ) {
         let Some(id) = self.files.of(self.stream_of(source), identity) else {
+            let stream = Arc::clone(self.stream_name(self.stream_of(source)));
+            let (name, owner) = (observed.real_path().to_path_buf(), Some(observed.owner));
+            self.families.note(&stream, name, self.surveys.unix_nanos(), owner);
             self.follow(source, observed, Name::Matched, at_first_start, now);
             return;
         };
@@ -149,7 +154,7 @@ impl Engine {
         self.files.find_name(id);
         let file = self.files.known_mut(id);
         file.size = observed.size;
-        if file.path != observed.path {
+        if file.path != observed.path || file.target != observed.target {
             let (source, from) = (file.source, Arc::clone(&file.path));
             self.rename(id, Arc::clone(&observed.path), observed.target.clone(), now);
             self.count_rotation(source, Rotation::Renamed);
@@ -226,6 +231,8 @@ impl Engine {
         let (path, identity) = (Arc::clone(&observed.path), observed.identity);
         let mut file = FollowedFile::found(whose, path, identity, name, at_first_start, now);
         file.target.clone_from(&observed.target);
+        file.family.clone_from(&observed.rotated_from);
+        file.times.found_nanos = self.surveys.unix_nanos();
         file.size = observed.size;
         self.files.follow(file)
     }
@@ -246,9 +253,9 @@ impl Engine {
     }
 
     fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
-        self.files.rename(id, Arc::clone(&path), target);
+        self.files.rename(id, Arc::clone(&path), target.clone());
         if let Some(incarnation) = self.files.known(id).incarnation() {
-            self.lives.on_its_way_mut(incarnation).rename(path);
+            self.lives.on_its_way_mut(incarnation).rename(path, target);
             self.saves.note_changed(incarnation, 0, now);
         }
     }

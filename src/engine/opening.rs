@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation};
+use crate::model::identity::{Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt, StreamId};
 use crate::model::time::Instant;
@@ -195,13 +195,16 @@ impl Engine {
 
     fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {
         let file = self.files.known(id);
+        let first_nanos = file.times.found_nanos;
         Whose {
             source: file.source,
             stream: file.stream,
             stream_name: Arc::clone(self.stream_name(file.stream)),
             path: Arc::clone(&file.path),
+            target: file.target.clone(),
             identity: file.identity,
             origin: known.map_or(file.identity.into(), |known| known.origin),
+            seen: known.and_then(|known| known.seen).unwrap_or(Seen { first_nanos, last_nanos: first_nanos }),
         }
     }
 
@@ -217,7 +220,8 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.task = Task::Follow(incarnation);
         let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
-        let state = self.lives.reattach(incarnation, id, (source, Arc::clone(&path), identity));
+        let names = (Arc::clone(&path), file.target.clone());
+        let state = self.lives.reattach(incarnation, id, (source, names, identity));
         let at = state.position();
         self.saves.note_changed(incarnation, 0, now);
         self.report(Report::Following { source, path, at, why: Start::Checkpoint });
@@ -239,9 +243,11 @@ impl Engine {
             self.seek(id, now);
             return false;
         }
-        let (path, target) = (Arc::clone(&file.path), file.target.clone());
+        let (path, target, found_nanos) =
+            (Arc::clone(&file.path), file.target.clone(), file.times.found_nanos);
         let mut other = FollowedFile::found(whose, path, opened.identity, name, false, now);
         other.target = target;
+        other.times.found_nanos = found_nanos;
         let meant_incarnation = file.incarnation();
         let meant = self.files.replace(id, other);
         if let Some(incarnation) = meant_incarnation {
@@ -303,7 +309,7 @@ impl Engine {
     pub(super) fn seek(&mut self, id: FileId, now: Instant) {
         self.files.seek(id, now);
         let file = self.files.known(id);
-        let (source, path) = (file.source, Arc::clone(&file.path));
+        let (source, path) = (file.source, Arc::clone(file.real_path()));
         self.surveys.seek_beside(source, &path);
     }
 
@@ -311,7 +317,7 @@ impl Engine {
     pub(super) fn not_found(&mut self, id: FileId, now: Instant) {
         let file = self.files.known(id);
         let (source, path, size) = (file.source, Arc::clone(&file.path), file.size);
-        if !self.surveys.has_looked_beside(source, &path) {
+        if !self.surveys.has_looked_beside(source, file.real_path()) {
             return self.seek(id, now);
         }
         match file.incarnation() {
@@ -349,15 +355,5 @@ impl Engine {
         for (incarnation, offset) in stored {
             self.search_removed(incarnation, source, size.saturating_sub(offset.bytes()), now);
         }
-    }
-
-    /// A stream of a file that is read for the copy of another.
-    pub(super) fn stream_of_file(&self, id: FileId) -> StreamId {
-        self.files.known(id).stream
-    }
-
-    /// The path of a file.
-    pub(super) fn path_of(&self, id: FileId) -> Arc<Path> {
-        Arc::clone(&self.files.known(id).path)
     }
 }

@@ -6,15 +6,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
 
-use super::Engine;
 use super::lives::{Afterwards, Over};
 use super::port::{Effect, FileId};
 use super::report::{Loss, Report};
+use super::{Engine, families};
 
 /// What becomes of the bytes of a file that were seen and not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +67,24 @@ impl Engine {
         if afterwards == Afterwards::Kept && parting != Parting::LeftInPlace {
             // It may still be there under another name, or come back, or be asked for.
             let oldest = self.lives.note_closed(incarnation);
-            oldest.into_iter().for_each(|oldest| self.saves.forget(oldest, now));
+            if let Some(oldest) = oldest {
+                self.forget(&oldest, now);
+            }
         }
         self.end_if_over(incarnation, now);
+    }
+
+    /// The checkpoint of a closed file is forgotten. What is known of its family remembers that it was there: the file would
+    /// be taken for a missed generation.
+    fn forget(&mut self, oldest: &Checkpoint, now: Instant) {
+        self.saves.forget(oldest.incarnation, now);
+        let Some(birth) = oldest.identity.birth_nanos else { return };
+        self.families.forget(&oldest.stream, oldest.real_path(), birth);
+        for incarnation in self.lives.relatives(oldest) {
+            if self.lives.note_first_seen(incarnation, families::after(birth)) {
+                self.saves.note_changed(incarnation, 0, now);
+            }
+        }
     }
 
     /// An incarnation is over once it parted and all of it is settled: its checkpoint is forgotten, or kept.
@@ -99,11 +115,25 @@ mod tests {
     use crate::engine::samples::{at, identity, path, settings};
 
     fn observed(size: u64) -> Observed {
-        Observed { path: path("a.log"), target: None, identity: identity(1), size, is_matched: true }
+        Observed {
+            path: path("a.log"),
+            target: None,
+            identity: identity(1),
+            size,
+            owner: 0,
+            is_matched: true,
+            rotated_from: Vec::new(),
+        }
     }
 
     fn look(engine: &mut Engine, files: Vec<Observed>, held: Vec<Held>, seconds: u64) {
-        let observation = Observation { source: SourceId(0), files, hidden: Vec::new(), held };
+        let observation = Observation {
+            source: SourceId(0),
+            files,
+            hidden: Vec::new(),
+            held,
+            unix_time: std::time::Duration::ZERO,
+        };
         engine.handle(Event::Observed(observation), at(seconds));
     }
 

@@ -163,6 +163,8 @@ pub struct Observation {
     pub hidden: Vec<Arc<Path>>,
     /// The open files that were asked for.
     pub held: Vec<Held>,
+    /// The wall clock's time when the survey began, since 1970: birth times are told by it.
+    pub unix_time: Duration,
 }
 
 /// What the kernel says of an open file.
@@ -181,13 +183,26 @@ pub struct Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     pub path: Arc<Path>,
-    /// The name that hints come under, when it is not `path`: the target of a link that is followed.
+    /// The name in the directory that holds the file, when it is not `path`: `path` is a link that is followed, or lies
+    /// behind one.
     pub target: Option<Arc<Path>>,
     pub identity: Identity,
     /// Size in bytes.
     pub size: u64,
+    /// User ID.
+    pub owner: u32,
     /// Whether the source matches it; otherwise it only lies beside those that it does.
     pub is_matched: bool,
+    /// Of a file that the source does not match: the real paths that it does match, or would, and that a rotator may
+    /// have renamed the file from.
+    pub rotated_from: Vec<Arc<Path>>,
+}
+
+impl Observed {
+    /// The name in the directory that holds the file.
+    pub fn real_path(&self) -> &Arc<Path> {
+        self.target.as_ref().unwrap_or(&self.path)
+    }
 }
 
 /// A file that was opened.

@@ -142,6 +142,7 @@ impl Engine {
             return self.begin_again(id, now);
         }
         self.recall(id, incarnation, &chunk);
+        self.lives.on_its_way_mut(incarnation).note_read_at(chunk.unix_time);
         let state = self.lives.on_its_way(incarnation);
         if state.position() == Offset::ZERO && self.is_held_back(id, incarnation, chunk.bytes, now) {
             return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Fingerprint, Identity, Incarnation, Window};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
@@ -47,8 +47,10 @@ pub(super) fn whose(stream: usize, inode: u64) -> Whose {
         stream: StreamId(stream),
         stream_name: stream_name(stream),
         path: path(&format!("{inode}.log")),
+        target: None,
         identity,
         origin: identity.into(),
+        seen: Seen { first_nanos: 0, last_nanos: 0 },
     }
 }
 
@@ -63,8 +65,10 @@ pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpo
         incarnation: Incarnation(incarnation),
         stream: whose.stream_name,
         path: whose.path,
+        target: whose.target,
         identity: whose.identity,
         origin: whose.origin,
+        seen: Some(whose.seen),
         fingerprint: Fingerprint::default(),
         offset: Offset::new(offset),
         window: Window::default(),

@@ -371,7 +371,7 @@ mod tests {
 
     use super::*;
     use crate::engine::incarnation::{IncarnationState, Whose};
-    use crate::model::identity::{Identity, Incarnation};
+    use crate::model::identity::{Identity, Incarnation, Seen};
     use crate::model::settings::{SourceId, StreamId};
     use crate::model::time::Instant;
     use crate::rules::history::{Head, History};
@@ -383,6 +383,8 @@ mod tests {
             stream: StreamId(0),
             stream_name: "stream".into(),
             path: Path::new("/a.log").into(),
+            target: None,
+            seen: Seen { first_nanos: 0, last_nanos: 0 },
             identity,
             origin: identity.into(),
         };

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::identity::unix_nanos;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
@@ -85,6 +86,8 @@ pub(super) struct Surveys {
     look_beside: BTreeSet<StreamId>,
     /// When files without a name are looked after next.
     tick_at: Instant,
+    /// When the survey that was answered last began, by the wall clock: nanoseconds since 1970.
+    unix_nanos: i64,
 }
 
 /// How often files without a name are looked after: hints no longer find them.
@@ -103,6 +106,7 @@ impl Surveys {
             is_finishing: false,
             look_beside,
             tick_at: Instant::ZERO,
+            unix_nanos: 0,
         }
     }
 
@@ -141,6 +145,11 @@ impl Surveys {
 
     pub(super) fn set_starved(&mut self, starved: bool) {
         self.starved = starved;
+    }
+
+    /// When the survey that was answered last began, in nanoseconds since 1970.
+    pub(super) fn unix_nanos(&self) -> i64 {
+        self.unix_nanos
     }
 
     /// Every source is looked at as soon as may be.
@@ -264,7 +273,8 @@ impl Surveys {
     }
 
     /// When the survey of `source` that is answered now began; and whether what it shows was there at the first start.
-    pub(super) fn answered(&mut self, id: SourceId, now: Instant) -> (Instant, bool) {
+    pub(super) fn answered(&mut self, id: SourceId, unix_time: Duration, now: Instant) -> (Instant, bool) {
+        self.unix_nanos = unix_nanos(unix_time);
         let source = &mut self.sources[id.0];
         source.under_way = false;
         let began = source.began.expect("an answer comes for a survey that began");
@@ -343,7 +353,7 @@ mod tests {
     fn a_source_that_does_not_answer_holds_up_no_other() {
         let mut surveys = surveys();
         assert_eq!(begun(&mut surveys, at(0)), [A, B]);
-        surveys.answered(B, at(1));
+        surveys.answered(B, Duration::ZERO, at(1));
         assert_eq!(begun(&mut surveys, at(20_000)), [B], "A is under way for ever");
         assert_eq!(surveys.fall_silent(at(29_999)), []);
         assert_eq!(surveys.fall_silent(at(30_000)), [A]);
@@ -355,8 +365,8 @@ mod tests {
     fn what_hints_ask_for_waits_for_ten_times_what_the_last_look_took() {
         let mut surveys = surveys();
         drop(begun(&mut surveys, at(0)));
-        surveys.answered(A, at(1));
-        surveys.answered(B, at(30));
+        surveys.answered(A, Duration::ZERO, at(1));
+        surveys.answered(B, Duration::ZERO, at(30));
         surveys.want_all();
         assert_eq!(begun(&mut surveys, at(50)), [A]);
         assert_eq!(begun(&mut surveys, at(299)), []);
@@ -369,20 +379,20 @@ mod tests {
         drop(begun(&mut surveys, at(0)));
         surveys.finish();
         for source in [A, B] {
-            surveys.answered(source, at(1));
+            surveys.answered(source, Duration::ZERO, at(1));
             surveys.taken_in(source);
         }
         assert!(!surveys.all_finished(), "both began before");
         assert_eq!(begun(&mut surveys, at(100)), [A, B]);
-        surveys.answered(A, at(101));
-        surveys.answered(B, at(101));
+        surveys.answered(A, Duration::ZERO, at(101));
+        surveys.answered(B, Duration::ZERO, at(101));
         surveys.seek_beside(B, Path::new("/log/a.log"));
         surveys.taken_in(A);
         surveys.taken_in(B);
         assert!(!surveys.all_finished(), "a file is looked for");
         assert_eq!(begun(&mut surveys, at(200)), [B]);
         assert!(surveys.has_looked_beside(B, Path::new("/log/b.log")));
-        surveys.answered(B, at(201));
+        surveys.answered(B, Duration::ZERO, at(201));
         surveys.taken_in(B);
         assert!(surveys.all_finished());
         assert_eq!(surveys.deadline(false, at(300)), None);
@@ -392,9 +402,9 @@ mod tests {
     fn positions_are_looked_for_beside_names_once_all_sources_of_their_stream_were_looked_at() {
         let mut surveys = Surveys::new(2, false, [StreamId(0)].into());
         drop(begun(&mut surveys, at(0)));
-        surveys.answered(A, at(1));
+        surveys.answered(A, Duration::ZERO, at(1));
         assert_eq!(surveys.take_look_beside(|_| StreamId(0)), []);
-        surveys.answered(B, at(1));
+        surveys.answered(B, Duration::ZERO, at(1));
         assert_eq!(surveys.take_look_beside(|_| StreamId(0)), [(StreamId(0), A)]);
         assert_eq!(surveys.take_look_beside(|_| StreamId(0)), []);
     }

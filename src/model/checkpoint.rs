@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::identity::{Fingerprint, Identity, Incarnation, Origin, Window};
+use super::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use super::offset::Offset;
 
 /// How far one incarnation of a file has been settled, and how to know that incarnation again.
@@ -16,13 +16,24 @@ pub struct Checkpoint {
     pub stream: Arc<str>,
     /// Where the file was last seen: for people, and for looking beside it. Never an identity.
     pub path: Arc<Path>,
+    /// The name behind links, where it is another than `path`: what a rotator does, it does beside this one.
+    pub target: Option<Arc<Path>>,
     pub identity: Identity,
     pub origin: Origin,
+    /// When the file was seen; `None` in what versions before 3 wrote.
+    pub seen: Option<Seen>,
     pub fingerprint: Fingerprint,
     /// Every byte before it is settled.
     pub offset: Offset,
     /// The bytes just before `offset`.
     pub window: Window,
+}
+
+impl Checkpoint {
+    /// The name in the directory that holds the file.
+    pub fn real_path(&self) -> &Arc<Path> {
+        self.target.as_ref().unwrap_or(&self.path)
+    }
 }
 
 /// A record that the service refuses for what it is.

@@ -4,6 +4,8 @@
 //! one (ext4 did so 19 times of 19). What is compared instead: device, inode and birth time, a fingerprint of
 //! the beginning, and the window of bytes just before a known offset.
 
+use std::time::Duration;
+
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How much of a file's beginning a fingerprint covers at most, in bytes.
@@ -38,6 +40,20 @@ impl From<Identity> for Origin {
     fn from(identity: Identity) -> Self {
         Self { device: identity.device, inode: identity.inode }
     }
+}
+
+/// When an incarnation was seen by the wall clock, which birth times are told by; in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seen {
+    /// The first look at its file.
+    pub first_nanos: i64,
+    /// The last read that found its content.
+    pub last_nanos: i64,
+}
+
+/// A time since 1970, in nanoseconds: as birth times are told.
+pub fn unix_nanos(unix_time: Duration) -> i64 {
+    i64::try_from(unix_time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A hash of the first bytes of a file, up to [`HEAD_BYTES`], with how many they were.

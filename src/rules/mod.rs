@@ -11,6 +11,7 @@ pub mod budget;
 pub mod checkpoint;
 pub mod circuit;
 pub mod envelope;
+pub mod family;
 pub mod gather;
 pub mod histogram;
 pub mod history;

@@ -8,6 +8,7 @@
 //! neither block nor read what lies elsewhere: see `files/open.rs`.
 
 mod compressed;
+mod generations;
 mod held;
 mod limit;
 mod listing;
@@ -41,6 +42,8 @@ pub struct SourceFiles {
     pub patterns: Vec<Pattern>,
     /// Exclusions: names that are not read although a pattern matches.
     pub exclude: Exclude,
+    /// Further names that rotators give to files of the source.
+    pub rotated: Vec<Pattern>,
     /// Whether a name that is a symbolic link counts as the file it leads to.
     pub follow_symlinks: bool,
 }

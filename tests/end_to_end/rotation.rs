@@ -1,6 +1,7 @@
 //! Files that are renamed, removed, truncated and replaced, while the daemon runs and while it does not.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -46,6 +47,73 @@ fn a_file_that_was_renamed_while_nobody_looked_is_read_to_its_end() {
     let daemon = world.run();
     assert_eq!(world.all_arrive(), 0);
     daemon.running.stop();
+}
+
+/// S30: rotated twice, compressed, and put elsewhere, while standpipe is down.
+#[test]
+fn generations_that_were_rotated_away_while_nobody_looked_are_read() {
+    let mut world = World::new();
+    let elsewhere = world.file("a.log").with_file_name("old");
+    fs::create_dir(&elsewhere).unwrap();
+    world = world.source(&format!("rotated = [{:?}]\n", elsewhere.join("*")));
+    let name = |number: u32| world.file("a.log").with_extension(format!("log.{number}"));
+    let (now, one, two) = (world.file("a.log"), name(1), name(2));
+    // It was there before anybody looked.
+    fs::write(name(7), "of old\n").unwrap();
+    let born = fs::metadata(name(7)).unwrap().created().unwrap();
+    eventually("it to be a little older", || {
+        (born.elapsed().ok()? > Duration::from_millis(200)).then_some(())
+    });
+    world.written.append(&now, "a", 100);
+    let daemon = world.run();
+    world.all_arrive();
+    daemon.settle();
+    daemon.running.stop();
+    world.written.append(&now, "a", 50);
+    fs::rename(&now, &two).unwrap();
+    world.written.append(&now, "b", 50);
+    fs::rename(&now, elsewhere.join("a.log-20261125")).unwrap();
+    world.written.append(&now, "c", 50);
+    fs::rename(&now, &one).unwrap();
+    assert!(Command::new("gzip").arg(&one).status().unwrap().success());
+    world.written.append(&now, "d", 50);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
+    assert_eq!(world.compare().repeated, 0);
+}
+
+/// S31: the same behind a link, live and while standpipe is down.
+#[test]
+fn what_is_rotated_behind_a_link_is_read_to_its_end() {
+    let mut world = World::new().source("follow_symlinks = true\n");
+    let link = world.file("a.log");
+    let real = link.parent().unwrap().with_file_name("real");
+    fs::create_dir(&real).unwrap();
+    let (now, old, older) = (real.join("0.log"), real.join("0.log.1"), real.join("0.log.2"));
+    world.written.append(&now, "a", 100);
+    symlink(&now, &link).unwrap();
+    let rotate = |world: &mut World| {
+        let _ = fs::rename(&old, &older);
+        fs::rename(&now, &old).unwrap();
+        world.written.append(&now, "b", 30);
+    };
+    let daemon = world.run();
+    world.all_arrive();
+    rotate(&mut world);
+    rotate(&mut world);
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
+    world.written.append(&now, "c", 30);
+    rotate(&mut world);
+    rotate(&mut world);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
+    daemon.running.stop();
+    assert_eq!(world.compare().repeated, 0);
 }
 
 /// S4: truncated in place.

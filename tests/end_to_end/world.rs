@@ -146,7 +146,7 @@ pub(crate) struct World {
     more: String,
     max_lag: Option<&'static str>,
     pattern: &'static str,
-    source: &'static str,
+    source: String,
     /// What the service accepted has to be these lines.
     pub(crate) written: Written,
 }
@@ -169,7 +169,7 @@ impl World {
             more: String::new(),
             max_lag: None,
             pattern: "*.log",
-            source: "",
+            source: String::new(),
             written: Written::default(),
         }
     }
@@ -192,8 +192,8 @@ impl World {
     }
 
     /// Adds to the source.
-    pub(crate) fn source(mut self, more: &'static str) -> Self {
-        self.source = more;
+    pub(crate) fn source(mut self, more: &str) -> Self {
+        self.source = more.to_owned();
         self
     }
 

@@ -157,7 +157,7 @@ impl Fleet {
                 Effect::Survey(request) => {
                     let (hidden, held) = (Vec::new(), Vec::new());
                     let (source, files) = (request.source, vec![endless()]);
-                    Event::Observed(Observation { source, files, hidden, held })
+                    Event::Observed(Observation { source, files, hidden, held, unix_time: Duration::ZERO })
                 }
                 Effect::Open(open) => {
                     let Observed { identity, size, .. } = endless();
@@ -201,7 +201,9 @@ fn endless() -> Observed {
         target: None,
         identity: Identity { device: 1, inode: 1, birth_nanos: Some(1) },
         size: 1 << 50,
+        owner: 0,
         is_matched: true,
+        rotated_from: Vec::new(),
     }
 }
 

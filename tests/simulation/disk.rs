@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use standpipe::engine::port::{FileFault, Observation, Observed, Open, Opened, Survey};
-use standpipe::model::identity::{HEAD_BYTES, Identity};
+use standpipe::model::identity::{HEAD_BYTES, Identity, unix_nanos};
+use standpipe::rules::family::rotated_from;
 
 /// Index of a file in [`Disk::files`]: what the kernel would call an inode in use.
 pub type FileIndex = usize;
@@ -43,6 +45,8 @@ pub struct Disk {
     next_birth: i64,
     has_births: bool,
     pub is_nearly_full: bool,
+    /// The wall clock, since 1970.
+    pub unix_time: Duration,
 }
 
 impl Disk {
@@ -52,7 +56,7 @@ impl Disk {
 
     pub fn create(&mut self, name: &Path) -> FileIndex {
         assert!(!self.names.contains_key(name), "{} exists", name.display());
-        self.next_birth += 1_000;
+        self.next_birth = (self.next_birth + 1_000).max(unix_nanos(self.unix_time));
         let inode = self.free_inodes.pop().unwrap_or_else(|| {
             self.next_inode += 1;
             self.next_inode
@@ -149,6 +153,14 @@ impl Disk {
 
     /// What a survey shows; `is_matched` says which names its source matches.
     pub fn survey(&self, request: &Survey, is_matched: impl Fn(&Path) -> bool) -> Observation {
+        let leads_to = |target: &Path| {
+            let mut links = self.links.iter();
+            links.any(|(link, led_to)| led_to == target && is_matched(link))
+        };
+        let rotated_from = |path: &Path| {
+            let names = rotated_from(path).into_iter();
+            names.filter(|name| is_matched(name) || leads_to(name)).map(Arc::from).collect::<Vec<_>>()
+        };
         let linked = self.links.iter().filter_map(|(link, target)| {
             Some((link, *self.names.get(target)?, Some(Arc::from(target.as_path()))))
         });
@@ -159,17 +171,22 @@ impl Disk {
                 let is_matched = is_matched(path);
                 let beside = request.also.iter().any(|directory| path.parent() == Some(directory));
                 let file = &self.files[index];
-                (is_matched || beside).then(|| Observed {
+                let rotated_from =
+                    if is_matched || target.is_some() { Vec::new() } else { rotated_from(path) };
+                (is_matched || beside || !rotated_from.is_empty()).then(|| Observed {
                     path: Arc::from(path.as_path()),
                     target,
                     identity: file.identity,
                     size: file.size(),
+                    owner: 0,
                     is_matched,
+                    rotated_from,
                 })
             })
             .collect();
         files.sort_by(|one, other| one.path.cmp(&other.path));
-        Observation { source: request.source, files, hidden: Vec::new(), held: Vec::new() }
+        let (source, unix_time) = (request.source, self.unix_time);
+        Observation { source, files, hidden: Vec::new(), held: Vec::new(), unix_time }
     }
 
     /// The file under a name, or behind a link of that name.

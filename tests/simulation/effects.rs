@@ -259,9 +259,14 @@ impl World {
         Event::Opened { file: tail, result }
     }
 
+    /// What the wall clock says, since 1970.
+    pub fn unix_time(&self) -> Duration {
+        self.now.since(Instant::ZERO) + Duration::from_secs(self.ailments.clock_seconds)
+    }
+
     fn read(&mut self, read: Read) -> Event {
         let file = self.open[&read.file];
-        let unix_time = self.now.since(Instant::ZERO) + Duration::from_secs(self.ailments.clock_seconds);
+        let unix_time = self.unix_time();
         if self.ailments.stale.contains(&read.file) || self.chance(self.climate.refuse_read) {
             self.reached.unreadable += 1;
             let result = Err(FileFault::Unreadable("simulated".into()));

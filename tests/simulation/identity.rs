@@ -92,7 +92,7 @@ impl Found {
                     _ => Vec::new(),
                 };
                 let (source, hidden, held) = (request.source, Vec::new(), Vec::new());
-                Some(Event::Observed(Observation { source, files, hidden, held }))
+                Some(Event::Observed(Observation { source, files, hidden, held, unix_time: Duration::ZERO }))
             }
             Effect::Open(open) => {
                 let (size, head) = (self.content.len() as u64, self.head.clone().into());
@@ -112,7 +112,15 @@ impl Found {
 
     fn observed(&self, path: &str, is_matched: bool) -> Observed {
         let size = self.content.len() as u64;
-        Observed { path: Arc::from(Path::new(path)), target: None, identity: self.seen, size, is_matched }
+        Observed {
+            path: Arc::from(Path::new(path)),
+            target: None,
+            identity: self.seen,
+            size,
+            owner: 0,
+            is_matched,
+            rotated_from: Vec::new(),
+        }
     }
 }
 
@@ -122,8 +130,10 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
         incarnation: Incarnation(7),
         stream: "stream".into(),
         path: Path::new(MATCHED).into(),
+        target: None,
         identity: found.stored,
         origin: found.stored.into(),
+        seen: None,
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
         offset: Offset::new(OFFSET as u64),
         window: Window::at_end_of(&original[..OFFSET]),

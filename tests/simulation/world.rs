@@ -194,6 +194,7 @@ impl World {
         match (next, deadline) {
             (Some(next), deadline) if deadline.is_none_or(|deadline| next <= deadline) => {
                 self.now = self.now.max(next);
+                self.disk.unix_time = self.unix_time();
                 self.spins = 0;
                 let (_, todo) = self.queue.pop_first().expect("looked at above");
                 self.happen(todo);
@@ -202,6 +203,7 @@ impl World {
                 self.spins = if deadline <= self.now { self.spins + 1 } else { 0 };
                 assert!(self.spins < 100, "the engine asks for a tick that changes nothing");
                 self.now = self.now.max(deadline);
+                self.disk.unix_time = self.unix_time();
                 self.tell(Event::Tick);
             }
             (Some(_) | None, None) => panic!("I15: nothing will ever happen again"),

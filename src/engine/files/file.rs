@@ -21,8 +21,10 @@ pub(in crate::engine) struct FollowedFile {
     pub(in crate::engine) source: SourceId,
     pub(in crate::engine) stream: StreamId,
     pub(in crate::engine) path: Arc<Path>,
-    /// The other name that hints come under.
+    /// The name in the directory that holds the file, when it is not `path`; hints come under both.
     pub(in crate::engine) target: Option<Arc<Path>>,
+    /// The names that a rotator may have made its name of, of those that its source matches.
+    pub(in crate::engine) family: Vec<Arc<Path>>,
     pub(in crate::engine) identity: Identity,
     pub(in crate::engine) task: Task,
     pub(in crate::engine) state: StateOf,
@@ -113,6 +115,8 @@ pub(in crate::engine) struct Times {
     pub(in crate::engine) lost_since: Instant,
     /// The file was held back.
     pub(in crate::engine) held_back_since: Instant,
+    /// The first look at it, by the wall clock: nanoseconds since 1970.
+    pub(in crate::engine) found_nanos: i64,
 }
 
 impl FollowedFile {
@@ -130,6 +134,7 @@ impl FollowedFile {
             stream,
             path,
             target: None,
+            family: Vec::new(),
             identity,
             task: Task::Begin { at_first_start },
             state: StateOf::found(),
@@ -137,11 +142,22 @@ impl FollowedFile {
             size: 0,
             end: FileEnd::default(),
             kind: Kind::default(),
-            times: Times { read_at: now, quiet_since: now, lost_since: now, held_back_since: now },
+            times: Times {
+                read_at: now,
+                quiet_since: now,
+                lost_since: now,
+                held_back_since: now,
+                found_nanos: 0,
+            },
             failures: 0,
             is_late: false,
             head: Bytes::new(),
         }
+    }
+
+    /// The name in the directory that holds the file.
+    pub(in crate::engine) fn real_path(&self) -> &Arc<Path> {
+        self.target.as_ref().unwrap_or(&self.path)
     }
 
     /// What it is doing. `files.rs` alone changes it.

@@ -190,7 +190,7 @@ fn a_checkpoint_tells_the_frontier_the_beginning_and_the_bytes_before_it() {
     read(&mut state, &["line\n", "more\n"], at(0));
     let record = state.take_ready().expect("two were read");
     state.settle(&record);
-    state.rename(path("b.log"));
+    state.rename(path("b.log"), None);
     let checkpoint = state.checkpoint();
     assert_eq!(checkpoint.offset, Offset::new(5));
     assert_eq!(*checkpoint.path, *path("b.log"));

@@ -2,6 +2,7 @@
 //!
 //! Knows which are looked for, and what would show a copy. Does not look.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::model::identity::{Fingerprint, Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
+use crate::rules::family::rotated_from;
 use crate::rules::history::History;
 
 use super::{Afterwards, Life, Lives, Subject};
@@ -36,10 +38,49 @@ pub(in crate::engine) struct CopySearch {
 pub(in crate::engine) struct Sought<'a> {
     pub(in crate::engine) incarnation: Incarnation,
     pub(in crate::engine) search: &'a CopySearch,
+    /// The real path that its file had.
     pub(in crate::engine) path: &'a Arc<Path>,
     pub(in crate::engine) identity: Identity,
     pub(in crate::engine) fingerprint: Fingerprint,
     pub(in crate::engine) position: Offset,
+}
+
+/// What is known of an incarnation, whatever it is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Known<'a> {
+    pub(in crate::engine) incarnation: Incarnation,
+    /// The real path that its file has or had.
+    pub(in crate::engine) path: &'a Arc<Path>,
+    pub(in crate::engine) identity: Identity,
+    pub(in crate::engine) fingerprint: Fingerprint,
+    pub(in crate::engine) position: Offset,
+}
+
+impl Life {
+    fn known(&self) -> Known<'_> {
+        match (self.state(), self.stored()) {
+            (Some(state), _) => Known {
+                incarnation: state.incarnation(),
+                path: state.whose().real_path(),
+                identity: state.whose().identity,
+                fingerprint: state.head().fingerprint(),
+                position: state.position(),
+            },
+            (None, Some(stored)) => Known {
+                incarnation: stored.incarnation,
+                path: stored.real_path(),
+                identity: stored.identity,
+                fingerprint: stored.fingerprint,
+                position: stored.offset,
+            },
+            (None, None) => unreachable!("an incarnation has a state or a checkpoint"),
+        }
+    }
+
+    fn stream_name(&self) -> &str {
+        let of_state = self.state().map(|state| &*state.whose().stream_name);
+        of_state.or_else(|| self.stored().map(|stored| &*stored.stream)).unwrap_or_default()
+    }
 }
 
 impl Lives {
@@ -85,33 +126,17 @@ impl Lives {
     }
 
     pub(in crate::engine) fn sought(&self, incarnation: Incarnation) -> Option<Sought<'_>> {
-        let Some(Life::SoughtInCopies { search, subject }) = self.by_incarnation.get(&incarnation) else {
-            return None;
-        };
-        Some(match subject {
-            Subject::OnItsWay(state) => Sought {
-                incarnation,
-                search,
-                path: &state.whose().path,
-                identity: state.whose().identity,
-                fingerprint: state.head().fingerprint(),
-                position: state.position(),
-            },
-            Subject::Stored(checkpoint) => Sought {
-                incarnation,
-                search,
-                path: &checkpoint.path,
-                identity: checkpoint.identity,
-                fingerprint: checkpoint.fingerprint,
-                position: checkpoint.offset,
-            },
-        })
+        let life = self.by_incarnation.get(&incarnation)?;
+        let Life::SoughtInCopies { search, .. } = life else { return None };
+        let Known { incarnation, path, identity, fingerprint, position } = life.known();
+        Some(Sought { incarnation, search, path, identity, fingerprint, position })
     }
 
     /// Those that are looked for and whose files had one of these names.
     pub(in crate::engine) fn sought_at(&self, names: &[PathBuf]) -> impl Iterator<Item = Sought<'_>> {
         let of_names = names.iter().filter_map(|name| self.by_path.get(name.as_path())).flatten();
-        of_names.filter_map(|incarnation| self.sought(*incarnation))
+        let each: BTreeSet<_> = of_names.collect();
+        each.into_iter().filter_map(|incarnation| self.sought(*incarnation))
     }
 
     /// All that are looked for.
@@ -126,19 +151,68 @@ impl Lives {
         }
     }
 
-    /// The bytes that must come before the position of one that is looked for.
-    pub(in crate::engine) fn sought_history(&self, incarnation: Incarnation) -> Option<History> {
-        match self.by_incarnation.get(&incarnation)? {
-            Life::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => Some(state.history().clone()),
-            Life::SoughtInCopies { subject: Subject::Stored(checkpoint), .. } => {
-                Some(History::resumed(checkpoint.offset, checkpoint.window))
+    /// The bytes that must come before the position of one, in any copy of its file.
+    pub(in crate::engine) fn history(&self, incarnation: Incarnation) -> Option<History> {
+        let life = self.by_incarnation.get(&incarnation)?;
+        let resumed = |stored: &Checkpoint| History::resumed(stored.offset, stored.window);
+        life.state().map(|state| state.history().clone()).or_else(|| life.stored().map(resumed))
+    }
+
+    /// The checkpoint of one of which nothing is under way.
+    pub(in crate::engine) fn stored_checkpoint(&self, incarnation: Incarnation) -> Option<&Checkpoint> {
+        self.by_incarnation.get(&incarnation)?.stored()
+    }
+
+    /// Whether a checkpoint is all that there is of it, and no copy is looked for.
+    pub(in crate::engine) fn is_stored(&self, incarnation: Incarnation) -> bool {
+        matches!(self.by_incarnation.get(&incarnation), Some(Life::Stored(_)))
+    }
+
+    /// The real path that its file had, and how far it is read.
+    ///
+    /// # Panics
+    /// When it is over.
+    pub(in crate::engine) fn place(&self, incarnation: Incarnation) -> (Arc<Path>, Offset) {
+        let known = self.by_incarnation.get(&incarnation).map(Life::known);
+        let known = known.expect("an incarnation is kept while a file is compared with it");
+        (Arc::clone(known.path), known.position)
+    }
+
+    /// Those of the same stream and directory whose names a rotator may have made of the same name.
+    pub(in crate::engine) fn relatives(&self, of: &Checkpoint) -> Vec<Incarnation> {
+        let names_of = |path: &Path| {
+            let mut names = rotated_from(path);
+            names.push(path.to_owned());
+            names
+        };
+        let names = names_of(of.real_path());
+        let beside = self.known(&of.stream).filter(|known| known.path.parent() == of.real_path().parent());
+        let related = beside.filter(|known| names_of(known.path).iter().any(|name| names.contains(name)));
+        related.map(|known| known.incarnation).collect()
+    }
+
+    /// What is older than this is not a missed generation of the family; returns whether that is news.
+    pub(in crate::engine) fn note_first_seen(&mut self, incarnation: Incarnation, first_nanos: i64) -> bool {
+        let Some(life) = self.by_incarnation.get_mut(&incarnation) else { return false };
+        match life {
+            Life::Stored(stored) | Life::SoughtInCopies { subject: Subject::Stored(stored), .. } => {
+                let is_news = stored.seen.is_some_and(|seen| seen.first_nanos < first_nanos);
+                if is_news && let Some(seen) = &mut stored.seen {
+                    seen.first_nanos = first_nanos;
+                }
+                is_news
             }
-            Life::Attached { .. } | Life::Parted { .. } | Life::Stored(_) => None,
+            Life::Attached { state, .. }
+            | Life::Parted { state, .. }
+            | Life::SoughtInCopies { subject: Subject::OnItsWay(state), .. } => {
+                state.note_first_seen(first_nanos)
+            }
         }
     }
 
-    /// The checkpoint of one that is looked for and was not read by this process.
-    pub(in crate::engine) fn sought_checkpoint(&self, incarnation: Incarnation) -> Option<&Checkpoint> {
-        self.by_incarnation.get(&incarnation).filter(|_| self.is_sought(incarnation))?.stored()
+    /// All of a stream.
+    pub(in crate::engine) fn known(&self, stream: &str) -> impl Iterator<Item = Known<'_>> {
+        let of_stream = self.by_incarnation.values().filter(move |life| life.stream_name() == stream);
+        of_stream.map(Life::known)
     }
 }

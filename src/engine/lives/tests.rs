@@ -13,6 +13,7 @@ use crate::engine::samples::{at, beginning, checkpoint, identity, path, read, st
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
+use crate::rules::rotation::originals;
 
 const FILE: FileId = FileId(7);
 
@@ -122,7 +123,7 @@ fn what_parted_and_is_kept_is_found_again_by_its_file() {
 #[test]
 fn a_file_goes_on_with_what_had_parted_under_its_new_name() {
     let (mut lives, incarnation) = parted(Afterwards::Kept);
-    let state = lives.reattach(incarnation, FileId(8), (SourceId(1), path("b.log"), identity(3)));
+    let state = lives.reattach(incarnation, FileId(8), (SourceId(1), (path("b.log"), None), identity(3)));
     assert_eq!((state.whose().source, state.whose().identity), (SourceId(1), identity(3)));
     assert_eq!(*state.whose().path, *path("b.log"));
     assert!(!state.has_nothing_ready(), "what is on its way stays on its way");
@@ -134,7 +135,7 @@ fn a_file_goes_on_with_what_had_parted_under_its_new_name() {
 fn a_copy_goes_on_with_an_incarnation_that_is_looked_for() {
     let (mut lives, incarnation) = parted(Afterwards::Forgotten);
     lives.seek_copies(incarnation, search(Afterwards::Forgotten));
-    lives.reattach(incarnation, FileId(8), (SourceId(0), path("1.log.1"), identity(2)));
+    lives.reattach(incarnation, FileId(8), (SourceId(0), (path("1.log.1"), None), identity(2)));
     assert!(!lives.is_sought(incarnation) && !lives.seeks());
     lives.check(|file| (file == FileId(8)).then_some(incarnation));
 }
@@ -146,8 +147,8 @@ fn what_is_looked_for_is_found_by_its_name_and_told_what_a_copy_must_show() {
     let sought = lives.sought_at(&[path("1.log").to_path_buf()]).next().expect("it had that name");
     assert_eq!((sought.incarnation, sought.position), (incarnation, Offset::new(5)));
     assert!(sought.fingerprint.matches(b"line\nmore"));
-    assert!(lives.sought_history(incarnation).expect("it is looked for").continues(b"line\n"));
-    assert_eq!(lives.sought_checkpoint(incarnation), None, "it was read by this process");
+    assert!(lives.history(incarnation).expect("it is looked for").continues(b"line\n"));
+    assert_eq!(lives.stored_checkpoint(incarnation), None, "it was read by this process");
     assert!(lives.sought_at(&[path("2.log").to_path_buf()]).next().is_none());
     lives.note_looked(incarnation);
     assert!(lives.sought(incarnation).expect("still").search.looked);
@@ -165,7 +166,7 @@ fn a_search_that_found_nothing_leaves_what_there_was() {
     for (afterwards, left) in [(Afterwards::Kept, 1), (Afterwards::Forgotten, 0)] {
         let (mut lives, incarnation) = stored();
         lives.seek_copies(incarnation, search(afterwards));
-        assert!(lives.sought_checkpoint(incarnation).is_some());
+        assert!(lives.stored_checkpoint(incarnation).is_some());
         let (_, is_forgotten) = lives.stop_seeking(incarnation).expect("it was looked for");
         assert_eq!(is_forgotten, left == 0);
         assert_eq!(stored_of(&lives).len(), left);
@@ -193,7 +194,8 @@ fn of_files_that_come_and_go_a_thousand_positions_are_kept() {
         lives.part(incarnation, Afterwards::Kept);
         assert_eq!(lives.end_if_over(incarnation), Some(Over::Stored));
         let forgotten = number.checked_sub(MAX_CLOSED as u64).map(Incarnation);
-        assert_eq!(lives.note_closed(incarnation), forgotten, "the oldest");
+        let told = lives.note_closed(incarnation).map(|stored| stored.incarnation);
+        assert_eq!(told, forgotten, "the oldest");
     }
     assert_eq!(lives.unread(&BTreeSet::new()).count(), MAX_CLOSED);
     assert_eq!(MAX_CLOSED, 1000);
@@ -215,6 +217,7 @@ fn one_that_was_closed_and_is_read_again_or_on_its_way_is_not_forgotten() {
     lives.attach(FileId(0), beginning(0, whose(0, 0)));
     for number in 2..MAX_CLOSED as u64 + 3 {
         let forgotten = close(&mut lives, beginning(number, whose(0, number)));
+        let forgotten = forgotten.map(|stored| stored.incarnation);
         assert_eq!(forgotten, (number > MAX_CLOSED as u64 + 1).then_some(Incarnation(2)));
     }
     assert!(lives.state(Incarnation(0)).is_some() && lives.state(Incarnation(1)).is_some());
@@ -233,7 +236,7 @@ fn unread_are_the_positions_in_files_that_are_not_read_of_sources_that_are_confi
     lives.let_go_of(incarnation, SourceId(3));
     assert_eq!(lives.unread(&none).count(), 1, "its source is back");
     assert_eq!(lives.unread(&[SourceId(3)].into()).count(), 0);
-    lives.reattach(incarnation, FILE, (SourceId(0), path("1.log"), identity(1)));
+    lives.reattach(incarnation, FILE, (SourceId(0), (path("1.log"), None), identity(1)));
     lives.part(incarnation, Afterwards::Kept);
     assert_eq!(lives.unread(&[SourceId(3)].into()).count(), 1, "it was read for another source since");
 }
@@ -272,7 +275,7 @@ fn l12_what_is_on_its_way_is_attached_again_with_its_records_or_not_at_all() {
 #[should_panic(expected = "L12")]
 fn l12_only_what_had_parted_is_attached_again() {
     let (mut lives, incarnation) = attached();
-    lives.reattach(incarnation, FileId(8), (SourceId(0), path("1.log"), identity(1)));
+    lives.reattach(incarnation, FileId(8), (SourceId(0), (path("1.log"), None), identity(1)));
 }
 
 #[test]
@@ -306,7 +309,7 @@ fn an_incarnation_follows_its_file_to_another_number() {
 /// Inodes, names and searches lead to exactly the incarnations that have them.
 fn assert_indexed(lives: &Lives) {
     let mut by_inode: BTreeMap<u64, BTreeSet<Incarnation>> = BTreeMap::new();
-    let mut by_path: BTreeMap<Arc<std::path::Path>, BTreeSet<Incarnation>> = BTreeMap::new();
+    let mut by_path: BTreeMap<std::path::PathBuf, BTreeSet<Incarnation>> = BTreeMap::new();
     let mut sought = BTreeSet::new();
     for (incarnation, life) in &lives.by_incarnation {
         let (identity, name) = match life {
@@ -326,7 +329,9 @@ fn assert_indexed(lives: &Lives) {
         };
         by_inode.entry(identity.inode).or_default().insert(*incarnation);
         if let Some(name) = name {
-            by_path.entry(name).or_default().insert(*incarnation);
+            for name in originals(&name).into_iter().chain([name.to_path_buf()]) {
+                by_path.entry(name).or_default().insert(*incarnation);
+            }
         }
     }
     assert_eq!(lives.by_inode, by_inode);
@@ -452,11 +457,11 @@ fn take_step(lives: &mut Lives, model: &mut BTreeMap<Incarnation, Is>, choice: u
                 return;
             }
             let file = FileId(incarnation.0);
-            lives.reattach(incarnation, file, (SourceId(0), path("again.log"), identity(inode)));
+            lives.reattach(incarnation, file, (SourceId(0), (path("again.log"), None), identity(inode)));
             Some(Is::Attached)
         }
         (Step::Rename(name), Is::Attached) => {
-            lives.on_its_way_mut(incarnation).rename(path(&format!("renamed-{name}.log")));
+            lives.on_its_way_mut(incarnation).rename(path(&format!("renamed-{name}.log")), None);
             Some(is)
         }
         (Step::Close, _) => {

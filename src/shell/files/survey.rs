@@ -14,10 +14,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::generations::Generations;
 use super::listing::{self, Entry, EntryKind};
 use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
@@ -46,16 +48,18 @@ pub struct Problem {
     pub reason: Refusal,
 }
 
-/// Looks at every file that one source matches, and at every file in the directories `also`.
+/// Looks at every file that one source matches, and at every file in the directories `also`. `unix_time` is the wall
+/// clock's time now.
 ///
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
-pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> Surveyed {
+pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix_time: Duration) -> Surveyed {
     let mut round = Round::default();
     let source = Source { id, files };
     for pattern in &files.patterns {
         round.walk(source, pattern);
     }
+    round.look_for_generations(source);
     for directory in also {
         round.look_beside(directory);
     }
@@ -65,6 +69,7 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> S
             files: round.files.into_values().collect(),
             hidden: round.hidden.into_iter().collect(),
             held: Vec::new(),
+            unix_time,
         },
         directories: round.directories.into_iter().collect(),
         problems: round.problems.into_iter().collect(),
@@ -79,6 +84,7 @@ struct Round {
     problems: BTreeSet<Problem>,
     hidden: BTreeSet<Arc<Path>>,
     listed: HashMap<PathBuf, Result<Rc<[Entry]>, Errno>>,
+    generations: Generations,
 }
 
 #[derive(Clone, Copy)]
@@ -97,6 +103,8 @@ enum Named {
 /// A directory on the way through a pattern. Not everything in it is excluded.
 struct Place<'s> {
     path: PathBuf,
+    /// The directory itself, where `path` leads to it through links.
+    real: PathBuf,
     /// What the pattern asks for here.
     stage: Stage<'s>,
     /// What the source leaves out here.
@@ -127,7 +135,9 @@ impl Round {
             if source.files.exclude.matches(file) {
                 return;
             }
-            if self.name(source, file, Named::Literally) == Seen::There {
+            let real = real_directory(pattern.base());
+            self.generations.of_file(&real, file);
+            if self.name(source, file, &real, Named::Literally) == Seen::There {
                 self.directories.insert(pattern.base().to_owned());
             } else {
                 self.await_name(file);
@@ -139,7 +149,7 @@ impl Round {
         if excluded.takes_all_below() {
             return;
         }
-        let base = Place { path, stage: pattern.begin(), excluded };
+        let base = Place { real: real_directory(&path), path, stage: pattern.begin(), excluded };
         let mut walk = Walk { source, near: vec![base], linked: Vec::new(), been: HashSet::new() };
         while let Some(place) = walk.near.pop().or_else(|| walk.linked.pop()) {
             self.visit(&mut walk, place);
@@ -164,10 +174,23 @@ impl Round {
         }
         self.directories.insert(place.path.clone());
         match place.stage.names() {
-            Some(names) => names.into_iter().for_each(|name| self.take_named(walk, &place, name)),
+            Some(names) => {
+                for name in names {
+                    if place.takes(name) {
+                        self.generations.of_file(&place.real, Path::new(name));
+                    }
+                    self.take_named(walk, &place, name);
+                }
+            }
             None => {
                 let entries = self.list(source, &place.path);
                 entries.iter().for_each(|entry| self.take_listed(walk, &place, entry));
+                self.generations.among(
+                    &place.real,
+                    &entries,
+                    |name| place.takes(name),
+                    |name| place.excluded.takes(name),
+                );
             }
         }
     }
@@ -178,7 +201,7 @@ impl Round {
         let step = place.stage.enter(name);
         if step.stage.is_empty() {
             if place.takes(name) {
-                self.name(source, &place.path.join(name), Named::Literally);
+                self.name(source, &place.path.join(name), &place.real, Named::Literally);
             }
             return;
         }
@@ -197,7 +220,7 @@ impl Round {
     /// Looks at a name that is there, if the pattern asks for it.
     fn take_listed<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, entry: &Entry) {
         if entry.kind != EntryKind::Directory && place.takes(&entry.name) {
-            self.name(walk.source, &place.path.join(&entry.name), Named::ByGlob);
+            self.name(walk.source, &place.path.join(&entry.name), &place.real, Named::ByGlob);
         }
         if entry.kind != EntryKind::Other {
             let step = place.stage.enter(&entry.name);
@@ -229,17 +252,15 @@ impl Round {
             self.refuse(source, &path, Refusal::TooDeep(MAX_DEPTH));
         }
         if !step.stage.is_empty() {
-            let next = Place { path, stage: step.stage, excluded };
+            let real = if is_link { real_directory(&path) } else { place.real.join(&entry.name) };
+            let next = Place { path, real, stage: step.stage, excluded };
             if is_link { &mut walk.linked } else { &mut walk.near }.push(next);
         }
     }
 
-    /// Looks at a name that matches and is not excluded.
-    fn name(&mut self, source: Source<'_>, path: &Path, named: Named) -> Seen {
-        if let Some(known) = self.files.get_mut(path)
-            && (known.target.is_none() || source.files.follow_symlinks)
-        {
-            known.is_matched = true;
+    /// Looks at a name that matches and is not excluded; `real` is its directory without links.
+    fn name(&mut self, source: Source<'_>, path: &Path, real: &Path, named: Named) -> Seen {
+        if self.files.contains_key(path) {
             return Seen::There;
         }
         let look = match Look::at(path, Links::Keep) {
@@ -251,7 +272,10 @@ impl Round {
             }
         };
         match look.kind {
-            FileType::RegularFile => self.observe(path, None, look, true),
+            FileType::RegularFile => {
+                let target = path.file_name().map(|name| real.join(name));
+                self.observe(path, target.filter(|target| target != path), look, true);
+            }
             FileType::Symlink if source.files.follow_symlinks => self.follow(source, path, named),
             FileType::Symlink => self.refuse(source, path, Refusal::Link),
             FileType::Directory if named == Named::ByGlob => {}
@@ -271,6 +295,7 @@ impl Round {
             Ok((target, look)) if look.kind == FileType::RegularFile => {
                 if let Some(parent) = target.parent() {
                     self.directories.insert(parent.to_owned());
+                    self.generations.of_file(parent, &target);
                 }
                 self.observe(link, Some(target), look, true);
             }
@@ -278,6 +303,38 @@ impl Round {
             Ok((_, look)) => self.refuse(source, link, Refusal::NotRegular(look.noun())),
             Err(Errno::NOENT | Errno::NOTDIR) => self.refuse(source, link, Refusal::Dangling),
             Err(fault) => self.refuse(source, link, Refusal::of(fault)),
+        }
+    }
+
+    /// Looks at what the source does not match, and what rotators may have made of what it does.
+    fn look_for_generations(&mut self, source: Source<'_>) {
+        let generations = std::mem::take(&mut self.generations);
+        let found = generations.found(|directory| self.entries(directory).ok(), &source.files.exclude);
+        for (path, rotated_from) in found {
+            self.observe_beside(&path, rotated_from);
+        }
+        let places = Generations::places(&self.files, &source.files.patterns);
+        for pattern in &source.files.rotated {
+            let files = SourceFiles { patterns: vec![pattern.clone()], ..SourceFiles::default() };
+            let kept = survey_source(&files, source.id, &[], Duration::ZERO);
+            self.directories.extend(kept.directories);
+            kept.problems.into_iter().for_each(|problem| self.note(problem));
+            for observed in kept.observation.files {
+                let rotated_from = Generations::kept(observed.real_path(), &places);
+                self.observe_beside(observed.real_path(), rotated_from);
+            }
+        }
+    }
+
+    /// Looks at a file that the source does not match.
+    fn observe_beside(&mut self, path: &Path, rotated_from: Vec<Arc<Path>>) {
+        if let Ok(look) = Look::at(path, Links::Keep)
+            && look.kind == FileType::RegularFile
+        {
+            self.observe(path, None, look, false);
+            if let Some(observed) = self.files.get_mut(path).filter(|observed| !observed.is_matched) {
+                observed.rotated_from = rotated_from;
+            }
         }
     }
 
@@ -293,11 +350,8 @@ impl Round {
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
             let path = directory.join(&entry.name);
-            if !self.files.contains_key(&path)
-                && let Ok(look) = Look::at(&path, Links::Keep)
-                && look.kind == FileType::RegularFile
-            {
-                self.observe(&path, None, look, false);
+            if !self.files.contains_key(&path) {
+                self.observe_beside(&path, Vec::new());
             }
         }
     }
@@ -309,7 +363,9 @@ impl Round {
                 target: target.map(Arc::from),
                 identity: look.identity,
                 size: look.size,
+                owner: look.owner,
                 is_matched,
+                rotated_from: Vec::new(),
             });
         }
     }
@@ -364,6 +420,11 @@ enum Seen {
     There,
     /// Not there, or not to be looked at.
     Unknown,
+}
+
+/// A directory without the links on the way to it; as it is called, where it is not there.
+fn real_directory(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn leads_to_directory(path: &Path) -> bool {

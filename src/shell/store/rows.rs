@@ -9,11 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::checkpoint::{Checkpoint, DeadLetter};
-use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Window};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use crate::model::offset::Offset;
 
 /// A checkpoint as it is stored.
@@ -96,7 +97,8 @@ pub(super) fn write_checkpoints<'a>(
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
-        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+         ?17, ?18)",
     )?;
     for checkpoint in checkpoints {
         insert.execute(params![
@@ -115,6 +117,9 @@ pub(super) fn write_checkpoints<'a>(
             checksum(checkpoint, now_ms),
             moved_from(checkpoint).map(|origin| origin.device.cast_signed()),
             moved_from(checkpoint).map(|origin| origin.inode.cast_signed()),
+            checkpoint.target.as_ref().map(|target| target.as_os_str().as_bytes()),
+            checkpoint.seen.map(|seen| seen.first_nanos),
+            checkpoint.seen.map(|seen| seen.last_nanos),
         ])?;
     }
     Ok(())
@@ -138,9 +143,10 @@ pub(super) fn read_checkpoints(
     // The daemon may be an older program than the one that looks, and its database what that made of it.
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let origin = if version >= 2 { "origin_device, origin_inode" } else { "NULL, NULL" };
+    let seen = if version >= 3 { "target, first_seen_nanos, last_seen_nanos" } else { "NULL, NULL, NULL" };
     let mut select = connection.prepare(&format!(
         "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
-                offset, window_len, window_hash, updated_ms, checksum, {origin}
+                offset, window_len, window_hash, updated_ms, checksum, {origin}, {seen}
          FROM checkpoints ORDER BY incarnation",
     ))?;
     let mut rows = select.query([])?;
@@ -174,11 +180,17 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
     let hash = |column: usize| row.get(column).map(u128::from_be_bytes);
     let identity = Identity { device: unsigned(row, 3)?, inode: unsigned(row, 4)?, birth_nanos: row.get(5)? };
     let origin = (row.get::<_, Option<i64>>(13)?, row.get::<_, Option<i64>>(14)?);
+    let seen = (row.get::<_, Option<i64>>(16)?, row.get::<_, Option<i64>>(17)?);
     let checkpoint = Checkpoint {
         incarnation: Incarnation(unsigned(row, 0)?),
         stream: row.get(1)?,
         path: path(row, 2)?,
+        target: match row.get_ref(15)? {
+            ValueRef::Null => None,
+            _ => Some(path(row, 15)?),
+        },
         identity,
+        seen: seen.0.zip(seen.1).map(|(first_nanos, last_nanos)| Seen { first_nanos, last_nanos }),
         origin: match origin {
             (Some(device), Some(inode)) => {
                 Origin { device: device.cast_unsigned(), inode: inode.cast_unsigned() }
@@ -194,8 +206,18 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
 }
 
 fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
-    let Checkpoint { incarnation, stream, path, identity, origin: _, fingerprint, offset, window } =
-        checkpoint;
+    let Checkpoint {
+        incarnation,
+        stream,
+        path,
+        target,
+        identity,
+        origin: _,
+        seen,
+        fingerprint,
+        offset,
+        window,
+    } = checkpoint;
     let checksum = Checksum::default()
         .number(incarnation.0)
         .bytes(stream.as_bytes())
@@ -210,9 +232,21 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         .number(u64::from(window.len()))
         .bytes(&window.hash().to_be_bytes())
         .number(updated_ms.cast_unsigned());
-    // As the first version had it where nothing moved: its rows are still right.
-    match moved_from(checkpoint) {
-        Some(origin) => checksum.number(origin.device).number(origin.inode).finish(),
+    // What later versions brought counts where it is there: the rows of earlier ones are still right.
+    let checksum = match moved_from(checkpoint) {
+        Some(origin) => checksum.number(origin.device).number(origin.inode),
+        None => checksum,
+    };
+    let checksum = match target {
+        Some(target) => checksum.bytes(b"target").bytes(target.as_os_str().as_bytes()),
+        None => checksum,
+    };
+    match seen {
+        Some(Seen { first_nanos, last_nanos }) => checksum
+            .bytes(b"seen")
+            .number(first_nanos.cast_unsigned())
+            .number(last_nanos.cast_unsigned())
+            .finish(),
         None => checksum.finish(),
     }
 }

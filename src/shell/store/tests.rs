@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::checkpoint::DeadLetter;
-use crate::model::identity::{Fingerprint, Identity, Origin, Window};
+use crate::model::identity::{Fingerprint, Identity, Origin, Seen, Window};
 use crate::model::offset::Offset;
 
 fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
@@ -27,6 +27,7 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         incarnation: Incarnation(incarnation),
         stream: Arc::from("app-logs"),
         path: Arc::from(Path::new("/var/log/app/web.log")),
+        target: Some(Arc::from(Path::new("/srv/web.log"))).filter(|_| incarnation.is_multiple_of(3)),
         identity: Identity {
             device: 66305,
             inode: 100 + incarnation,
@@ -34,6 +35,7 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         },
         // Every other one began in another file.
         origin: Origin { device: 66305, inode: 100 + incarnation / 2 * 2 },
+        seen: Some(Seen { first_nanos: 1, last_nanos: 2 }),
         fingerprint: Fingerprint::of(b"the beginning"),
         offset: Offset::new(offset),
         window: Window::at_end_of(b"what comes just before"),
@@ -221,14 +223,14 @@ fn a_newer_version_is_refused_and_left_untouched() {
     // As it is left by a newer one that was stopped, and by one that was killed with a log.
     sql(
         dir.path(),
-        "PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+        "PRAGMA user_version = 4; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
     );
     let killed = crashed(dir.path());
     drop(store);
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+            assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -239,20 +241,26 @@ fn a_newer_version_is_refused_and_left_untouched() {
 fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
-    store.commit(&save(&[checkpoint(2, 1)])).unwrap();
+    let old = Checkpoint { seen: None, ..checkpoint(2, 1) };
+    store.commit(&save(std::slice::from_ref(&old))).unwrap();
     drop(store);
     sql(
         dir.path(),
         "ALTER TABLE checkpoints DROP COLUMN origin_device; ALTER TABLE checkpoints DROP COLUMN origin_inode;
+         ALTER TABLE checkpoints DROP COLUMN target; ALTER TABLE checkpoints DROP COLUMN first_seen_nanos;
+         ALTER TABLE checkpoints DROP COLUMN last_seen_nanos;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
-    assert_eq!(stored.into_iter().map(|stored| stored.checkpoint).collect::<Vec<_>>(), [checkpoint(2, 1)]);
+    assert_eq!(
+        stored.into_iter().map(|stored| stored.checkpoint).collect::<Vec<_>>(),
+        std::slice::from_ref(&old)
+    );
     let (mut store, loaded) = open(dir.path());
-    assert_eq!(loaded.checkpoints, [checkpoint(2, 1)]);
+    assert_eq!(loaded.checkpoints, std::slice::from_ref(&old));
     store.commit(&save(&[checkpoint(3, 1)])).unwrap();
     drop(store);
-    assert_eq!(load(dir.path()).checkpoints, [checkpoint(2, 1), checkpoint(3, 1)]);
+    assert_eq!(load(dir.path()).checkpoints, [old, checkpoint(3, 1)]);
 }
 
 #[test]
@@ -260,11 +268,11 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(&save(&[checkpoint(1, 1)])).unwrap();
-    sql(dir.path(), "PRAGMA user_version = 3");
+    sql(dir.path(), "PRAGMA user_version = 4");
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }

@@ -49,6 +49,7 @@ impl Tree {
         let pattern = |text: &&str| Pattern::parse(self.path(text).to_str().unwrap()).unwrap();
         SourceFiles {
             patterns: patterns.iter().map(pattern).collect(),
+            rotated: Vec::new(),
             exclude: Exclude::default(),
             follow_symlinks: false,
         }
@@ -68,7 +69,12 @@ impl Tree {
     }
 
     fn survey(&self, sources: &[SourceFiles]) -> Shown {
-        self.show(sources.iter().enumerate().map(|(place, files)| survey_source(files, SourceId(place), &[])))
+        self.show(
+            sources
+                .iter()
+                .enumerate()
+                .map(|(place, files)| survey_source(files, SourceId(place), &[], Duration::ZERO)),
+        )
     }
 
     /// What surveys of several sources show together: each file with the sources that match it.
@@ -104,7 +110,8 @@ struct Shown {
 
 impl Shown {
     fn names(&self) -> Vec<&str> {
-        self.files.iter().map(|(name, _, _)| name.as_str()).collect()
+        let matched = self.files.iter().filter(|(_, _, sources)| !sources.is_empty());
+        matched.map(|(name, _, _)| name.as_str()).collect()
     }
 }
 
@@ -124,10 +131,17 @@ fn a_glob_finds_the_files_of_its_directory_and_no_others() {
 fn an_observation_carries_what_the_kernel_says() {
     let tree = Tree::new();
     let path = tree.file("a.log");
-    let found = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
+    let found = survey_source(&tree.source(&["*.log"]), SourceId(0), &[], Duration::ZERO).observation.files;
     let look = Look::at(&path, Links::Keep).unwrap();
-    let expected =
-        Observed { path: path.into(), target: None, identity: look.identity, size: 5, is_matched: true };
+    let expected = Observed {
+        path: path.into(),
+        target: None,
+        identity: look.identity,
+        size: 5,
+        owner: look.owner,
+        is_matched: true,
+        rotated_from: Vec::new(),
+    };
     assert_eq!(found, [expected]);
 }
 
@@ -342,7 +356,7 @@ fn hard_links_are_two_observations_of_one_identity() {
     let tree = Tree::new();
     let file = tree.file("a.log");
     fs::hard_link(&file, tree.path("b.log")).unwrap();
-    let files = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
+    let files = survey_source(&tree.source(&["*.log"]), SourceId(0), &[], Duration::ZERO).observation.files;
     assert_eq!(files.len(), 2);
     assert_eq!(files[0].identity, files[1].identity);
 }
@@ -415,7 +429,7 @@ fn directories_behind_links_are_entered_only_when_links_are_followed() {
     assert_eq!(shown.names(), [""; 0]);
     assert_eq!(shown.problems, [("srv/app".into(), Refusal::Link)]);
     let shown = tree.survey(&[tree.following(&glob)]);
-    assert_eq!(shown.files, [("srv/app/a.log".into(), None, vec![0])]);
+    assert_eq!(shown.files, [("srv/app/a.log".into(), Some("data/app/a.log".into()), vec![0])]);
     assert_eq!(shown.directories, ["srv", "srv/app"]);
     // The operator wrote this link's name.
     let shown = tree.survey(&[tree.source(&["srv/app/*.log"])]);
@@ -447,7 +461,7 @@ fn names_that_are_not_text_and_names_like_globs_are_found() {
     let odd = OsStr::from_bytes(b"\xff\xfe\n.log");
     let path = tree.file(odd);
     tree.file("[a]*{b}?.log");
-    let files = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
+    let files = survey_source(&tree.source(&["*.log"]), SourceId(0), &[], Duration::ZERO).observation.files;
     assert_eq!(files.len(), 2);
     assert!(files.iter().any(|file| *file.path == *path));
 
@@ -465,7 +479,7 @@ fn directories_asked_for_are_looked_into_but_not_below() {
     tree.link("log/link", "a.log");
     fs::remove_dir_all(tree.path("gone")).unwrap();
     let also = vec![tree.path("log").into(), tree.path("gone").into()];
-    let shown = tree.show([survey_source(&tree.source(&["log/*.log"]), SourceId(0), &also)]);
+    let shown = tree.show([survey_source(&tree.source(&["log/*.log"]), SourceId(0), &also, Duration::ZERO)]);
     assert_eq!(shown.files, [("log/a.log".into(), None, vec![0]), ("log/a.log.1".into(), None, vec![])]);
     assert_eq!(shown.problems, []);
 }
@@ -495,4 +509,63 @@ fn a_path_through_a_file_is_awaited() {
     assert_eq!(shown.directories, ["srv"]);
     assert_eq!(shown.names(), [""; 0]);
     assert_eq!(shown.problems, []);
+}
+
+/// What lies beside the files of a source, each with the names that it may have been rotated from.
+fn generations(tree: &Tree, files: &SourceFiles) -> Vec<(String, Vec<String>)> {
+    let relative = |path: &Path| path.strip_prefix(&tree.root).unwrap().to_string_lossy().into_owned();
+    let files = survey_source(files, SourceId(0), &[], Duration::ZERO).observation.files;
+    let beside = files.into_iter().filter(|file| !file.is_matched);
+    beside
+        .map(|file| (relative(&file.path), file.rotated_from.iter().map(|path| relative(path)).collect()))
+        .collect()
+}
+
+fn generation(of: &str, name: &str) -> (String, Vec<String>) {
+    (name.to_owned(), vec![of.to_owned()])
+}
+
+#[test]
+fn what_rotators_make_of_a_name_is_looked_at_in_the_directory_that_holds_the_file() {
+    let tree = Tree::new();
+    for name in
+        ["log/a.log", "log/a.log.1", "log/b.log-20261125", "log/a-audit.log", "log/c.log.gz", "log/d.err.1"]
+    {
+        tree.file(name);
+    }
+    let expected = [
+        generation("log/a.log", "log/a.log.1"),
+        generation("log/b.log", "log/b.log-20261125"),
+        generation("log/c.log", "log/c.log.gz"),
+    ];
+    assert_eq!(generations(&tree, &tree.source(&["log/*.log"])), expected, "b.log and c.log are away");
+    let expected = [generation("log/a.log", "log/a.log.1")];
+    assert_eq!(generations(&tree, &tree.source(&["log/a.log"])), expected, "a name that is written out");
+    assert_eq!(generations(&tree, &tree.source(&["*/a.log"])), expected);
+    let source = SourceFiles { exclude: tree.exclude(&["*.log.1"]), ..tree.source(&["log/a.log"]) };
+    assert_eq!(generations(&tree, &source), [], "what is excluded");
+
+    tree.dir("links");
+    tree.link("links/a.log", "../log/a.log");
+    tree.link("linked", "log");
+    assert_eq!(generations(&tree, &tree.following(&["links/*.log"])), expected, "behind a link");
+    assert_eq!(generations(&tree, &tree.source(&["linked/a.log"])), expected, "behind a directory's link");
+}
+
+#[test]
+fn rotated_files_are_looked_for_where_the_configuration_says() {
+    let tree = Tree::new();
+    for name in ["log/a.log", "old/a.log.1", "old/other.log.1", "old/a.log"] {
+        tree.file(name);
+    }
+    let pattern = |glob: &str| Pattern::parse(tree.path(glob).to_str().unwrap()).unwrap();
+    let source = SourceFiles { rotated: vec![pattern("old/*")], ..tree.source(&["log/*.log"]) };
+    let expected = [
+        generation("log/a.log", "old/a.log"),
+        generation("log/a.log", "old/a.log.1"),
+        ("old/other.log.1".to_owned(), vec![]),
+    ];
+    assert_eq!(generations(&tree, &source), expected);
+    let shown = tree.survey(&[source]);
+    assert_eq!(shown.directories, ["log", "old"], "so that hints come");
 }

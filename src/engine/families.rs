@@ -1,0 +1,168 @@
+//! Families of files: since when each name is looked at, and what was found beside it.
+//!
+//! Knows names, by stream, and strangers. Does not know which files are followed, nor content; what is a missed
+//! generation is [`family`](crate::rules::family)'s to say.
+//!
+//! *Invariant:* a generation whose checkpoint was forgotten is older than the first look at its family, as far as this
+//! room tells: it is never taken for a missed one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Seen};
+use crate::model::settings::SourceId;
+use crate::rules::family::rotated_from;
+
+/// What is known of one name.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Since when it is looked at, in nanoseconds since 1970.
+    first_nanos: i64,
+    /// The user ID that its files belong to, once one was seen by this process.
+    owner: Option<u32>,
+}
+
+/// The user who may write anything anywhere.
+const ROOT: u32 = 0;
+
+/// Names that were looked at, and files beside them that are of no interest.
+#[derive(Debug, Default)]
+pub(super) struct Families {
+    by_stream: HashMap<Arc<str>, HashMap<PathBuf, Known>>,
+    /// Files beside those of a source that were opened, and are copies of what is known.
+    strangers: BTreeMap<SourceId, BTreeSet<Identity>>,
+}
+
+impl Families {
+    /// What stored checkpoints tell: their files had their names, or those that they were rotated from.
+    pub(super) fn of_checkpoints(checkpoints: &[Checkpoint]) -> Self {
+        let mut families = Self::default();
+        for checkpoint in checkpoints {
+            let seen = checkpoint.seen.map(|Seen { first_nanos, .. }| first_nanos);
+            let Some(first) = seen.or(checkpoint.identity.birth_nanos) else { continue };
+            for name in names_of(checkpoint.real_path()) {
+                families.note(&checkpoint.stream, name, first, None);
+            }
+        }
+        families
+    }
+
+    /// A file is followed, or stored, that has or had this name.
+    pub(super) fn note(&mut self, stream: &Arc<str>, name: PathBuf, first_nanos: i64, owner: Option<u32>) {
+        let names = self.by_stream.entry(Arc::clone(stream)).or_default();
+        let known = names.entry(name).or_insert(Known { first_nanos, owner });
+        known.first_nanos = known.first_nanos.min(first_nanos);
+        known.owner = owner.or(known.owner);
+    }
+
+    /// A checkpoint is forgotten: what is older than its file is not known any more.
+    pub(super) fn forget(&mut self, stream: &str, path: &Path, birth_nanos: i64) {
+        let Some(names) = self.by_stream.get_mut(stream) else { return };
+        for name in names_of(path) {
+            if let Some(known) = names.get_mut(&name) {
+                known.first_nanos = known.first_nanos.max(after(birth_nanos));
+            }
+        }
+    }
+
+    /// Since when the earliest of these names is looked at for a stream.
+    pub(super) fn first_seen_nanos<'a>(
+        &self,
+        stream: &str,
+        names: impl IntoIterator<Item = &'a Arc<Path>>,
+    ) -> Option<i64> {
+        let known = self.by_stream.get(stream)?;
+        names.into_iter().filter_map(|name| known.get(&**name)).map(|known| known.first_nanos).min()
+    }
+
+    /// Whether a file of this owner may be a generation, or a copy, of one that had one of these names: it belongs to the
+    /// same user, or to root.
+    pub(super) fn may_be_of<'a>(
+        &self,
+        stream: &str,
+        names: impl IntoIterator<Item = &'a Arc<Path>>,
+        owner: u32,
+    ) -> bool {
+        let known = self.by_stream.get(stream);
+        let mut owners = names.into_iter().filter_map(|name| known?.get(&**name)?.owner).peekable();
+        owner == ROOT || owners.peek().is_none() || owners.any(|known| known == owner)
+    }
+
+    /// A file beside those of a source is of no interest.
+    pub(super) fn note_stranger(&mut self, source: SourceId, file: Identity) {
+        self.strangers.entry(source).or_default().insert(file);
+    }
+
+    pub(super) fn is_stranger(&self, source: SourceId, file: Identity) -> bool {
+        self.strangers.get(&source).is_some_and(|strangers| strangers.contains(&file))
+    }
+
+    /// Only these files lie beside those of a source.
+    pub(super) fn keep_strangers(&mut self, source: SourceId, is_there: impl Fn(&Identity) -> bool) {
+        if let Some(strangers) = self.strangers.get_mut(&source) {
+            strangers.retain(is_there);
+        }
+    }
+}
+
+/// A time that is later than a birth time, whatever clock that was told by, in nanoseconds.
+pub(super) fn after(birth_nanos: i64) -> i64 {
+    birth_nanos.saturating_add(2_000_000_000)
+}
+
+/// A name, and those that a rotator may have made it of.
+fn names_of(path: &Path) -> impl Iterator<Item = PathBuf> {
+    std::iter::once(path.to_owned()).chain(rotated_from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::samples::{checkpoint, identity, path, stream_name, whose};
+
+    fn stored(inode: u64, name: &str, first_nanos: i64) -> Checkpoint {
+        let mut stored = checkpoint(inode, whose(0, inode), 10);
+        stored.path = path(name);
+        stored.seen = Some(Seen { first_nanos, last_nanos: first_nanos });
+        stored
+    }
+
+    #[test]
+    fn a_family_is_known_since_the_first_look_at_any_generation() {
+        let families = Families::of_checkpoints(&[stored(1, "app.log.2", 100), stored(2, "app.log", 300)]);
+        let stream = stream_name(0);
+        assert_eq!(families.first_seen_nanos(&stream, [&path("app.log")]), Some(100));
+        assert_eq!(families.first_seen_nanos(&stream, [&path("other.log")]), None);
+        assert_eq!(families.first_seen_nanos("other", [&path("app.log")]), None);
+    }
+
+    #[test]
+    fn what_was_forgotten_is_older_than_its_family() {
+        let mut families = Families::of_checkpoints(&[stored(1, "app.log.2", 100)]);
+        let stream = stream_name(0);
+        families.forget(&stream, &path("app.log.2"), 5_000_000_000);
+        assert!(families.first_seen_nanos(&stream, [&path("app.log")]) > Some(5_000_000_000));
+    }
+
+    #[test]
+    fn another_users_file_is_no_generation() {
+        let (mut families, stream) = (Families::default(), stream_name(0));
+        let name = path("app.log");
+        assert!(families.may_be_of(&stream, [&name], 7), "nobody knows whose it is");
+        families.note(&stream, name.to_path_buf(), 1, Some(33));
+        assert!(families.may_be_of(&stream, [&name], 33) && families.may_be_of(&stream, [&name], 0));
+        assert!(!families.may_be_of(&stream, [&name], 7));
+    }
+
+    #[test]
+    fn strangers_are_forgotten_when_they_are_gone() {
+        let mut families = Families::default();
+        let source = SourceId(0);
+        families.note_stranger(source, identity(1));
+        families.note_stranger(source, identity(2));
+        families.keep_strangers(source, |file| *file == identity(1));
+        assert!(families.is_stranger(source, identity(1)) && !families.is_stranger(source, identity(2)));
+    }
+}

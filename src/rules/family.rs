@@ -1,0 +1,147 @@
+//! Families: a name and those that rotators make of it, one for each generation of a log.
+//!
+//! - *generation*: a file that had a name once, and was renamed for another to take its place
+//! - *missed*: a generation that came under a name and was rotated away while nobody looked
+//!
+//! Nobody has seen a missed generation under the name that a source matches; its present name and its age tell what it
+//! is. Knows names and birth times. Does not know content: whether a file is a copy of a generation that is known is for
+//! whoever reads it to find out.
+//!
+//! *Invariant:* a file that was there before its family was first looked at is never taken for a missed generation.
+
+use std::path::{Path, PathBuf};
+
+use super::rotation::uncompressed;
+
+/// What rotators add to a name besides numbers and dates.
+const WORDS: [&str; 5] = ["old", "bak", "prev", "orig", "save"];
+
+/// How much older than the clock says a file may be, in nanoseconds: kernels stamp files by a clock that ticks every few
+/// milliseconds (every 10 at most, `CONFIG_HZ=100`).
+const SLACK_NANOS: i64 = 50_000_000;
+
+/// The names that a file of this name may have had before a rotator renamed it.
+///
+/// Rotators add a number (`app.log.1`, `app-1.log`), a date (`app.log-20261125`, `app.2026-11-25.log`), both
+/// (`0.log.20261125-080000`) or a word (`app.log.old`). What else is added makes another program's name:
+/// `app-audit.log` is no generation of `app.log`.
+pub fn rotated_from(path: &Path) -> Vec<PathBuf> {
+    let before = uncompressed(path);
+    let plain = before.as_deref().unwrap_or(path);
+    let Some(name) = plain.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    let mut names = heads(name);
+    if let Some(dot) = name.rfind('.').filter(|dot| *dot > 0) {
+        let (stem, extension) = name.split_at(dot);
+        names.extend(heads(stem).into_iter().map(|head| head + extension));
+    }
+    names.retain(|head| head != name);
+    names.sort_unstable();
+    names.dedup();
+    let renamed = names.iter().map(|head| plain.with_file_name(head));
+    renamed.chain(before.clone()).collect()
+}
+
+/// What is left of a name without what a rotator may have added to its end: one for each way to see it.
+fn heads(name: &str) -> Vec<String> {
+    let cuts = name.char_indices().skip(1).filter(|(_, letter)| matches!(letter, '.' | '-' | '_'));
+    cuts.filter(|(at, _)| is_addition(&name[*at..])).map(|(at, _)| name[..at].to_owned()).collect()
+}
+
+/// Whether a rotator adds this to a name: numbers, dates and times, or a word.
+fn is_addition(text: &str) -> bool {
+    let parts = text[1..].split(['.', '-', '_']);
+    let is_number = |part: &str| {
+        let time = part.strip_suffix('Z').unwrap_or(part);
+        time.starts_with(|letter: char| letter.is_ascii_digit())
+            && time.chars().all(|letter| letter.is_ascii_digit() || matches!(letter, 'T' | ':'))
+    };
+    parts.clone().all(|part| is_number(part) || WORDS.contains(&part)) && parts.count() <= 7
+}
+
+/// What is known of a family when a file is found that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// When the family was first looked at, in nanoseconds since 1970.
+    pub first_seen_nanos: i64,
+    /// The birth time of the file that has the family's own name, where that file was known before.
+    pub current_nanos: Option<i64>,
+}
+
+/// Whether a file that nobody knows, born at `birth_nanos`, is a missed generation of a family.
+///
+/// It is younger than the first look at the family, and older than the file that has the name now: what is younger than
+/// that cannot have had the name, and is at most a copy. Without a birth time nothing tells.
+pub fn is_missed(birth_nanos: Option<i64>, family: Family) -> bool {
+    birth_nanos.is_some_and(|birth| {
+        birth.saturating_add(SLACK_NANOS) > family.first_seen_nanos
+            && family.current_nanos.is_none_or(|current| birth < current)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rotators_add_leads_back_to_the_name() {
+        for (rotated, name) in [
+            ("app.log.1", "app.log"),
+            ("app.log-20261125", "app.log"),
+            ("app.log-20261125-1763913600", "app.log"),
+            ("app.log-20261125.1", "app.log"),
+            ("app-20261125.log", "app.log"),
+            ("app.2026-11-25.log", "app.log"),
+            ("app.2026-11-25T08:00:00Z.log", "app.log"),
+            ("app.1.log", "app.log"),
+            ("app-2026-11-25-08-00-00.log", "app.log"),
+            ("access_log.1", "access_log"),
+            ("app.log.old", "app.log"),
+            ("app.log.bak", "app.log"),
+            (".hidden.1", ".hidden"),
+            ("0.log.20261125-080000", "0.log"),
+            ("0.log.20261125-080000.gz", "0.log"),
+            ("app.log.2.gz", "app.log"),
+            ("app.log.gz", "app.log"),
+        ] {
+            let found = rotated_from(&Path::new("/log").join(rotated));
+            assert!(found.contains(&Path::new("/log").join(name)), "{rotated}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn other_programs_names_lead_nowhere() {
+        for (other, name) in [
+            ("app.log", "app.log"),
+            ("app-audit.log", "app.log"),
+            ("app.log.tmp", "app.log"),
+            ("app.log.swp", "app.log"),
+            ("app.log~", "app.log"),
+            ("app2.log", "app.log"),
+            ("app.err", "app.log"),
+            ("1.log", "0.log"),
+        ] {
+            let found = rotated_from(&Path::new("/log").join(other));
+            assert!(!found.contains(&Path::new("/log").join(name)), "{other}: {found:?}");
+        }
+    }
+
+    /// Each row: when the family was first seen, the birth of what has its name now and was known, that of the file that
+    /// nobody knows, and whether that was missed. In seconds. The table is the specification.
+    #[test]
+    fn missed_generations() {
+        type Row = (&'static str, i64, Option<i64>, Option<i64>, bool);
+        let rows: &[Row] = &[
+            ("came and was rotated away since the first look", 100, None, Some(200), true),
+            ("before what was seen under the name meanwhile", 100, Some(300), Some(200), true),
+            ("there before anybody looked", 100, None, Some(50), false),
+            ("stamped by a clock that is a little behind", 100, None, Some(100), true),
+            ("made beside a file that is known: a copy at most", 100, Some(200), Some(300), false),
+            ("nothing tells its age", 100, None, None, false),
+        ];
+        let nanos = |seconds: i64| seconds * 1_000_000_000;
+        for (name, first, current, birth, expected) in rows {
+            let family = Family { first_seen_nanos: nanos(*first), current_nanos: current.map(nanos) };
+            assert_eq!(is_missed(birth.map(nanos), family), *expected, "{name}");
+        }
+    }
+}
