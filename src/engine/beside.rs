@@ -78,7 +78,7 @@ impl Engine {
                 Some(observed)
                     if !observed.is_matched && self.files.of(stream, observed.identity).is_none() =>
                 {
-                    let id = self.follow(source, observed, Name::Lost, false, now);
+                    let id = self.follow(source, observed, Name::Lost, now);
                     self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
                 }
                 Some(_) => {}

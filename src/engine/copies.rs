@@ -14,7 +14,7 @@
 mod patience;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -117,8 +117,8 @@ impl Engine {
             return false;
         }
         let (identity, stream) = (file.identity, file.stream);
-        let names = self.names_of_originals(id);
-        let mut sought = self.lives.sought_at(&names).filter(|sought| {
+        let names = originals(file.real_path());
+        let mut sought = self.lives.sought_at(&names, &file.family).filter(|sought| {
             sought.search.stream == stream
                 && sought.fingerprint.matches(bytes)
                 && is_younger(identity, sought.identity)
@@ -259,7 +259,7 @@ impl Engine {
             found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
             for observed in found.into_iter().take(MAX_COMPARED) {
                 if self.files.of(self.stream_of(source), observed.identity).is_none() {
-                    let id = self.follow(source, observed, Name::Lost, false, now);
+                    let id = self.follow(source, observed, Name::Lost, now);
                     let kind = &mut self.files.known_mut(id).kind;
                     kind.only_as_copy = true;
                     kind.decompressed = uncompressed(&observed.path).is_some();
@@ -284,9 +284,8 @@ impl Engine {
     fn may_be_copy_of(&self, source: SourceId, observed: &Observed) -> Vec<Incarnation> {
         let stream = self.stream_of(source);
         let is_compressed = uncompressed(&observed.path).is_some();
-        let mut names = originals(observed.real_path());
-        names.extend(observed.rotated_from.iter().map(|name| name.to_path_buf()));
-        let sought = self.lives.sought_at(&names).filter(|sought| {
+        let names = originals(observed.real_path());
+        let sought = self.lives.sought_at(&names, &observed.rotated_from).filter(|sought| {
             sought.search.source == source
                 && self.surveys.has_looked_beside(source, sought.path)
                 && (is_compressed || observed.size >= sought.position.bytes())
@@ -301,22 +300,15 @@ impl Engine {
         sought.map(|sought| sought.incarnation).collect()
     }
 
-    /// The real paths of files that a file may be a copy of.
-    fn names_of_originals(&self, id: FileId) -> Vec<PathBuf> {
-        let file = self.files.known(id);
-        let kept = file.family.iter().map(|name| name.to_path_buf());
-        originals(file.real_path()).into_iter().chain(kept).collect()
-    }
-
     /// A file is open that may be such a copy.
     pub(super) fn on_candidate_opened(&mut self, id: FileId, opened: &Opened, now: Instant) {
-        let stream = self.files.known(id).stream;
-        let names = self.names_of_originals(id);
-        let decompressed = self.files.known(id).kind.decompressed;
+        let file = self.files.known(id);
+        let (stream, decompressed) = (file.stream, file.kind.decompressed);
+        let names = originals(file.real_path());
         let is_of = |stored: &Checkpoint| stored.fingerprint.matches(&opened.head);
         let has_own_place =
             !decompressed && self.lives.stored_of(opened.identity, self.stream_name(stream)).any(is_of);
-        let mut sought = self.lives.sought_at(&names).filter(|sought| {
+        let mut sought = self.lives.sought_at(&names, &file.family).filter(|sought| {
             sought.search.stream == stream
                 && sought.fingerprint.matches(&opened.head)
                 && is_younger(opened.identity, sought.identity)

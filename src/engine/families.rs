@@ -31,6 +31,10 @@ const ROOT: u32 = 0;
 #[derive(Debug, Default)]
 pub(super) struct Families {
     by_stream: HashMap<Arc<str>, HashMap<PathBuf, Known>>,
+    /// When the process before this one read something for a stream last, in nanoseconds since 1970.
+    last_run: HashMap<Arc<str>, i64>,
+    /// Since when names that no file had yet are looked at, in nanoseconds since 1970.
+    sources: BTreeMap<SourceId, i64>,
     /// Files beside those of a source that were opened, and are copies of what is known.
     strangers: BTreeMap<SourceId, BTreeSet<Identity>>,
 }
@@ -40,6 +44,10 @@ impl Families {
     pub(super) fn of_checkpoints(checkpoints: &[Checkpoint]) -> Self {
         let mut families = Self::default();
         for checkpoint in checkpoints {
+            if let Some(seen) = checkpoint.seen {
+                let last = families.last_run.entry(Arc::clone(&checkpoint.stream)).or_insert(i64::MIN);
+                *last = (*last).max(seen.last_nanos);
+            }
             let seen = checkpoint.seen.map(|Seen { first_nanos, .. }| first_nanos);
             let Some(first) = seen.or(checkpoint.identity.birth_nanos) else { continue };
             for name in names_of(checkpoint.real_path()) {
@@ -55,6 +63,18 @@ impl Families {
         let known = names.entry(name).or_insert(Known { first_nanos, owner });
         known.first_nanos = known.first_nanos.min(first_nanos);
         known.owner = owner.or(known.owner);
+    }
+
+    /// A survey of a source of this stream is answered. From the first on, what comes under its names is known to be new;
+    /// an earlier process that read for the stream has seen what was there before.
+    pub(super) fn note_look(&mut self, source: SourceId, stream: &str, unix_nanos: i64) {
+        let since = self.last_run.get(stream).copied().unwrap_or(unix_nanos);
+        self.sources.entry(source).or_insert(since);
+    }
+
+    /// Since when names of a source are looked at that no file had yet.
+    pub(super) fn since_nanos(&self, source: SourceId) -> Option<i64> {
+        self.sources.get(&source).copied()
     }
 
     /// A checkpoint is forgotten: what is older than its file is not known any more.
@@ -144,6 +164,16 @@ mod tests {
         let stream = stream_name(0);
         families.forget(&stream, &path("app.log.2"), 5_000_000_000);
         assert!(families.first_seen_nanos(&stream, [&path("app.log")]) > Some(5_000_000_000));
+    }
+
+    #[test]
+    fn a_name_that_no_file_had_is_looked_at_since_the_last_run_or_the_first_look() {
+        let mut families = Families::of_checkpoints(&[stored(1, "app.log", 100)]);
+        families.note_look(SourceId(0), &stream_name(0), 500);
+        families.note_look(SourceId(1), &stream_name(1), 500);
+        families.note_look(SourceId(1), &stream_name(1), 900);
+        assert_eq!(families.since_nanos(SourceId(0)), Some(100), "something ran until then");
+        assert_eq!(families.since_nanos(SourceId(1)), Some(500));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
@@ -28,6 +29,8 @@ impl Engine {
         now: Instant,
     ) {
         let source = observation.source;
+        let stream = Arc::clone(self.stream_name(self.stream_of(source)));
+        self.families.note_look(source, &stream, self.surveys.unix_nanos());
         self.families.keep_strangers(source, |file| beside.contains_key(file));
         if beside.values().all(|observed| observed.rotated_from.is_empty()) {
             return;
@@ -37,7 +40,7 @@ impl Engine {
             matched.map(|observed| (&**observed.real_path(), observed.identity)).collect();
         let missed = beside.values().filter(|observed| self.was_missed(source, observed, &current));
         for observed in missed.copied().collect::<Vec<_>>() {
-            let id = self.follow(source, observed, Name::Lost, false, now);
+            let id = self.follow(source, observed, Name::Lost, now);
             self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
         }
     }
@@ -49,7 +52,8 @@ impl Engine {
         if names.is_empty() || self.is_known(source, observed.identity) {
             return false;
         }
-        let Some(first_seen_nanos) = self.families.first_seen_nanos(name, names) else { return false };
+        let since = self.families.first_seen_nanos(name, names);
+        let Some(first_seen_nanos) = since.or(self.families.since_nanos(source)) else { return false };
         let current = names.iter().filter_map(|name| current.get(&**name));
         let known = current.filter(|current| self.is_known(source, **current));
         let family =

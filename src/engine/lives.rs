@@ -172,6 +172,11 @@ impl Lives {
         lives
     }
 
+    /// A checkpoint of a file of which nothing was read yet.
+    pub(super) fn store(&mut self, checkpoint: Checkpoint) {
+        self.put(checkpoint.incarnation, Life::Stored(checkpoint));
+    }
+
     /// A number that no incarnation has had.
     pub(super) fn fresh(&mut self) -> Incarnation {
         self.next += 1;

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::identity::Identity;
-use crate::model::settings::SourceId;
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Fingerprint, Identity, Seen, Window};
+use crate::model::offset::Offset;
+use crate::model::settings::{SourceId, StartAt};
 use crate::model::time::Instant;
 
 use super::Engine;
@@ -54,6 +56,9 @@ impl Engine {
         for (identity, observed) in &seen {
             self.meet(source, *identity, observed, at_first_start, began, now);
         }
+        if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
+            self.saves.await_look(source, now);
+        }
 
         self.look_beside(source, &seen, &beside, &observation.hidden, now);
         self.open_late(source, &beside, now);
@@ -91,7 +96,7 @@ impl Engine {
             if self.files.of(stream, *identity).is_none()
                 && self.lives.has_late_lines(*identity, observed.size, self.stream_name(stream))
             {
-                self.follow(source, observed, Name::Lost, false, now);
+                self.follow(source, observed, Name::Lost, now);
             }
         }
     }
@@ -131,7 +136,10 @@ impl Engine {
             let stream = Arc::clone(self.stream_name(self.stream_of(source)));
             let (name, owner) = (observed.real_path().to_path_buf(), Some(observed.owner));
             self.families.note(&stream, name, self.surveys.unix_nanos(), owner);
-            self.follow(source, observed, Name::Matched, at_first_start, now);
+            if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
+                self.note_first_end(source, observed, now);
+            }
+            self.follow(source, observed, Name::Matched, now);
             return;
         };
         let file = self.files.known(id);
@@ -141,6 +149,26 @@ impl Engine {
         // It was renamed from one source's names to another's: it goes on as what it is.
         self.hand_to(id, source);
         self.seen_again(id, observed, began, now);
+    }
+
+    /// A file was there at the first start of a source that starts at the end: where it ended is durable before any of the
+    /// source's files is opened, so that what is written from now on is read, whatever becomes of this process.
+    fn note_first_end(&mut self, source: SourceId, observed: &Observed, now: Instant) {
+        let incarnation = self.lives.fresh();
+        let nanos = self.surveys.unix_nanos();
+        self.lives.store(Checkpoint {
+            incarnation,
+            stream: Arc::clone(self.stream_name(self.stream_of(source))),
+            path: Arc::clone(&observed.path),
+            target: observed.target.clone(),
+            identity: observed.identity,
+            origin: observed.identity.into(),
+            seen: Some(Seen { first_nanos: nanos, last_nanos: nanos }),
+            fingerprint: Fingerprint::default(),
+            offset: Offset::new(observed.size),
+            window: Window::default(),
+        });
+        self.saves.note_changed(incarnation, 0, now);
     }
 
     fn hand_to(&mut self, id: FileId, source: SourceId) {
@@ -224,12 +252,11 @@ impl Engine {
         source: SourceId,
         observed: &Observed,
         name: Name,
-        at_first_start: bool,
         now: Instant,
     ) -> FileId {
         let whose = (source, self.stream_of(source));
         let (path, identity) = (Arc::clone(&observed.path), observed.identity);
-        let mut file = FollowedFile::found(whose, path, identity, name, at_first_start, now);
+        let mut file = FollowedFile::found(whose, path, identity, name, now);
         file.target.clone_from(&observed.target);
         file.family.clone_from(&observed.rotated_from);
         file.times.found_nanos = self.surveys.unix_nanos();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StartAt, StreamId};
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::rotation::{recognise, same_file};
@@ -27,6 +27,9 @@ use super::parting::Parting;
 use super::port::{Effect, FileFault, FileId, Open, Opened};
 use super::report::{Loss, Report, Start};
 
+/// How far back from the end of a file its last line end is looked for at first, in bytes.
+const FIND_END_BYTES: u64 = 1024 * 1024;
+
 /// How long ago the end of a file that is closed may have been looked at.
 const LOOKED_AT: Duration = Duration::from_secs(2);
 
@@ -34,7 +37,10 @@ impl Engine {
     /// Opens files as far as descriptors reach.
     pub(super) fn open_waiting(&mut self, now: Instant) {
         self.descriptors.pass(now);
-        while let Some(id) = self.files.next_to_open(|slot| self.descriptors.may_open(slot)) {
+        while let Some(id) = self
+            .files
+            .next_to_open(|slot| self.descriptors.may_open(slot) && !self.saves.awaits_look(slot.source))
+        {
             if self.descriptors.are_used_up() && !self.close_idle(now) {
                 break;
             }
@@ -106,11 +112,11 @@ impl Engine {
             self.report(Report::Readable { source, path });
         }
         match self.files.known(id).task {
-            Task::Begin { .. } if self.files.known(id).kind.only_as_copy => {
+            Task::Begin if self.files.known(id).kind.only_as_copy => {
                 self.on_candidate_opened(id, &opened, now);
             }
-            Task::Begin { at_first_start } => self.begin(id, &opened, at_first_start, now),
-            Task::FindEnd | Task::Comparing { own: None, .. } => self.queue_read(id),
+            Task::Begin => self.begin(id, &opened, now),
+            Task::FindEnd { .. } | Task::Comparing { own: None, .. } => self.queue_read(id),
             Task::Follow(_) | Task::Alike { .. } | Task::Comparing { .. } => {
                 self.on_reopened(id, &opened, now);
             }
@@ -118,7 +124,7 @@ impl Engine {
     }
 
     /// A file is open for the first time: it goes on with what is known of it, or begins.
-    fn begin(&mut self, id: FileId, opened: &Opened, at_first_start: bool, now: Instant) {
+    fn begin(&mut self, id: FileId, opened: &Opened, now: Instant) {
         let file = self.files.known(id);
         let (source, stream, path) = (file.source, file.stream, Arc::clone(&file.path));
         let unmatched = file.name == Name::Lost;
@@ -127,7 +133,6 @@ impl Engine {
         }
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
-        let start_at = self.settings.sources[source.0].start_at;
         let kept = found.as_ref().map(|found| found.incarnation);
         self.supersede(opened.identity, source, kept, now);
         if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
@@ -135,6 +140,11 @@ impl Engine {
             return self.part(id, Parting::Handed, now);
         }
         match found {
+            // It was there at the first start, and only its size was looked at.
+            Some(stored) if stored.fingerprint.is_empty() && stored.offset > Offset::ZERO => {
+                let (incarnation, end) = (stored.incarnation, stored.offset);
+                self.files.known_mut(id).task = Task::FindEnd { incarnation, end, within: FIND_END_BYTES };
+            }
             Some(stored) => {
                 let history = History::resumed(stored.offset, stored.window);
                 // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
@@ -144,9 +154,6 @@ impl Engine {
                 self.begin_life(id, stored.incarnation, history, head, Some(&stored), now);
                 self.files.known_mut(id).kind.is_new = stored.offset == Offset::ZERO;
                 self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
-            }
-            None if at_first_start && start_at == StartAt::End && opened.size > 0 => {
-                self.files.known_mut(id).task = Task::FindEnd;
             }
             None => {
                 let incarnation = self.lives.fresh();
@@ -245,7 +252,7 @@ impl Engine {
         }
         let (path, target, found_nanos) =
             (Arc::clone(&file.path), file.target.clone(), file.times.found_nanos);
-        let mut other = FollowedFile::found(whose, path, opened.identity, name, false, now);
+        let mut other = FollowedFile::found(whose, path, opened.identity, name, now);
         other.target = target;
         other.times.found_nanos = found_nanos;
         let meant_incarnation = file.incarnation();
@@ -273,7 +280,7 @@ impl Engine {
     /// A file could not be opened: neither for the first time, nor again.
     fn on_not_opened(&mut self, id: FileId, fault: FileFault, now: Instant) {
         let file = self.files.known(id);
-        let (only_as_copy, is_begun) = (file.kind.only_as_copy, !matches!(file.task, Task::Begin { .. }));
+        let (only_as_copy, is_begun) = (file.kind.only_as_copy, !matches!(file.task, Task::Begin));
         self.descriptors.release();
         match fault {
             FileFault::NoDescriptor => {

@@ -27,6 +27,9 @@ use super::shaping::{Shape, Shaped, lies_inside, look_back, max_unread_bytes};
 /// How much one read asks for unless a line is longer, in bytes.
 const READ_BYTES: usize = 256 * 1024;
 
+/// How far back from the end of a file its last line end is looked for, in bytes: as long as a line may be at most.
+const MAX_FIND_END_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How long whole lines wait for the rest of a part before them: a runtime writes it at once.
 const PART_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,7 +89,7 @@ impl Engine {
             self.report(Report::Readable { source, path });
         }
         match task {
-            Task::FindEnd => self.on_end_found(id, read, &bytes, now),
+            Task::FindEnd { incarnation, .. } => self.on_end_found(id, incarnation, read, &bytes, now),
             Task::Follow(incarnation) => {
                 let position = self.lives.on_its_way(incarnation).position();
                 let before = usize::try_from(position.since(read.at)).expect("a window, or a line");
@@ -95,7 +98,7 @@ impl Engine {
                 self.on_chunk(id, incarnation, chunk, now);
             }
             Task::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
-            Task::Begin { .. } | Task::Alike { .. } => {
+            Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} was read, and was not to be: {task:?}")
             }
         }
@@ -121,16 +124,39 @@ impl Engine {
     }
 
     /// The first start of a source that starts at the end: right after the last newline.
-    fn on_end_found(&mut self, id: FileId, read: Read, bytes: &Bytes, now: Instant) {
-        let keep = memchr::memrchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1);
+    fn on_end_found(
+        &mut self,
+        id: FileId,
+        incarnation: Incarnation,
+        read: Read,
+        bytes: &Bytes,
+        now: Instant,
+    ) {
+        let newline = memchr::memrchr(b'\n', bytes);
+        let searched = read.len as u64;
+        if newline.is_none()
+            && bytes.len() == read.len
+            && read.at > Offset::ZERO
+            && searched < MAX_FIND_END_BYTES
+        {
+            let (end, within) = (read.at.plus(searched), (searched * 4).min(MAX_FIND_END_BYTES));
+            self.files.known_mut(id).task = Task::FindEnd { incarnation, end, within };
+            return self.queue_read(id);
+        }
+        // A file without any line end so far is one long line: it is read from its beginning.
+        let keep = match newline {
+            Some(newline) => newline + 1,
+            None if read.at == Offset::ZERO => 0,
+            None => bytes.len(),
+        };
         let position = read.at.plus(keep as u64);
         let before = bytes.slice(..keep);
         let mut history = History::resumed(position, Window::at_end_of(&before));
         history.recall(before);
         history.settle(position);
         let head = if read.at == Offset::ZERO { Head::of(bytes) } else { Head::default() };
-        let incarnation = self.lives.fresh();
-        self.begin_life(id, incarnation, history, head, None, now);
+        let stored = self.lives.stored_checkpoint(incarnation).cloned();
+        self.begin_life(id, incarnation, history, head, stored.as_ref(), now);
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
         self.report(Report::Following { source, path, at: position, why: Start::End });

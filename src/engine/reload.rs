@@ -2,7 +2,8 @@
 //!
 //! Routes what `rules::reload` has merged to streams and files. Files of a source that is no longer configured, or
 //! that ships elsewhere now, are let go of as soon as no read of them is under way; what was read of them is
-//! delivered where it belonged, and their positions are kept.
+//! delivered where it belonged, and their positions are kept. A file that has lost its name, and that this process holds
+//! open, is read to its end: no configuration would find it again.
 //!
 //! *Invariant:* no record changes its stream, and no position is lost.
 
@@ -14,6 +15,7 @@ use crate::rules::retry::InvalidBackoff;
 
 use super::Engine;
 use super::files::State;
+use super::files::file::{FollowedFile, Name};
 use super::parting::Parting;
 use super::port::Reload;
 use super::report::{SourceCounts, StreamCounts};
@@ -34,7 +36,7 @@ impl Engine {
         let gone: BTreeSet<_> =
             moved.map(|(place, _)| SourceId(place)).chain(retired.iter().copied()).collect();
         // A source that is back before its files were let go of has never been away.
-        let leaves = self.files.iter().filter(|(_, file)| gone.contains(&file.source));
+        let leaves = self.files.iter().filter(|(_, file)| gone.contains(&file.source) && !is_last_hold(file));
         self.leaving = leaves.map(|(id, _)| id).collect();
         let back = self.surveys.retired().difference(&retired);
         let look_beside: BTreeSet<StreamId> = back.map(|source| settings.sources[source.0].stream).collect();
@@ -62,4 +64,9 @@ impl Engine {
             self.surveys.want_all();
         }
     }
+}
+
+/// Whether a file can be read through its open descriptor alone: no source shows it any more.
+fn is_last_hold(file: &FollowedFile) -> bool {
+    file.name == Name::Lost && file.is_open()
 }

@@ -5,14 +5,14 @@
 //!
 //! *Invariant:* a dead letter stays here until a save that holds it came through, and so does every change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::checkpoint::{DeadLetter, Save};
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
-use crate::model::settings::CheckpointSettings;
+use crate::model::settings::{CheckpointSettings, SourceId};
 use crate::model::time::Instant;
 use crate::rules::checkpoint::{Due, MAX_DEAD_LETTER_BYTES, Pace, RENEW_EVERY};
 
@@ -53,6 +53,9 @@ pub(super) struct Saves {
     under_way: Option<UnderWay>,
     renewed_at: Instant,
     not_saved: Option<Arc<str>>,
+    /// Sources that start at the end, and whose first look is to be durable before their files are opened; whether the save
+    /// under way holds it.
+    looks: BTreeMap<SourceId, bool>,
 }
 
 impl Saves {
@@ -69,7 +72,20 @@ impl Saves {
             under_way: None,
             renewed_at: now,
             not_saved: None,
+            looks: BTreeMap::new(),
         }
+    }
+
+    /// The first look at a source that starts at the end is to be durable, also when it showed nothing: what comes later
+    /// was not there.
+    pub(super) fn await_look(&mut self, source: SourceId, now: Instant) {
+        self.looks.insert(source, false);
+        self.pace.changed(0, now);
+    }
+
+    /// Whether the first look at a source is not durable yet, and has to be.
+    pub(super) fn awaits_look(&self, source: SourceId) -> bool {
+        self.looks.contains_key(&source)
     }
 
     pub(super) fn change_settings(&mut self, settings: CheckpointSettings) {
@@ -146,6 +162,7 @@ impl Saves {
             || !self.changed.is_empty()
             || !self.forgotten.is_empty()
             || !self.dead_letters.is_empty()
+            || !self.looks.is_empty()
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -159,7 +176,10 @@ impl Saves {
     /// The incarnations of which a save that begins now holds checkpoints; `None` when none is to begin. The caller
     /// begins the save with [`begin`](Self::begin). `is_last`: nothing else is left to do.
     pub(super) fn take_due(&mut self, is_last: bool, now: Instant) -> Option<BTreeSet<Incarnation>> {
-        let cannot_wait = !self.dead_letters.is_empty() || !self.awaiting_fingerprint.is_empty() || is_last;
+        let cannot_wait = !self.dead_letters.is_empty()
+            || !self.awaiting_fingerprint.is_empty()
+            || !self.looks.is_empty()
+            || is_last;
         let is_due = match self.pace.due(now) {
             Due::Now => true,
             Due::NotBefore(_) | Due::Nothing => cannot_wait && self.pace.is_free(now),
@@ -190,6 +210,7 @@ impl Saves {
         let offsets = told.collect();
         let dead_letters = self.dead_letters.len();
         self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters });
+        self.looks.values_mut().for_each(|is_under_way| *is_under_way = true);
         self.pace.begun();
         Save { checkpoints, ..save }
     }
@@ -201,6 +222,7 @@ impl Saves {
     pub(super) fn came_through(&mut self) -> Saved {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.saved();
+        self.looks.retain(|_, is_under_way| !*is_under_way);
         let written = self.dead_letters.drain(..under_way.dead_letters);
         self.dead_letter_bytes += written.map(|letter| letter.data.len() as u64).sum::<u64>();
         self.unsaved_dead_letter_bytes =
@@ -221,6 +243,7 @@ impl Saves {
     ) -> bool {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.failed(now);
+        self.looks.values_mut().for_each(|is_under_way| *is_under_way = false);
         self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
         self.forgotten.extend(under_way.forgotten);
         self.not_saved.replace(why).is_none()

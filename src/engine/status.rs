@@ -97,7 +97,7 @@ pub struct StreamStatus {
 impl Engine {
     /// Everything as it stands now.
     pub fn status(&mut self, now: Instant) -> Status {
-        let is_opening = |file: &FollowedFile| matches!(file.task, Task::Begin { .. } | Task::FindEnd);
+        let is_opening = |file: &FollowedFile| matches!(file.task, Task::Begin | Task::FindEnd { .. });
         self.opened |= self.surveys.all_answered() && !self.files.iter().any(|(_, file)| is_opening(file));
         let unreadable = self.unreadable.iter().map(|((source, path), why)| (*source, path, why.as_str()));
         let late = self.files.iter().filter(|(_, file)| file.is_late);

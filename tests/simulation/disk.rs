@@ -153,13 +153,9 @@ impl Disk {
 
     /// What a survey shows; `is_matched` says which names its source matches.
     pub fn survey(&self, request: &Survey, is_matched: impl Fn(&Path) -> bool) -> Observation {
-        let leads_to = |target: &Path| {
-            let mut links = self.links.iter();
-            links.any(|(link, led_to)| led_to == target && is_matched(link))
-        };
         let rotated_from = |path: &Path| {
             let names = rotated_from(path).into_iter();
-            names.filter(|name| is_matched(name) || leads_to(name)).map(Arc::from).collect::<Vec<_>>()
+            names.filter(|name| self.is_a_place(name, &is_matched)).map(Arc::from).collect::<Vec<_>>()
         };
         let linked = self.links.iter().filter_map(|(link, target)| {
             Some((link, *self.names.get(target)?, Some(Arc::from(target.as_path()))))
@@ -187,6 +183,11 @@ impl Disk {
         files.sort_by(|one, other| one.path.cmp(&other.path));
         let (source, unix_time) = (request.source, self.unix_time);
         Observation { source, files, hidden: Vec::new(), held: Vec::new(), unix_time }
+    }
+
+    /// Whether a name is matched, or that of what a link leads to that is.
+    pub fn is_a_place(&self, name: &Path, is_matched: impl Fn(&Path) -> bool) -> bool {
+        is_matched(name) || self.links.iter().any(|(link, led_to)| led_to == name && is_matched(link))
     }
 
     /// The file under a name, or behind a link of that name.

@@ -182,7 +182,8 @@ impl World {
 
     /// What is there at the very first look of a source that starts at the end need not come.
     fn excuse_what_starts_at_end(&mut self, observation: &Observation) {
-        let starts_at_end = |source: &SourceId| self.settings.sources[source.0].start_at == StartAt::End;
+        let Some(engine) = &self.engine else { return };
+        let starts_at_end = |source: &SourceId| engine.settings().sources[source.0].start_at == StartAt::End;
         let is_begun = |file: &&Observed| file.is_matched && starts_at_end(&observation.source);
         let observed = observation.files.iter().filter(is_begun);
         for file in observed.filter_map(|file| self.disk.find(&file.path)) {

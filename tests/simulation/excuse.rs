@@ -30,10 +30,10 @@ pub enum Excuse {
     InDoubt,
     /// The rest of a cut line of a container comes as a line.
     RestOfCutLine,
-    /// The file was renamed within its directory before the engine knew of it, or while no process ran.
+    /// The file was renamed before the engine knew of it, or while no process ran, to a name that says nothing.
     RenamedUnseen,
-    /// A survey showed the file, and it was renamed within its directory before it was opened.
-    RenamedUnopened,
+    /// The same, where nothing tells how old a file is.
+    Ageless,
     /// A survey showed the file, and it was unlinked before it was opened.
     SeenAndDeleted,
     /// The file was closed for others, and was unlinked with lines that came since.
@@ -68,7 +68,7 @@ impl Excuse {
         Self::InDoubt,
         Self::RestOfCutLine,
         Self::RenamedUnseen,
-        Self::RenamedUnopened,
+        Self::Ageless,
         Self::SeenAndDeleted,
         Self::ClosedAndDeleted,
         Self::CopyNotSought,
@@ -113,11 +113,12 @@ impl Excuse {
             }
             Self::InDoubt => "In doubt a file is read from its beginning: duplicates beat loss.",
             Self::RestOfCutLine => "what follows can come as a line of its own.",
-            Self::RenamedUnseen
-            | Self::RenamedUnopened
-            | Self::SeenAndDeleted
-            | Self::ClosedAndDeleted
-            | Self::CopyNotSought => {
+            Self::RenamedUnseen => {
+                "a file that is renamed, before anybody saw it, to a name that neither a source matches nor a rotator \
+                 makes;"
+            }
+            Self::Ageless => "and a generation that was rotated away unseen is not found.",
+            Self::SeenAndDeleted | Self::ClosedAndDeleted | Self::CopyNotSought => {
                 return Basis::Nothing;
             }
         })
@@ -125,13 +126,7 @@ impl Excuse {
 }
 
 /// Excuses of what README.md does not except: faults that the older worlds let pass.
-pub const UNFOUNDED: [Excuse; 5] = [
-    Excuse::RenamedUnseen,
-    Excuse::RenamedUnopened,
-    Excuse::SeenAndDeleted,
-    Excuse::ClosedAndDeleted,
-    Excuse::CopyNotSought,
-];
+pub const UNFOUNDED: [Excuse; 3] = [Excuse::SeenAndDeleted, Excuse::ClosedAndDeleted, Excuse::CopyNotSought];
 
 #[test]
 fn every_excuse_rests_on_a_sentence_of_the_readme_or_is_listed_as_unfounded() {

@@ -134,10 +134,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
             "a file that is rewritten in place as long as before is not read again, or read from the middle",
         ),
     ),
-    (
-        Family::AtEnd,
-        Open("lines that were written between a first run that saved nothing and the second are passed over"),
-    ),
+    (Family::AtEnd, Holds),
     (Family::ReadErrors, Holds),
     (Family::StaleDescriptors, Holds),
     (
@@ -163,12 +160,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     ),
     (Family::Stubborn, Open("everything behind a record that waits is sent again after a crash")),
     (Family::Reloads, Holds),
-    (
-        Family::RenamedSources,
-        Open(
-            "a configuration that calls a source otherwise drops rotated and unlinked files with lines unread",
-        ),
-    ),
+    (Family::RenamedSources, Holds),
     (Family::Clock, Holds),
     (Family::Alike, Open("a truncation is not seen where all lines are alike")),
     (Family::Growing, Holds),
@@ -340,8 +332,6 @@ impl Family {
     /// Excuses that a family is built to do without.
     fn withdrawn(self) -> BTreeSet<Excuse> {
         let withdrawn: &[Excuse] = match self {
-            Self::Publish | Self::Chains => &[Excuse::RenamedUnseen],
-            Self::Brief => &[Excuse::RenamedUnopened],
             Self::Copies => &[Excuse::CopyNotSought],
             _ => &[],
         };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use standpipe::engine::FileState;
 use standpipe::engine::port::Hint;
+use standpipe::rules::family::rotated_from;
 
 use super::disk::{FileIndex, LineNumber};
 use super::excuse::Excuse;
@@ -21,15 +22,16 @@ impl World {
             self.remove(&old);
         }
         self.disk.rename(name, &old);
-        self.note_renamed(file);
+        self.note_renamed(file, &old);
         self.hint(Hint::Names);
         if self.rng.bool() {
             self.create(name);
         }
     }
 
-    /// A file has a name now that no source matches.
-    pub fn note_renamed(&mut self, file: FileIndex) {
+    /// A file has a name now that no source matches: unless it is one that rotators make, and the file has a birth time,
+    /// only who knew the file can find it.
+    pub fn note_renamed(&mut self, file: FileIndex, to: &Path) {
         let is_open = self.is_open_for_all(file);
         if self.engine.is_none() {
             self.reached.renamed_while_down += u64::from(self.is_saved(file));
@@ -37,9 +39,14 @@ impl World {
         let is_closed = self.closed.values().any(|closed| *closed == file);
         self.reached.closed_and_renamed += u64::from(is_closed);
         let is_known = is_open || is_closed || (self.engine.is_none() && self.is_saved(file));
-        if !is_known {
-            let is_seen = self.engine.is_some() && self.seen_to.contains_key(&file);
-            self.excuse(file, if is_seen { Excuse::RenamedUnopened } else { Excuse::RenamedUnseen });
+        let is_generation =
+            rotated_from(to).iter().any(|name| self.disk.is_a_place(name, |name| self.layout.due(name) != 0));
+        let is_ageless = self.disk.files[file].identity.birth_nanos.is_none();
+        match (is_known, is_generation) {
+            (true, _) => {}
+            (false, true) if is_ageless => self.excuse(file, Excuse::Ageless),
+            (false, true) => {}
+            (false, false) => self.excuse(file, Excuse::RenamedUnseen),
         }
     }
 

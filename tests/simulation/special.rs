@@ -305,7 +305,7 @@ impl World {
         self.reached.published += u64::from(!was_matched && self.is_matched(file));
         self.reached.away += u64::from(from.starts_with("/away"));
         if !self.is_matched(file) {
-            self.note_renamed(file);
+            self.note_renamed(file, to);
         }
         self.hint(Hint::Names);
     }

@@ -47,12 +47,13 @@ pub(in crate::engine) struct FollowedFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Task {
     /// It is opened for the first time.
-    Begin {
-        /// Whether it was there at the first start.
-        at_first_start: bool,
+    Begin,
+    /// Looking for the last line end before `end`, to start there with this incarnation. `within` is how far back in bytes.
+    FindEnd {
+        incarnation: Incarnation,
+        end: Offset,
+        within: u64,
     },
-    /// Looking for the last line end, to start there.
-    FindEnd,
     Follow(Incarnation),
     /// Begins like a file from whose name its name may come: nothing is taken in until that file is cut off, or was
     /// not for a while.
@@ -126,7 +127,6 @@ impl FollowedFile {
         path: Arc<Path>,
         identity: Identity,
         name: Name,
-        at_first_start: bool,
         now: Instant,
     ) -> Self {
         Self {
@@ -136,7 +136,7 @@ impl FollowedFile {
             target: None,
             family: Vec::new(),
             identity,
-            task: Task::Begin { at_first_start },
+            task: Task::Begin,
             state: StateOf::found(),
             name,
             size: 0,
@@ -175,7 +175,7 @@ impl FollowedFile {
         match self.task {
             Task::Follow(incarnation) | Task::Alike { own: incarnation, .. } => Some(incarnation),
             Task::Comparing { own, .. } => own,
-            Task::Begin { .. } | Task::FindEnd => None,
+            Task::Begin | Task::FindEnd { .. } => None,
         }
     }
 

@@ -21,7 +21,7 @@ const SLOT: Slot = Slot { source: SourceId(0), device: 1 };
 fn found(stream: usize, device: u64, inode: u64) -> FollowedFile {
     let whose = (SourceId(0), StreamId(stream));
     let identity = Identity { device, ..identity(inode) };
-    FollowedFile::found(whose, path(&format!("{inode}.log")), identity, Name::Matched, false, at(0))
+    FollowedFile::found(whose, path(&format!("{inode}.log")), identity, Name::Matched, at(0))
 }
 
 fn reading(id: FileId, again: bool) -> State {

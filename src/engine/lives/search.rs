@@ -132,11 +132,21 @@ impl Lives {
         Some(Sought { incarnation, search, path, identity, fingerprint, position })
     }
 
-    /// Those that are looked for and whose files had one of these names.
-    pub(in crate::engine) fn sought_at(&self, names: &[PathBuf]) -> impl Iterator<Item = Sought<'_>> {
-        let of_names = names.iter().filter_map(|name| self.by_path.get(name.as_path())).flatten();
-        let each: BTreeSet<_> = of_names.collect();
-        each.into_iter().filter_map(|incarnation| self.sought(*incarnation))
+    /// Those that are looked for and whose files had one of `names`, or a name that a rotator made of one of `family`.
+    pub(in crate::engine) fn sought_at(
+        &self,
+        names: &[PathBuf],
+        family: &[Arc<Path>],
+    ) -> impl Iterator<Item = Sought<'_>> {
+        let at = |name: &Path| self.by_path.get(name).into_iter().flatten().copied();
+        let of_names = names.iter().flat_map(|name| at(name).filter(|found| self.is_at(*found, name)));
+        let of_family = family.iter().flat_map(|name| at(name));
+        let each: BTreeSet<_> = of_names.chain(of_family).collect();
+        each.into_iter().filter_map(|incarnation| self.sought(incarnation))
+    }
+
+    fn is_at(&self, incarnation: Incarnation, name: &Path) -> bool {
+        self.by_incarnation.get(&incarnation).is_some_and(|life| **life.known().path == *name)
     }
 
     /// All that are looked for.

@@ -144,12 +144,12 @@ fn a_copy_goes_on_with_an_incarnation_that_is_looked_for() {
 fn what_is_looked_for_is_found_by_its_name_and_told_what_a_copy_must_show() {
     let (mut lives, incarnation) = parted(Afterwards::Forgotten);
     lives.seek_copies(incarnation, search(Afterwards::Forgotten));
-    let sought = lives.sought_at(&[path("1.log").to_path_buf()]).next().expect("it had that name");
+    let sought = lives.sought_at(&[path("1.log").to_path_buf()], &[]).next().expect("it had that name");
     assert_eq!((sought.incarnation, sought.position), (incarnation, Offset::new(5)));
     assert!(sought.fingerprint.matches(b"line\nmore"));
     assert!(lives.history(incarnation).expect("it is looked for").continues(b"line\n"));
     assert_eq!(lives.stored_checkpoint(incarnation), None, "it was read by this process");
-    assert!(lives.sought_at(&[path("2.log").to_path_buf()]).next().is_none());
+    assert!(lives.sought_at(&[path("2.log").to_path_buf()], &[]).next().is_none());
     lives.note_looked(incarnation);
     assert!(lives.sought(incarnation).expect("still").search.looked);
 }

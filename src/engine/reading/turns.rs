@@ -10,7 +10,6 @@ use crate::engine::files::file::{Name, Task};
 use crate::engine::incarnation::IncarnationState;
 use crate::engine::port::{Effect, FileId, Read};
 use crate::engine::shaping::{look_back, max_unread_bytes};
-use crate::model::offset::Offset;
 use crate::model::settings::{Format, Packing};
 use crate::model::time::Instant;
 
@@ -26,9 +25,6 @@ const MIN_READ_BYTES: usize = 4 * 1024;
 /// How much of what is incomplete is read again in a second, in bytes: a line of many MiB that grows bit by bit would
 /// cost its square.
 const AGAIN_BYTES_PER_SECOND: u64 = 32 * 1024 * 1024;
-
-/// How far back from the end of a file its last line end is looked for.
-const FIND_END_BYTES: u64 = 1024 * 1024;
 
 /// What came of a queue's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,9 +136,9 @@ impl Engine {
                 let read = self.read_to_compare(id, of);
                 (read, read.len)
             }
-            Task::FindEnd => {
-                let at = Offset::new(file.size).minus(FIND_END_BYTES);
-                let len = usize::try_from(Offset::new(file.size).since(at)).expect("a mebibyte at most");
+            Task::FindEnd { end, within, .. } => {
+                let at = end.minus(within);
+                let len = usize::try_from(end.since(at)).expect("64 MiB at most");
                 (Read { file: id, at, len }, len)
             }
             Task::Follow(incarnation) => {
@@ -161,7 +157,7 @@ impl Engine {
                 let read = Read { file: id, at, len: before + fresh.max(least) };
                 (read, before + least.max(MIN_READ_BYTES))
             }
-            Task::Begin { .. } | Task::Alike { .. } => {
+            Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} is queued and not to be read: {file:?}")
             }
         }
