@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod gather;
 pub mod histogram;
 pub mod history;
+pub mod idle;
 pub mod ledger;
 pub mod pattern;
 pub mod quota;
