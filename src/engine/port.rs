@@ -171,6 +171,9 @@ pub struct Held {
     pub file: FileId,
     /// Size in bytes.
     pub size: u64,
+    /// The room it takes on its disk, in bytes: less than its size where it has holes, none where its content lies in
+    /// its inode.
+    pub disk_bytes: u64,
     /// Whether it has no name left in any directory: closing it frees its room.
     pub is_removed: bool,
     /// Whether its file system has next to no room left.

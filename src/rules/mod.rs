@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod circuit;
 pub mod envelope;
 pub mod gather;
+pub mod giving_up;
 pub mod histogram;
 pub mod history;
 pub mod idle;
