@@ -17,6 +17,8 @@ use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::verdict::Outcome;
 
+pub use crate::model::watching::Watching;
+
 use super::report::Report;
 
 /// One file that the engine holds open.
@@ -142,15 +144,6 @@ pub enum Hint {
     Names,
     /// Hints were lost: look at everything.
     Everything,
-}
-
-/// How far hints can be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watching {
-    /// Every directory that matters is watched.
-    Full,
-    /// Some directory cannot be watched: surveys must do.
-    Partial,
 }
 
 /// The answer to a [`Survey`].

@@ -8,6 +8,7 @@ pub mod arrivals;
 pub mod batch;
 pub mod bottleneck;
 pub mod budget;
+pub mod cadence;
 pub mod checkpoint;
 pub mod circuit;
 pub mod envelope;
