@@ -1,73 +1,38 @@
-//! How many files may be open: there may be more files than descriptors.
+//! Descriptors of files that are followed: how many are held, and how many openings are under way in each slot.
 //!
-//! Knows counts and limits. Does not know files.
+//! Counts; `rules/idle.rs` says how many there may be. Does not know files.
 //!
 //! *Invariant:* openings of one source or device never keep those of another from beginning.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::model::time::Instant;
+use crate::rules::idle::Allowance;
 
 use super::files::Slot;
-
-/// Fewer are of no use: however few the kernel has left, some files are read.
-const MIN: usize = 4;
 
 /// Openings under way at once in one slot: each may hold a thread.
 const OPENINGS_AT_ONCE: usize = 8;
 
-/// The share of all descriptors that is taken back at once, so that the search for them is rare.
-const TAKEN_BACK: usize = 8;
-
-/// When the search is repeated that found too few.
-const SEARCH_EVERY: Duration = Duration::from_millis(100);
-
-/// How long a limit holds that the kernel showed earlier than it was expected.
-const SHORT_FOR: Duration = Duration::from_secs(60);
-
 /// Descriptors of files that are followed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Descriptors {
-    /// How many there may be.
-    limit: usize,
-    /// The limit that was set; the kernel may allow fewer for a while.
-    configured: usize,
-    short_until: Option<Instant>,
+    allowance: Allowance,
     /// Open, or being opened.
     held: usize,
     /// Openings under way that are not late.
     openings: BTreeMap<Slot, usize>,
-    /// None was found to close; when to look again.
-    search_at: Option<Instant>,
-}
-
-impl Default for Descriptors {
-    fn default() -> Self {
-        Self {
-            limit: usize::MAX,
-            configured: usize::MAX,
-            short_until: None,
-            held: 0,
-            openings: BTreeMap::new(),
-            search_at: None,
-        }
-    }
 }
 
 impl Descriptors {
     /// So many files may be open at once.
     pub(super) fn set_limit(&mut self, limit: usize) {
-        self.configured = limit.max(MIN);
-        self.limit = self.configured;
+        self.allowance.set_limit(limit);
     }
 
     /// A limit that the kernel showed is over after a time.
     pub(super) fn pass(&mut self, now: Instant) {
-        if self.short_until.is_some_and(|until| until <= now) {
-            self.short_until = None;
-            self.limit = self.configured;
-        }
+        self.allowance.pass(now);
     }
 
     /// Whether an opening may begin in this slot.
@@ -77,7 +42,7 @@ impl Descriptors {
 
     /// Whether no descriptor is left.
     pub(super) fn are_used_up(&self) -> bool {
-        self.held >= self.limit
+        self.allowance.is_used_up(self.held)
     }
 
     pub(super) fn begin_opening(&mut self, slot: Slot) {
@@ -97,32 +62,26 @@ impl Descriptors {
     /// A descriptor is free again.
     pub(super) fn release(&mut self) {
         self.held -= 1;
-        self.search_at = None;
+        self.allowance.released();
     }
 
     /// The kernel had none. Returns how many there are, where that is news.
     pub(super) fn ran_out(&mut self, now: Instant) -> Option<usize> {
-        let limit = self.held.max(MIN);
-        // Descriptors come back when files are closed; until then another try changes nothing.
-        self.search_at = Some(now + SEARCH_EVERY);
-        self.limit = limit;
-        let is_news = self.short_until.replace(now + SHORT_FOR).is_none();
-        is_news.then_some(limit)
+        self.allowance.ran_out(self.held, now)
     }
 
     /// How many descriptors to take back now; `None` while the last search is fresh.
     pub(super) fn search(&self, now: Instant) -> Option<usize> {
-        let is_fresh = self.search_at.is_some_and(|at| now < at);
-        (!is_fresh).then_some((self.limit / TAKEN_BACK).max(1))
+        self.allowance.search(now)
     }
 
     /// A search has found some to close, or none.
     pub(super) fn searched(&mut self, found: bool, now: Instant) {
-        self.search_at = (!found).then(|| now + SEARCH_EVERY);
+        self.allowance.searched(found, now);
     }
 
     pub(super) fn deadline(&self, any_wait: bool) -> Option<Instant> {
-        self.search_at.filter(|_| any_wait)
+        self.allowance.deadline().filter(|_| any_wait)
     }
 }
 
@@ -135,10 +94,6 @@ mod tests {
         Slot { source: SourceId(0), device }
     }
 
-    fn at(seconds: u64) -> Instant {
-        Instant::at(Duration::from_secs(seconds))
-    }
-
     #[test]
     fn a_device_that_does_not_answer_takes_eight_openings_and_no_other_devices() {
         let mut descriptors = Descriptors::default();
@@ -149,17 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_lacks_is_told_once_and_forgotten_after_a_minute() {
+    fn what_is_held_counts_against_the_limit_until_it_is_released() {
         let mut descriptors = Descriptors::default();
-        descriptors.set_limit(100);
-        (0..50).for_each(|_| descriptors.begin_opening(slot(1)));
+        descriptors.set_limit(8);
+        (0..8).for_each(|_| descriptors.begin_opening(slot(1)));
+        assert!(descriptors.are_used_up());
+        descriptors.end_opening(slot(1));
+        assert!(descriptors.are_used_up(), "it is open now");
         descriptors.release();
-        assert_eq!(descriptors.ran_out(at(0)), Some(49));
-        assert_eq!(descriptors.ran_out(at(1)), None);
-        assert!(descriptors.are_used_up());
-        descriptors.pass(at(60));
-        assert!(descriptors.are_used_up());
-        descriptors.pass(at(61));
         assert!(!descriptors.are_used_up());
+        assert_eq!(descriptors.ran_out(Instant::ZERO), Some(7));
+        assert!(descriptors.are_used_up());
     }
 }

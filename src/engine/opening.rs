@@ -1,14 +1,12 @@
 //! Files are opened, and known again or begun.
 //!
-//! When no descriptor is left, files that are read to their end, delivered and quiet are closed, the one that was quiet
-//! longest first; they are opened again when more is there, and known again by their identity. A closed file that its
-//! name no longer leads to is looked for in its directory.
+//! When no descriptor is left, `rules/idle.rs` says which files are closed; they are opened again when more is there,
+//! and known again by their identity. A closed file that its name no longer leads to is looked for in its directory.
 //!
-//! *Invariant:* a file with unread or unsettled bytes is never closed for want of descriptors.
+//! *Invariant:* what is opened again under its name goes on only as the file that was closed.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Seen};
@@ -16,6 +14,7 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
+use crate::rules::idle::{self, AtEnd};
 use crate::rules::rotation::{recognise, same_file};
 
 use super::Engine;
@@ -29,9 +28,6 @@ use super::report::{Loss, Report, Start};
 
 /// How far back from the end of a file its last line end is looked for at first, in bytes.
 const FIND_END_BYTES: u64 = 1024 * 1024;
-
-/// How long ago the end of a file that is closed may have been looked at.
-const LOOKED_AT: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Opens files as far as descriptors reach.
@@ -56,33 +52,31 @@ impl Engine {
     /// Closes files that need not be open; whether there were any.
     fn close_idle(&mut self, now: Instant) -> bool {
         let Some(count) = self.descriptors.search(now) else { return false };
-        let idle = self.files.iter().filter(|(_, file)| self.is_idle(file));
-        let mut idle: Vec<_> = idle.map(|(id, file)| (file.times.quiet_since, id)).collect();
-        idle.sort_unstable();
-        idle.truncate(count);
-        let is_sure = |id: FileId| now.since(self.files.known(id).times.read_at) <= LOOKED_AT;
-        let (sure, stale): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, id)| is_sure(*id));
-        // A hint may have been lost: what was not looked at lately is looked at once more.
-        for (_, id) in stale {
+        let at_end = self.files.iter().filter_map(|(id, file)| self.at_end(id, file));
+        let choice = idle::choose(at_end, count, now);
+        for id in choice.look_at {
             self.queue_read(id);
         }
-        self.descriptors.searched(!sure.is_empty(), now);
-        for (_, id) in &sure {
+        self.descriptors.searched(!choice.close.is_empty(), now);
+        for id in &choice.close {
             self.close_descriptor(*id);
         }
-        !sure.is_empty()
+        !choice.close.is_empty()
     }
 
-    /// Read to its end, all of it settled, and nothing says that there is more than a last line without its newline: that
-    /// is read again when the file has grown.
-    fn is_idle(&self, file: &FollowedFile) -> bool {
-        file.state() == State::AtEnd
-            && file.name == Name::Matched
-            && matches!(file.task, Task::Follow(_))
-            && file.incarnation().is_some_and(|incarnation| {
-                let state = self.lives.on_its_way(incarnation);
-                state.is_settled() && state.unread_bytes() <= file.end.incomplete_bytes as u64
-            })
+    /// What counts for whether a file may be closed, of one that is open, followed and at its end.
+    fn at_end(&self, id: FileId, file: &FollowedFile) -> Option<AtEnd<FileId>> {
+        let (State::AtEnd, Task::Follow(incarnation)) = (file.state(), file.task) else { return None };
+        let state = self.lives.on_its_way(incarnation);
+        Some(AtEnd {
+            file: id,
+            is_named: file.name == Name::Matched,
+            is_settled: state.is_settled(),
+            unread_bytes: state.unread_bytes(),
+            incomplete_bytes: file.end.incomplete_bytes as u64,
+            quiet_since: file.times.quiet_since,
+            read_at: file.times.read_at,
+        })
     }
 
     pub(super) fn close_descriptor(&mut self, id: FileId) {

@@ -175,7 +175,8 @@ mod tests {
     fn l13_what_a_look_saw_of_a_file_that_is_given_up_is_declared_to_the_byte() {
         let mut engine = engine_behind();
         engine.handle(Event::Tick, at(40));
-        let held = Held { file: FileId(0), size: 30, is_removed: true, is_disk_nearly_full: true };
+        let held =
+            Held { file: FileId(0), size: 30, disk_bytes: 4096, is_removed: true, is_disk_nearly_full: true };
         look(&mut engine, Vec::new(), Vec::new(), 40);
         fail_read(&mut engine, 59);
         engine.handle(Event::Tick, at(60));

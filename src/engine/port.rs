@@ -17,6 +17,8 @@ use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::verdict::Outcome;
 
+pub use crate::model::watching::Watching;
+
 use super::report::Report;
 
 /// One file that the engine holds open.
@@ -144,15 +146,6 @@ pub enum Hint {
     Everything,
 }
 
-/// How far hints can be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watching {
-    /// Every directory that matters is watched.
-    Full,
-    /// Some directory cannot be watched: surveys must do.
-    Partial,
-}
-
 /// The answer to a [`Survey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
@@ -173,6 +166,9 @@ pub struct Held {
     pub file: FileId,
     /// Size in bytes.
     pub size: u64,
+    /// The room it takes on its disk, in bytes: less than its size where it has holes, none where its content lies in
+    /// its inode.
+    pub disk_bytes: u64,
     /// Whether it has no name left in any directory: closing it frees its room.
     pub is_removed: bool,
     /// Whether its file system has next to no room left.

@@ -1,7 +1,7 @@
-//! When to look at names, and what for: one survey for each source, each with its own pace.
+//! Surveys: when to look at names, and what for; one for each source, each with its own pace.
 //!
-//! A source whose file system does not answer has one survey under way for as long as that takes; nothing of it is
-//! taken for gone meanwhile, and no other source waits.
+//! `rules/cadence.rs` says how long until the next. A source whose file system does not answer has one survey under
+//! way for as long as that takes; nothing of it is taken for gone meanwhile, and no other source waits.
 //!
 //! Knows sources and directories. Does not know files.
 //!
@@ -15,27 +15,8 @@ use std::time::Duration;
 use crate::model::identity::unix_nanos;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-
-use super::port::Watching;
-
-/// How long until the next look at everything when hints can be relied on: it finds what mmap writers and lost
-/// hints leave.
-const SURVEY_EVERY: Duration = Duration::from_secs(20);
-
-/// How long until the next look where hints cannot be relied on.
-const SURVEY_EVERY_UNWATCHED: Duration = Duration::from_secs(1);
-
-/// How long until the next look while files wait for memory: what happens to one that is not read is seen by surveys
-/// alone.
-const SURVEY_EVERY_STARVED: Duration = Duration::from_secs(5);
-
-/// The least time between surveys that hints ask for, so that a directory with much coming and going costs a
-/// bounded part of a core; also that many times what the last survey took.
-const SURVEY_GAP: Duration = Duration::from_millis(50);
-const SURVEY_GAP_FACTOR: u32 = 10;
-
-/// How long a survey may take before its source is said to be silent: a tree of 100,000 files takes less.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::model::watching::Watching;
+use crate::rules::cadence::{Pace, late_at, next_tick};
 
 /// The looks at one source.
 #[derive(Debug, Default)]
@@ -67,7 +48,7 @@ struct OfSource {
 impl OfSource {
     /// When the survey under way is late, unless that was said.
     fn late_at(&self) -> Option<Instant> {
-        self.began.filter(|_| self.under_way && !self.is_silent).map(|began| began + PATIENCE)
+        self.began.filter(|_| self.under_way && !self.is_silent).map(late_at)
     }
 }
 
@@ -89,9 +70,6 @@ pub(super) struct Surveys {
     /// When the survey that was answered last began, by the wall clock: nanoseconds since 1970.
     unix_nanos: i64,
 }
-
-/// How often files without a name are looked after: hints no longer find them.
-const TICK_EVERY: Duration = Duration::from_secs(1);
 
 impl Surveys {
     /// No source was looked at yet; `look_beside` names the streams of which positions are stored.
@@ -224,13 +202,9 @@ impl Surveys {
         let Some(began) = source.began else {
             return Some(Instant::ZERO);
         };
-        let delay = match (source.wanted, self.watching) {
-            (true, _) => SURVEY_GAP.max(source.took * SURVEY_GAP_FACTOR),
-            (false, Watching::Full) if self.starved => SURVEY_EVERY_STARVED,
-            (false, Watching::Full) => SURVEY_EVERY,
-            (false, Watching::Partial) => SURVEY_EVERY_UNWATCHED,
-        };
-        Some(began + delay)
+        let (is_wanted, took) = (source.wanted, source.took);
+        let pace = Pace { is_wanted, watching: self.watching, is_starved: self.starved, took };
+        Some(pace.next_after(began))
     }
 
     pub(super) fn deadline(&self, needs_tick: bool, now: Instant) -> Option<Instant> {
@@ -244,7 +218,7 @@ impl Surveys {
     pub(super) fn tick_is_due(&mut self, now: Instant) -> bool {
         let is_due = self.tick_at <= now;
         if is_due {
-            self.tick_at = now + TICK_EVERY;
+            self.tick_at = next_tick(now);
         }
         is_due
     }

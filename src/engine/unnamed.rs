@@ -1,13 +1,13 @@
 //! Files that no source shows any more: read to their end, delivered, and let go.
 //!
-//! A removed file takes room on the disk as long as it is held open. It is held until it is delivered, unless that
-//! takes a day, or the disk is nearly full: then what is unread of it is given up, and that is said and counted.
+//! A removed file takes room on the disk as long as it is held open. It is held until it is delivered, unless
+//! `rules/giving_up.rs` gives it up: then what is unread of it is lost, and that is said and counted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
+use crate::rules::giving_up::{Cause, Removed, given_up};
 
 use super::Engine;
 use super::files::State;
@@ -15,9 +15,6 @@ use super::files::file::Name;
 use super::parting::Parting;
 use super::port::{FileId, Held};
 use super::report::{Loss, Report};
-
-/// How long a removed file is held for what is unread of it.
-const MAX_HELD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a file is not read whose file system does not answer.
 pub(super) const LATE: &str = "its file system has not answered for 3 seconds";
@@ -105,30 +102,30 @@ impl Engine {
         self.files.ticking().into_iter().filter(lost).collect()
     }
 
-    /// Gives up what was held for too long, and of what holds a disk that is nearly full, the largest.
+    /// Gives up removed files, where the rule says so, and declares what is unread of them.
     pub(super) fn on_held(&mut self, held: &[Held], now: Instant) {
-        let is_removed = |held: &&Held| {
-            let file = self.files.get(held.file);
-            held.is_removed
-                && file.is_some_and(|file| {
-                    let is_read = matches!(file.state(), State::Reading { .. });
-                    file.name == Name::Lost && !is_read && file.is_open() && file.incarnation().is_some()
-                })
-        };
-        let removed: Vec<_> = held.iter().filter(is_removed).copied().collect();
-        let largest = removed.iter().filter(|held| held.is_disk_nearly_full).max_by_key(|held| held.size);
-        let largest = largest.map(|held| held.file);
-        for Held { file: id, size, .. } in removed {
-            let why = if largest == Some(id) {
-                Loss::DiskFull
-            } else if now.since(self.files.known(id).times.lost_since) >= MAX_HELD {
-                Loss::HeldTooLong
-            } else {
-                continue;
+        let removed: Vec<_> = held.iter().filter_map(|held| self.removed(held)).collect();
+        for (Held { file: id, size, .. }, cause) in given_up(&removed, now) {
+            let why = match cause {
+                Cause::HeldTooLong => Loss::HeldTooLong,
+                Cause::DiskFull => Loss::DiskFull,
             };
-            self.note_seen(id, size, now);
+            self.note_seen(*id, *size, now);
             // What was read of it is delivered from memory.
-            self.part(id, Parting::Declared(why), now);
+            self.part(*id, Parting::Declared(why), now);
         }
+    }
+
+    /// What counts for whether a file is given up, of one that has no name left and can be let go of now.
+    fn removed<'a>(&self, held: &'a Held) -> Option<Removed<&'a Held>> {
+        let file = self.files.get(held.file).filter(|_| held.is_removed)?;
+        let is_read = matches!(file.state(), State::Reading { .. });
+        let may_part = file.name == Name::Lost && !is_read && file.is_open() && file.incarnation().is_some();
+        may_part.then_some(Removed {
+            file: held,
+            disk_bytes: held.disk_bytes,
+            is_disk_nearly_full: held.is_disk_nearly_full,
+            lost_since: file.times.lost_since,
+        })
     }
 }

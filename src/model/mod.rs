@@ -15,3 +15,4 @@ pub mod record;
 pub mod settings;
 pub mod time;
 pub mod verdict;
+pub mod watching;

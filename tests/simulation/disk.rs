@@ -25,6 +25,8 @@ pub struct File {
     pub half: Option<(LineNumber, Vec<u8>)>,
     /// Whether `content` is what was compressed into the file.
     pub is_compressed: bool,
+    /// Whether the content takes no room on the disk: it is a hole, or lies in the inode.
+    pub is_without_blocks: bool,
     /// The streams that its lines are due to, a bit each: those whose sources ever matched a name of it.
     pub due: u8,
 }
@@ -69,6 +71,7 @@ impl Disk {
             lines: Vec::new(),
             half: None,
             is_compressed: false,
+            is_without_blocks: false,
             due: 0,
         });
         self.names.insert(name.to_owned(), self.files.len() - 1);
@@ -232,6 +235,11 @@ impl File {
     fn size(&self) -> u64 {
         let len = self.content.len() as u64;
         if self.is_compressed { len / 3 } else { len }
+    }
+
+    /// The room that the file takes, in bytes.
+    pub fn disk_bytes(&self) -> u64 {
+        if self.is_without_blocks { 0 } else { self.size().next_multiple_of(4096) }
     }
 
     fn complete(&mut self) {

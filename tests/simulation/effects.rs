@@ -220,6 +220,7 @@ impl World {
             Some(Held {
                 file: *tail,
                 size: self.disk.files[file].content.len() as u64,
+                disk_bytes: self.disk.files[file].disk_bytes(),
                 is_removed: !self.disk.is_named(file),
                 is_disk_nearly_full: self.disk.is_nearly_full,
             })

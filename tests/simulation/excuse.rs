@@ -93,8 +93,8 @@ impl Excuse {
                 "So a crash, `kill -9` or a power cut loses nothing that is still in a file."
             }
             Self::GivenUp => {
-                "After a day, or when the disk has less than 2 % left (then the largest first), what is unread of one \
-                 is given up, reported and counted"
+                "After a day, or when the disk has less than 2 % left (then first the one that takes the most room, \
+                 never one that takes none), what is unread of one is given up, reported and counted"
             }
             Self::LeftOut => {
                 "sources and streams come, change and go, and no position or record under way is lost."

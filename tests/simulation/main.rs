@@ -183,7 +183,11 @@ fn a_removed_file_is_given_up_after_a_day_and_that_is_declared() {
 #[test]
 fn a_removed_file_is_given_up_when_its_disk_is_nearly_full_and_that_is_declared() {
     World::new(Kind::Plain, 1, false).gives_up_what_is_removed(|world| {
+        world.let_files_take_room(false);
         world.fill_the_disk();
+        world.pass(Duration::from_secs(3600));
+        assert_eq!(world.open.len(), 1, "giving it up would free no room");
+        world.let_files_take_room(true);
         world.pass(Duration::from_secs(60));
     });
 }

@@ -280,6 +280,11 @@ impl World {
         self.disk.is_nearly_full = true;
     }
 
+    /// Whether the files on the disk take room there.
+    pub fn let_files_take_room(&mut self, they_do: bool) {
+        self.disk.files.iter_mut().for_each(|file| file.is_without_blocks = !they_do);
+    }
+
     fn everything_is_delivered(&self) -> bool {
         self.disk.names.values().chain(self.open.values()).all(|file| {
             let lines = &self.disk.files[*file].lines;

@@ -1,7 +1,8 @@
-//! How long a file is held back, and a copy looked for.
+//! The end of waiting for copies: files that were held back are let go, and searches given up.
+//!
+//! *Invariant:* no search is given up while a file is compared: it may be the copy.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,20 +10,7 @@ use crate::engine::Engine;
 use crate::engine::files::file::{FollowedFile, Task};
 use crate::model::identity::Incarnation;
 use crate::model::time::Instant;
-
-/// How long a file that begins like another is held back since it last grew: a rotator cuts off as soon as it has
-/// copied.
-const HELD_BACK: Duration = Duration::from_secs(5);
-
-/// How long a file that begins like another is held back in all, though it goes on growing: a copy of some GiB is made
-/// in less.
-const MAX_HELD_BACK: Duration = Duration::from_secs(60);
-
-/// How long a copy is looked for after its original was cut off.
-const SOUGHT: Duration = Duration::from_secs(10);
-
-/// How long a copy is looked for whose directory cannot be looked into.
-const MAX_SOUGHT: Duration = Duration::from_secs(3600);
+use crate::rules::copies::{HeldBack, Search};
 
 impl Engine {
     /// Lets go what was held back long enough, and gives up what was looked for long enough.
@@ -35,10 +23,12 @@ impl Engine {
             if grew {
                 file.times.quiet_since = now;
             }
-            let is_over = now.since(file.times.quiet_since) >= HELD_BACK
-                || now.since(file.times.held_back_since) >= MAX_HELD_BACK
-                || self.finishing.is_some();
-            if is_over {
+            let held_back = HeldBack {
+                since: file.times.held_back_since,
+                quiet_since: file.times.quiet_since,
+                is_finishing: self.finishing.is_some(),
+            };
+            if held_back.is_over(now) {
                 file.task = Task::Follow(own);
                 file.head = Bytes::new();
                 self.files.release(id);
@@ -61,7 +51,7 @@ impl Engine {
     fn give_up_searches(&mut self, now: Instant) {
         let is_over = |of: &Incarnation| {
             let search = self.lives.sought(*of).expect("just listed").search;
-            now.since(search.since) >= if search.looked { SOUGHT } else { MAX_SOUGHT }
+            Search { since: search.since, has_looked: search.looked }.is_over(now)
         };
         let given_up: Vec<_> = self.lives.all_sought().into_iter().filter(is_over).collect();
         let compares =
