@@ -74,7 +74,8 @@ impl Engine {
         let search = CopySearch { source, stream, unread, why, since: now, looked: false, afterwards };
         self.lives.seek_copies(incarnation, search);
         let sought = self.lives.sought(incarnation).expect("just begun");
-        if sought.fingerprint.is_empty() || sought.position == Offset::ZERO {
+        // Nothing tells a copy of what was not read, and nothing of it needs to be found when nothing was there.
+        if sought.position == Offset::ZERO && unread == 0 {
             return self.resolve(incarnation, now);
         }
         let path = Arc::clone(sought.path);
@@ -122,6 +123,7 @@ impl Engine {
             sought.search.stream == stream
                 && sought.fingerprint.matches(bytes)
                 && is_younger(identity, sought.identity)
+                && sought.position > Offset::ZERO
         });
         let cut_off = sought.next().map(|sought| sought.incarnation);
         drop(sought);
@@ -291,6 +293,7 @@ impl Engine {
                 && (is_compressed || observed.size >= sought.position.bytes())
                 && observed.identity != sought.identity
                 && is_younger(observed.identity, sought.identity)
+                && sought.may_be_copied(observed.identity)
                 && self.files.of(stream, observed.identity).is_none()
                 && self.families.may_be_of(self.stream_name(stream), [sought.path], observed.owner)
                 // It has a place of its own to go on from; without a birth time, its inode may just be used again.
@@ -320,6 +323,11 @@ impl Engine {
             Some((of, position)) if decompressed && opened.size == position.bytes() => {
                 self.part(id, Parting::Handed, now);
                 self.resolve(of, now);
+            }
+            // Nothing of it was read: whatever is in the copy is to come.
+            Some((of, Offset::ZERO)) => {
+                self.files.known_mut(id).head = opened.head.clone();
+                self.inherit(id, None, of, now);
             }
             Some((of, _)) => {
                 let file = self.files.known_mut(id);

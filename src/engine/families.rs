@@ -1,7 +1,7 @@
 //! Families of files: since when each name is looked at, and what was found beside it.
 //!
 //! Knows names, by stream, and strangers. Does not know which files are followed, nor content; what is a missed
-//! generation is [`family`](crate::rules::family)'s to say.
+//! generation is [`family`](crate::rules::rotation::family)'s to say.
 //!
 //! *Invariant:* a generation whose checkpoint was forgotten is older than the first look at its family, as far as this
 //! room tells: it is never taken for a missed one.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Seen};
 use crate::model::settings::SourceId;
-use crate::rules::family::rotated_from;
+use crate::rules::rotation::family::rotated_from;
 
 /// What is known of one name.
 #[derive(Clone, Copy, Debug)]

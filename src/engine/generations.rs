@@ -12,7 +12,7 @@ use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
-use crate::rules::family::{Family, is_missed};
+use crate::rules::rotation::family::{Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;

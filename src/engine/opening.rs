@@ -137,7 +137,9 @@ impl Engine {
             // It was there at the first start, and only its size was looked at.
             Some(stored) if stored.fingerprint.is_empty() && stored.offset > Offset::ZERO => {
                 let (incarnation, end) = (stored.incarnation, stored.offset);
-                self.files.known_mut(id).task = Task::FindEnd { incarnation, end, within: FIND_END_BYTES };
+                let file = self.files.known_mut(id);
+                file.task = Task::FindEnd { incarnation, end, within: FIND_END_BYTES };
+                file.head = opened.head.clone();
             }
             Some(stored) => {
                 let history = History::resumed(stored.offset, stored.window);
@@ -189,7 +191,8 @@ impl Engine {
 
     /// The content of an open file was truncated: the next incarnation begins.
     pub(super) fn begin_after_truncation(&mut self, id: FileId, now: Instant) {
-        let (incarnation, whose) = (self.lives.fresh(), self.whose(id, None));
+        let (incarnation, mut whose) = (self.lives.fresh(), self.whose(id, None));
+        whose.seen.last_nanos = whose.seen.last_nanos.max(self.surveys.unix_nanos());
         let state = IncarnationState::new(incarnation, whose, History::beginning(), Head::default(), None);
         self.attach(id, state.after_truncation(), now);
     }

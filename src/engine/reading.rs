@@ -154,7 +154,10 @@ impl Engine {
         let mut history = History::resumed(position, Window::at_end_of(&before));
         history.recall(before);
         history.settle(position);
-        let head = if read.at == Offset::ZERO { Head::of(bytes) } else { Head::default() };
+        // No more of the beginning than lies before the position: what comes behind may still change.
+        let head = std::mem::take(&mut self.files.known_mut(id).head);
+        let vouched = usize::try_from(position.bytes()).unwrap_or(usize::MAX).min(head.len());
+        let head = Head::of(&head[..vouched]);
         let stored = self.lives.stored_checkpoint(incarnation).cloned();
         self.begin_life(id, incarnation, history, head, stored.as_ref(), now);
         let file = self.files.known(id);

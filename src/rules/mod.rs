@@ -13,7 +13,6 @@ pub mod checkpoint;
 pub mod circuit;
 pub mod copies;
 pub mod envelope;
-pub mod family;
 pub mod gather;
 pub mod giving_up;
 pub mod histogram;

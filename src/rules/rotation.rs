@@ -12,6 +12,8 @@
 //! Known limits: without birth times (NFS) a recycled inode whose new file begins with the same kilobyte and has
 //! the same bytes before the old offset is taken for the old one.
 
+pub mod family;
+
 use std::path::{Path, PathBuf};
 
 use crate::model::checkpoint::Checkpoint;

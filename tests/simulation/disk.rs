@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use standpipe::engine::port::{FileFault, Observation, Observed, Open, Opened, Survey};
 use standpipe::model::identity::{HEAD_BYTES, Identity, unix_nanos};
-use standpipe::rules::family::rotated_from;
+use standpipe::rules::rotation::family::rotated_from;
 
 /// Index of a file in [`Disk::files`]: what the kernel would call an inode in use.
 pub type FileIndex = usize;

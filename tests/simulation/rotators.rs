@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use standpipe::engine::FileState;
 use standpipe::engine::port::Hint;
-use standpipe::rules::family::rotated_from;
+use standpipe::rules::rotation::family::rotated_from;
 
 use super::disk::{FileIndex, LineNumber};
 use super::excuse::Excuse;

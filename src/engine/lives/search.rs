@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Fingerprint, Identity, Incarnation};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::rules::family::rotated_from;
 use crate::rules::history::History;
+use crate::rules::rotation::family::{is_since, rotated_from};
 
 use super::{Afterwards, Life, Lives, Subject};
 use crate::engine::report::Loss;
@@ -43,6 +43,17 @@ pub(in crate::engine) struct Sought<'a> {
     pub(in crate::engine) identity: Identity,
     pub(in crate::engine) fingerprint: Fingerprint,
     pub(in crate::engine) position: Offset,
+    pub(in crate::engine) seen: Option<Seen>,
+}
+
+impl Sought<'_> {
+    /// Whether a file is young enough for a copy. Of an incarnation of which nothing was read, no content tells: the copy
+    /// was made since it was looked at.
+    pub(in crate::engine) fn may_be_copied(&self, file: Identity) -> bool {
+        let since = self.seen.map(|seen| seen.last_nanos);
+        self.position > Offset::ZERO
+            || file.birth_nanos.zip(since).is_some_and(|(birth, since)| is_since(birth, since))
+    }
 }
 
 /// What is known of an incarnation, whatever it is.
@@ -54,6 +65,7 @@ pub(in crate::engine) struct Known<'a> {
     pub(in crate::engine) identity: Identity,
     pub(in crate::engine) fingerprint: Fingerprint,
     pub(in crate::engine) position: Offset,
+    pub(in crate::engine) seen: Option<Seen>,
 }
 
 impl Life {
@@ -65,6 +77,7 @@ impl Life {
                 identity: state.whose().identity,
                 fingerprint: state.head().fingerprint(),
                 position: state.position(),
+                seen: Some(state.whose().seen),
             },
             (None, Some(stored)) => Known {
                 incarnation: stored.incarnation,
@@ -72,6 +85,7 @@ impl Life {
                 identity: stored.identity,
                 fingerprint: stored.fingerprint,
                 position: stored.offset,
+                seen: stored.seen,
             },
             (None, None) => unreachable!("an incarnation has a state or a checkpoint"),
         }
@@ -128,8 +142,8 @@ impl Lives {
     pub(in crate::engine) fn sought(&self, incarnation: Incarnation) -> Option<Sought<'_>> {
         let life = self.by_incarnation.get(&incarnation)?;
         let Life::SoughtInCopies { search, .. } = life else { return None };
-        let Known { incarnation, path, identity, fingerprint, position } = life.known();
-        Some(Sought { incarnation, search, path, identity, fingerprint, position })
+        let Known { incarnation, path, identity, fingerprint, position, seen } = life.known();
+        Some(Sought { incarnation, search, path, identity, fingerprint, position, seen })
     }
 
     /// Those that are looked for and whose files had one of `names`, or a name that a rotator made of one of `family`.

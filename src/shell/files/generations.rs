@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use super::listing::{Entry, EntryKind};
 use crate::engine::port::Observed;
-use crate::rules::family::rotated_from;
 use crate::rules::pattern::{Exclude, Pattern};
+use crate::rules::rotation::family::rotated_from;
 
 /// The places of one survey, in directories without links.
 #[derive(Debug, Default)]

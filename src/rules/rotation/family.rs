@@ -11,7 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::rotation::uncompressed;
+use super::uncompressed;
 
 /// What rotators add to a name besides numbers and dates.
 const WORDS: [&str; 5] = ["old", "bak", "prev", "orig", "save"];
@@ -67,14 +67,18 @@ pub struct Family {
     pub current_nanos: Option<i64>,
 }
 
+/// Whether a file was born after a moment by the clock, as far as clocks tell; both in nanoseconds since 1970.
+pub fn is_since(birth_nanos: i64, moment_nanos: i64) -> bool {
+    birth_nanos.saturating_add(SLACK_NANOS) > moment_nanos
+}
+
 /// Whether a file that nobody knows, born at `birth_nanos`, is a missed generation of a family.
 ///
 /// It is younger than the first look at the family, and older than the file that has the name now: what is younger than
 /// that cannot have had the name, and is at most a copy. Without a birth time nothing tells.
 pub fn is_missed(birth_nanos: Option<i64>, family: Family) -> bool {
     birth_nanos.is_some_and(|birth| {
-        birth.saturating_add(SLACK_NANOS) > family.first_seen_nanos
-            && family.current_nanos.is_none_or(|current| birth < current)
+        is_since(birth, family.first_seen_nanos) && family.current_nanos.is_none_or(|current| birth < current)
     })
 }
 
