@@ -16,6 +16,7 @@ mod example;
 pub mod fault;
 #[cfg(test)]
 mod mistakes;
+mod routes;
 mod sources;
 mod streams;
 mod typed;
@@ -32,6 +33,7 @@ use crate::model::settings::Settings;
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use fault::{Fault, Faults, Place};
+pub use routes::Routes;
 
 /// Everything that was configured, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
