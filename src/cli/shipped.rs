@@ -110,6 +110,11 @@ enum Missing {
     NotBegun {
         stream: String,
     },
+    /// The source starts at the end, and the file was there before.
+    Skipped {
+        stream: String,
+        bytes: u64,
+    },
     /// A position is stored, but of other content.
     Changed {
         stream: String,
@@ -133,6 +138,11 @@ impl fmt::Display for Missing {
             Self::Unreadable(why) => write!(f, "{why}"),
             Self::Unknown => write!(f, "not followed: no position is known of this file"),
             Self::NotBegun { stream } => write!(f, "{stream}: nothing is shipped yet"),
+            Self::Skipped { stream, bytes } => write!(
+                f,
+                "{stream}: the first {bytes} bytes were there at the first start and are not shipped, because of \
+                 start_at = \"end\"; where that is meant, `standpipe checkpoints set` says so"
+            ),
             Self::Changed { stream } => {
                 write!(f, "{stream}: truncated or replaced, and not shipped since then")
             }
@@ -190,7 +200,8 @@ fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<M
         }
         let (offset, bytes) = (found.offset.bytes(), opened.size - found.offset.bytes());
         match bytes {
-            0 => None,
+            0 if found.skipped_bytes == 0 => None,
+            0 => Some(Missing::Skipped { stream, bytes: found.skipped_bytes }),
             _ if ends_in_its_first_line(&file, found, bytes) => {
                 Some(Missing::LastLine { stream, offset, bytes })
             }

@@ -51,6 +51,8 @@ pub(super) struct IncarnationState {
     outgoing: Outgoing,
     durability: Durability,
     cut: Cut,
+    /// How many bytes at the beginning are not read, because the source starts at the end.
+    skipped_bytes: u64,
     /// How far the file was known to reach, in bytes, by reads and by looks: what lies beyond the position has no
     /// newline yet, or was not read.
     seen_bytes: u64,
@@ -131,6 +133,7 @@ impl IncarnationState {
             outgoing: Outgoing::default(),
             durability,
             cut: Cut::default(),
+            skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
             arrivals: Arrivals::default(),
         }
@@ -346,6 +349,7 @@ impl IncarnationState {
             path: Arc::clone(&self.whose.path),
             identity: self.whose.identity,
             origin: self.whose.origin,
+            skipped_bytes: self.skipped_bytes,
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),

@@ -65,6 +65,7 @@ pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpo
         path: whose.path,
         identity: whose.identity,
         origin: whose.origin,
+        skipped_bytes: 0,
         fingerprint: Fingerprint::default(),
         offset: Offset::new(offset),
         window: Window::default(),

@@ -18,6 +18,9 @@ pub struct Checkpoint {
     pub path: Arc<Path>,
     pub identity: Identity,
     pub origin: Origin,
+    /// How many bytes at the beginning were there at the first start and are not read, because the source starts at the
+    /// end: settled, and not shipped.
+    pub skipped_bytes: u64,
     pub fingerprint: Fingerprint,
     /// Every byte before it is settled.
     pub offset: Offset,

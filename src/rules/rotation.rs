@@ -92,6 +92,7 @@ mod tests {
             path: Path::new("/log/app.log").into(),
             identity,
             origin: identity.into(),
+            skipped_bytes: 0,
             fingerprint: Fingerprint::of(head),
             offset: Offset::new(offset),
             window: Window::default(),

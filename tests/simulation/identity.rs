@@ -124,6 +124,7 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
         path: Path::new(MATCHED).into(),
         identity: found.stored,
         origin: found.stored.into(),
+        skipped_bytes: 0,
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
         offset: Offset::new(OFFSET as u64),
         window: Window::at_end_of(&original[..OFFSET]),

@@ -78,6 +78,28 @@ fn shipped_asks_for_every_stream_that_the_configuration_sends_a_file_to() {
 }
 
 #[test]
+fn shipped_does_not_say_yes_for_what_was_skipped() {
+    let stage = Stage::new();
+    stage.append("old.log", &lines(0..10));
+    stage.configure("start_at = \"end\"\n");
+    let daemon = stage.run();
+    let (old, new) = (stage.log("old.log"), stage.log("new.log"));
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    let expected = format!("{old}: {STREAM}: the first {} bytes were there", lines(0..10).len());
+    await_that("a position at the end", || stage.say(&["shipped", old]).err.contains(&expected));
+    stage.append("old.log", &lines(10..20));
+    stage.append("new.log", &lines(20..30));
+    assert_eq!(stage.say(&["shipped", new, "--wait", "60s"]).code, 0, "nothing of it was there");
+    await_that("the new lines", || stage.service.tally(STREAM).0.len() == 20);
+    assert_eq!(daemon.stop(), 0);
+    let said = stage.say(&["shipped", old]);
+    assert!(said.code == 1 && said.err.contains(&expected), "{said:?}");
+    let set = ["checkpoints", "set", old, "end"];
+    assert_eq!(stage.say(&set).code, 0);
+    assert_eq!(stage.say(&["shipped", old]).code, 0, "somebody said so");
+}
+
+#[test]
 fn shipped_is_not_misled_by_another_file_or_content() {
     let stage = Stage::new();
     stage.append("app.log", &lines(0..100));

@@ -96,7 +96,7 @@ pub(super) fn write_checkpoints<'a>(
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
-        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
     for checkpoint in checkpoints {
         insert.execute(params![
@@ -115,6 +115,7 @@ pub(super) fn write_checkpoints<'a>(
             checksum(checkpoint, now_ms),
             moved_from(checkpoint).map(|origin| origin.device.cast_signed()),
             moved_from(checkpoint).map(|origin| origin.inode.cast_signed()),
+            (checkpoint.skipped_bytes > 0).then_some(checkpoint.skipped_bytes.cast_signed()),
         ])?;
     }
     Ok(())
@@ -138,9 +139,10 @@ pub(super) fn read_checkpoints(
     // The daemon may be an older program than the one that looks, and its database what that made of it.
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let origin = if version >= 2 { "origin_device, origin_inode" } else { "NULL, NULL" };
+    let skipped = if version >= 3 { "skipped_bytes" } else { "NULL" };
     let mut select = connection.prepare(&format!(
         "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
-                offset, window_len, window_hash, updated_ms, checksum, {origin}
+                offset, window_len, window_hash, updated_ms, checksum, {origin}, {skipped}
          FROM checkpoints ORDER BY incarnation",
     ))?;
     let mut rows = select.query([])?;
@@ -185,6 +187,7 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
             }
             (None, _) | (_, None) => identity.into(),
         },
+        skipped_bytes: row.get::<_, Option<i64>>(15)?.unwrap_or_default().cast_unsigned(),
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
@@ -194,8 +197,17 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
 }
 
 fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
-    let Checkpoint { incarnation, stream, path, identity, origin: _, fingerprint, offset, window } =
-        checkpoint;
+    let Checkpoint {
+        incarnation,
+        stream,
+        path,
+        identity,
+        origin: _,
+        skipped_bytes,
+        fingerprint,
+        offset,
+        window,
+    } = checkpoint;
     let checksum = Checksum::default()
         .number(incarnation.0)
         .bytes(stream.as_bytes())
@@ -210,11 +222,12 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         .number(u64::from(window.len()))
         .bytes(&window.hash().to_be_bytes())
         .number(updated_ms.cast_unsigned());
-    // As the first version had it where nothing moved: its rows are still right.
-    match moved_from(checkpoint) {
-        Some(origin) => checksum.number(origin.device).number(origin.inode).finish(),
-        None => checksum.finish(),
-    }
+    // As the versions before had it where nothing moved, and nothing was skipped: their rows are still right.
+    let checksum = match moved_from(checkpoint) {
+        Some(origin) => checksum.number(origin.device).number(origin.inode),
+        None => checksum,
+    };
+    if *skipped_bytes > 0 { checksum.number(*skipped_bytes).finish() } else { checksum.finish() }
 }
 
 /// The origin, where it is another file.

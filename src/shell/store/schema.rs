@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1, V2];
+const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 2;
+pub(super) const KNOWN: i32 = 3;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -70,6 +70,11 @@ CREATE VIEW dead_letters_readable AS
 const V2: &str = "
 ALTER TABLE checkpoints ADD COLUMN origin_device INTEGER; -- NULL: device and inode are those
 ALTER TABLE checkpoints ADD COLUMN origin_inode INTEGER;
+";
+
+/// What a source that starts at the end leaves out.
+const V3: &str = "
+ALTER TABLE checkpoints ADD COLUMN skipped_bytes INTEGER; -- NULL: none
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

@@ -34,6 +34,8 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         },
         // Every other one began in another file.
         origin: Origin { device: 66305, inode: 100 + incarnation / 2 * 2 },
+        // And every third not at its file's beginning.
+        skipped_bytes: if incarnation % 3 == 0 { incarnation } else { 0 },
         fingerprint: Fingerprint::of(b"the beginning"),
         offset: Offset::new(offset),
         window: Window::at_end_of(b"what comes just before"),
@@ -221,14 +223,14 @@ fn a_newer_version_is_refused_and_left_untouched() {
     // As it is left by a newer one that was stopped, and by one that was killed with a log.
     sql(
         dir.path(),
-        "PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+        "PRAGMA user_version = 4; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
     );
     let killed = crashed(dir.path());
     drop(store);
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+            assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -244,6 +246,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
     sql(
         dir.path(),
         "ALTER TABLE checkpoints DROP COLUMN origin_device; ALTER TABLE checkpoints DROP COLUMN origin_inode;
+         ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
@@ -260,11 +263,11 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(&save(&[checkpoint(1, 1)])).unwrap();
-    sql(dir.path(), "PRAGMA user_version = 3");
+    sql(dir.path(), "PRAGMA user_version = 4");
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 3, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }

@@ -16,18 +16,24 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
         (any::<u64>(), any::<String>(), any_path()),
         (any::<u64>(), any::<u64>(), any::<Option<i64>>()),
         (any::<u16>(), any::<u128>(), any::<u64>(), any::<u16>(), any::<u128>()),
-        any::<Option<(u64, u64)>>(),
+        (any::<Option<(u64, u64)>>(), any::<u64>()),
     )
-        .prop_map(|((number, stream, path), (device, inode, birth_nanos), rest, origin)| Checkpoint {
-            incarnation: Incarnation(number),
-            stream: Arc::from(stream),
-            path,
-            identity: Identity { device, inode, birth_nanos },
-            origin: origin.map_or(Origin { device, inode }, |(device, inode)| Origin { device, inode }),
-            fingerprint: Fingerprint::from_parts(rest.0, rest.1),
-            offset: Offset::new(rest.2),
-            window: Window::from_parts(rest.3, rest.4),
-        })
+        .prop_map(
+            |((number, stream, path), (device, inode, birth_nanos), rest, (origin, skipped_bytes))| {
+                Checkpoint {
+                    incarnation: Incarnation(number),
+                    stream: Arc::from(stream),
+                    path,
+                    identity: Identity { device, inode, birth_nanos },
+                    origin: origin
+                        .map_or(Origin { device, inode }, |(device, inode)| Origin { device, inode }),
+                    skipped_bytes,
+                    fingerprint: Fingerprint::from_parts(rest.0, rest.1),
+                    offset: Offset::new(rest.2),
+                    window: Window::from_parts(rest.3, rest.4),
+                }
+            },
+        )
 }
 
 fn any_letter() -> impl Strategy<Value = DeadLetter> {
