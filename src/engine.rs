@@ -26,6 +26,7 @@
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
 //! | `reload.rs` | another configuration |
+//! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
 
@@ -33,6 +34,7 @@ mod beside;
 mod copies;
 mod delivery;
 mod descriptors;
+mod draining;
 mod files;
 mod incarnation;
 mod intake;
@@ -184,6 +186,7 @@ impl Engine {
             }
             Event::ReloadRefused => self.counts.reloads_refused += 1,
             Event::Drain => self.on_drain(),
+            Event::Leave => self.on_leave(),
         }
         self.let_go_of_leaving(now);
         if self.saves.renewal_is_due(now) {
@@ -265,17 +268,6 @@ impl Engine {
         self.effects.push_back(Effect::Report(report));
     }
 
-    fn on_drain(&mut self) {
-        if self.finishing.is_some() {
-            return;
-        }
-        self.finishing = Some(self.settings.on_drain);
-        self.surveys.finish();
-        for file in self.files.ids() {
-            self.queue_read(file);
-        }
-    }
-
     fn survey(&mut self, now: Instant) {
         for (source, also) in self.surveys.begin_due(now) {
             let held = self.held(source);
@@ -284,11 +276,6 @@ impl Engine {
             let also = also.into_iter().collect();
             self.effects.push_back(Effect::Survey(Survey { source, also, held }));
         }
-    }
-
-    fn everything_is_read(&self) -> bool {
-        let is_blocked = |incarnation| self.lives.on_its_way(incarnation).is_blocked();
-        self.files.iter().all(|(_, file)| file.end.finished || file.incarnation().is_some_and(is_blocked))
     }
 
     fn everything_is_settled(&self) -> bool {

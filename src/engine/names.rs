@@ -27,10 +27,14 @@ impl Engine {
                     self.queue_read(file);
                 }
             }
+            // What comes and goes during a drain asks for no further look.
+            Hint::Names if self.finishing.is_some() => {}
             Hint::Names => self.surveys.want_all(),
             Hint::Everything => {
                 self.counts.watch_overflows += 1;
-                self.surveys.want_all();
+                if self.finishing.is_none() {
+                    self.surveys.want_all();
+                }
                 for file in self.files.ids() {
                     self.queue_read(file);
                 }
@@ -55,11 +59,15 @@ impl Engine {
         }
         self.look_beside(source, &seen, &beside, &observation.hidden, now);
         self.open_late(source, &beside, now);
+        self.fix_held_ends(source, &observation.held);
         self.on_held(&observation.held, now);
         self.open_candidates(source, beside.values().copied(), &observation.hidden, now);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
-        self.unreadable.retain(|(of, path), _| *of != source || present.contains(path));
-        self.surveys.taken_in(source);
+        let files = &self.files;
+        let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
+        self.unreadable.retain(|(of, path), _| *of != source || is_there(path));
+        let matched = observation.files.iter().filter(|file| file.is_matched).count();
+        self.surveys.taken_in(source, matched);
     }
 
     /// One name for each file (a file may have several): the one it is known by, else the first. First the files that the
@@ -126,7 +134,9 @@ impl Engine {
         now: Instant,
     ) {
         let Some(id) = self.files.of(self.stream_of(source), identity) else {
-            self.follow(source, observed, Name::Matched, at_first_start, now);
+            if !self.surveys.is_too_late(source) {
+                self.follow(source, observed, Name::Matched, at_first_start, now);
+            }
             return;
         };
         let file = self.files.known(id);
@@ -147,6 +157,8 @@ impl Engine {
 
     fn seen_again(&mut self, id: FileId, observed: &Observed, began: Instant, now: Instant) {
         self.files.find_name(id);
+        let source = self.files.known(id).source;
+        self.fix_end(id, source, observed.size);
         let file = self.files.known_mut(id);
         file.size = observed.size;
         if file.path != observed.path {
@@ -167,7 +179,7 @@ impl Engine {
         let seen_bytes =
             file.incarnation().map(|incarnation| self.lives.on_its_way(incarnation).seen_bytes());
         // A size may be older than the last read; only a read says whether the content is the same.
-        if seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) {
+        if !self.is_drained(id) && seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) {
             if file.times.read_at < began {
                 self.note_seen(id, observed.size, now);
             }
@@ -227,7 +239,9 @@ impl Engine {
         let mut file = FollowedFile::found(whose, path, identity, name, at_first_start, now);
         file.target.clone_from(&observed.target);
         file.size = observed.size;
-        self.files.follow(file)
+        let id = self.files.follow(file);
+        self.fix_end(id, source, observed.size);
+        id
     }
 
     /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
@@ -239,7 +253,7 @@ impl Engine {
 
     /// There may be bytes that were not read: the file waits for its turn.
     pub(super) fn queue_read(&mut self, id: FileId) {
-        let Some(file) = self.files.get(id) else { return };
+        let Some(file) = self.files.get(id).filter(|_| !self.is_drained(id)) else { return };
         let state = file.incarnation().and_then(|incarnation| self.lives.state(incarnation));
         let has_ready = state.is_some_and(|state| !state.has_nothing_ready());
         self.files.queue_read(id, self.finishing.is_some(), has_ready);

@@ -102,7 +102,8 @@ impl Engine {
         self.files.known_mut(id).size = opened.size;
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
-        if self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
+        // Of one that could not be read, only a read says so.
+        if file.failures == 0 && self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
             self.report(Report::Readable { source, path });
         }
         match self.files.known(id).task {

@@ -122,6 +122,8 @@ pub enum Event {
     ReloadRefused,
     /// Read what is there, deliver it, save, and be done.
     Drain,
+    /// The time for that is over: save what is known at once. Nothing else that is asked for is done any more.
+    Leave,
 }
 
 /// Another configuration for the sources and streams that there are, and for new ones behind them.

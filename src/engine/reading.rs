@@ -42,8 +42,8 @@ struct Chunk<'a> {
     unix_time: Duration,
     /// How much memory records may take beyond what was read, in bytes.
     max_growth: u64,
-    /// Whether the file has more than when the read began.
-    again: bool,
+    /// Whether the read is to be taken for the last of the file: a drain ends in it.
+    is_last: bool,
 }
 
 impl Chunk<'_> {
@@ -52,7 +52,7 @@ impl Chunk<'_> {
     }
 
     fn at_end(&self) -> bool {
-        self.bytes.len() < self.read.len
+        self.is_last || self.bytes.len() < self.read.len
     }
 }
 
@@ -83,6 +83,7 @@ impl Engine {
         let file = self.files.known_mut(id);
         if file.succeeded() {
             let (source, path) = (file.source, Arc::clone(&file.path));
+            self.unreadable.remove(&(source, Arc::clone(&path)));
             self.report(Report::Readable { source, path });
         }
         match task {
@@ -91,7 +92,10 @@ impl Engine {
                 let position = self.lives.on_its_way(incarnation).position();
                 let before = usize::try_from(position.since(read.at)).expect("a window, or a line");
                 let max_growth = reserved - read.len as u64;
-                let chunk = Chunk { read, bytes: &bytes, before, unix_time, max_growth, again };
+                let end = self.end_of_drain(id, read, before, &bytes);
+                let bytes = end.map_or_else(|| bytes.clone(), |end| bytes.slice(..end));
+                let chunk =
+                    Chunk { read, bytes: &bytes, before, unix_time, max_growth, is_last: end.is_some() };
                 self.on_chunk(id, incarnation, chunk, now);
             }
             Task::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
@@ -116,6 +120,7 @@ impl Engine {
         file.end.finished |= is_finishing;
         if is_news {
             let (source, path) = (file.source, Arc::clone(&file.path));
+            self.unreadable.insert((source, Arc::clone(&path)), why.clone());
             self.report(Report::Unreadable { source, path, why });
         }
     }
@@ -244,7 +249,6 @@ impl Engine {
         end: Offset,
         now: Instant,
     ) {
-        let is_finishing = self.finishing.is_some();
         let position = self.lives.on_its_way(incarnation).position();
         let at_end = chunk.at_end() && !taken.stopped;
         let file = self.files.known_mut(id);
@@ -276,10 +280,11 @@ impl Engine {
                 self.files.wait_for_more(id, due);
             }
         }
-        if !at_end {
+        let file = self.files.known_mut(id);
+        if at_end {
+            file.end.finished |= file.end.began_finishing;
+        } else {
             self.queue_read(id);
-        } else if !chunk.again {
-            self.files.known_mut(id).end.finished |= is_finishing;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::world::{World, standpipe, text};
+use crate::world::{World, append, standpipe, text};
 
 /// Exit code and standard output of `check --online`.
 fn online(world: &World, without: &[&str]) -> (i32, String) {
@@ -35,6 +35,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_place_and_what_to_d
 fn in_the_journal_lines_have_no_time_of_their_own() {
     use std::os::unix::fs::MetadataExt;
     let world = World::new();
+    append(&world.file("a.log"), "line\n");
     let stderr = fs::File::create(world.dir().join("journal")).unwrap();
     let stat = stderr.metadata().unwrap();
     let named = format!("{}:{}", stat.dev(), stat.ino());

@@ -107,6 +107,7 @@ impl Engine {
             let len = read.len as u64;
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
             self.files.begin_reading(id, read, reserved, now);
+            self.files.known_mut(id).end.began_finishing = self.finishing.is_some();
             self.intake.begin(stream, queue, reserved);
             self.effects.push_back(Effect::Read(read));
             return Turn::Begun;
