@@ -23,6 +23,7 @@
 //! | `opening.rs` | files that were opened |
 //! | `copies.rs` | what a rotator copied before it truncated |
 //! | `unnamed.rs` | time, for files that no source shows |
+//! | `unwanted.rs` | files that are not to be begun |
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
 //! | `reload.rs` | another configuration |
@@ -55,6 +56,7 @@ mod stream;
 mod streams;
 mod surveys;
 mod unnamed;
+mod unwanted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;

@@ -93,7 +93,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         Ok(hangups) => hangups,
         Err(error) => return fail(&error),
     };
-    let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = deadline(args);
     let mut stop = std::pin::pin!(stop);
     let prepared = tokio::select! {
         biased;
@@ -109,6 +109,12 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         Ok(prepared) => ship(args, config, prepared, deadline, stop, hangups).await,
         Err(code) => code,
     }
+}
+
+/// When one pass over the files has to be done.
+#[expect(clippy::disallowed_methods, reason = "the time that the command line gives begins with the process")]
+fn deadline(args: &RunArgs) -> Option<Instant> {
+    args.timeout.map(|timeout| Instant::now() + timeout)
 }
 
 /// Waits until the deadline, for ever where there is none.

@@ -60,7 +60,7 @@ impl Routes {
 
 impl Route {
     fn of(table: SourceTable) -> Option<Self> {
-        let values = table.exclude.into_iter().flatten().map(|glob| glob.value);
+        let values = table.files.exclude.into_iter().flatten().map(|glob| glob.value);
         Some(Self {
             stream: table.stream?.value,
             patterns: table.paths?.into_iter().map(|pattern| pattern.value).collect(),

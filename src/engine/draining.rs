@@ -122,7 +122,7 @@ mod tests {
 
         fn observed(&self, inode: u64) -> Observed {
             let (path, size) = (path(&format!("{inode}.log")), self.content.len() as u64);
-            Observed { path, target: None, identity: identity(inode), size, is_matched: true }
+            Observed { path, target: None, identity: identity(inode), size, modified: None, is_matched: true }
         }
 
         /// Carries out everything that is asked for, and lets the writer write before each of it; `false` when nothing is.
@@ -140,6 +140,7 @@ mod tests {
                     let source = survey.source;
                     self.tell(Event::Observed(Observation {
                         source,
+                        unix_time: Duration::ZERO,
                         files,
                         hidden: Vec::new(),
                         held: Vec::new(),

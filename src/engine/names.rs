@@ -55,7 +55,9 @@ impl Engine {
         let (seen, beside) = self.one_name_each(observation);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
-            self.meet(source, *identity, observed, at_first_start, began, now);
+            if !self.is_too_old(source, observed, observation.unix_time) {
+                self.meet(source, *identity, observed, at_first_start, began, now);
+            }
         }
         self.look_beside(source, &seen, &beside, &observation.hidden, now);
         self.open_late(source, &beside, now);

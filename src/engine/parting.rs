@@ -99,11 +99,24 @@ mod tests {
     use crate::engine::samples::{at, identity, path, settings};
 
     fn observed(size: u64) -> Observed {
-        Observed { path: path("a.log"), target: None, identity: identity(1), size, is_matched: true }
+        Observed {
+            path: path("a.log"),
+            target: None,
+            identity: identity(1),
+            size,
+            modified: None,
+            is_matched: true,
+        }
     }
 
     fn look(engine: &mut Engine, files: Vec<Observed>, held: Vec<Held>, seconds: u64) {
-        let observation = Observation { source: SourceId(0), files, hidden: Vec::new(), held };
+        let observation = Observation {
+            source: SourceId(0),
+            unix_time: std::time::Duration::ZERO,
+            files,
+            hidden: Vec::new(),
+            held,
+        };
         engine.handle(Event::Observed(observation), at(seconds));
     }
 

@@ -159,6 +159,8 @@ pub enum Watching {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     pub source: SourceId,
+    /// The wall clock's time, since 1970.
+    pub unix_time: Duration,
     pub files: Vec<Observed>,
     /// What could not be looked at or into, and why says nothing of whether it is there (no permission, no descriptor,
     /// an I/O error): what is missing from `files` at or below these paths may be there.
@@ -188,6 +190,8 @@ pub struct Observed {
     pub identity: Identity,
     /// Size in bytes.
     pub size: u64,
+    /// When it was last written, since 1970; `None` when the file system does not say.
+    pub modified: Option<Duration>,
     /// Whether the source matches it; otherwise it only lies beside those that it does.
     pub is_matched: bool,
 }

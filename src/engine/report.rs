@@ -174,6 +174,8 @@ pub struct SourceCounts {
     /// NUL bytes skipped at the start of a truncated file.
     pub nul_bytes: u64,
     pub partial_lines_shipped: u64,
+    /// Lines that `keep_lines` and `drop_lines` leave out.
+    pub dropped_lines: u64,
     /// Lines that the container runtime did not write as it should have.
     pub unparsed_lines: u64,
     pub oversize: OversizeCounts,

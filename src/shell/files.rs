@@ -19,6 +19,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -82,6 +83,12 @@ impl Refusal {
             other => Self::Failed(io::Error::from(other).to_string()),
         }
     }
+}
+
+/// The wall clock's time, since 1970.
+#[expect(clippy::disallowed_methods, reason = "what is compared with it are the times of files")]
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The most that one thread keeps for reading into, in bytes: what a full read of the daemon asks for.

@@ -164,12 +164,19 @@ impl Disk {
                     target,
                     identity: file.identity,
                     size: file.size(),
+                    modified: None,
                     is_matched,
                 })
             })
             .collect();
         files.sort_by(|one, other| one.path.cmp(&other.path));
-        Observation { source: request.source, files, hidden: Vec::new(), held: Vec::new() }
+        Observation {
+            source: request.source,
+            unix_time: std::time::Duration::ZERO,
+            files,
+            hidden: Vec::new(),
+            held: Vec::new(),
+        }
     }
 
     /// The file under a name, or behind a link of that name.

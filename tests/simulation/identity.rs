@@ -92,7 +92,8 @@ impl Found {
                     _ => Vec::new(),
                 };
                 let (source, hidden, held) = (request.source, Vec::new(), Vec::new());
-                Some(Event::Observed(Observation { source, files, hidden, held }))
+                let unix_time = std::time::Duration::ZERO;
+                Some(Event::Observed(Observation { source, unix_time, files, hidden, held }))
             }
             Effect::Open(open) => {
                 let (size, head) = (self.content.len() as u64, self.head.clone().into());
@@ -112,7 +113,14 @@ impl Found {
 
     fn observed(&self, path: &str, is_matched: bool) -> Observed {
         let size = self.content.len() as u64;
-        Observed { path: Arc::from(Path::new(path)), target: None, identity: self.seen, size, is_matched }
+        Observed {
+            path: Arc::from(Path::new(path)),
+            target: None,
+            identity: self.seen,
+            size,
+            modified: None,
+            is_matched,
+        }
     }
 }
 

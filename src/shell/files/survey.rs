@@ -62,6 +62,7 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> S
     Surveyed {
         observation: Observation {
             source: id,
+            unix_time: super::unix_time(),
             files: round.files.into_values().collect(),
             hidden: round.hidden.into_iter().collect(),
             held: Vec::new(),
@@ -309,6 +310,7 @@ impl Round {
                 target: target.map(Arc::from),
                 identity: look.identity,
                 size: look.size,
+                modified: look.modified,
                 is_matched,
             });
         }

@@ -110,6 +110,11 @@ fn source_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         each(|counts| counts.partial_lines_shipped),
     )?;
     out.counter(
+        "standpipe_dropped_lines",
+        "Lines that `keep_lines` and `drop_lines` leave out",
+        each(|counts| counts.dropped_lines),
+    )?;
+    out.counter(
         "standpipe_unparsed_lines",
         "Lines that were shipped as they are, because they are not what `parse` says",
         each(|counts| counts.unparsed_lines),

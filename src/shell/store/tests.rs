@@ -35,7 +35,7 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         // Every other one began in another file.
         origin: Origin { device: 66305, inode: 100 + incarnation / 2 * 2 },
         // And every third not at its file's beginning.
-        skipped_bytes: if incarnation % 3 == 0 { incarnation } else { 0 },
+        skipped_bytes: if incarnation.is_multiple_of(3) { incarnation } else { 0 },
         fingerprint: Fingerprint::of(b"the beginning"),
         offset: Offset::new(offset),
         window: Window::at_end_of(b"what comes just before"),

@@ -126,8 +126,15 @@ fn an_observation_carries_what_the_kernel_says() {
     let path = tree.file("a.log");
     let found = survey_source(&tree.source(&["*.log"]), SourceId(0), &[]).observation.files;
     let look = Look::at(&path, Links::Keep).unwrap();
-    let expected =
-        Observed { path: path.into(), target: None, identity: look.identity, size: 5, is_matched: true };
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let expected = Observed {
+        path: path.into(),
+        target: None,
+        identity: look.identity,
+        size: 5,
+        modified: modified.duration_since(std::time::UNIX_EPOCH).ok(),
+        is_matched: true,
+    };
     assert_eq!(found, [expected]);
 }
 
