@@ -63,7 +63,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::Incarnation;
+use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
@@ -81,6 +81,7 @@ use self::saves::Saves;
 use self::stream::Ready;
 use self::streams::Streams;
 use self::surveys::Surveys;
+use self::unwanted::Compressed;
 
 /// What the state database held when the process began.
 #[derive(Clone, Debug, Default)]
@@ -107,8 +108,10 @@ pub struct Engine {
     intake: Intake,
     streams: Streams,
     saves: Saves,
-    /// Files that could not be opened, and why: told once.
+    /// Files that a source matches and that are not read, and why: told once.
     unreadable: BTreeMap<(SourceId, Arc<Path>), String>,
+    /// Files that are compressed, and how each was when it was seen last.
+    compressed: BTreeMap<(SourceId, Identity), Compressed>,
     /// Files that are to be let go of as soon as nothing of them is under way.
     leaving: BTreeSet<FileId>,
     /// Whether everything that was there at the start has been opened.
@@ -162,6 +165,7 @@ impl Engine {
             streams,
             saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
             unreadable: BTreeMap::new(),
+            compressed: BTreeMap::new(),
             leaving: BTreeSet::new(),
             opened: false,
             finishing,

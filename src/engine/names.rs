@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::model::identity::Identity;
 use crate::model::settings::SourceId;
 use crate::model::time::Instant;
+use crate::rules::rotation::uncompressed;
 
 use super::Engine;
 use super::files::State;
@@ -55,7 +56,9 @@ impl Engine {
         let (seen, beside) = self.one_name_each(observation);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
-            if !self.is_too_old(source, observed, observation.unix_time) {
+            if !self.is_too_old(source, observed, observation.unix_time)
+                && !self.is_compressed(source, observed)
+            {
                 self.meet(source, *identity, observed, at_first_start, began, now);
             }
         }
@@ -63,7 +66,10 @@ impl Engine {
         self.open_late(source, &beside, now);
         self.fix_held_ends(source, &observation.held);
         self.on_held(&observation.held, now);
-        self.open_candidates(source, beside.values().copied(), &observation.hidden, now);
+        let compressed = seen.values().filter(|observed| uncompressed(&observed.path).is_some());
+        let candidates = beside.values().chain(compressed).copied();
+        self.open_candidates(source, candidates, &observation.hidden, now);
+        self.forget_compressed(source, &seen, &observation.hidden);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         let files = &self.files;
         let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
@@ -81,8 +87,10 @@ impl Engine {
         let stream = self.stream_of(observation.source);
         let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for observed in &observation.files {
-            let names = if observed.is_matched { &mut seen } else { &mut beside };
             let known = self.files.of(stream, observed.identity).map(|id| self.files.known(id));
+            // What is compressed into a file goes on, whatever the source makes of the file's name.
+            let is_shown = observed.is_matched && known.is_none_or(|file| !file.kind.decompressed);
+            let names = if is_shown { &mut seen } else { &mut beside };
             if known.is_some_and(|file| file.path == observed.path) {
                 names.insert(observed.identity, observed);
             } else {

@@ -126,6 +126,9 @@ impl Engine {
         if let Some(parted) = self.lives.parted_of(opened.identity, stream) {
             return self.go_on_with(id, parted, now);
         }
+        if self.refuse_compressed(id, &opened.head, now) {
+            return;
+        }
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let start_at = self.settings.sources[source.0].start_at;

@@ -148,6 +148,11 @@ impl Engine {
         }
         self.recall(id, incarnation, &chunk);
         let state = self.lives.on_its_way(incarnation);
+        // When the file was opened there may have been nothing in it.
+        if state.position() == Offset::ZERO && self.refuse_compressed(id, chunk.bytes, now) {
+            return;
+        }
+        let state = self.lives.on_its_way(incarnation);
         if state.position() == Offset::ZERO && self.is_held_back(id, incarnation, chunk.bytes, now) {
             return;
         }

@@ -24,6 +24,8 @@ pub enum Report {
     Following { source: SourceId, path: Arc<Path>, at: Offset, why: Start },
     /// A file could not be opened or read; it is tried again.
     Unreadable { source: SourceId, path: Arc<Path>, why: String },
+    /// A file that a source matches is not read, and will not be.
+    Skipped { source: SourceId, path: Arc<Path>, why: String },
     /// A file that was refused can be read again.
     Readable { source: SourceId, path: Arc<Path> },
     /// A source's file system does not answer: nothing of it is taken for gone, and the other sources go on.

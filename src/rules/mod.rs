@@ -10,6 +10,7 @@ pub mod bottleneck;
 pub mod budget;
 pub mod checkpoint;
 pub mod circuit;
+pub mod compression;
 pub mod envelope;
 pub mod gather;
 pub mod histogram;
