@@ -199,13 +199,11 @@ fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<M
             Err(fault) => return Some(Missing::Unreadable(fault.to_string())),
         }
         let (offset, bytes) = (found.offset.bytes(), opened.size - found.offset.bytes());
-        match bytes {
-            0 if found.skipped_bytes == 0 => None,
-            0 => Some(Missing::Skipped { stream, bytes: found.skipped_bytes }),
-            _ if ends_in_its_first_line(&file, found, bytes) => {
-                Some(Missing::LastLine { stream, offset, bytes })
-            }
-            _ => Some(Missing::Behind { stream, offset, bytes }),
+        match rest(&file, found, bytes) {
+            Rest::Nothing if found.skipped_bytes == 0 => None,
+            Rest::Nothing => Some(Missing::Skipped { stream, bytes: found.skipped_bytes }),
+            Rest::LastLine => Some(Missing::LastLine { stream, offset, bytes }),
+            Rest::Lines => Some(Missing::Behind { stream, offset, bytes }),
         }
     };
     let streams = streams(path, &mine, routes);
@@ -215,10 +213,23 @@ fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<M
     streams.into_iter().filter_map(lacks).collect()
 }
 
-/// Whether there is no newline behind the position; a rest too long to look through is taken for lines.
-fn ends_in_its_first_line(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> bool {
+/// What lies behind the position in a file.
+enum Rest {
+    Nothing,
+    /// A line that has no newline.
+    LastLine,
+    Lines,
+}
+
+/// What the last `bytes` of the file are; a rest too long to look through is taken for lines. What a program has reserved
+/// and not filled is nothing.
+fn rest(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> Rest {
     const MAX: u64 = 1024 * 1024;
-    let rest = usize::try_from(bytes.min(MAX)).expect("a mebibyte at most");
-    bytes <= MAX
-        && files::read(file, stored.offset, rest).is_ok_and(|rest| memchr::memchr(b'\n', &rest).is_none())
+    let len = usize::try_from(bytes.min(MAX)).expect("a mebibyte at most");
+    // One more: so that the end of the file is seen.
+    match files::read_content(file, stored.offset, len + 1, 0) {
+        Ok(rest) if rest.is_empty() => Rest::Nothing,
+        Ok(rest) if rest.len() <= len && memchr::memchr(b'\n', &rest).is_none() => Rest::LastLine,
+        Ok(_) | Err(_) => Rest::Lines,
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation, Origin};
+use crate::model::identity::{Identity, Incarnation, Origin, WINDOW_BYTES};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
 use crate::model::settings::{SourceId, StreamId};
@@ -132,18 +132,11 @@ impl IncarnationState {
             history,
             outgoing: Outgoing::default(),
             durability,
-            cut: Cut::default(),
+            cut: Cut { skipping_nuls: position == Offset::ZERO, ..Cut::default() },
             skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
             arrivals: Arrivals::default(),
         }
-    }
-
-    /// The same content begins again after a truncation: a run of NULs at its start is what a writer without `O_APPEND`
-    /// leaves, and no data.
-    pub(super) fn after_truncation(mut self) -> Self {
-        self.cut.skipping_nuls = true;
-        self
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -240,7 +233,11 @@ impl IncarnationState {
     }
 
     /// The bytes before the position were read and are the ones of last time.
+    ///
+    /// Where all of them are NULs, the position lies in the run at the beginning of a file: lines end in newlines.
     pub(super) fn recall(&mut self, before: Bytes) {
+        let is_nul = before.len() >= WINDOW_BYTES && before.iter().all(|byte| *byte == 0);
+        self.cut.skipping_nuls |= is_nul;
         self.history.recall(before);
     }
 

@@ -101,6 +101,11 @@ impl Engine {
         }
         self.files.known_mut(id).size = opened.size;
         let file = self.files.known(id);
+        let begins = matches!(file.task, Task::Begin { .. }) && !file.kind.only_as_copy;
+        if begins && self.refuse_compressed(id, &opened.head, now) {
+            return;
+        }
+        let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
         // Of one that could not be read, only a read says so.
         if file.failures == 0 && self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
@@ -125,9 +130,6 @@ impl Engine {
         let unmatched = file.name == Name::Lost;
         if let Some(parted) = self.lives.parted_of(opened.identity, stream) {
             return self.go_on_with(id, parted, now);
-        }
-        if self.refuse_compressed(id, &opened.head, now) {
-            return;
         }
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
@@ -194,7 +196,7 @@ impl Engine {
     pub(super) fn begin_after_truncation(&mut self, id: FileId, now: Instant) {
         let (incarnation, whose) = (self.lives.fresh(), self.whose(id, None));
         let state = IncarnationState::new(incarnation, whose, History::beginning(), Head::default(), None);
-        self.attach(id, state.after_truncation(), now);
+        self.attach(id, state, now);
     }
 
     fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {

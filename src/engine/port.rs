@@ -71,12 +71,15 @@ pub struct Open {
     pub decompressed: bool,
 }
 
-/// Up to `len` bytes from `at`; fewer only at the end of the file.
+/// Up to `len` bytes from `at`; fewer only at the end of the file. NULs that reach to the end, and do not begin among the
+/// first `before` bytes, are no content yet: room that a program reserved for what it will write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
     pub file: FileId,
     pub at: Offset,
     pub len: usize,
+    /// How many of the bytes were read before, or are wanted as they are.
+    pub before: usize,
 }
 
 /// One record by `PutRecord`, or many by `PutRecordBatch`.

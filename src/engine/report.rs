@@ -173,7 +173,7 @@ pub struct SourceCounts {
     pub bytes_read: u64,
     /// Empty lines that had no byte to send.
     pub empty_lines: u64,
-    /// NUL bytes skipped at the start of a truncated file.
+    /// NUL bytes skipped at the beginning of files.
     pub nul_bytes: u64,
     pub partial_lines_shipped: u64,
     /// Lines that `keep_lines` and `drop_lines` leave out.

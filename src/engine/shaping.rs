@@ -35,7 +35,8 @@ pub(super) struct Cut {
     pub(super) continues: Continues,
     /// What becomes of the rest of a message of which the beginning was judged.
     pub(super) drops: Drops,
-    /// Whether everything so far was the NUL run of a truncated file.
+    /// Whether everything so far was a run of NULs: what a writer without `O_APPEND` leaves at the beginning of a file that
+    /// was truncated, and no data.
     pub(super) skipping_nuls: bool,
 }
 
@@ -377,7 +378,7 @@ impl Shaping<'_> {
         pack.lines = 0;
     }
 
-    /// Settles the NUL run of a truncated file; returns its length.
+    /// Settles the NUL run at the beginning of a file; returns its length.
     fn skip_nuls(&mut self, position: Offset, chunk: &Bytes, cut: &mut Cut) -> usize {
         if !cut.skipping_nuls || chunk.is_empty() {
             return 0;

@@ -13,6 +13,7 @@ mod limit;
 mod listing;
 mod look;
 mod open;
+mod reserved;
 mod survey;
 
 use std::cell::RefCell;
@@ -33,6 +34,7 @@ pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
+pub use reserved::read_content;
 pub use survey::{Problem, Surveyed, survey_source};
 
 /// Which files one source reads.

@@ -144,7 +144,7 @@ impl Engine {
             Task::FindEnd => {
                 let at = Offset::new(file.size).minus(FIND_END_BYTES);
                 let len = usize::try_from(Offset::new(file.size).since(at)).expect("a mebibyte at most");
-                (Read { file: id, at, len }, len)
+                (Read { file: id, at, len, before: len }, len)
             }
             Task::Follow(incarnation) => {
                 let state = self.lives.on_its_way(incarnation);
@@ -159,7 +159,7 @@ impl Engine {
                 // A reload may have left less room for a message.
                 let least = file.end.min_read_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
-                let read = Read { file: id, at, len: before + fresh.max(least) };
+                let read = Read { file: id, at, len: before + fresh.max(least), before };
                 (read, before + least.max(MIN_READ_BYTES))
             }
             Task::Begin { .. } | Task::Alike { .. } => {

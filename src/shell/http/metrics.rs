@@ -101,7 +101,7 @@ fn source_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )?;
     out.counter(
         "standpipe_nul_bytes_skipped",
-        "NUL bytes at the beginning of truncated files",
+        "NUL bytes at the beginning of files",
         each(|counts| counts.nul_bytes),
     )?;
     out.counter(
