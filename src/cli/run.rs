@@ -303,6 +303,7 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
         patterns: source.patterns.clone(),
         exclude: source.exclude.clone(),
         follow_symlinks: source.follow_symlinks,
+        state_dir: config.state_dir.clone(),
     };
     config.sources.iter().map(files).collect()
 }

@@ -13,6 +13,7 @@ mod limit;
 mod listing;
 mod look;
 mod open;
+mod places;
 mod reserved;
 mod survey;
 
@@ -20,6 +21,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -46,6 +48,8 @@ pub struct SourceFiles {
     pub exclude: Exclude,
     /// Whether a name that is a symbolic link counts as the file it leads to.
     pub follow_symlinks: bool,
+    /// Where the daemon keeps its state, of which nothing is read; empty where it keeps none.
+    pub state_dir: PathBuf,
 }
 
 /// Why a name is not read.
@@ -67,6 +71,11 @@ pub enum Refusal {
     NotRegular(&'static str),
     #[error("permission denied")]
     Denied,
+    #[error("the state directory, of which nothing is shipped")]
+    StateDirectory,
+    /// With the file system's name.
+    #[error("in a file system that holds no logs ({0})")]
+    OfTheKernel(&'static str),
     #[error("directories nested more than {0} deep")]
     TooDeep(usize),
     /// What the kernel said instead.

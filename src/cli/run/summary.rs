@@ -17,6 +17,8 @@ use crate::daemon::{ExitReason, RunSummary};
 use crate::engine::report::Loss;
 use crate::engine::{FileStatus, Status, StreamStatus};
 
+use crate::shell::files::{Problem, Refusal};
+
 use super::{RunArgs, aside};
 
 /// How long the end waits for a look at the files that the configuration names.
@@ -128,7 +130,11 @@ fn lacks(summary: &RunSummary, sums: &Sums, missing: usize) -> Vec<String> {
     if !status.stuck.is_empty() {
         lacks.push("the dead letters are full, and not every file is shipped, see above".to_owned());
     }
-    let unread = missing + summary.problems.len() + status.unreadable.len() + status.silent.len();
+    // Nobody expects the lines of these.
+    let is_file =
+        |problem: &&Problem| !matches!(problem.reason, Refusal::StateDirectory | Refusal::OfTheKernel(_));
+    let problems = summary.problems.iter().filter(is_file).count();
+    let unread = missing + problems + status.unreadable.len() + status.silent.len();
     if unread > 0 {
         lacks.push(format!("{unread} files could not be read, see above"));
     }

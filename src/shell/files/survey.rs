@@ -19,6 +19,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::listing::{self, Entry, EntryKind};
+use super::places::Places;
 use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
 use crate::model::settings::SourceId;
@@ -51,7 +52,7 @@ pub struct Problem {
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
 pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> Surveyed {
-    let mut round = Round::default();
+    let mut round = Round { places: Places::beside(&files.state_dir), ..Round::default() };
     let source = Source { id, files };
     for pattern in &files.patterns {
         round.walk(source, pattern);
@@ -75,6 +76,7 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>]) -> S
 /// One survey under way.
 #[derive(Default)]
 struct Round {
+    places: Places,
     files: BTreeMap<PathBuf, Observed>,
     directories: BTreeSet<PathBuf>,
     problems: BTreeSet<Problem>,
@@ -124,6 +126,9 @@ struct Walk<'s> {
 
 impl Round {
     fn walk<'s>(&mut self, source: Source<'s>, pattern: &'s Pattern) {
+        if let Some(refusal) = self.places.refuse_on_the_way(pattern.base()) {
+            return self.refuse(source, pattern.file().unwrap_or(pattern.base()), refusal);
+        }
         if let Some(file) = pattern.file() {
             if source.files.exclude.matches(file) {
                 return;
@@ -152,6 +157,9 @@ impl Round {
         match Look::at(&place.path, Links::Follow) {
             Ok(look) if look.kind == FileType::Directory => {
                 let Look { identity, .. } = look;
+                if let Some(refusal) = self.places.refuse(&place.path, &look) {
+                    return self.refuse(source, &place.path, refusal);
+                }
                 place.stage.retain(|mark| walk.been.insert((identity.device, identity.inode, mark)));
                 if place.stage.is_empty() {
                     return;
@@ -271,6 +279,9 @@ impl Round {
         match found {
             Ok((target, look)) if look.kind == FileType::RegularFile => {
                 if let Some(parent) = target.parent() {
+                    if let Some(refusal) = self.places.refuse_on_the_way(parent) {
+                        return self.refuse(source, link, refusal);
+                    }
                     self.directories.insert(parent.to_owned());
                 }
                 self.observe(link, Some(target), look, true);

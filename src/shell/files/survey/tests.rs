@@ -51,6 +51,7 @@ impl Tree {
             patterns: patterns.iter().map(pattern).collect(),
             exclude: Exclude::default(),
             follow_symlinks: false,
+            state_dir: std::path::PathBuf::new(),
         }
     }
 
@@ -502,4 +503,37 @@ fn a_path_through_a_file_is_awaited() {
     assert_eq!(shown.directories, ["srv"]);
     assert_eq!(shown.names(), [""; 0]);
     assert_eq!(shown.problems, []);
+}
+
+#[test]
+fn nothing_of_the_state_directory_is_shown_or_watched_however_a_pattern_comes_there() {
+    let tree = Tree::new();
+    tree.file("a.log");
+    tree.file("state/standpipe.log");
+    tree.file("state/aside/b.log");
+    tree.link("c.log", "state/standpipe.log");
+    let state_dir = tree.path("state");
+    let base = tree.path("");
+    let shown = |patterns: &[&str]| {
+        let source = SourceFiles { state_dir: state_dir.clone(), ..tree.following(patterns) };
+        let surveyed = survey_source(&source, SourceId(0), &[]);
+        assert!(
+            !surveyed.directories.iter().any(|path| path.starts_with(&state_dir)),
+            "{:?}",
+            surveyed.directories
+        );
+        let names =
+            surveyed.observation.files.iter().map(|file| file.path.strip_prefix(&base).unwrap().to_owned());
+        let refused =
+            surveyed.problems.iter().filter(|problem| problem.reason == Refusal::StateDirectory).count();
+        (names.collect::<Vec<_>>(), refused)
+    };
+    assert_eq!(
+        shown(&["**/*.log"]),
+        (vec![PathBuf::from("a.log")], 2),
+        "the directory, and the link into it"
+    );
+    assert_eq!(shown(&["state/*.log"]), (vec![], 1));
+    assert_eq!(shown(&["state/standpipe.log"]), (vec![], 1));
+    assert_eq!(shown(&["state/aside/*"]), (vec![], 1));
 }
