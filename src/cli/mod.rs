@@ -10,6 +10,7 @@ mod dead_letters;
 pub mod local;
 mod logging;
 mod manual;
+mod meetings;
 mod run;
 mod shipped;
 mod signals;

@@ -1,5 +1,6 @@
 //! `standpipe run`: the daemon, or one pass over the files with `--once`.
 
+mod beforehand;
 mod summary;
 
 use std::convert::Infallible;
@@ -23,7 +24,7 @@ use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
 use crate::shell::systemd;
 
-use super::{DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
+use super::{CONFIGURATION, DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
 
 use summary::{conclude, missing};
 
@@ -185,9 +186,14 @@ struct Prepared {
     destinations: Vec<Destination>,
 }
 
-/// Opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
+/// Refuses sources that meet, opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
 /// code when one of them cannot be had.
 async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
+    let meetings = beforehand::meetings(config).await;
+    if !meetings.is_empty() {
+        meetings.iter().for_each(|fault| eprintln!("{fault}"));
+        return Err(CONFIGURATION);
+    }
     let (state, loaded) = State::open(config.state_dir.clone()).await.map_err(|error| match error {
         OpenError::Store(error) => {
             eprintln!("standpipe: {error}");

@@ -65,6 +65,18 @@ pub struct Source {
     pub exclude: Exclude,
     /// Whether a symbolic link is followed; else it is skipped.
     pub follow_symlinks: bool,
+    /// Where the patterns were written, in their order.
+    pub written: Written,
+}
+
+/// Where something was written. Places are no part of what is said: all are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Written(pub Vec<Place>);
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Source {

@@ -10,7 +10,7 @@ use super::fault::{Faults, Place};
 use super::typed::{FilesTable, MultilineTable, SourceTable, stream_name};
 use super::units::show_size;
 use super::walk::{Typed, json};
-use super::{Overrides, ProcessEnvironment, Source};
+use super::{Overrides, ProcessEnvironment, Source, Written};
 use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{
     CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES,
@@ -122,6 +122,7 @@ impl Sources {
         };
         let max_message_bytes = max_message_bytes(&table);
         let name = name_of(&table).map(|name| name.value).unwrap_or_default();
+        let written = table.paths.iter().flatten().map(|pattern| pattern.place.clone()).collect();
         let patterns: Vec<Pattern> = values(table.paths);
         let stream = self.stream_id(stream);
         self.settings.push(SourceSettings {
@@ -149,6 +150,7 @@ impl Sources {
             patterns,
             exclude: Exclude::new(values(table.files.exclude)),
             follow_symlinks: table.files.follow_symlinks.is_some_and(|follow| follow.value),
+            written: Written(written),
         });
     }
 

@@ -150,9 +150,13 @@ impl Engine {
             return;
         };
         let file = self.files.known(id);
-        if file.source == source || file.name == Name::Matched {
+        if file.source == source {
             return;
         }
+        if file.name == Name::Matched {
+            return self.skip_shared(source, file.source, &observed.path);
+        }
+        self.unreadable.remove(&(source, Arc::clone(&observed.path)));
         // It was renamed from one source's names to another's: it goes on as what it is.
         self.hand_to(id, source);
         self.seen_again(id, observed, began, now);

@@ -89,6 +89,13 @@ impl Engine {
         self.skip(source, path, why);
     }
 
+    /// A file that another source of the stream has is read once, and stays with it.
+    pub(super) fn skip_shared(&mut self, source: SourceId, owner: SourceId, path: &Arc<Path>) {
+        let owner = &self.settings.sources[owner.0].name;
+        let why = format!("read already for the source `{owner}`, into the same stream: leave it out of one");
+        self.skip(source, Arc::clone(path), why);
+    }
+
     /// A file is not read: told once.
     pub(super) fn skip(&mut self, source: SourceId, path: Arc<Path>, why: String) {
         let before = self.unreadable.insert((source, Arc::clone(&path)), why.clone());
