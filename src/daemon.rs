@@ -10,6 +10,7 @@
 
 mod changes;
 mod lanes;
+mod leaving;
 mod log;
 mod progress;
 mod state;
@@ -49,11 +50,6 @@ use tasks::{Done, Tasks};
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
-
-/// How long the daemon waits for the state when its time is over: for the commit under way, for the one that holds
-/// what was acknowledged last (with the default `checkpoint.interval` that is due within a second), and for the
-/// database to be closed.
-const LAST_SAVE: Duration = Duration::from_secs(2);
 
 /// Everything that the daemon drives.
 #[derive(Debug)]
@@ -122,16 +118,17 @@ impl Daemon {
     }
 
     /// Runs until the engine is done: by itself, or because `stop` resolved. After that it has `patience` left, or
-    /// what the last of the `changes` says, and then leaves whatever hangs.
+    /// what the last of the `changes` says, and then leaves whatever hangs; so it does at the `deadline` in any case.
     pub async fn run(
         mut self,
         stop: impl Future<Output = ()>,
         mut changes: mpsc::Receiver<Change>,
-        mut patience: Duration,
+        (mut patience, deadline): (Duration, Option<Clock>),
         progress: Option<impl FnMut(&Status)>,
     ) -> RunSummary {
         let mut stop = std::pin::pin!(stop);
-        let mut give_up_at = None;
+        let mut give_up_at = deadline.map(|at| Instant::at(at.saturating_duration_since(self.began)));
+        let mut stopping = false;
         let mut progress = Progress::new(progress);
         self.tell_descriptors();
         self.tasks.identify();
@@ -150,7 +147,6 @@ impl Daemon {
             self.log.tell_repeats(&self.about, now);
             self.doubt_watch();
             let deadline = self.deadline(now, give_up_at);
-            let stopping = give_up_at.is_some();
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
             tokio::select! {
@@ -158,7 +154,9 @@ impl Daemon {
                 () = &mut stop, if !stopping => {
                     info!(patience = ?patience, "stopping: reading what is there and delivering it");
                     systemd::stopping();
-                    give_up_at = Some(self.now() + patience);
+                    stopping = true;
+                    let end = self.now() + patience;
+                    give_up_at = Some(give_up_at.map_or(end, |at| end.min(at)));
                     self.tell(Event::Drain);
                 }
                 Some(change) = changes.recv(), if !stopping => {
@@ -174,51 +172,6 @@ impl Daemon {
             }
         };
         self.leave(how, progress).await
-    }
-
-    /// Ends the run: whatever hangs is left behind.
-    async fn leave(mut self, how: ExitReason, mut progress: Progress<impl FnMut(&Status)>) -> RunSummary {
-        let until = tokio::time::Instant::now() + LAST_SAVE;
-        if how == ExitReason::TimedOut && tokio::time::timeout_at(until, self.save_last()).await.is_err() {
-            warn!("the state does not answer: what was acknowledged last is sent again after the next start");
-        }
-        let now = self.now();
-        let status = self.engine.status(now);
-        progress.finish(&status);
-        let problems = self.tasks.problems();
-        // What is not closed in time is none the worse for it: a start after a crash finds the same.
-        let _ = tokio::time::timeout_at(until, self.tasks.leave()).await;
-        RunSummary { how, status, problems, took: now.since(Instant::ZERO) }
-    }
-
-    /// Saves what was acknowledged so far. Of what else the engine asks for, nothing is done any more.
-    async fn save_last(&mut self) {
-        loop {
-            while let Some(effect) = self.engine.poll_effect() {
-                match effect {
-                    Effect::Save(_) | Effect::Report(_) => self.carry_out(effect),
-                    Effect::Survey(_)
-                    | Effect::Open(_)
-                    | Effect::Read(_)
-                    | Effect::Close(_)
-                    | Effect::Put(_) => {}
-                }
-            }
-            let now = self.now();
-            if self.engine.status(now).unsaved_since.is_none() {
-                return;
-            }
-            let deadline = self.engine.next_deadline(now);
-            tokio::select! {
-                biased;
-                done = self.tasks.next() => {
-                    if matches!(done, Done::Saved(_) | Done::Put(..)) {
-                        self.take(done);
-                    }
-                }
-                () = until(self.began, deadline) => self.tell(Event::Tick),
-            }
-        }
     }
 
     /// When the loop has to turn again though nothing happens.

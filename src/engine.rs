@@ -25,9 +25,11 @@
 //! | `opening.rs` | files that were opened |
 //! | `copies.rs` | what a rotator copied before it truncated |
 //! | `unnamed.rs` | time, for files that no source shows |
+//! | `unwanted.rs` | files that are not to be begun |
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
 //! | `reload.rs` | another configuration |
+//! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
 
@@ -35,6 +37,7 @@ mod beside;
 mod copies;
 mod delivery;
 mod descriptors;
+mod draining;
 mod families;
 mod files;
 mod generations;
@@ -57,13 +60,14 @@ mod stream;
 mod streams;
 mod surveys;
 mod unnamed;
+mod unwanted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::Incarnation;
+use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
@@ -82,6 +86,7 @@ use self::saves::Saves;
 use self::stream::Ready;
 use self::streams::Streams;
 use self::surveys::Surveys;
+use self::unwanted::Compressed;
 
 /// What the state database held when the process began.
 #[derive(Clone, Debug, Default)]
@@ -109,8 +114,10 @@ pub struct Engine {
     intake: Intake,
     streams: Streams,
     saves: Saves,
-    /// Files that could not be opened, and why: told once.
+    /// Files that a source matches and that are not read, and why: told once.
     unreadable: BTreeMap<(SourceId, Arc<Path>), String>,
+    /// Files that are compressed, and how each was when it was seen last.
+    compressed: BTreeMap<(SourceId, Identity), Compressed>,
     /// Files that are to be let go of as soon as nothing of them is under way.
     leaving: BTreeSet<FileId>,
     /// Whether everything that was there at the start has been opened.
@@ -165,6 +172,7 @@ impl Engine {
             streams,
             saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
             unreadable: BTreeMap::new(),
+            compressed: BTreeMap::new(),
             leaving: BTreeSet::new(),
             opened: false,
             finishing,
@@ -191,6 +199,7 @@ impl Engine {
             }
             Event::ReloadRefused => self.counts.reloads_refused += 1,
             Event::Drain => self.on_drain(),
+            Event::Leave => self.on_leave(),
         }
         self.let_go_of_leaving(now);
         if self.saves.renewal_is_due(now) {
@@ -272,17 +281,6 @@ impl Engine {
         self.effects.push_back(Effect::Report(report));
     }
 
-    fn on_drain(&mut self) {
-        if self.finishing.is_some() {
-            return;
-        }
-        self.finishing = Some(self.settings.on_drain);
-        self.surveys.finish();
-        for file in self.files.ids() {
-            self.queue_read(file);
-        }
-    }
-
     fn survey(&mut self, now: Instant) {
         for (source, also) in self.surveys.begin_due(now) {
             let held = self.held(source);
@@ -291,11 +289,6 @@ impl Engine {
             let also = also.into_iter().collect();
             self.effects.push_back(Effect::Survey(Survey { source, also, held }));
         }
-    }
-
-    fn everything_is_read(&self) -> bool {
-        let is_blocked = |incarnation| self.lives.on_its_way(incarnation).is_blocked();
-        self.files.iter().all(|(_, file)| file.end.finished || file.incarnation().is_some_and(is_blocked))
     }
 
     fn everything_is_settled(&self) -> bool {

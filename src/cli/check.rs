@@ -13,7 +13,7 @@ use crate::shell::firehose::{Described, Destination, Identity};
 use crate::shell::{files, http};
 
 use super::run::source_files;
-use super::{DONE, FAILED, configure, fail, runtime};
+use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, runtime};
 
 /// Validates the configuration and prints what it comes to
 ///
@@ -54,6 +54,11 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     }
     // Nobody may be reading; and what follows may take a while.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    let meetings = meetings::faults(&config, &surveys);
+    if !meetings.is_empty() {
+        meetings.iter().for_each(|fault| eprintln!("{fault}"));
+        return CONFIGURATION;
+    }
     if !args.online {
         return DONE;
     }

@@ -43,8 +43,8 @@ enum CheckpointsCommand {
     },
     /// Makes the next start go on at OFFSET in this file; refuses while a daemon runs
     ///
-    /// What lies before OFFSET and was not shipped never will be; what lies behind it and was shipped is shipped
-    /// again.
+    /// What lies before OFFSET and was not shipped never will be, and `shipped` does not ask for it; what lies behind it
+    /// and was shipped is shipped again.
     Set {
         /// The file
         #[arg(value_name = "PATH")]
@@ -172,6 +172,8 @@ fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> 
             identity: opened.identity,
             seen: None,
             origin: opened.identity.into(),
+            // What lies before is skipped by somebody who knows.
+            skipped_bytes: 0,
             fingerprint: Fingerprint::of(&opened.head[..head]),
             offset,
             window: Window::at_end_of(&window),

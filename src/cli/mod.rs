@@ -10,6 +10,7 @@ mod dead_letters;
 pub mod local;
 mod logging;
 mod manual;
+mod meetings;
 mod run;
 mod shipped;
 mod signals;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Faults, Overrides, ProcessEnvironment};
+use crate::config::{Config, Faults, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
 
 /// Done.
@@ -137,6 +138,12 @@ fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u
         eprintln!("{faults}");
         if faults.only_command_line() { USAGE } else { CONFIGURATION }
     })
+}
+
+/// Where files go by the configuration at `path`.
+fn routes(path: &std::path::Path) -> Result<Routes, Faults> {
+    let text = crate::config::read(path)?;
+    surrounded(|around| Routes::read(path, &text, around))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]

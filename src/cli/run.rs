@@ -1,9 +1,12 @@
 //! `standpipe run`: the daemon, or one pass over the files with `--once`.
 
+mod beforehand;
+mod summary;
+
 use std::convert::Infallible;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,7 +16,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, Faults, Overrides, Source, Stream};
-use crate::daemon::{Change, Changed, Daemon, ExitReason, OpenError, RunSummary, State};
+use crate::daemon::{Change, Changed, Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
 use crate::shell::files::{self, SourceFiles};
@@ -21,7 +24,9 @@ use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
 use crate::shell::systemd;
 
-use super::{DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
+use super::{CONFIGURATION, DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
+
+use summary::{conclude, missing};
 
 /// Tails files into Amazon Data Firehose, in the foreground; logs to standard error
 #[derive(Args, Clone, Debug)]
@@ -39,9 +44,13 @@ pub(super) struct RunArgs {
     /// records appear below DIR/STREAM/; the state directory is DIR/state unless --state-dir is given
     #[arg(long, value_name = "DIR")]
     local: Option<PathBuf>,
-    /// Reads every matching file to its end (a last line without newline included), delivers everything and exits
+    /// Reads every matching file to the end that it has (a last line without newline included), delivers everything and
+    /// exits: 0, or 1 when something was not read, not delivered or became a dead letter, and when no file matches
     #[arg(long)]
     once: bool,
+    /// With --once: exits 1 after so long, and says what is not delivered [default: no limit]
+    #[arg(long, value_name = "DURATION", requires = "once", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
     /// Where positions are kept [default: $STATE_DIRECTORY, else /var/lib/standpipe]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
@@ -85,16 +94,35 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         Ok(hangups) => hangups,
         Err(error) => return fail(&error),
     };
+    let deadline = deadline(args);
     let mut stop = std::pin::pin!(stop);
     let prepared = tokio::select! {
         biased;
         // Nothing was read yet, and the state of a moment ago is as good as ever.
-        () = &mut stop => return DONE,
+        () = &mut stop => return if args.once { FAILED } else { DONE },
         prepared = prepare(args, config) => prepared,
+        () = pass(deadline) => {
+            eprintln!("standpipe: the time was over before the state and the way to each stream were there");
+            return FAILED;
+        }
     };
     match prepared {
-        Ok(prepared) => ship(args, config, prepared, stop, hangups).await,
+        Ok(prepared) => ship(args, config, prepared, deadline, stop, hangups).await,
         Err(code) => code,
+    }
+}
+
+/// When one pass over the files has to be done.
+#[expect(clippy::disallowed_methods, reason = "the time that the command line gives begins with the process")]
+fn deadline(args: &RunArgs) -> Option<Instant> {
+    args.timeout.map(|timeout| Instant::now() + timeout)
+}
+
+/// Waits until the deadline, for ever where there is none.
+async fn pass(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -103,6 +131,7 @@ async fn ship(
     args: &RunArgs,
     config: &Config,
     prepared: Prepared,
+    deadline: Option<Instant>,
     stop: impl Future<Output = ()>,
     hangups: Option<signals::Hangups>,
 ) -> u8 {
@@ -123,7 +152,7 @@ async fn ship(
     }
     let (sender, changes) = mpsc::channel(1);
     let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
-    let running = daemon.run(stop, changes, config.shutdown_timeout, progress);
+    let running = daemon.run(stop, changes, (config.shutdown_timeout, deadline), progress);
     let summary = tokio::select! {
         biased;
         summary = running => summary,
@@ -157,9 +186,14 @@ struct Prepared {
     destinations: Vec<Destination>,
 }
 
-/// Opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
+/// Refuses sources that meet, opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
 /// code when one of them cannot be had.
 async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
+    let meetings = beforehand::meetings(config).await;
+    if !meetings.is_empty() {
+        meetings.iter().for_each(|fault| eprintln!("{fault}"));
+        return Err(CONFIGURATION);
+    }
     let (state, loaded) = State::open(config.state_dir.clone()).await.map_err(|error| match error {
         OpenError::Store(error) => {
             eprintln!("standpipe: {error}");
@@ -276,6 +310,7 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
         exclude: source.exclude.clone(),
         rotated: source.rotated.clone(),
         follow_symlinks: source.follow_symlinks,
+        state_dir: config.state_dir.clone(),
     };
     config.sources.iter().map(files).collect()
 }
@@ -309,67 +344,4 @@ fn progress_bar() -> Option<ProgressBar> {
 fn show_progress(bar: &ProgressBar, status: &Status) {
     bar.set_length(status.files.iter().map(|file| file.size).sum());
     bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
-}
-
-/// How long the end waits for a look at the files that the configuration names.
-const LAST_LOOK: Duration = Duration::from_secs(1);
-
-/// The files that the configuration names and that are not there; none when the file system does not say in time.
-async fn missing(config: &Config) -> Vec<PathBuf> {
-    let named: Vec<PathBuf> = config
-        .sources
-        .iter()
-        .flat_map(|source| source.patterns.iter().filter_map(|pattern| pattern.file()))
-        .map(Path::to_owned)
-        .collect();
-    let look = aside(move || named.into_iter().filter(|path| path.symlink_metadata().is_err()).collect());
-    tokio::time::timeout(LAST_LOOK, look).await.unwrap_or_default()
-}
-
-/// The last words and the exit code.
-fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, missing: &[PathBuf]) -> u8 {
-    for path in missing {
-        error!(path = %path.display(), "no such file");
-    }
-    let counts = &summary.status.counts;
-    let lines: u64 = counts.sources.iter().map(|source| source.lines_read).sum();
-    let bytes: u64 = counts.sources.iter().map(|source| source.bytes_read).sum();
-    let records: u64 = counts.streams.iter().map(|stream| stream.records_delivered).sum();
-    let requests: u64 = counts.streams.iter().flat_map(|stream| stream.requests.values()).sum();
-    let retries: u64 = counts.streams.iter().flat_map(|stream| stream.retries.values()).sum();
-    let dead_letters: u64 = counts.streams.iter().flat_map(|stream| stream.dead_letters.values()).sum();
-    let seconds = summary.took.as_secs_f64();
-    if summary.how == ExitReason::TimedOut {
-        warn!(lines, records, "stopped before everything was delivered; the rest comes after the next start");
-        return DONE;
-    }
-    if !args.once {
-        info!(lines, records, requests, retries, dead_letters, seconds, "stopped");
-        return DONE;
-    }
-    let to: Vec<String> = config
-        .streams
-        .iter()
-        .map(|stream| match &args.local {
-            Some(dir) => dir.join(&stream.delivery_stream).display().to_string(),
-            None => stream.delivery_stream.clone(),
-        })
-        .collect();
-    let text = format!(
-        "{lines} lines, {bytes} bytes, {records} records delivered in {requests} requests ({retries} retries, \
-         {dead_letters} dead letters) in {seconds:.1} s to {}\n",
-        to.join(", ")
-    );
-    // Nobody may be reading.
-    let _ = io::stdout().write_all(text.as_bytes());
-    if !summary.status.stuck.is_empty() {
-        eprintln!("standpipe: the dead letters are full, and not every file is shipped, see above");
-        return FAILED;
-    }
-    let unread = missing.len() + summary.problems.len() + summary.status.unreadable.len();
-    if unread > 0 {
-        eprintln!("standpipe: {unread} files could not be read, see above");
-        return FAILED;
-    }
-    DONE
 }

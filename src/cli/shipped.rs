@@ -3,6 +3,9 @@
 //! Knows files and checkpoints as they are on disk, and compares them as the daemon does at its start: a position
 //! counts for a file only if identity, beginning and the bytes before it agree. It asks no daemon, so the answer
 //! holds whether or not one runs.
+//!
+//! *Invariant:* yes is said only when there is a position at the end of the file in every stream that the configuration
+//! sends it to.
 
 #![expect(clippy::disallowed_methods, reason = "waits for the daemon beside it")]
 
@@ -14,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::config::Routes;
 use crate::model::checkpoint::Checkpoint;
 use crate::rules::rotation::{recognise, same_file};
 use crate::shell::files;
@@ -29,8 +33,10 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Says whether every line of the files is acknowledged and that is durable
 ///
 /// Exits 0 if so, else 1 with what is missing, also for a last line without newline and for a file that is not
-/// followed. A line that the service refused counts once it is among the dead letters. May run beside a daemon, and
-/// without one; for scripts of logrotate, pre-stop hooks, and whoever wants to delete a file.
+/// followed. A line that the service refused counts once it is among the dead letters. Of a file that the configuration
+/// sends to several streams, each has to have every line; without a configuration (daemons of the command line have
+/// none), each of which the state holds a position. May run beside a daemon, and without one; for scripts of logrotate,
+/// pre-stop hooks, and whoever wants to delete a file.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ShippedArgs {
     /// The files
@@ -48,9 +54,13 @@ pub(super) fn shipped(args: &ShippedArgs) -> u8 {
         Ok(dir) => dir,
         Err(code) => return code,
     };
+    let routes = match args.state.routes(&dir) {
+        Ok(routes) => routes,
+        Err(code) => return code,
+    };
     let began = Instant::now();
     loop {
-        let missing = look(&dir, &args.paths);
+        let missing = look(&dir, &args.paths, routes.as_ref());
         match &missing {
             Ok(missing) if missing.is_empty() => return DONE,
             Err(error @ StoreError::Newer { .. }) => return refuse(error),
@@ -65,12 +75,16 @@ pub(super) fn shipped(args: &ShippedArgs) -> u8 {
 }
 
 /// Files with the first thing that each of them lacks, in each stream that it goes to.
-fn look(dir: &Path, paths: &[PathBuf]) -> Result<Vec<(PathBuf, Missing)>, StoreError> {
+fn look(
+    dir: &Path,
+    paths: &[PathBuf],
+    routes: Option<&Routes>,
+) -> Result<Vec<(PathBuf, Missing)>, StoreError> {
     let stored = Reader::open(dir)?.checkpoints()?;
     let stored: Vec<_> = stored.into_iter().map(|stored| stored.checkpoint).collect();
     let mut lacking = Vec::new();
     for path in paths {
-        lacking.extend(missing(path, &stored).into_iter().map(|missing| (path.clone(), missing)));
+        lacking.extend(missing(path, &stored, routes).into_iter().map(|missing| (path.clone(), missing)));
     }
     Ok(lacking)
 }
@@ -92,6 +106,15 @@ fn conclude(missing: &Result<Vec<(PathBuf, Missing)>, StoreError>) -> u8 {
 enum Missing {
     Unreadable(String),
     Unknown,
+    /// The configuration sends the file to the stream, and no position is stored of it there.
+    NotBegun {
+        stream: String,
+    },
+    /// The source starts at the end, and the file was there before.
+    Skipped {
+        stream: String,
+        bytes: u64,
+    },
     /// A position is stored, but of other content.
     Changed {
         stream: String,
@@ -114,6 +137,12 @@ impl fmt::Display for Missing {
         match self {
             Self::Unreadable(why) => write!(f, "{why}"),
             Self::Unknown => write!(f, "not followed: no position is known of this file"),
+            Self::NotBegun { stream } => write!(f, "{stream}: nothing is shipped yet"),
+            Self::Skipped { stream, bytes } => write!(
+                f,
+                "{stream}: the first {bytes} bytes were there at the first start and are not shipped, because of \
+                 start_at = \"end\"; where that is meant, `standpipe checkpoints set` says so"
+            ),
             Self::Changed { stream } => {
                 write!(f, "{stream}: truncated or replaced, and not shipped since then")
             }
@@ -128,7 +157,20 @@ impl fmt::Display for Missing {
     }
 }
 
-fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
+/// The streams that have to have a file: those that the configuration sends it to by a name that it has or had, and those
+/// that have a position in it, unless the configuration no longer knows them.
+fn streams<'a>(path: &'a Path, mine: &[&'a Checkpoint], routes: Option<&'a Routes>) -> BTreeSet<&'a str> {
+    let mut streams: BTreeSet<_> = mine.iter().map(|stored| &*stored.stream).collect();
+    let Some(routes) = routes else { return streams };
+    streams.retain(|stream| routes.lead_to(stream));
+    let names = [std::path::absolute(path), path.canonicalize()].into_iter().flatten();
+    for name in names.chain(mine.iter().map(|stored| stored.path.to_path_buf())) {
+        streams.extend(routes.of(&name));
+    }
+    streams
+}
+
+fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<Missing> {
     let (file, opened) = match files::open(path, true) {
         Ok(opened) => opened,
         Err(fault) => return vec![Missing::Unreadable(fault.to_string())],
@@ -140,10 +182,12 @@ fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
     if mine.is_empty() {
         return vec![Missing::Unknown];
     }
-    let streams: BTreeSet<_> = mine.iter().map(|stored| &*stored.stream).collect();
     let lacks = |stream: &str| {
         let of_stream = mine.iter().copied().filter(|stored| &*stored.stream == stream);
         let stream = stream.to_owned();
+        if of_stream.clone().next().is_none() {
+            return Some(Missing::NotBegun { stream });
+        }
         let Some(found) = recognise(opened.identity, opened.size, &opened.head, of_stream) else {
             return Some(Missing::Changed { stream });
         };
@@ -155,21 +199,37 @@ fn missing(path: &Path, stored: &[Checkpoint]) -> Vec<Missing> {
             Err(fault) => return Some(Missing::Unreadable(fault.to_string())),
         }
         let (offset, bytes) = (found.offset.bytes(), opened.size - found.offset.bytes());
-        match bytes {
-            0 => None,
-            _ if ends_in_its_first_line(&file, found, bytes) => {
-                Some(Missing::LastLine { stream, offset, bytes })
-            }
-            _ => Some(Missing::Behind { stream, offset, bytes }),
+        match rest(&file, found, bytes) {
+            Rest::Nothing if found.skipped_bytes == 0 => None,
+            Rest::Nothing => Some(Missing::Skipped { stream, bytes: found.skipped_bytes }),
+            Rest::LastLine => Some(Missing::LastLine { stream, offset, bytes }),
+            Rest::Lines => Some(Missing::Behind { stream, offset, bytes }),
         }
     };
+    let streams = streams(path, &mine, routes);
+    if streams.is_empty() {
+        return vec![Missing::Unknown];
+    }
     streams.into_iter().filter_map(lacks).collect()
 }
 
-/// Whether there is no newline behind the position; a rest too long to look through is taken for lines.
-fn ends_in_its_first_line(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> bool {
+/// What lies behind the position in a file.
+enum Rest {
+    Nothing,
+    /// A line that has no newline.
+    LastLine,
+    Lines,
+}
+
+/// What the last `bytes` of the file are; a rest too long to look through is taken for lines. What a program has reserved
+/// and not filled is nothing.
+fn rest(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> Rest {
     const MAX: u64 = 1024 * 1024;
-    let rest = usize::try_from(bytes.min(MAX)).expect("a mebibyte at most");
-    bytes <= MAX
-        && files::read(file, stored.offset, rest).is_ok_and(|rest| memchr::memchr(b'\n', &rest).is_none())
+    let len = usize::try_from(bytes.min(MAX)).expect("a mebibyte at most");
+    // One more: so that the end of the file is seen.
+    match files::read_content(file, stored.offset, len + 1, 0) {
+        Ok(rest) if rest.is_empty() => Rest::Nothing,
+        Ok(rest) if rest.len() <= len && memchr::memchr(b'\n', &rest).is_none() => Rest::LastLine,
+        Ok(_) | Err(_) => Rest::Lines,
+    }
 }

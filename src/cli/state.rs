@@ -3,14 +3,14 @@
 //! Knows where it is, how to look into it beside a daemon, and how to hold it when no daemon runs. Reading makes
 //! nothing there; holding makes no state where there is none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::Overrides;
+use crate::config::{Overrides, Routes};
 use crate::shell::store::{Reader, Store, StoreError};
 
-use super::{logging, state_dir};
+use super::{CONFIGURATION, DEFAULT_FILE, logging, routes, state_dir};
 
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
@@ -28,6 +28,24 @@ impl StateArgs {
     pub(super) fn dir(&self) -> Result<PathBuf, u8> {
         let overrides = Overrides { state_dir: self.state_dir.clone(), ..Overrides::default() };
         state_dir(self.config.as_ref(), &overrides)
+    }
+
+    /// Where files go by the configuration that is named, or else by the default one if `dir` is its state directory;
+    /// `None` when there is no such configuration. An exit code, after a message, when it does not say.
+    pub(super) fn routes(&self, dir: &Path) -> Result<Option<Routes>, u8> {
+        let found = match &self.config {
+            Some(file) => routes(file).map(Some),
+            // Of another state, nothing that is wrong in it matters.
+            None => match routes(Path::new(DEFAULT_FILE)) {
+                Ok(routes) if routes.state_dir.as_deref() == Some(dir) => Ok(Some(routes)),
+                Err(faults) if self.state_dir.is_none() && Path::new(DEFAULT_FILE).exists() => Err(faults),
+                Ok(_) | Err(_) => Ok(None),
+            },
+        };
+        found.map_err(|faults| {
+            eprintln!("{faults}");
+            CONFIGURATION
+        })
     }
 
     /// Opens the state for reading what is durable, also beside a running daemon.

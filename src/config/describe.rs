@@ -83,12 +83,7 @@ fn write_source(
         };
         writeln!(out, "  path {} ({kind})", pattern.text())?;
     }
-    for glob in source.exclude.texts() {
-        writeln!(out, "  without {glob}")?;
-    }
-    for pattern in &source.rotated {
-        writeln!(out, "  rotated files also at {}", pattern.text())?;
-    }
+    write_left_out(out, source, settings)?;
     let start = match settings.start_at {
         StartAt::Beginning => "beginning",
         StartAt::End => "end",
@@ -130,6 +125,26 @@ fn write_source(
         writeln!(out, "  lines longer than {longest}, or than a record takes, are {oversize}")?;
     }
     writeln!(out, "  removed files are closed after {}", show_duration(settings.close_removed_after))
+}
+
+fn write_left_out(out: &mut String, source: &Source, settings: &SourceSettings) -> fmt::Result {
+    for glob in source.exclude.texts() {
+        writeln!(out, "  without {glob}")?;
+    }
+    for pattern in &source.rotated {
+        writeln!(out, "  rotated files also at {}", pattern.text())?;
+    }
+    for (what, patterns) in [("kept", &settings.filter.keep), ("dropped", &settings.filter.drop)] {
+        for pattern in patterns {
+            writeln!(out, "  lines {what} where {} matches", pattern.text())?;
+        }
+    }
+    match settings.ignore_older {
+        Some(older) => {
+            writeln!(out, "  files not begun that were last written more than {} ago", show_duration(older))
+        }
+        None => Ok(()),
+    }
 }
 
 fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {

@@ -368,7 +368,7 @@ close_removed_after = "25h""#,
 paths = ["/a"]
 stream = "s"
 frequency = "1s""#,
-        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, follow_symlinks, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, close_removed_after",
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, close_removed_after, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
     ),
     (
         r#"[[source]]
@@ -385,6 +385,17 @@ c.toml:7:23: source.multiline.start: `a(` is not a regular expression: unclosed 
 c.toml:7:41: source.multiline.max_lines: 0 is out of range; write a whole number from 1 to 10000
 c.toml:7:54: source.multiline.timeout: 2m is out of range; write a duration from 10ms to 1m
 c.toml:7:60: source.multiline.stop: unknown key; known here: start, max_lines, timeout",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+ignore_older = "a week"
+keep_lines = "ERROR"
+drop_lines = ["DEBUG", "a("]"#,
+        "c.toml:4:16: source.ignore_older: `a week` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"
+c.toml:5:14: source.keep_lines: is a text; write a list in brackets, [\"…\"]
+c.toml:6:24: source.drop_lines: `a(` is not a regular expression: unclosed group; correct it",
     ),
     (
         r#"[[source]]

@@ -16,6 +16,7 @@ mod example;
 pub mod fault;
 #[cfg(test)]
 mod mistakes;
+mod routes;
 mod sources;
 mod streams;
 mod typed;
@@ -32,6 +33,7 @@ use crate::model::settings::Settings;
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use fault::{Fault, Faults, Place};
+pub use routes::Routes;
 
 /// Everything that was configured, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +67,18 @@ pub struct Source {
     pub rotated: Vec<Pattern>,
     /// Whether a symbolic link is followed; else it is skipped.
     pub follow_symlinks: bool,
+    /// Where the patterns were written, in their order.
+    pub written: Written,
+}
+
+/// Where something was written. Places are no part of what is said: all are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Written(pub Vec<Place>);
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Source {

@@ -7,17 +7,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::fault::{Faults, Place};
-use super::typed::{MultilineTable, SourceTable, stream_name};
+use super::typed::{FilesTable, MultilineTable, SourceTable, stream_name};
 use super::units::show_size;
 use super::walk::{Typed, json};
-use super::{Overrides, ProcessEnvironment, Source};
+use super::{Overrides, ProcessEnvironment, Source, Written};
 use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{
     CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES,
 };
 use crate::model::message::max_incomplete_bytes;
 use crate::model::settings::{
-    Envelope, Format, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt, StreamId,
+    Envelope, Format, LineFilter, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt,
+    StreamId,
 };
 use crate::rules::pattern::{Exclude, Pattern};
 
@@ -80,11 +81,8 @@ pub(super) fn of_command_line(
     Some(SourceTable {
         name: None,
         paths: Some(paths),
-        exclude: None,
-        rotated: None,
+        files: FilesTable::default(),
         stream,
-        start_at: None,
-        follow_symlinks: None,
         append_newline: None,
         format: None,
         fields: None,
@@ -93,7 +91,8 @@ pub(super) fn of_command_line(
         oversize: None,
         parse: None,
         multiline: MultilineTable::default(),
-        close_removed_after: None,
+        keep_lines: None,
+        drop_lines: None,
     })
 }
 
@@ -123,12 +122,13 @@ impl Sources {
         };
         let max_message_bytes = max_message_bytes(&table);
         let name = name_of(&table).map(|name| name.value).unwrap_or_default();
+        let written = table.paths.iter().flatten().map(|pattern| pattern.place.clone()).collect();
         let patterns: Vec<Pattern> = values(table.paths);
         let stream = self.stream_id(stream);
         self.settings.push(SourceSettings {
             name: name.as_str().into(),
             stream,
-            start_at: table.start_at.map_or(StartAt::Beginning, |start_at| start_at.value),
+            start_at: table.files.start_at.map_or(StartAt::Beginning, |start_at| start_at.value),
             newline: match table.append_newline.is_none_or(|append| append.value) {
                 true => Newline::Append,
                 false => Newline::Strip,
@@ -138,14 +138,20 @@ impl Sources {
             oversize: table.oversize.as_ref().map_or(Oversize::Split, |oversize| oversize.value),
             runtime: table.parse.as_ref().and_then(|parse| parse.value),
             multiline: multiline(table.multiline),
-            close_removed_after: table.close_removed_after.map_or(CLOSE_REMOVED_AFTER, |after| after.value),
+            filter: LineFilter { keep: values(table.keep_lines), drop: values(table.drop_lines) },
+            ignore_older: table.files.ignore_older.map(|older| older.value),
+            close_removed_after: table
+                .files
+                .close_removed_after
+                .map_or(CLOSE_REMOVED_AFTER, |after| after.value),
         });
         self.sources.push(Source {
             name: name.into(),
             patterns,
-            exclude: Exclude::new(values(table.exclude)),
-            rotated: values(table.rotated),
-            follow_symlinks: table.follow_symlinks.is_some_and(|follow| follow.value),
+            exclude: Exclude::new(values(table.files.exclude)),
+            rotated: values(table.files.rotated),
+            follow_symlinks: table.files.follow_symlinks.is_some_and(|follow| follow.value),
+            written: Written(written),
         });
     }
 
@@ -287,7 +293,7 @@ fn refuse_shared_patterns(tables: &[SourceTable], faults: &mut Faults) {
 /// Whether `file`, which `owner` names, is also read by `other` through `pattern`.
 fn takes(owner: &SourceTable, other: &SourceTable, pattern: &Typed<Pattern>, file: &Path) -> bool {
     let excluded = |table: &SourceTable| {
-        let globs = table.exclude.iter().flatten().map(|glob| glob.value.clone());
+        let globs = table.files.exclude.iter().flatten().map(|glob| glob.value.clone());
         Exclude::new(globs.collect()).matches(file)
     };
     pattern.value.matches(file) && !excluded(owner) && !excluded(other)

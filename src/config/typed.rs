@@ -28,6 +28,8 @@ const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_LINES: u32 = 10_000;
 /// Above, the last message of a file waits longer than a rotator may leave it there.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+/// Older files are of another machine.
+const MAX_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -64,11 +66,8 @@ pub(super) struct AwsTable {
 pub(super) struct SourceTable {
     pub(super) name: Option<Typed<String>>,
     pub(super) paths: Option<Vec<Typed<Pattern>>>,
-    pub(super) exclude: Option<Vec<Typed<ExcludeGlob>>>,
-    pub(super) rotated: Option<Vec<Typed<Pattern>>>,
+    pub(super) files: FilesTable,
     pub(super) stream: Option<Typed<String>>,
-    pub(super) start_at: Option<Typed<StartAt>>,
-    pub(super) follow_symlinks: Option<Typed<bool>>,
     pub(super) append_newline: Option<Typed<bool>>,
     /// Whether records are JSON.
     pub(super) format: Option<Typed<bool>>,
@@ -78,6 +77,18 @@ pub(super) struct SourceTable {
     pub(super) oversize: Option<Typed<Oversize>>,
     pub(super) parse: Option<Typed<Option<Runtime>>>,
     pub(super) multiline: MultilineTable,
+    pub(super) keep_lines: Option<Vec<Typed<StartPattern>>>,
+    pub(super) drop_lines: Option<Vec<Typed<StartPattern>>>,
+}
+
+/// Which of the files that `paths` match are read, from where, and until when: keys of a source.
+#[derive(Debug, Default)]
+pub(super) struct FilesTable {
+    pub(super) exclude: Option<Vec<Typed<ExcludeGlob>>>,
+    pub(super) rotated: Option<Vec<Typed<Pattern>>>,
+    pub(super) start_at: Option<Typed<StartAt>>,
+    pub(super) ignore_older: Option<Typed<Duration>>,
+    pub(super) follow_symlinks: Option<Typed<bool>>,
     pub(super) close_removed_after: Option<Typed<Duration>>,
 }
 
@@ -192,11 +203,8 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
     SourceTable {
         name: source.parsed("name", not_empty),
         paths: source.list("paths", |text| Pattern::parse(text).map_err(|fault| fault.to_string())),
-        exclude: source.list("exclude", |text| ExcludeGlob::parse(text).map_err(|fault| fault.to_string())),
-        rotated: source.list("rotated", |text| Pattern::parse(text).map_err(|fault| fault.to_string())),
+        files: files(source),
         stream: source.parsed("stream", stream_name),
-        start_at: source.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]),
-        follow_symlinks: source.switch("follow_symlinks"),
         append_newline: source.switch("append_newline"),
         format: source.choice("format", &[("raw", false), ("json", true)]),
         fields: source.json_members("fields"),
@@ -215,6 +223,18 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
             &[("none", None), ("cri", Some(Runtime::Cri)), ("docker", Some(Runtime::Docker))],
         ),
         multiline: source.table("multiline", multiline),
+        keep_lines: source.list("keep_lines", start_pattern),
+        drop_lines: source.list("drop_lines", start_pattern),
+    }
+}
+
+fn files(source: &mut Section<'_, '_, '_>) -> FilesTable {
+    FilesTable {
+        exclude: source.list("exclude", |text| ExcludeGlob::parse(text).map_err(|fault| fault.to_string())),
+        rotated: source.list("rotated", |text| Pattern::parse(text).map_err(|fault| fault.to_string())),
+        start_at: source.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]),
+        ignore_older: source.duration("ignore_older", Duration::from_secs(1), MAX_AGE),
+        follow_symlinks: source.switch("follow_symlinks"),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
     }
 }

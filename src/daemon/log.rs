@@ -34,6 +34,9 @@ impl Log {
             Report::Unreadable { source: of, path, why } => {
                 warn!(source = source(of), path = %path.display(), why, "cannot be read; trying again");
             }
+            Report::Skipped { source: of, path, why } => {
+                warn!(source = source(of), path = %path.display(), reason = why, "not read");
+            }
             Report::Readable { source: of, path } => {
                 info!(source = source(of), path = %path.display(), "can be read again");
             }

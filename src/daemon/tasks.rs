@@ -263,11 +263,11 @@ impl Tasks {
     }
 
     pub(super) fn read(&mut self, request: Read) {
-        let Read { file: id, at, len } = request;
+        let Read { file: id, at, len, before } = request;
         let OpenFile { source, content } = self.open[&id].clone();
         self.block(source, move || {
             let result = match content {
-                Content::Plain(file) => files::read(&file, at, len),
+                Content::Plain(file) => files::read_content(&file, at, len, before),
                 Content::Compressed(file) => file.read(at, len),
             };
             Done::Bytes(id, result)

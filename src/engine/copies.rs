@@ -185,7 +185,7 @@ impl Engine {
         let history = self.lives.history(of);
         let overlap = history.as_ref().map_or(0, History::overlap);
         let position = history.map_or(Offset::ZERO, |history| history.position());
-        Read { file: id, at: position.minus(overlap as u64), len: overlap }
+        Read { file: id, at: position.minus(overlap as u64), len: overlap, before: overlap }
     }
 
     /// Whether the file is the copy of `of`, now that the bytes are there.

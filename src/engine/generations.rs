@@ -63,14 +63,6 @@ impl Engine {
             && !self.families.is_stranger(source, observed.identity)
     }
 
-    /// Whether a file has a life in the stream of a source.
-    fn is_known(&self, source: SourceId, file: Identity) -> bool {
-        let stream = self.stream_of(source);
-        self.files.of(stream, file).is_some()
-            || self.lives.stored_of(file, self.stream_name(stream)).next().is_some()
-            || self.lives.parted_of(file, stream).is_some()
-    }
-
     /// A generation of the same family that is known and begins like `bytes`, which a missed one begins with.
     pub(super) fn known_generation_alike(&self, id: FileId, bytes: &[u8]) -> Option<Incarnation> {
         let file = self.files.known(id);

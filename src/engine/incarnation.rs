@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation, Origin, Seen, unix_nanos};
+use crate::model::identity::{Identity, Incarnation, Origin, Seen, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
 use crate::model::settings::{SourceId, StreamId};
@@ -66,6 +66,8 @@ pub(super) struct IncarnationState {
     outgoing: Outgoing,
     durability: Durability,
     cut: Cut,
+    /// How many bytes at the beginning are not read, because the source starts at the end.
+    skipped_bytes: u64,
     /// How far the file was known to reach, in bytes, by reads and by looks: what lies beyond the position has no
     /// newline yet, or was not read.
     seen_bytes: u64,
@@ -145,17 +147,11 @@ impl IncarnationState {
             history,
             outgoing: Outgoing::default(),
             durability,
-            cut: Cut::default(),
+            cut: Cut { skipping_nuls: position == Offset::ZERO, ..Cut::default() },
+            skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
             arrivals: Arrivals::default(),
         }
-    }
-
-    /// The same content begins again after a truncation: a run of NULs at its start is what a writer without `O_APPEND`
-    /// leaves, and no data.
-    pub(super) fn after_truncation(mut self) -> Self {
-        self.cut.skipping_nuls = true;
-        self
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -266,7 +262,11 @@ impl IncarnationState {
     }
 
     /// The bytes before the position were read and are the ones of last time.
+    ///
+    /// Where all of them are NULs, the position lies in the run at the beginning of a file: lines end in newlines.
     pub(super) fn recall(&mut self, before: Bytes) {
+        let is_nul = before.len() >= WINDOW_BYTES && before.iter().all(|byte| *byte == 0);
+        self.cut.skipping_nuls |= is_nul;
         self.history.recall(before);
     }
 
@@ -377,6 +377,7 @@ impl IncarnationState {
             identity: self.whose.identity,
             origin: self.whose.origin,
             seen: Some(self.whose.seen),
+            skipped_bytes: self.skipped_bytes,
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),

@@ -14,6 +14,7 @@ use crate::model::identity::{Fingerprint, Identity, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt};
 use crate::model::time::Instant;
+use crate::rules::rotation::uncompressed;
 
 use super::Engine;
 use super::files::State;
@@ -29,10 +30,14 @@ impl Engine {
                     self.queue_read(file);
                 }
             }
+            // What comes and goes during a drain asks for no further look.
+            Hint::Names if self.finishing.is_some() => {}
             Hint::Names => self.surveys.want_all(),
             Hint::Everything => {
                 self.counts.watch_overflows += 1;
-                self.surveys.want_all();
+                if self.finishing.is_none() {
+                    self.surveys.want_all();
+                }
                 for file in self.files.ids() {
                     self.queue_read(file);
                 }
@@ -54,7 +59,11 @@ impl Engine {
         self.follow_missed(observation, &beside, now);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
-            self.meet(source, *identity, observed, at_first_start, began, now);
+            if !self.is_too_old(source, observed, observation.unix_time)
+                && !self.is_compressed(source, observed)
+            {
+                self.meet(source, *identity, observed, at_first_start, began, now);
+            }
         }
         if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
             self.saves.await_look(source, now);
@@ -62,11 +71,18 @@ impl Engine {
 
         self.look_beside(source, &seen, &beside, &observation.hidden, now);
         self.open_late(source, &beside, now);
+        self.fix_held_ends(source, &observation.held);
         self.on_held(&observation.held, now);
-        self.open_candidates(source, beside.values().copied(), &observation.hidden, now);
+        let compressed = seen.values().filter(|observed| uncompressed(&observed.path).is_some());
+        let candidates = beside.values().chain(compressed).copied();
+        self.open_candidates(source, candidates, &observation.hidden, now);
+        self.forget_compressed(source, &seen, &observation.hidden);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
-        self.unreadable.retain(|(of, path), _| *of != source || present.contains(path));
-        self.surveys.taken_in(source);
+        let files = &self.files;
+        let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
+        self.unreadable.retain(|(of, path), _| *of != source || is_there(path));
+        let matched = observation.files.iter().filter(|file| file.is_matched).count();
+        self.surveys.taken_in(source, matched);
     }
 
     /// One name for each file (a file may have several): the one it is known by, else the first. First the files that the
@@ -78,8 +94,10 @@ impl Engine {
         let stream = self.stream_of(observation.source);
         let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for observed in &observation.files {
-            let names = if observed.is_matched { &mut seen } else { &mut beside };
             let known = self.files.of(stream, observed.identity).map(|id| self.files.known(id));
+            // What is compressed into a file goes on, whatever the source makes of the file's name.
+            let is_shown = observed.is_matched && known.is_none_or(|file| !file.kind.decompressed);
+            let names = if is_shown { &mut seen } else { &mut beside };
             if known.is_some_and(|file| file.path == observed.path) {
                 names.insert(observed.identity, observed);
             } else {
@@ -133,6 +151,9 @@ impl Engine {
         now: Instant,
     ) {
         let Some(id) = self.files.of(self.stream_of(source), identity) else {
+            if self.surveys.is_too_late(source) {
+                return;
+            }
             let stream = Arc::clone(self.stream_name(self.stream_of(source)));
             let (name, owner) = (observed.real_path().to_path_buf(), Some(observed.owner));
             self.families.note(&stream, name, self.surveys.unix_nanos(), owner);
@@ -143,9 +164,13 @@ impl Engine {
             return;
         };
         let file = self.files.known(id);
-        if file.source == source || file.name == Name::Matched {
+        if file.source == source {
             return;
         }
+        if file.name == Name::Matched {
+            return self.skip_shared(source, file.source, &observed.path);
+        }
+        self.unreadable.remove(&(source, Arc::clone(&observed.path)));
         // It was renamed from one source's names to another's: it goes on as what it is.
         self.hand_to(id, source);
         self.seen_again(id, observed, began, now);
@@ -165,6 +190,7 @@ impl Engine {
             origin: observed.identity.into(),
             seen: Some(Seen { first_nanos: nanos, last_nanos: nanos }),
             fingerprint: Fingerprint::default(),
+            skipped_bytes: observed.size,
             offset: Offset::new(observed.size),
             window: Window::default(),
         });
@@ -180,6 +206,8 @@ impl Engine {
 
     fn seen_again(&mut self, id: FileId, observed: &Observed, began: Instant, now: Instant) {
         self.files.find_name(id);
+        let source = self.files.known(id).source;
+        self.fix_end(id, source, observed.size);
         let file = self.files.known_mut(id);
         file.size = observed.size;
         if file.path != observed.path || file.target != observed.target {
@@ -200,7 +228,7 @@ impl Engine {
         let seen_bytes =
             file.incarnation().map(|incarnation| self.lives.on_its_way(incarnation).seen_bytes());
         // A size may be older than the last read; only a read says whether the content is the same.
-        if seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) {
+        if !self.is_drained(id) && seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) {
             if file.times.read_at < began {
                 self.note_seen(id, observed.size, now);
             }
@@ -261,7 +289,9 @@ impl Engine {
         file.family.clone_from(&observed.rotated_from);
         file.times.found_nanos = self.surveys.unix_nanos();
         file.size = observed.size;
-        self.files.follow(file)
+        let id = self.files.follow(file);
+        self.fix_end(id, source, observed.size);
+        id
     }
 
     /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
@@ -273,7 +303,7 @@ impl Engine {
 
     /// There may be bytes that were not read: the file waits for its turn.
     pub(super) fn queue_read(&mut self, id: FileId) {
-        let Some(file) = self.files.get(id) else { return };
+        let Some(file) = self.files.get(id).filter(|_| !self.is_drained(id)) else { return };
         let state = file.incarnation().and_then(|incarnation| self.lives.state(incarnation));
         let has_ready = state.is_some_and(|state| !state.has_nothing_ready());
         self.files.queue_read(id, self.finishing.is_some(), has_ready);

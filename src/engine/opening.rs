@@ -101,8 +101,14 @@ impl Engine {
         }
         self.files.known_mut(id).size = opened.size;
         let file = self.files.known(id);
+        let begins = matches!(file.task, Task::Begin { .. }) && !file.kind.only_as_copy;
+        if begins && self.refuse_compressed(id, &opened.head, now) {
+            return;
+        }
+        let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
-        if self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
+        // Of one that could not be read, only a read says so.
+        if file.failures == 0 && self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
             self.report(Report::Readable { source, path });
         }
         match self.files.known(id).task {
@@ -194,7 +200,7 @@ impl Engine {
         let (incarnation, mut whose) = (self.lives.fresh(), self.whose(id, None));
         whose.seen.last_nanos = whose.seen.last_nanos.max(self.surveys.unix_nanos());
         let state = IncarnationState::new(incarnation, whose, History::beginning(), Head::default(), None);
-        self.attach(id, state.after_truncation(), now);
+        self.attach(id, state, now);
     }
 
     fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {

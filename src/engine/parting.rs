@@ -26,6 +26,8 @@ pub(super) enum Parting {
     Handed,
     /// They stay in the file, whose source is no longer configured: read when the source comes back.
     LeftInPlace,
+    /// They are no lines, and stay in the file: it is compressed.
+    Refused,
     /// They are lost.
     Declared(Loss),
 }
@@ -52,6 +54,7 @@ impl Engine {
         let state = self.lives.on_its_way(incarnation);
         // Without a birth time nothing could tell the file from another.
         let afterwards = match state.whose().identity.birth_nanos {
+            _ if parting == Parting::Refused => Afterwards::Forgotten,
             None if parting != Parting::LeftInPlace => Afterwards::Forgotten,
             _ => Afterwards::Kept,
         };
@@ -61,7 +64,7 @@ impl Engine {
                 assert!(unread == 0, "L13: {unread} bytes of {file:?} were not read");
             }
             Parting::LeftInPlace => self.lives.let_go_of(incarnation, file.source),
-            Parting::Handed | Parting::Declared(_) => {}
+            Parting::Handed | Parting::Refused | Parting::Declared(_) => {}
         }
         self.lives.part(incarnation, afterwards);
         if afterwards == Afterwards::Kept && parting != Parting::LeftInPlace {
@@ -121,6 +124,7 @@ mod tests {
             identity: identity(1),
             size,
             owner: 0,
+            modified: None,
             is_matched: true,
             rotated_from: Vec::new(),
         }

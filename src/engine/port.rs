@@ -73,12 +73,15 @@ pub struct Open {
     pub decompressed: bool,
 }
 
-/// Up to `len` bytes from `at`; fewer only at the end of the file.
+/// Up to `len` bytes from `at`; fewer only at the end of the file. NULs that reach to the end, and do not begin among the
+/// first `before` bytes, are no content yet: room that a program reserved for what it will write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
     pub file: FileId,
     pub at: Offset,
     pub len: usize,
+    /// How many of the bytes were read before, or are wanted as they are.
+    pub before: usize,
 }
 
 /// One record by `PutRecord`, or many by `PutRecordBatch`.
@@ -124,6 +127,8 @@ pub enum Event {
     ReloadRefused,
     /// Read what is there, deliver it, save, and be done.
     Drain,
+    /// The time for that is over: save what is known at once. Nothing else that is asked for is done any more.
+    Leave,
 }
 
 /// Another configuration for the sources and streams that there are, and for new ones behind them.
@@ -187,6 +192,8 @@ pub struct Observed {
     pub size: u64,
     /// User ID.
     pub owner: u32,
+    /// When it was last written, since 1970; `None` when the file system does not say.
+    pub modified: Option<Duration>,
     /// Whether the source matches it; otherwise it only lies beside those that it does.
     pub is_matched: bool,
     /// Of a file that the source does not match: the real paths that it does match, or would, and that a rotator may

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Incarnation, Window};
 use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
@@ -45,8 +46,8 @@ struct Chunk<'a> {
     unix_time: Duration,
     /// How much memory records may take beyond what was read, in bytes.
     max_growth: u64,
-    /// Whether the file has more than when the read began.
-    again: bool,
+    /// Whether the read is to be taken for the last of the file: a drain ends in it.
+    is_last: bool,
 }
 
 impl Chunk<'_> {
@@ -55,7 +56,7 @@ impl Chunk<'_> {
     }
 
     fn at_end(&self) -> bool {
-        self.bytes.len() < self.read.len
+        self.is_last || self.bytes.len() < self.read.len
     }
 }
 
@@ -86,6 +87,7 @@ impl Engine {
         let file = self.files.known_mut(id);
         if file.succeeded() {
             let (source, path) = (file.source, Arc::clone(&file.path));
+            self.unreadable.remove(&(source, Arc::clone(&path)));
             self.report(Report::Readable { source, path });
         }
         match task {
@@ -94,7 +96,10 @@ impl Engine {
                 let position = self.lives.on_its_way(incarnation).position();
                 let before = usize::try_from(position.since(read.at)).expect("a window, or a line");
                 let max_growth = reserved - read.len as u64;
-                let chunk = Chunk { read, bytes: &bytes, before, unix_time, max_growth, again };
+                let end = self.end_of_drain(id, read, before, &bytes);
+                let bytes = end.map_or_else(|| bytes.clone(), |end| bytes.slice(..end));
+                let chunk =
+                    Chunk { read, bytes: &bytes, before, unix_time, max_growth, is_last: end.is_some() };
                 self.on_chunk(id, incarnation, chunk, now);
             }
             Task::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
@@ -119,6 +124,7 @@ impl Engine {
         file.end.finished |= is_finishing;
         if is_news {
             let (source, path) = (file.source, Arc::clone(&file.path));
+            self.unreadable.insert((source, Arc::clone(&path)), why.clone());
             self.report(Report::Unreadable { source, path, why });
         }
     }
@@ -159,6 +165,8 @@ impl Engine {
         let vouched = usize::try_from(position.bytes()).unwrap_or(usize::MAX).min(head.len());
         let head = Head::of(&head[..vouched]);
         let stored = self.lives.stored_checkpoint(incarnation).cloned();
+        let stored =
+            stored.map(|stored| Checkpoint { offset: position, skipped_bytes: position.bytes(), ..stored });
         self.begin_life(id, incarnation, history, head, stored.as_ref(), now);
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
@@ -172,6 +180,11 @@ impl Engine {
         }
         self.recall(id, incarnation, &chunk);
         self.lives.on_its_way_mut(incarnation).note_read_at(chunk.unix_time);
+        let state = self.lives.on_its_way(incarnation);
+        // When the file was opened there may have been nothing in it.
+        if state.position() == Offset::ZERO && self.refuse_compressed(id, chunk.bytes, now) {
+            return;
+        }
         let state = self.lives.on_its_way(incarnation);
         if state.position() == Offset::ZERO && self.is_held_back(id, incarnation, chunk.bytes, now) {
             return;
@@ -274,7 +287,6 @@ impl Engine {
         end: Offset,
         now: Instant,
     ) {
-        let is_finishing = self.finishing.is_some();
         let position = self.lives.on_its_way(incarnation).position();
         let at_end = chunk.at_end() && !taken.stopped;
         let file = self.files.known_mut(id);
@@ -306,10 +318,11 @@ impl Engine {
                 self.files.wait_for_more(id, due);
             }
         }
-        if !at_end {
+        let file = self.files.known_mut(id);
+        if at_end {
+            file.end.finished |= file.end.began_finishing;
+        } else {
             self.queue_read(id);
-        } else if !chunk.again {
-            self.files.known_mut(id).end.finished |= is_finishing;
         }
     }
 

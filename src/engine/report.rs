@@ -24,6 +24,8 @@ pub enum Report {
     Following { source: SourceId, path: Arc<Path>, at: Offset, why: Start },
     /// A file could not be opened or read; it is tried again.
     Unreadable { source: SourceId, path: Arc<Path>, why: String },
+    /// A file that a source matches is not read, and will not be.
+    Skipped { source: SourceId, path: Arc<Path>, why: String },
     /// A file that was refused can be read again.
     Readable { source: SourceId, path: Arc<Path> },
     /// A source's file system does not answer: nothing of it is taken for gone, and the other sources go on.
@@ -171,9 +173,11 @@ pub struct SourceCounts {
     pub bytes_read: u64,
     /// Empty lines that had no byte to send.
     pub empty_lines: u64,
-    /// NUL bytes skipped at the start of a truncated file.
+    /// NUL bytes skipped at the beginning of files.
     pub nul_bytes: u64,
     pub partial_lines_shipped: u64,
+    /// Lines that `keep_lines` and `drop_lines` leave out.
+    pub dropped_lines: u64,
     /// Lines that the container runtime did not write as it should have.
     pub unparsed_lines: u64,
     pub oversize: OversizeCounts,

@@ -12,9 +12,9 @@ use crate::model::limits::RECORD_BYTES;
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
 use crate::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
-    Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt, StreamId,
-    StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
+    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt,
+    StreamId, StreamSettings, Until,
 };
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
@@ -69,6 +69,7 @@ pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpo
         identity: whose.identity,
         origin: whose.origin,
         seen: Some(whose.seen),
+        skipped_bytes: 0,
         fingerprint: Fingerprint::default(),
         offset: Offset::new(offset),
         window: Window::default(),
@@ -115,6 +116,8 @@ pub(super) fn settings(sources: usize) -> Settings {
         oversize: Oversize::Split,
         runtime: None,
         multiline: None,
+        filter: LineFilter::default(),
+        ignore_older: None,
         close_removed_after: Duration::from_secs(10),
     };
     let stream = |place: usize| StreamSettings {

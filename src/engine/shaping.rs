@@ -5,6 +5,7 @@
 //!
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
+mod drops;
 mod shape;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use crate::rules::unwrap::unwrap;
 
 use super::report::{Loss, SourceCounts};
 
+use self::drops::Drops;
 pub(super) use self::shape::{Shape, lies_inside, look_back, max_unread_bytes};
 
 /// How cutting stands at a position.
@@ -31,7 +33,10 @@ pub(super) struct Cut {
     pub(super) inside: Option<bool>,
     /// Per channel: whether a joined line that is too long for one message continues at the position.
     pub(super) continues: Continues,
-    /// Whether everything so far was the NUL run of a truncated file.
+    /// What becomes of the rest of a message of which the beginning was judged.
+    pub(super) drops: Drops,
+    /// Whether everything so far was a run of NULs: what a writer without `O_APPEND` leaves at the beginning of a file that
+    /// was truncated, and no data.
     pub(super) skipping_nuls: bool,
 }
 
@@ -171,9 +176,14 @@ impl Shaping<'_> {
         self.push(span, Piece::Send(data.into(), Backing::Own));
     }
 
-    /// What has no byte to send is settled.
+    /// What has no byte to send is settled, in one piece with what was before it.
     fn pass_over(&mut self, span: Span) {
-        self.push(span, Piece::Settle);
+        match self.pieces.last_mut() {
+            Some((before, Piece::Settle)) if before.end() == span.start() => {
+                *before = Span::new(before.start(), span.end());
+            }
+            Some(_) | None => self.push(span, Piece::Settle),
+        }
     }
 
     fn never_send(&mut self, span: Span, data: Bytes) {
@@ -246,13 +256,13 @@ impl Shaping<'_> {
                 Ending::Cut => gather.take_piece(line.span, data, part),
             }
             while let Some(message) = gather.pop() {
-                self.take_message(&message, &mut pack);
+                self.take_message(&message, &mut pack, &mut cut.drops);
             }
         }
         let stopped = self.has_enough();
         gather.end(if stopped { ChunkEnd::Open } else { chunk_end });
         while let Some(message) = gather.pop() {
-            self.take_message(&message, &mut pack);
+            self.take_message(&message, &mut pack, &mut cut.drops);
         }
         self.admit_pack(&mut pack);
         cut.inside = Some(split.is_inside());
@@ -261,9 +271,14 @@ impl Shaping<'_> {
         (bytes, gather.waits().filter(|_| !stopped))
     }
 
-    fn take_message(&mut self, message: &Message, pack: &mut Pack) {
+    fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
         let shape = self.shape;
         let Message { span, content, part, .. } = message;
+        if !shape.filter.is_empty() && drops.judge(shape.filter, message) {
+            let is_first = matches!(part, Part::Whole | Part::Begins);
+            self.counts.dropped_lines += if is_first { message.lines as u64 } else { 0 };
+            return self.drop_span(*span, pack);
+        }
         self.counts.lines_read += message.lines as u64;
         if shape.runtime.is_some() && message.metadata.is_none() && matches!(part, Part::Whole | Part::Begins)
         {
@@ -311,6 +326,19 @@ impl Shaping<'_> {
         }
     }
 
+    /// Settles what is not shipped: by itself, or, where lines share records, with the record that it follows.
+    fn drop_span(&mut self, span: Span, pack: &mut Pack) {
+        match pack.span {
+            Some(so_far) if self.shape.packing != Packing::Off => {
+                pack.span = Some(Span::new(so_far.start(), span.end()));
+            }
+            Some(_) | None => {
+                self.admit_pack(pack);
+                self.pass_over(span);
+            }
+        }
+    }
+
     /// Several records of one message: only the last settles its lines, so that they go again together or not at all.
     fn take_pieces(&mut self, message: &Message) {
         let shape = self.shape;
@@ -350,7 +378,7 @@ impl Shaping<'_> {
         pack.lines = 0;
     }
 
-    /// Settles the NUL run of a truncated file; returns its length.
+    /// Settles the NUL run at the beginning of a file; returns its length.
     fn skip_nuls(&mut self, position: Offset, chunk: &Bytes, cut: &mut Cut) -> usize {
         if !cut.skipping_nuls || chunk.is_empty() {
             return 0;
@@ -372,7 +400,7 @@ mod tests {
     use super::*;
     use crate::engine::incarnation::{IncarnationState, Whose};
     use crate::model::identity::{Identity, Incarnation, Seen};
-    use crate::model::settings::{SourceId, StreamId};
+    use crate::model::settings::{LineFilter, SourceId, StartPattern, StreamId};
     use crate::model::time::Instant;
     use crate::rules::history::{Head, History};
 
@@ -393,6 +421,7 @@ mod tests {
 
     #[test]
     fn l1_the_pieces_of_a_message_settle_its_lines_together() {
+        let filter = LineFilter::default();
         let shape = Shape {
             newline: Newline::Append,
             packing: Packing::Off,
@@ -401,6 +430,7 @@ mod tests {
             oversize: Oversize::Split,
             runtime: Some(Runtime::Cri),
             multiline: None,
+            filter: &filter,
             template: None,
         };
         let line = Bytes::from(format!("2026-11-24T08:15:42Z stdout F {}\n", "0123456789".repeat(4)));
@@ -420,6 +450,100 @@ mod tests {
                 state.settle(&records[piece]);
             }
             assert_eq!(state.frontier(), end);
+        }
+    }
+
+    fn patterns(texts: &[&str]) -> Vec<StartPattern> {
+        texts.iter().map(|text| StartPattern::try_new(text).expect("a regular expression")).collect()
+    }
+
+    fn sent(shaped: &Shaped) -> Vec<String> {
+        let text = |(_, piece): &(Span, Piece)| match piece {
+            Piece::Send(data, _) => Some(String::from_utf8_lossy(data).into_owned()),
+            Piece::Settle | Piece::DeadLetter(..) => None,
+        };
+        shaped.pieces.iter().filter_map(text).collect()
+    }
+
+    /// What is kept, what is dropped, how lines share records; the file; what is sent, and how many lines are dropped.
+    #[test]
+    fn what_is_dropped_is_settled_and_counted_and_the_rest_is_sent() {
+        let on = Packing::On { bytes: 1_000, delay: std::time::Duration::ZERO };
+        type Row<'a> = (&'a [&'a str], &'a [&'a str], Packing, &'a str, &'a [&'a str], u64);
+        let rows: &[Row<'_>] = &[
+            (&["E"], &[], Packing::Off, "E 1\nI 2\nI 3\nE 4\n", &["E 1\n", "E 4\n"], 2),
+            (&[], &["^I"], Packing::Off, "E 1\nI 2\nx I\n", &["E 1\n", "x I\n"], 1),
+            (&["E", "W"], &["x$"], Packing::Off, "E\nW x\nW\nI\n", &["E\n", "W\n"], 2),
+            (&["E"], &[], on, "I\nE 1\nI\nE 2\nI\n", &["E 1\nE 2\n"], 3),
+            (
+                &["^E"],
+                &[],
+                Packing::Off,
+                "E3456789abcdef0123456789\nI3456789abcdefE123456789E\n",
+                &["E3456789abcdef01", "23456789\n"],
+                1,
+            ),
+            (&["^$"], &[], Packing::Off, "\nx\n", &["\n"], 1),
+        ];
+        for (keep, drop, packing, text, expected, dropped) in rows {
+            let filter = LineFilter { keep: patterns(keep), drop: patterns(drop) };
+            let shape = Shape {
+                newline: Newline::Append,
+                packing: *packing,
+                max_message_bytes: 16,
+                max_line_bytes: 16,
+                oversize: Oversize::Split,
+                runtime: None,
+                multiline: None,
+                filter: &filter,
+                template: None,
+            };
+            let (mut counts, chunk) = (SourceCounts::default(), Bytes::from(text.to_string()));
+            let whole = (ChunkEnd::Open, u64::MAX);
+            let shaped = shape.apply(Offset::ZERO, &chunk, Cut::default(), whole, &mut counts);
+            assert_eq!(
+                (sent(&shaped), counts.dropped_lines),
+                (expected.iter().map(|line| (*line).to_owned()).collect(), *dropped),
+                "{text:?}"
+            );
+            assert_eq!(shaped.bytes, text.len());
+            let mut next = Offset::ZERO;
+            for (span, _) in &shaped.pieces {
+                assert_eq!(span.start(), next, "{text:?}");
+                next = span.end();
+            }
+            assert_eq!(next.bytes(), text.len() as u64, "{text:?}: all of it is settled");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_line_is_judged_with_its_beginning_also_in_the_next_read() {
+        let filter = LineFilter { keep: patterns(&["^E"]), drop: Vec::new() };
+        let shape = Shape {
+            newline: Newline::Append,
+            packing: Packing::Off,
+            max_message_bytes: 16,
+            max_line_bytes: 16,
+            oversize: Oversize::Split,
+            runtime: None,
+            multiline: None,
+            filter: &filter,
+            template: None,
+        };
+        for (first, rest, expected) in
+            [("I3456789abcdef0", "E\n", &[][..]), ("E3456789abcdef0", "I\n", &["1I\n"][..])]
+        {
+            let mut counts = SourceCounts::default();
+            let chunk = Bytes::from(format!("{first}1{}", "1"));
+            let whole = (ChunkEnd::Open, u64::MAX);
+            let shaped = shape.apply(Offset::ZERO, &chunk, Cut::default(), whole, &mut counts);
+            let position = Offset::new(shaped.bytes as u64);
+            let chunk = Bytes::from(format!("{}{rest}", &"11"[shaped.bytes - 15..]));
+            let rest = shape.apply(position, &chunk, shaped.cut, whole, &mut counts);
+            assert_eq!(sent(&rest), expected, "{first}");
+            // An earlier process read the beginning: nothing says what became of it.
+            let cut = Cut { inside: Some(true), ..Cut::default() };
+            assert_eq!(sent(&shape.apply(position, &chunk, cut, whole, &mut counts)).len(), 1, "{first}");
         }
     }
 }

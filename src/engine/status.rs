@@ -28,6 +28,8 @@ pub struct Status {
     /// Files that cannot be opened, and why.
     pub unreadable: Vec<(SourceId, Arc<Path>, String)>,
     pub streams: Vec<StreamStatus>,
+    /// Names that the sources matched when they were last looked at.
+    pub matched_files: usize,
     /// Sources whose file systems do not answer.
     pub silent: Vec<SourceId>,
     /// What the memory budget is charged, in bytes.
@@ -110,6 +112,7 @@ impl Engine {
                 .chain(late)
                 .map(|(source, path, why)| (source, Arc::clone(path), why.to_owned()))
                 .collect(),
+            matched_files: self.surveys.matched_files(),
             silent: self.surveys.silent(),
             streams: self.streams.status(now),
             buffered_bytes: self.intake.buffered(),

@@ -33,8 +33,12 @@ struct OfSource {
     answered: bool,
     /// Whether one was answered that began after the engine was told to finish.
     finished: bool,
-    /// Whether the survey under way began after that.
+    /// Whether the survey under way, or the last one, began after that.
     began_finishing: bool,
+    /// Whether one was taken in that began after that: what it did not show came later.
+    ends_are_fixed: bool,
+    /// Names that the source matched.
+    matched_files: usize,
     /// Directories to look into with the next survey, for files that are not where they were.
     seek: BTreeSet<Arc<Path>>,
     /// Those that the survey under way, or the last one, looked into.
@@ -260,9 +264,26 @@ impl Surveys {
 
     /// What the survey of `source` showed has been taken in. When the engine is to finish, another look is needed only if
     /// something asked for one meanwhile.
-    pub(super) fn taken_in(&mut self, id: SourceId) {
+    pub(super) fn taken_in(&mut self, id: SourceId, matched_files: usize) {
         let source = &mut self.sources[id.0];
+        source.matched_files = matched_files;
         source.finished |= source.began_finishing && !source.wanted;
+        source.ends_are_fixed |= source.began_finishing;
+    }
+
+    /// Whether what the survey of `source` shows that is answered now is where a drain ends.
+    pub(super) fn fixes_ends(&self, source: SourceId) -> bool {
+        self.sources[source.0].began_finishing
+    }
+
+    /// Whether a file that the source is seen to match now for the first time came after a drain began.
+    pub(super) fn is_too_late(&self, source: SourceId) -> bool {
+        self.sources[source.0].ends_are_fixed
+    }
+
+    /// Names that the sources matched when they were last looked at.
+    pub(super) fn matched_files(&self) -> usize {
+        self.configured().map(|source| source.matched_files).sum()
     }
 
     /// Whether every source has been looked at once.
@@ -354,20 +375,20 @@ mod tests {
         surveys.finish();
         for source in [A, B] {
             surveys.answered(source, Duration::ZERO, at(1));
-            surveys.taken_in(source);
+            surveys.taken_in(source, 1);
         }
         assert!(!surveys.all_finished(), "both began before");
         assert_eq!(begun(&mut surveys, at(100)), [A, B]);
         surveys.answered(A, Duration::ZERO, at(101));
         surveys.answered(B, Duration::ZERO, at(101));
         surveys.seek_beside(B, Path::new("/log/a.log"));
-        surveys.taken_in(A);
-        surveys.taken_in(B);
+        surveys.taken_in(A, 1);
+        surveys.taken_in(B, 1);
         assert!(!surveys.all_finished(), "a file is looked for");
         assert_eq!(begun(&mut surveys, at(200)), [B]);
         assert!(surveys.has_looked_beside(B, Path::new("/log/b.log")));
         surveys.answered(B, Duration::ZERO, at(201));
-        surveys.taken_in(B);
+        surveys.taken_in(B, 1);
         assert!(surveys.all_finished());
         assert_eq!(surveys.deadline(false, at(300)), None);
     }

@@ -22,6 +22,9 @@ pub struct Checkpoint {
     pub origin: Origin,
     /// When the file was seen; `None` in what versions before 3 wrote.
     pub seen: Option<Seen>,
+    /// How many bytes at the beginning were there at the first start and are not read, because the source starts at the
+    /// end: settled, and not shipped.
+    pub skipped_bytes: u64,
     pub fingerprint: Fingerprint,
     /// Every byte before it is settled.
     pub offset: Offset,

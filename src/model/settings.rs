@@ -39,6 +39,9 @@ pub struct SourceSettings {
     /// The container runtime that wrote the lines around what was said.
     pub runtime: Option<Runtime>,
     pub multiline: Option<Multiline>,
+    pub filter: LineFilter,
+    /// Files that were last written longer ago are not begun.
+    pub ignore_older: Option<Duration>,
     /// How long a file without a name is kept open after its last byte was read and settled.
     pub close_removed_after: Duration,
 }
@@ -72,6 +75,28 @@ pub struct Multiline {
     pub max_lines: usize,
     /// How long the last message of a file waits for more lines.
     pub timeout: Duration,
+}
+
+/// Which messages are shipped: by what they say, without the newline and without what a runtime wrote around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LineFilter {
+    /// Where there are any, one of them has to match.
+    pub keep: Vec<StartPattern>,
+    /// None of them may match.
+    pub drop: Vec<StartPattern>,
+}
+
+impl LineFilter {
+    /// Whether every message is shipped.
+    pub fn is_empty(&self) -> bool {
+        self.keep.is_empty() && self.drop.is_empty()
+    }
+
+    /// Whether a message is not shipped.
+    pub fn drops(&self, message: &[u8]) -> bool {
+        let any = |patterns: &[StartPattern]| patterns.iter().any(|pattern| pattern.is_match(message));
+        any(&self.drop) || !(self.keep.is_empty() || any(&self.keep))
+    }
 }
 
 /// A regular expression over bytes.

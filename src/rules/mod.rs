@@ -11,6 +11,7 @@ pub mod budget;
 pub mod cadence;
 pub mod checkpoint;
 pub mod circuit;
+pub mod compression;
 pub mod copies;
 pub mod envelope;
 pub mod gather;

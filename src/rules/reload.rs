@@ -83,8 +83,8 @@ mod tests {
 
     use super::*;
     use crate::model::settings::{
-        Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order,
-        Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
+        Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
+        Order, Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
     };
 
     /// Sources with their streams; each stream is in flight as often as its name is long.
@@ -106,6 +106,8 @@ mod tests {
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,
+            filter: LineFilter::default(),
+            ignore_older: None,
             close_removed_after: Duration::from_secs(close_removed_after),
         };
         let stream = |name: &&str| StreamSettings {

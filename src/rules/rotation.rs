@@ -96,6 +96,7 @@ mod tests {
             identity,
             origin: identity.into(),
             seen: None,
+            skipped_bytes: 0,
             fingerprint: Fingerprint::of(head),
             offset: Offset::new(offset),
             window: Window::default(),

@@ -14,12 +14,16 @@ mod limit;
 mod listing;
 mod look;
 mod open;
+mod places;
+mod reserved;
 mod survey;
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -33,6 +37,7 @@ pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::open;
+pub use reserved::read_content;
 pub use survey::{Problem, Surveyed, survey_source};
 
 /// Which files one source reads.
@@ -46,6 +51,8 @@ pub struct SourceFiles {
     pub rotated: Vec<Pattern>,
     /// Whether a name that is a symbolic link counts as the file it leads to.
     pub follow_symlinks: bool,
+    /// Where the daemon keeps its state, of which nothing is read; empty where it keeps none.
+    pub state_dir: PathBuf,
 }
 
 /// Why a name is not read.
@@ -67,6 +74,11 @@ pub enum Refusal {
     NotRegular(&'static str),
     #[error("permission denied")]
     Denied,
+    #[error("the state directory, of which nothing is shipped")]
+    StateDirectory,
+    /// With the file system's name.
+    #[error("in a file system that holds no logs ({0})")]
+    OfTheKernel(&'static str),
     #[error("directories nested more than {0} deep")]
     TooDeep(usize),
     /// What the kernel said instead.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::world::{World, standpipe, text};
+use crate::world::{World, append, finished, standpipe, text};
 
 /// Exit code and standard output of `check --online`.
 fn online(world: &World, without: &[&str]) -> (i32, String) {
@@ -13,6 +13,35 @@ fn online(world: &World, without: &[&str]) -> (i32, String) {
     });
     let output = command.output().unwrap();
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// By globs, a link, and a hard link.
+#[test]
+fn sources_that_meet_in_a_file_are_refused_with_both_places() {
+    for (second, make) in [("*-error.log", None), ("link.log", Some(false)), ("hard.log", Some(true))] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("web-error.log"), "line\n").unwrap();
+        match make {
+            Some(true) => fs::hard_link(path("web-error.log"), path(second)).unwrap(),
+            Some(false) => std::os::unix::fs::symlink(path("web-error.log"), path(second)).unwrap(),
+            None => {}
+        }
+        let config = path("c.toml");
+        let source = |glob: &str| {
+            format!("[[source]]\npaths = [{:?}]\nstream = \"s\"\nfollow_symlinks = true\n", path(glob))
+        };
+        // Names that only a look at the files shows to be one.
+        let second = second.replace("link.log", "lin?.log").replace("hard.log", "har?.log");
+        let state = format!("state_dir = {:?}\n", path("state"));
+        fs::write(&config, state + &source("web-*.log") + &source(&second)).unwrap();
+        for args in [["check", "-c", text(&config)], ["run", "-c", text(&config)]] {
+            let (code, _, said) = finished(&args);
+            assert_eq!(code, 78, "{said}");
+            assert!(said.contains("c.toml:7:10: source.paths: "), "{said}");
+            assert!(said.contains("c.toml:3:10 both send "), "{said}");
+        }
+    }
 }
 
 /// What is said of each mistake is a file beside them; STANDPIPE_WRITE=1 writes it anew, to be looked at.
@@ -35,6 +64,7 @@ fn every_mistake_of_a_configuration_is_told_at_once_with_its_place_and_what_to_d
 fn in_the_journal_lines_have_no_time_of_their_own() {
     use std::os::unix::fs::MetadataExt;
     let world = World::new();
+    append(&world.file("a.log"), "line\n");
     let stderr = fs::File::create(world.dir().join("journal")).unwrap();
     let stat = stderr.metadata().unwrap();
     let named = format!("{}:{}", stat.dev(), stat.ino());

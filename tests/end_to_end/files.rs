@@ -44,7 +44,39 @@ fn the_hole_that_a_writer_without_append_leaves_is_skipped_and_counted() {
     let after = world.written.lines("a", 50);
     writer.write_all_at(after.as_bytes(), before.len() as u64).unwrap();
     assert_eq!(world.all_arrive(), 0);
+    daemon.settle();
     daemon.running.stop();
+    // While nobody looks, as well.
+    writer.set_len(0).unwrap();
+    let last = world.written.lines("a", 50);
+    writer.write_all_at(last.as_bytes(), 8 << 20).unwrap();
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.running.stop();
+    assert_eq!(world.compare().invented, Vec::<String>::new());
+}
+
+#[test]
+fn a_file_that_its_program_reserved_is_read_as_it_is_filled() {
+    let mut world = World::new();
+    let file = world.file("a.log");
+    let writer = File::create(&file).unwrap();
+    writer.set_len(2 << 20).unwrap();
+    let daemon = world.run();
+    daemon.follows(&file);
+    let mut at = 0;
+    for _ in 0..5 {
+        let lines = world.written.lines("a", 100);
+        writer.write_all_at(lines.as_bytes(), at).unwrap();
+        at += lines.len() as u64;
+        assert_eq!(world.all_arrive(), 0);
+    }
+    daemon.running.stop();
+    let config = world.config();
+    let shipped = ["shipped", "-c", crate::world::text(&config), crate::world::text(&file)];
+    let (code, _, said) = crate::world::finished(&shipped);
+    assert_eq!(code, 0, "what is reserved is not missing: {said}");
+    assert_eq!(world.compare().invented, Vec::<String>::new());
 }
 
 /// S10: removed and made anew, with the inode of the old one on most file systems. Also an atomic replacement by

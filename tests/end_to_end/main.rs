@@ -17,6 +17,7 @@ mod hangs;
 mod health;
 mod input;
 mod network;
+mod once;
 mod packing;
 mod rotation;
 mod shapes;

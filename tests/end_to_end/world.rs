@@ -251,6 +251,11 @@ impl World {
         finished(&["run", "--once", "-c", text(&self.config())])
     }
 
+    /// One pass with more arguments.
+    pub(crate) fn once_with(&self, args: &[&str]) -> (i32, String, String) {
+        finished(&[&["run", "--once", "-c", text(&self.config())], args].concat())
+    }
+
     /// What the service does wrong from now on.
     pub(crate) fn fault(&self, plan: &str) {
         let answer = post(self.address, "/_standpipe/faults", plan);

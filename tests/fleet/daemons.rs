@@ -12,9 +12,9 @@ use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
-    Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId, StreamSettings,
-    Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
+    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId,
+    StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -202,6 +202,7 @@ fn endless() -> Observed {
         identity: Identity { device: 1, inode: 1, birth_nanos: Some(1) },
         size: 1 << 50,
         owner: 0,
+        modified: None,
         is_matched: true,
         rotated_from: Vec::new(),
     }
@@ -220,6 +221,8 @@ fn settings(plan: Plan) -> Settings {
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,
+            filter: LineFilter::default(),
+            ignore_older: None,
             close_removed_after: Duration::from_secs(10),
         }],
         streams: vec![StreamSettings {

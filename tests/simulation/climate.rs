@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, MemorySettings, Multiline, Newline,
-    OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Runtime, Settings, SourceSettings,
-    StartAt, StartPattern, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, LineFilter, MemorySettings, Multiline,
+    Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Runtime, Settings,
+    SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
 };
 
 use super::excuse::Excuse;
@@ -316,6 +316,8 @@ pub fn source(name: &str, stream: usize) -> SourceSettings {
         oversize: Oversize::Split,
         runtime: None,
         multiline: None,
+        filter: LineFilter::default(),
+        ignore_older: None,
         close_removed_after: Duration::from_secs(10),
     }
 }

@@ -178,6 +178,7 @@ impl Disk {
                     identity: file.identity,
                     size: file.size(),
                     owner: 0,
+                    modified: None,
                     is_matched,
                     rotated_from,
                 })

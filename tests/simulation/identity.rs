@@ -118,6 +118,7 @@ impl Found {
             identity: self.seen,
             size,
             owner: 0,
+            modified: None,
             is_matched,
             rotated_from: Vec::new(),
         }
@@ -134,6 +135,7 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
         identity: found.stored,
         origin: found.stored.into(),
         seen: None,
+        skipped_bytes: 0,
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
         offset: Offset::new(OFFSET as u64),
         window: Window::at_end_of(&original[..OFFSET]),

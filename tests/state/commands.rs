@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::stage::{STREAM, Stage, await_that, line, lines};
+use crate::stage::{STREAM, Said, Stage, await_that, line, lines};
 
 #[test]
 fn shipped_says_what_is_missing_until_it_is_durable() {
@@ -41,6 +41,62 @@ fn shipped_says_what_is_missing_until_it_is_durable() {
     assert_eq!(stage.say(&["shipped", path]).code, 0);
     stage.append("app.log", &line(101));
     assert_eq!(stage.say(&["shipped", path]).code, 1);
+}
+
+#[test]
+fn shipped_asks_for_every_stream_that_the_configuration_sends_a_file_to() {
+    let stage = Stage::new();
+    stage.append("app.log", &lines(0..100));
+    let daemon = stage.run();
+    stage.await_shipped(&["app.log"]);
+    assert_eq!(daemon.stop(), 0);
+
+    let (log, state) = (stage.log("app.log"), stage.state());
+    let (path, state) = (log.to_str().unwrap(), state.to_str().unwrap());
+    let source = |name: &str, stream: &str| {
+        let paths = stage.log("*.log");
+        format!("[[source]]\nname = {name:?}\npaths = [{paths:?}]\nstream = {stream:?}\n")
+    };
+    stage.configure_all(&(source("app", STREAM) + &source("copy", "copies")));
+    let said = stage.say(&["shipped", path]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains(&format!("{path}: copies: nothing is shipped yet")), "{}", said.err);
+    assert!(!said.err.contains(STREAM), "that one has it: {}", said.err);
+    let daemon = stage.run();
+    assert_eq!(stage.say(&["shipped", path, "--wait", "60s"]).code, 0);
+    stage.service.tally("copies").check(100);
+    assert_eq!(daemon.stop(), 0);
+
+    // A stream that the configuration knows no more is nobody's business, however far it got.
+    stage.append("app.log", &lines(100..110));
+    stage.configure_all(&source("copy", "copies"));
+    let daemon = stage.run();
+    assert_eq!(stage.say(&["shipped", path, "--wait", "60s"]).code, 0);
+    assert_eq!(daemon.stop(), 0);
+    let said = Said::of(stage.command(&["shipped", path, "--state-dir", state]).output().unwrap());
+    assert!(said.code == 1 && said.err.contains(STREAM), "by the state alone: {said:?}");
+}
+
+#[test]
+fn shipped_does_not_say_yes_for_what_was_skipped() {
+    let stage = Stage::new();
+    stage.append("old.log", &lines(0..10));
+    stage.configure("start_at = \"end\"\n");
+    let daemon = stage.run();
+    let (old, new) = (stage.log("old.log"), stage.log("new.log"));
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    let expected = format!("{old}: {STREAM}: the first {} bytes were there", lines(0..10).len());
+    await_that("a position at the end", || stage.say(&["shipped", old]).err.contains(&expected));
+    stage.append("old.log", &lines(10..20));
+    stage.append("new.log", &lines(20..30));
+    assert_eq!(stage.say(&["shipped", new, "--wait", "60s"]).code, 0, "nothing of it was there");
+    await_that("the new lines", || stage.service.tally(STREAM).0.len() == 20);
+    assert_eq!(daemon.stop(), 0);
+    let said = stage.say(&["shipped", old]);
+    assert!(said.code == 1 && said.err.contains(&expected), "{said:?}");
+    let set = ["checkpoints", "set", old, "end"];
+    assert_eq!(stage.say(&set).code, 0);
+    assert_eq!(stage.say(&["shipped", old]).code, 0, "somebody said so");
 }
 
 #[test]

@@ -90,6 +90,10 @@ pub(in crate::engine) struct FileEnd {
     pub(in crate::engine) collected: bool,
     /// Whether a last line without newline is a line.
     pub(in crate::engine) ships_last_line: bool,
+    /// Whether the read under way, or the last one, began after the engine was told to finish.
+    pub(in crate::engine) began_finishing: bool,
+    /// Where the file ended, in bytes, when it was first looked at since the engine was told to finish.
+    pub(in crate::engine) fixed_bytes: Option<u64>,
     /// Whether the file was read to its end since the engine was told to finish.
     pub(in crate::engine) finished: bool,
 }

@@ -25,7 +25,7 @@ fn found(stream: usize, device: u64, inode: u64) -> FollowedFile {
 }
 
 fn reading(id: FileId, again: bool) -> State {
-    let read = Read { file: id, at: Offset::ZERO, len: 10 };
+    let read = Read { file: id, at: Offset::ZERO, len: 10, before: 0 };
     State::Reading { read, reserved: 20, slot: SLOT, due: at(3), again }
 }
 
@@ -212,7 +212,9 @@ fn transitions() -> Vec<Transition> {
         row("block", |files, id| files.block(id), vec![(Queued, Blocked)]),
         row(
             "begin_reading",
-            |files, id| files.begin_reading(id, Read { file: id, at: Offset::ZERO, len: 10 }, 20, at(0)),
+            |files, id| {
+                files.begin_reading(id, Read { file: id, at: Offset::ZERO, len: 10, before: 0 }, 20, at(0));
+            },
             vec![(Queued, read)],
         ),
         row(
@@ -340,7 +342,7 @@ fn files_are_read_in_the_order_in_which_they_came_and_one_that_is_passed_over_is
 fn a_comparison_goes_before_everything_else() {
     let (mut files, ids) = queued(3);
     let compared = ids[2];
-    files.begin_reading(compared, Read { file: compared, at: Offset::ZERO, len: 1 }, 1, at(0));
+    files.begin_reading(compared, Read { file: compared, at: Offset::ZERO, len: 1, before: 0 }, 1, at(0));
     files.read_ended(compared);
     files.known_mut(compared).task = Task::Comparing { own: None, of: OTHER };
     files.queue_read(compared, false, false);

@@ -214,3 +214,29 @@ fn an_incarnation_waits_for_its_turn_once() {
     state.leave_turn();
     assert!(state.enter_turn());
 }
+
+#[test]
+fn nuls_are_skipped_at_the_beginning_of_a_file_and_behind_nuls_that_were() {
+    assert!(state().cut().skipping_nuls);
+    let resumed = |before: &[u8]| {
+        let window = crate::model::identity::Window::at_end_of(before);
+        let history = History::resumed(Offset::new(before.len() as u64), window);
+        let mut state = IncarnationState::new(Incarnation(1), whose(0, 1), history, Head::default(), None);
+        state.recall(Bytes::copy_from_slice(before));
+        state.cut().skipping_nuls
+    };
+    assert!(resumed(&[0; 300]), "another process was in the middle of them");
+    assert!(!resumed(&[&[0; 300][..], b"\n"].concat()));
+    assert!(!resumed(b"line\n"));
+}
+
+#[test]
+fn what_a_life_skips_at_its_beginning_is_known_to_the_next_process() {
+    let history = History::resumed(Offset::new(7), crate::model::identity::Window::default());
+    let begun = IncarnationState::new(Incarnation(1), whose(0, 1), history.clone(), Head::default(), None);
+    let stored = begun.checkpoint();
+    assert_eq!(stored.skipped_bytes, 7);
+    let again = IncarnationState::new(Incarnation(1), whose(0, 1), history, Head::default(), Some(&stored));
+    assert_eq!(again.checkpoint().skipped_bytes, 7);
+    assert_eq!(state().checkpoint().skipped_bytes, 0);
+}

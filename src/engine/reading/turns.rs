@@ -103,6 +103,7 @@ impl Engine {
             let len = read.len as u64;
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
             self.files.begin_reading(id, read, reserved, now);
+            self.files.known_mut(id).end.began_finishing = self.finishing.is_some();
             self.intake.begin(stream, queue, reserved);
             self.effects.push_back(Effect::Read(read));
             return Turn::Begun;
@@ -139,7 +140,7 @@ impl Engine {
             Task::FindEnd { end, within, .. } => {
                 let at = end.minus(within);
                 let len = usize::try_from(end.since(at)).expect("64 MiB at most");
-                (Read { file: id, at, len }, len)
+                (Read { file: id, at, len, before: len }, len)
             }
             Task::Follow(incarnation) => {
                 let state = self.lives.on_its_way(incarnation);
@@ -154,7 +155,7 @@ impl Engine {
                 // A reload may have left less room for a message.
                 let least = file.end.min_read_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
-                let read = Read { file: id, at, len: before + fresh.max(least) };
+                let read = Read { file: id, at, len: before + fresh.max(least), before };
                 (read, before + least.max(MIN_READ_BYTES))
             }
             Task::Begin | Task::Alike { .. } => {

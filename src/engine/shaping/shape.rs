@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::model::limits::{MAX_INCOMPLETE_BYTES, RECORD_BYTES};
 use crate::model::message::{ChunkEnd, Message, max_incomplete_bytes};
 use crate::model::offset::Offset;
-use crate::model::settings::{Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings};
+use crate::model::settings::{
+    Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
+};
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::split::{Split, character_end};
 
@@ -19,6 +21,7 @@ pub(in crate::engine) struct Shape<'a> {
     pub(in crate::engine) oversize: Oversize,
     pub(in crate::engine) runtime: Option<Runtime>,
     pub(in crate::engine) multiline: Option<&'a Multiline>,
+    pub(in crate::engine) filter: &'a LineFilter,
     pub(in crate::engine) template: Option<EnvelopeTemplate<'a>>,
 }
 
@@ -36,13 +39,17 @@ impl<'a> Shape<'a> {
             oversize: source.oversize,
             runtime: source.runtime,
             multiline: source.multiline.as_ref(),
+            filter: &source.filter,
             template,
         }
     }
 
     /// Whether a record is what stands in the file: then nothing is copied.
     pub(super) fn is_plain(&self) -> bool {
-        self.runtime.is_none() && self.multiline.is_none() && self.template.is_none()
+        self.runtime.is_none()
+            && self.multiline.is_none()
+            && self.template.is_none()
+            && self.filter.is_empty()
     }
 
     pub(super) fn split<'c>(&self, chunk: &'c Bytes, at: Offset, chunk_end: ChunkEnd) -> Split<'c> {
@@ -94,25 +101,32 @@ impl<'a> Shape<'a> {
 /// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
 fn max_line_bytes(source: &SourceSettings) -> usize {
     // A runtime writes more around a line than the line may be long. A piece that stands for its line gets a newline.
-    let is_plain = source.runtime.is_none() && source.multiline.is_none() && source.format == Format::Raw;
+    let is_plain = source.runtime.is_none()
+        && source.multiline.is_none()
+        && source.format == Format::Raw
+        && source.filter.is_empty();
     let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
     source.max_message_bytes.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
 }
 
-/// How much before the position says whether it lies in a line of which a piece was cut, in bytes. With
-/// `oversize = "split"` nothing depends on it.
+/// Whether anything depends on whether a piece is the rest of a line: with `oversize = "split"` only whether it is judged
+/// as a message of its own.
+fn has_to_know_the_inside(source: &SourceSettings) -> bool {
+    source.oversize != Oversize::Split || !source.filter.is_empty()
+}
+
+/// How much before the position says whether it lies in a line of which a piece was cut, in bytes; none where nothing
+/// depends on it.
 pub(in crate::engine) fn look_back(source: &SourceSettings, position: Offset) -> usize {
-    match source.oversize {
-        Oversize::Split => 0,
-        Oversize::Truncate | Oversize::DeadLetter => {
-            let max_message_bytes = max_line_bytes(source);
-            match usize::try_from(position.bytes()) {
-                // The shortest piece lacks three bytes of a character.
-                Ok(position) if position < max_message_bytes - 3 => 0,
-                Ok(position) => position.min(max_message_bytes + 1),
-                Err(_) => max_message_bytes + 1,
-            }
-        }
+    if !has_to_know_the_inside(source) {
+        return 0;
+    }
+    let max_message_bytes = max_line_bytes(source);
+    match usize::try_from(position.bytes()) {
+        // The shortest piece lacks three bytes of a character.
+        Ok(position) if position < max_message_bytes - 3 => 0,
+        Ok(position) => position.min(max_message_bytes + 1),
+        Err(_) => max_message_bytes + 1,
     }
 }
 
@@ -120,7 +134,7 @@ pub(in crate::engine) fn look_back(source: &SourceSettings, position: Offset) ->
 /// cut: where it would be cut, or beyond. A line that was shipped without its newline, at the end of its file, goes on as
 /// one of its own. So does what follows a hole of NULs: if these were data, it is sent where it could be left out.
 pub(in crate::engine) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -> bool {
-    if source.oversize == Oversize::Split {
+    if !has_to_know_the_inside(source) {
         return false;
     }
     let max_message_bytes = max_line_bytes(source);

@@ -5,6 +5,7 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -27,6 +28,8 @@ pub(in crate::shell) struct Look {
     pub(in crate::shell) identity: Identity,
     /// Size in bytes.
     pub(in crate::shell) size: u64,
+    /// When the content was last written, since 1970; `None` for a time before.
+    pub(in crate::shell) modified: Option<Duration>,
     /// User id.
     pub(in crate::shell) owner: u32,
 }
@@ -76,6 +79,9 @@ impl From<Statx> for Look {
                     .flatten(),
             },
             size: statx.stx_size,
+            modified: u64::try_from(statx.stx_mtime.tv_sec)
+                .ok()
+                .map(|seconds| Duration::new(seconds, statx.stx_mtime.tv_nsec)),
             owner: statx.stx_uid,
         }
     }

@@ -15,6 +15,7 @@ use std::path::{Component, Path};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::places::refuse_open;
 use super::{Look, Refusal};
 use crate::engine::port::{FileFault, Opened};
 use crate::model::identity::HEAD_BYTES;
@@ -56,6 +57,9 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
     let look = Look::of(&file).map_err(|fault| refuse(Refusal::of(fault)))?;
     if look.kind != FileType::RegularFile {
         return Err(refuse(Refusal::NotRegular(look.noun())));
+    }
+    if let Some(refusal) = refuse_open(&file) {
+        return Err(refuse(refusal));
     }
     let head = super::read(&file, Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
         FileFault::Gone | FileFault::NoDescriptor => fault,
@@ -243,6 +247,17 @@ mod tests {
         }
         let link = place.link("link", &fifo);
         assert_eq!(refusal(&link, true), "not a regular file but a FIFO");
+    }
+
+    #[test]
+    fn a_file_of_the_kernels_does_not_open() {
+        let place = Place::new();
+        let link = place.link("app.log", "/proc/self/status");
+        for (path, follow) in
+            [(Path::new("/proc/self/mounts"), true), (&link, true), (Path::new("/proc/stat"), false)]
+        {
+            assert_eq!(refusal(path, follow), Refusal::OfTheKernel("proc").to_string(), "{path:?}");
+        }
     }
 
     #[test]

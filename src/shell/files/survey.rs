@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use super::generations::Generations;
 use super::listing::{self, Entry, EntryKind};
+use super::places::Places;
 use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
 use crate::model::settings::SourceId;
@@ -54,7 +55,7 @@ pub struct Problem {
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
 pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix_time: Duration) -> Surveyed {
-    let mut round = Round::default();
+    let mut round = Round { places: Places::beside(&files.state_dir), ..Round::default() };
     let source = Source { id, files };
     for pattern in &files.patterns {
         round.walk(source, pattern);
@@ -79,6 +80,7 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix
 /// One survey under way.
 #[derive(Default)]
 struct Round {
+    places: Places,
     files: BTreeMap<PathBuf, Observed>,
     directories: BTreeSet<PathBuf>,
     problems: BTreeSet<Problem>,
@@ -131,6 +133,9 @@ struct Walk<'s> {
 
 impl Round {
     fn walk<'s>(&mut self, source: Source<'s>, pattern: &'s Pattern) {
+        if let Some(refusal) = self.places.refuse_on_the_way(pattern.base()) {
+            return self.refuse(source, pattern.file().unwrap_or(pattern.base()), refusal);
+        }
         if let Some(file) = pattern.file() {
             if source.files.exclude.matches(file) {
                 return;
@@ -161,6 +166,9 @@ impl Round {
         match Look::at(&place.path, Links::Follow) {
             Ok(look) if look.kind == FileType::Directory => {
                 let Look { identity, .. } = look;
+                if let Some(refusal) = self.places.refuse(&place.path, &look) {
+                    return self.refuse(source, &place.path, refusal);
+                }
                 place.stage.retain(|mark| walk.been.insert((identity.device, identity.inode, mark)));
                 if place.stage.is_empty() {
                     return;
@@ -294,6 +302,9 @@ impl Round {
         match found {
             Ok((target, look)) if look.kind == FileType::RegularFile => {
                 if let Some(parent) = target.parent() {
+                    if let Some(refusal) = self.places.refuse_on_the_way(parent) {
+                        return self.refuse(source, link, refusal);
+                    }
                     self.directories.insert(parent.to_owned());
                     self.generations.of_file(parent, &target);
                 }
@@ -364,6 +375,7 @@ impl Round {
                 identity: look.identity,
                 size: look.size,
                 owner: look.owner,
+                modified: look.modified,
                 is_matched,
                 rotated_from: Vec::new(),
             });

@@ -101,13 +101,18 @@ fn source_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )?;
     out.counter(
         "standpipe_nul_bytes_skipped",
-        "NUL bytes at the beginning of truncated files",
+        "NUL bytes at the beginning of files",
         each(|counts| counts.nul_bytes),
     )?;
     out.counter(
         "standpipe_partial_lines_shipped",
         "Last lines that were shipped without a newline of their own",
         each(|counts| counts.partial_lines_shipped),
+    )?;
+    out.counter(
+        "standpipe_dropped_lines",
+        "Lines that `keep_lines` and `drop_lines` leave out",
+        each(|counts| counts.dropped_lines),
     )?;
     out.counter(
         "standpipe_unparsed_lines",

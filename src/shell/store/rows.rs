@@ -98,7 +98,7 @@ pub(super) fn write_checkpoints<'a>(
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
         "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-         ?17, ?18)",
+         ?17, ?18, ?19)",
     )?;
     for checkpoint in checkpoints {
         insert.execute(params![
@@ -120,6 +120,7 @@ pub(super) fn write_checkpoints<'a>(
             checkpoint.target.as_ref().map(|target| target.as_os_str().as_bytes()),
             checkpoint.seen.map(|seen| seen.first_nanos),
             checkpoint.seen.map(|seen| seen.last_nanos),
+            (checkpoint.skipped_bytes > 0).then_some(checkpoint.skipped_bytes.cast_signed()),
         ])?;
     }
     Ok(())
@@ -143,10 +144,13 @@ pub(super) fn read_checkpoints(
     // The daemon may be an older program than the one that looks, and its database what that made of it.
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let origin = if version >= 2 { "origin_device, origin_inode" } else { "NULL, NULL" };
-    let seen = if version >= 3 { "target, first_seen_nanos, last_seen_nanos" } else { "NULL, NULL, NULL" };
+    let later = match version {
+        3.. => "target, first_seen_nanos, last_seen_nanos, skipped_bytes",
+        _ => "NULL, NULL, NULL, NULL",
+    };
     let mut select = connection.prepare(&format!(
         "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
-                offset, window_len, window_hash, updated_ms, checksum, {origin}, {seen}
+                offset, window_len, window_hash, updated_ms, checksum, {origin}, {later}
          FROM checkpoints ORDER BY incarnation",
     ))?;
     let mut rows = select.query([])?;
@@ -197,6 +201,7 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
             }
             (None, _) | (_, None) => identity.into(),
         },
+        skipped_bytes: row.get::<_, Option<i64>>(18)?.unwrap_or_default().cast_unsigned(),
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
@@ -214,6 +219,7 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         identity,
         origin: _,
         seen,
+        skipped_bytes,
         fingerprint,
         offset,
         window,
@@ -241,13 +247,16 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         Some(target) => checksum.bytes(b"target").bytes(target.as_os_str().as_bytes()),
         None => checksum,
     };
-    match seen {
-        Some(Seen { first_nanos, last_nanos }) => checksum
-            .bytes(b"seen")
-            .number(first_nanos.cast_unsigned())
-            .number(last_nanos.cast_unsigned())
-            .finish(),
-        None => checksum.finish(),
+    let checksum = match seen {
+        Some(Seen { first_nanos, last_nanos }) => {
+            checksum.bytes(b"seen").number(first_nanos.cast_unsigned()).number(last_nanos.cast_unsigned())
+        }
+        None => checksum,
+    };
+    if *skipped_bytes > 0 {
+        checksum.bytes(b"skipped").number(*skipped_bytes).finish()
+    } else {
+        checksum.finish()
     }
 }
 

@@ -72,11 +72,13 @@ ALTER TABLE checkpoints ADD COLUMN origin_device INTEGER; -- NULL: device and in
 ALTER TABLE checkpoints ADD COLUMN origin_inode INTEGER;
 ";
 
-/// Where the file is behind links, and when it was seen: a generation that came and was rotated away meanwhile is younger.
+/// Where the file is behind links; when it was seen: a generation that came and was rotated away meanwhile is younger; and
+/// what a source that starts at the end leaves out.
 const V3: &str = "
 ALTER TABLE checkpoints ADD COLUMN target BLOB;              -- NULL: path is no link, nor behind one
 ALTER TABLE checkpoints ADD COLUMN first_seen_nanos INTEGER; -- nanoseconds since 1970
 ALTER TABLE checkpoints ADD COLUMN last_seen_nanos INTEGER;
+ALTER TABLE checkpoints ADD COLUMN skipped_bytes INTEGER;    -- NULL: none
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

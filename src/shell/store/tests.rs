@@ -36,6 +36,8 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         // Every other one began in another file.
         origin: Origin { device: 66305, inode: 100 + incarnation / 2 * 2 },
         seen: Some(Seen { first_nanos: 1, last_nanos: 2 }),
+        // And every third not at its file's beginning.
+        skipped_bytes: if incarnation.is_multiple_of(3) { incarnation } else { 0 },
         fingerprint: Fingerprint::of(b"the beginning"),
         offset: Offset::new(offset),
         window: Window::at_end_of(b"what comes just before"),
@@ -248,7 +250,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
         dir.path(),
         "ALTER TABLE checkpoints DROP COLUMN origin_device; ALTER TABLE checkpoints DROP COLUMN origin_inode;
          ALTER TABLE checkpoints DROP COLUMN target; ALTER TABLE checkpoints DROP COLUMN first_seen_nanos;
-         ALTER TABLE checkpoints DROP COLUMN last_seen_nanos;
+         ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();

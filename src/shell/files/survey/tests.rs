@@ -52,6 +52,7 @@ impl Tree {
             rotated: Vec::new(),
             exclude: Exclude::default(),
             follow_symlinks: false,
+            state_dir: std::path::PathBuf::new(),
         }
     }
 
@@ -133,12 +134,14 @@ fn an_observation_carries_what_the_kernel_says() {
     let path = tree.file("a.log");
     let found = survey_source(&tree.source(&["*.log"]), SourceId(0), &[], Duration::ZERO).observation.files;
     let look = Look::at(&path, Links::Keep).unwrap();
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
     let expected = Observed {
         path: path.into(),
         target: None,
         identity: look.identity,
         size: 5,
         owner: look.owner,
+        modified: modified.duration_since(std::time::UNIX_EPOCH).ok(),
         is_matched: true,
         rotated_from: Vec::new(),
     };
@@ -568,4 +571,37 @@ fn rotated_files_are_looked_for_where_the_configuration_says() {
     assert_eq!(generations(&tree, &source), expected);
     let shown = tree.survey(&[source]);
     assert_eq!(shown.directories, ["log", "old"], "so that hints come");
+}
+
+#[test]
+fn nothing_of_the_state_directory_is_shown_or_watched_however_a_pattern_comes_there() {
+    let tree = Tree::new();
+    tree.file("a.log");
+    tree.file("state/standpipe.log");
+    tree.file("state/aside/b.log");
+    tree.link("c.log", "state/standpipe.log");
+    let state_dir = tree.path("state");
+    let base = tree.path("");
+    let shown = |patterns: &[&str]| {
+        let source = SourceFiles { state_dir: state_dir.clone(), ..tree.following(patterns) };
+        let surveyed = survey_source(&source, SourceId(0), &[], Duration::ZERO);
+        assert!(
+            !surveyed.directories.iter().any(|path| path.starts_with(&state_dir)),
+            "{:?}",
+            surveyed.directories
+        );
+        let names =
+            surveyed.observation.files.iter().map(|file| file.path.strip_prefix(&base).unwrap().to_owned());
+        let refused =
+            surveyed.problems.iter().filter(|problem| problem.reason == Refusal::StateDirectory).count();
+        (names.collect::<Vec<_>>(), refused)
+    };
+    assert_eq!(
+        shown(&["**/*.log"]),
+        (vec![PathBuf::from("a.log")], 2),
+        "the directory, and the link into it"
+    );
+    assert_eq!(shown(&["state/*.log"]), (vec![], 1));
+    assert_eq!(shown(&["state/standpipe.log"]), (vec![], 1));
+    assert_eq!(shown(&["state/aside/*"]), (vec![], 1));
 }

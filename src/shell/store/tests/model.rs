@@ -16,7 +16,12 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
         (any::<u64>(), any::<String>(), any_path()),
         (any::<u64>(), any::<u64>(), any::<Option<i64>>()),
         (any::<u16>(), any::<u128>(), any::<u64>(), any::<u16>(), any::<u128>()),
-        (any::<Option<(u64, u64)>>(), prop::option::of(any_path()), any::<Option<(i64, i64)>>()),
+        (
+            any::<Option<(u64, u64)>>(),
+            prop::option::of(any_path()),
+            any::<Option<(i64, i64)>>(),
+            any::<u64>(),
+        ),
     )
         .prop_map(|((number, stream, path), (device, inode, birth_nanos), rest, later)| Checkpoint {
             incarnation: Incarnation(number),
@@ -26,6 +31,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             identity: Identity { device, inode, birth_nanos },
             seen: later.2.map(|(first_nanos, last_nanos)| Seen { first_nanos, last_nanos }),
             origin: later.0.map_or(Origin { device, inode }, |(device, inode)| Origin { device, inode }),
+            skipped_bytes: later.3,
             fingerprint: Fingerprint::from_parts(rest.0, rest.1),
             offset: Offset::new(rest.2),
             window: Window::from_parts(rest.3, rest.4),

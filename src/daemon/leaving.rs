@@ -1,0 +1,75 @@
+//! The end of a run: what was acknowledged is saved, and whatever hangs is left behind.
+//!
+//! Knows how long the state is waited for. Does not know why the run ends. Used by the driver.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::engine::Status;
+use crate::engine::port::{Effect, Event};
+use crate::model::time::Instant;
+
+use super::progress::Progress;
+use super::tasks::Done;
+use super::time::until;
+use super::{Daemon, ExitReason, RunSummary};
+
+/// How long the daemon waits for the state when its time is over: for the commit under way, for the one that holds
+/// what was acknowledged last (which is due at once, however long `checkpoint.interval` is), and for the
+/// database to be closed.
+const LAST_SAVE: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// Ends the run: whatever hangs is left behind.
+    pub(super) async fn leave(
+        mut self,
+        how: ExitReason,
+        mut progress: Progress<impl FnMut(&Status)>,
+    ) -> RunSummary {
+        let until = tokio::time::Instant::now() + LAST_SAVE;
+        if how == ExitReason::TimedOut {
+            self.tell(Event::Leave);
+        }
+        if how == ExitReason::TimedOut && tokio::time::timeout_at(until, self.save_last()).await.is_err() {
+            warn!("the state does not answer: what was acknowledged last is sent again after the next start");
+        }
+        let now = self.now();
+        let status = self.engine.status(now);
+        progress.finish(&status);
+        let problems = self.tasks.problems();
+        // What is not closed in time is none the worse for it: a start after a crash finds the same.
+        let _ = tokio::time::timeout_at(until, self.tasks.leave()).await;
+        RunSummary { how, status, problems, took: now.since(Instant::ZERO) }
+    }
+
+    /// Saves what was acknowledged so far. Of what else the engine asks for, nothing is done any more.
+    async fn save_last(&mut self) {
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                match effect {
+                    Effect::Save(_) | Effect::Report(_) => self.carry_out(effect),
+                    Effect::Survey(_)
+                    | Effect::Open(_)
+                    | Effect::Read(_)
+                    | Effect::Close(_)
+                    | Effect::Put(_) => {}
+                }
+            }
+            let now = self.now();
+            if self.engine.status(now).unsaved_since.is_none() {
+                return;
+            }
+            let deadline = self.engine.next_deadline(now);
+            tokio::select! {
+                biased;
+                done = self.tasks.next() => {
+                    if matches!(done, Done::Saved(_) | Done::Put(..)) {
+                        self.take(done);
+                    }
+                }
+                () = until(self.began, deadline) => self.tell(Event::Tick),
+            }
+        }
+    }
+}

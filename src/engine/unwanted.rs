@@ -1,0 +1,306 @@
+//! Files that a source matches and that are not begun.
+//!
+//! Knows what is unwanted of a file of which nothing is known. A file that is followed already, or of which a position is
+//! stored, is never unwanted: what it gets belongs to what was shipped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::identity::Identity;
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+use crate::rules::compression::compression;
+use crate::rules::rotation::originals;
+
+use super::Engine;
+use super::names::is_hidden;
+use super::parting::Parting;
+use super::port::{FileId, Observed};
+use super::report::Report;
+
+/// A file that is compressed.
+#[derive(Debug)]
+pub(super) struct Compressed {
+    /// With what.
+    format: &'static str,
+    path: Arc<Path>,
+    size: u64,
+    /// When it was last written; `None` until it was seen again.
+    modified: Option<Option<Duration>>,
+}
+
+impl Engine {
+    /// Whether a file of which nothing is known was last written too long ago to be begun.
+    pub(super) fn is_too_old(&self, source: SourceId, observed: &Observed, unix_time: Duration) -> bool {
+        let Some(limit) = self.settings.sources[source.0].ignore_older else { return false };
+        let is_old = observed.modified.is_some_and(|modified| unix_time.saturating_sub(modified) > limit);
+        is_old && !self.is_known(source, observed.identity)
+    }
+
+    /// Lets go of a file that begins like a compressed one; whether it does. What a rotator made of a file that is known is
+    /// opened as its copy, if that is looked for; any other is told once.
+    pub(super) fn refuse_compressed(&mut self, id: FileId, head: &[u8], now: Instant) -> bool {
+        let Some(format) = compression(head) else { return false };
+        let file = self.files.known(id);
+        if file.kind.decompressed {
+            return false;
+        }
+        let (source, stream, identity) = (file.source, file.stream, file.identity);
+        let (path, size) = (Arc::clone(&file.path), file.size);
+        self.part(id, Parting::Refused, now);
+        if self.lives.sought_at(&originals(&path), &[]).next().is_some() {
+            self.surveys.seek_beside(source, &path);
+        }
+        // Without a birth time the next file may look like this one.
+        if identity.birth_nanos.is_some() {
+            let compressed = Compressed { format, path: Arc::clone(&path), size, modified: None };
+            self.compressed.insert((source, identity), compressed);
+        }
+        self.skip_compressed(source, stream, path, format);
+        true
+    }
+
+    /// Whether a file that is seen is known to be compressed, and was not written since that was seen.
+    pub(super) fn is_compressed(&mut self, source: SourceId, observed: &Observed) -> bool {
+        let key = (source, observed.identity);
+        let Some(known) = self.compressed.get_mut(&key) else { return false };
+        let modified = *known.modified.get_or_insert(observed.modified);
+        if (known.size, modified) != (observed.size, observed.modified) {
+            self.compressed.remove(&key);
+            return false;
+        }
+        if known.path != observed.path {
+            known.path = Arc::clone(&observed.path);
+            let (format, stream) = (known.format, self.stream_of(source));
+            self.skip_compressed(source, stream, Arc::clone(&observed.path), format);
+        }
+        true
+    }
+
+    fn skip_compressed(&mut self, source: SourceId, stream: StreamId, path: Arc<Path>, format: &str) {
+        if self.is_member(stream, &path) {
+            return;
+        }
+        let why = format!(
+            "compressed ({format}), and of no file that is known: exclude it, or ship what was compressed"
+        );
+        self.skip(source, path, why);
+    }
+
+    /// A file that another source of the stream has is read once, and stays with it.
+    pub(super) fn skip_shared(&mut self, source: SourceId, owner: SourceId, path: &Arc<Path>) {
+        let owner = &self.settings.sources[owner.0].name;
+        let why = format!("read already for the source `{owner}`, into the same stream: leave it out of one");
+        self.skip(source, Arc::clone(path), why);
+    }
+
+    /// A file is not read: told once.
+    pub(super) fn skip(&mut self, source: SourceId, path: Arc<Path>, why: String) {
+        let before = self.unreadable.insert((source, Arc::clone(&path)), why.clone());
+        if before.as_ref() != Some(&why) {
+            self.report(Report::Skipped { source, path, why });
+        }
+    }
+
+    /// Whether a rotator gave the file its name, by the names of files that are known.
+    fn is_member(&self, stream: StreamId, path: &Path) -> bool {
+        let names = originals(path);
+        let is_followed = |name: &Path| {
+            self.files
+                .at(name)
+                .iter()
+                .any(|file| self.files.get(*file).is_some_and(|file| file.stream == stream))
+        };
+        let of_stream = self.stream_name(stream);
+        let is_stored = |name: &Path| self.lives.stored_at(name).any(|stored| stored.stream == *of_stream);
+        names.iter().any(|name| is_followed(name) || is_stored(name))
+            || self.lives.sought_at(&names, &[]).any(|sought| sought.search.stream == stream)
+    }
+
+    /// Those that the source shows no more are forgotten.
+    pub(super) fn forget_compressed(
+        &mut self,
+        source: SourceId,
+        seen: &BTreeMap<Identity, &Observed>,
+        hidden: &[Arc<Path>],
+    ) {
+        self.compressed.retain(|(of, identity), known| {
+            *of != source || seen.contains_key(identity) || is_hidden(&known.path, hidden)
+        });
+    }
+
+    /// Whether a file has a life in the stream of a source.
+    pub(super) fn is_known(&self, source: SourceId, file: Identity) -> bool {
+        let stream = self.stream_of(source);
+        self.files.of(stream, file).is_some()
+            || self.lives.parted_of(file, stream).is_some()
+            || self.lives.stored_of(file, self.stream_name(stream)).next().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Memory;
+    use crate::engine::port::{Effect, Event, Observation, Opened};
+    use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// Which of the files are opened that were last written so many days before the look; of the third a position is
+    /// known.
+    fn opened(days: [Option<u32>; 3]) -> Vec<usize> {
+        let mut settings = settings(1);
+        settings.sources[0].ignore_older = Some(7 * DAY);
+        let memory = Memory {
+            checkpoints: vec![checkpoint(0, whose(0, 2), 5)],
+            next_incarnation: 1,
+            ..Memory::default()
+        };
+        let mut engine = Engine::try_new(settings, memory, 0, at(0)).expect("delays in order");
+        engine.handle(Event::Tick, at(0));
+        let unix_time = 20_000 * DAY;
+        let names = ["0.log", "1.log", "2.log"];
+        let observed = |(inode, days): (usize, &Option<u32>)| Observed {
+            path: path(names[inode]),
+            target: None,
+            identity: identity(inode as u64),
+            size: 9,
+            modified: days.map(|days| unix_time - days * DAY),
+            owner: 0,
+            is_matched: true,
+            rotated_from: Vec::new(),
+        };
+        let files = days.iter().enumerate().map(observed).collect();
+        let observation =
+            Observation { source: SourceId(0), unix_time, files, hidden: Vec::new(), held: Vec::new() };
+        engine.handle(Event::Observed(observation), at(0));
+        let effects = std::iter::from_fn(|| engine.poll_effect());
+        let opened = effects.filter_map(|effect| match effect {
+            Effect::Open(open) => names.iter().position(|name| *open.path == *path(name)),
+            _ => None,
+        });
+        opened.collect()
+    }
+
+    #[test]
+    fn a_file_that_was_last_written_too_long_ago_is_begun_only_when_it_is_known() {
+        assert_eq!(opened([Some(6), Some(8), Some(8)]), [0, 2]);
+        assert_eq!(opened([Some(7), None, None]), [0, 1, 2], "at the limit, and where nobody says");
+    }
+
+    /// A source whose pattern matches everything, with one file and then what a rotator compressed.
+    struct Looks {
+        engine: Engine,
+        seconds: u64,
+        opened: Vec<std::path::PathBuf>,
+        reports: Vec<Report>,
+    }
+
+    const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\n\0\0\0\n";
+
+    impl Looks {
+        fn new() -> Self {
+            let engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
+            Self { engine, seconds: 0, opened: Vec::new(), reports: Vec::new() }
+        }
+
+        /// Looks at these files, and opens and reads whatever is asked for.
+        fn look(&mut self, files: &[(&str, u64, &[u8])]) {
+            self.seconds += 21;
+            self.engine.handle(Event::Tick, at(self.seconds));
+            let content =
+                |name: &Path| files.iter().find(|(known, ..)| *path(known) == *name).expect("one of them");
+            while let Some(effect) = self.engine.poll_effect() {
+                let event = match effect {
+                    Effect::Survey(_) => {
+                        let observed = |(name, inode, content): &(&str, u64, &[u8])| Observed {
+                            path: path(name),
+                            target: None,
+                            identity: identity(*inode),
+                            size: content.len() as u64,
+                            modified: None,
+                            owner: 0,
+                            is_matched: true,
+                            rotated_from: Vec::new(),
+                        };
+                        Event::Observed(Observation {
+                            source: SourceId(0),
+                            unix_time: Duration::ZERO,
+                            files: files.iter().map(observed).collect(),
+                            hidden: Vec::new(),
+                            held: Vec::new(),
+                        })
+                    }
+                    Effect::Open(open) => {
+                        let (_, inode, content) = content(&open.path);
+                        self.opened.push(open.path.to_path_buf());
+                        let (size, head) = (content.len() as u64, bytes::Bytes::copy_from_slice(content));
+                        Event::Opened {
+                            file: open.file,
+                            result: Ok(Opened { identity: identity(*inode), size, head }),
+                        }
+                    }
+                    Effect::Read(read) => {
+                        let name = self.opened.last().expect("it was opened").clone();
+                        let (_, _, content) = content(&name);
+                        let from = usize::try_from(read.at.bytes()).expect("small").min(content.len());
+                        let result = Ok(bytes::Bytes::copy_from_slice(&content[from..]));
+                        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO }
+                    }
+                    Effect::Save(_) => Event::Saved(Ok(())),
+                    Effect::Put(put) => {
+                        assert!(
+                            put.records.iter().all(|record| !record.starts_with(&GZIP[..2])),
+                            "binary is shipped"
+                        );
+                        continue;
+                    }
+                    Effect::Report(report) => {
+                        self.reports.push(report);
+                        continue;
+                    }
+                    Effect::Close(_) => continue,
+                };
+                self.engine.handle(event, at(self.seconds));
+                self.engine.check_laws();
+            }
+        }
+
+        fn skipped(&self) -> usize {
+            self.reports.iter().filter(|report| matches!(report, Report::Skipped { .. })).count()
+        }
+
+        fn unread(&mut self) -> usize {
+            self.engine.status(at(self.seconds)).unreadable.len()
+        }
+    }
+
+    #[test]
+    fn a_compressed_file_is_skipped_and_told_once_also_when_it_was_empty_at_first() {
+        let mut looks = Looks::new();
+        let empty: &[u8] = b"";
+        looks.look(&[("a.gz", 1, empty)]);
+        for _ in 0..3 {
+            looks.look(&[("a.gz", 1, GZIP)]);
+        }
+        assert_eq!((looks.skipped(), looks.unread()), (1, 1));
+        assert!(looks.opened.len() <= 2, "it is not opened for each look: {:?}", looks.opened);
+        looks.look(&[("b.gz", 1, GZIP)]);
+        assert_eq!((looks.skipped(), looks.unread()), (2, 1), "by its other name");
+        looks.look(&[("b.gz", 1, b"now it is text\n")]);
+        assert_eq!(looks.unread(), 0, "and is read");
+    }
+
+    #[test]
+    fn what_a_rotator_compressed_of_a_file_that_is_known_is_skipped_in_silence() {
+        let mut looks = Looks::new();
+        looks.look(&[("app.log", 1, b"line\n")]);
+        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1", 1, b"line\n")]);
+        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1.gz", 3, GZIP)]);
+        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1.gz", 3, GZIP)]);
+        assert_eq!((looks.skipped(), looks.unread()), (0, 0));
+    }
+}
