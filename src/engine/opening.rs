@@ -101,7 +101,7 @@ impl Engine {
         }
         self.files.known_mut(id).size = opened.size;
         let file = self.files.known(id);
-        let begins = matches!(file.task, Task::Begin { .. }) && !file.kind.only_as_copy;
+        let begins = matches!(file.task, Task::Begin) && !file.kind.only_as_copy;
         if begins && self.refuse_compressed(id, &opened.head, now) {
             return;
         }
