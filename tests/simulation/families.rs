@@ -160,7 +160,9 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     ),
     (
         Family::Share,
-        Open("a constant share of refusals brings the rate down until next to nothing of the quota is used"),
+        Open(
+            "refusals that end with batches of more than one record are taken for ours, and half a quota of few records is not used",
+        ),
     ),
     (Family::Outage, Holds),
     (
