@@ -21,6 +21,7 @@ use crate::rules::bottleneck::Bottleneck;
 use crate::rules::circuit::{CircuitBreaker, Permit};
 use crate::rules::quota::{Cost, Payment, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
+use crate::rules::under_way::UnderWay;
 
 use super::incarnation::IncarnationState;
 
@@ -29,9 +30,6 @@ use self::formed::{Formed, Request};
 
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;
-
-/// So many requests may be under way however large they are: one large record must not wait for another.
-const REQUESTS_OF_ANY_SIZE: usize = 4;
 
 /// Where a stream takes the records that wait.
 pub(super) trait Ready {
@@ -43,9 +41,9 @@ pub(super) trait Ready {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) settings: StreamSettings,
-    /// The most data that may be under way, in bytes: a crash repeats it, as it repeats what was acknowledged since
-    /// the last checkpoint, and the same bound holds for both.
-    max_in_flight_bytes: u64,
+    /// How much may be under way. A crash repeats it, as it repeats what was acknowledged since the last checkpoint, and
+    /// the same bound holds for the bytes of both.
+    under_way: UnderWay,
     pub(super) backoff: Backoff,
     pub(super) quota: Quota,
     pub(super) circuit: CircuitBreaker,
@@ -77,6 +75,7 @@ impl Stream {
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
         let backoff = Backoff::try_new(settings.retry)?;
+        let max_in_flight = settings.max_in_flight.get() as usize;
         Ok(Self {
             quota: Quota::new(settings.quota, now),
             circuit: CircuitBreaker::new(backoff, settings.quota.adaptive),
@@ -90,7 +89,7 @@ impl Stream {
             again: Again::default(),
             formed: Formed::default(),
             in_flight: 0,
-            max_in_flight_bytes: checkpoint.max_bytes,
+            under_way: UnderWay::new(max_in_flight, checkpoint.max_bytes),
             in_flight_bytes: 0,
             deadline: None,
         })
@@ -103,8 +102,8 @@ impl Stream {
         for request in std::mem::take(&mut self.formed).into_requests() {
             self.send_again(request.records, now, true);
         }
-        let Self { settings, max_in_flight_bytes, backoff, quota, circuit, .. } = fresh;
-        self.max_in_flight_bytes = max_in_flight_bytes;
+        let Self { settings, under_way, backoff, quota, circuit, .. } = fresh;
+        self.under_way.take_limits_of(&under_way);
         let earlier = std::mem::replace(&mut self.quota, quota);
         self.quota.take_over(earlier);
         self.circuit = circuit;
@@ -133,10 +132,24 @@ impl Stream {
         self.again.add(records, due, alone);
     }
 
-    /// A request with these records is no longer under way.
-    pub(super) fn landed(&mut self, records: &[Record]) {
+    /// A request with these records, sent at `sent_at`, is no longer under way.
+    pub(super) fn landed(
+        &mut self,
+        records: &[Record],
+        verdicts: &[Verdict],
+        sent_at: Instant,
+        now: Instant,
+    ) {
+        let bytes = data_bytes(records);
+        let is_late =
+            |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
+        if verdicts.iter().all(is_late) {
+            self.under_way.timed_out(sent_at, (self.in_flight, self.in_flight_bytes), now);
+        } else {
+            self.under_way.answered(bytes);
+        }
         self.in_flight -= 1;
-        self.in_flight_bytes -= data_bytes(records);
+        self.in_flight_bytes -= bytes;
     }
 
     /// Whether no record waits or is under way.
@@ -158,9 +171,7 @@ impl Stream {
     pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
         self.quota.note_pause(self.in_flight, now);
-        let is_full =
-            self.in_flight_bytes >= self.max_in_flight_bytes && self.in_flight >= REQUESTS_OF_ANY_SIZE;
-        if is_full || self.in_flight >= self.settings.max_in_flight.get() as usize {
+        if !self.under_way.has_room(self.in_flight, self.in_flight_bytes) {
             return None;
         }
         match self.circuit.may_send(self.in_flight, now) {

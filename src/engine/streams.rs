@@ -153,7 +153,7 @@ impl Streams {
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let stream = sent.stream;
         let counts = &mut counts[stream.0];
-        self.streams[stream.0].landed(&sent.records);
+        self.streams[stream.0].landed(&sent.records, &outcome.verdicts, sent.at, now);
         let mut judged = Judged { stream, delivered: Vec::new(), rejected: Vec::new(), reports: Vec::new() };
         judged.reports.extend(self.judge_request(&sent, &outcome, counts, now));
         if sent.records.len() > 1 && outcome.verdicts.iter().all(is_rejected) {
