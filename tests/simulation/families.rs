@@ -161,7 +161,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     (
         Family::Share,
         Open(
-            "refusals that end with batches of more than one record are taken for ours, and half a quota of few records is not used",
+            "three of twenty seeds, with a quota of few records, use less of it than a constant share of refusals leaves",
         ),
     ),
     (Family::Outage, Holds),
