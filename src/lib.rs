@@ -52,7 +52,7 @@
 //!     lines that belong together, and [`rules::envelope`] wraps it in JSON.
 //!  8. [`rules::ledger`] admits its span, and the line waits as a [`Record`](model::record::Record).
 //!  9. [`rules::batch`] says when a request is full, [`rules::circuit`] whether its stream may send at all,
-//!     [`rules::quota`] whether it may leave now.
+//!     [`rules::under_way`] how much may be under way, [`rules::quota`] whether it may leave now.
 //! 10. [`shell::firehose`] sends it, and reads a [`Verdict`](model::verdict::Verdict) for each record out of the answer.
 //! 11. Delivered and refused records settle their spans, the refused ones as dead letters; for the others
 //!     [`rules::retry`] says how long they wait before step 9.

@@ -21,7 +21,7 @@ use crate::model::operation::Operation;
 use crate::model::settings::{Encryption, StreamSettings};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
-use crate::rules::quota::{Admission, Cost, Quota};
+use crate::rules::quota::{Admission, Cost, Payment, Quota};
 use crate::rules::retry::Backoff;
 use crate::shell::firehose::Destination;
 use crate::shell::store::{DeadLetterId, Reader, Store, StoredDeadLetter};
@@ -294,7 +294,8 @@ impl Way {
         let cost = Cost::of_request(1, data.len());
         let mut failures = 0;
         loop {
-            while let Admission::NotBefore(at) = self.quota.admit(cost, self.now()) {
+            let mut payment = Payment::of(cost);
+            while let Admission::NotBefore(at) = self.quota.admit(&mut payment, self.now()) {
                 tokio::time::sleep(at.since(self.now())).await;
             }
             let sent_at = self.now();
@@ -302,6 +303,7 @@ impl Way {
             let verdict = outcome.verdicts.into_iter().next().expect("one verdict for each record");
             let why = match verdict {
                 Verdict::Delivered { encrypted } => {
+                    self.quota.answered(cost, 0.0, sent_at, self.now());
                     self.is_plain |= encrypted == Encrypted::No;
                     return Ok(true);
                 }
@@ -313,7 +315,7 @@ impl Way {
                 return Err(why);
             }
             if why.reason == RetryReason::Throttled {
-                self.quota.throttled(sent_at, self.now());
+                self.quota.answered(Cost::default(), 1.0, sent_at, self.now());
             }
             tokio::time::sleep(self.backoff.delay(failures, 1.0)).await;
         }

@@ -5,26 +5,31 @@
 //! *Invariant:* every file with records waiting gets its turn, a few records at a time; what is sent again goes
 //! ahead of what was never sent.
 
-use std::collections::{BTreeMap, VecDeque};
+mod again;
+mod formed;
+
+use std::collections::VecDeque;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
 use crate::model::settings::{Api, CheckpointSettings, Order, StreamSettings};
 use crate::model::time::Instant;
+use crate::model::verdict::{RetryReason, Verdict};
 use crate::rules::batch::{Limits, Size};
 use crate::rules::bottleneck::Bottleneck;
 use crate::rules::circuit::{CircuitBreaker, Permit};
-use crate::rules::quota::{Admission, Cost, Quota};
+use crate::rules::quota::{Cost, Payment, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
+use crate::rules::under_way::UnderWay;
 
 use super::incarnation::IncarnationState;
 
+use self::again::Again;
+use self::formed::{Formed, Request};
+
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;
-
-/// So many requests may be under way however large they are: one large record must not wait for another.
-const REQUESTS_OF_ANY_SIZE: usize = 4;
 
 /// Where a stream takes the records that wait.
 pub(super) trait Ready {
@@ -36,9 +41,9 @@ pub(super) trait Ready {
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) settings: StreamSettings,
-    /// The most data that may be under way, in bytes: a crash repeats it, as it repeats what was acknowledged since
-    /// the last checkpoint, and the same bound holds for both.
-    max_in_flight_bytes: u64,
+    /// How much may be under way. A crash repeats it, as it repeats what was acknowledged since the last checkpoint, and
+    /// the same bound holds for the bytes of both.
+    under_way: UnderWay,
     pub(super) backoff: Backoff,
     pub(super) quota: Quota,
     pub(super) circuit: CircuitBreaker,
@@ -53,36 +58,12 @@ pub(super) struct Stream {
     waiting_bytes: u64,
     again: Again,
     /// Put together, but not yet admitted by the quota.
-    formed: Option<Request>,
+    formed: Formed,
     /// Requests under way, and their data in bytes.
     pub(super) in_flight: usize,
     in_flight_bytes: u64,
     /// When it is worth asking again though nothing happened.
     pub(super) deadline: Option<Instant>,
-}
-
-/// What failed and is sent again.
-#[derive(Debug, Default)]
-struct Again {
-    /// By when it is sent; the number keeps groups of one moment apart.
-    groups: BTreeMap<(Instant, u64), Group>,
-    next: u64,
-}
-
-/// Records that are sent again together.
-#[derive(Debug)]
-struct Group {
-    records: Vec<Record>,
-    /// Sent by itself, because one of them is suspected of spoiling its batch.
-    alone: bool,
-}
-
-/// A request with its price.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) operation: Operation,
-    pub(super) records: Vec<Record>,
-    cost: Cost,
 }
 
 impl Stream {
@@ -94,6 +75,7 @@ impl Stream {
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
         let backoff = Backoff::try_new(settings.retry)?;
+        let max_in_flight = settings.max_in_flight.get() as usize;
         Ok(Self {
             quota: Quota::new(settings.quota, now),
             circuit: CircuitBreaker::new(backoff, settings.quota.adaptive),
@@ -105,9 +87,9 @@ impl Stream {
             waiting: 0,
             waiting_bytes: 0,
             again: Again::default(),
-            formed: None,
+            formed: Formed::default(),
             in_flight: 0,
-            max_in_flight_bytes: checkpoint.max_bytes,
+            under_way: UnderWay::new(max_in_flight, checkpoint.max_bytes),
             in_flight_bytes: 0,
             deadline: None,
         })
@@ -117,11 +99,11 @@ impl Stream {
     /// the change may be what mends it.
     pub(super) fn change(&mut self, fresh: Self, now: Instant) {
         // What was put together may be larger than what may be sent at once from now on.
-        if let Some(request) = self.formed.take() {
+        for request in std::mem::take(&mut self.formed).into_requests() {
             self.send_again(request.records, now, true);
         }
-        let Self { settings, max_in_flight_bytes, backoff, quota, circuit, .. } = fresh;
-        self.max_in_flight_bytes = max_in_flight_bytes;
+        let Self { settings, under_way, backoff, quota, circuit, .. } = fresh;
+        self.under_way.take_limits_of(&under_way);
         let earlier = std::mem::replace(&mut self.quota, quota);
         self.quota.take_over(earlier);
         self.circuit = circuit;
@@ -147,21 +129,32 @@ impl Stream {
 
     /// `records` failed together and go again at `due`.
     pub(super) fn send_again(&mut self, records: Vec<Record>, due: Instant, alone: bool) {
-        if !records.is_empty() {
-            self.again.next += 1;
-            self.again.groups.insert((due, self.again.next), Group { records, alone });
-        }
+        self.again.add(records, due, alone);
     }
 
-    /// A request with these records is no longer under way.
-    pub(super) fn landed(&mut self, records: &[Record]) {
+    /// A request with these records, sent at `sent_at`, is no longer under way.
+    pub(super) fn landed(
+        &mut self,
+        records: &[Record],
+        verdicts: &[Verdict],
+        sent_at: Instant,
+        now: Instant,
+    ) {
+        let bytes = data_bytes(records);
+        let is_late =
+            |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
+        if verdicts.iter().all(is_late) {
+            self.under_way.timed_out(sent_at, (self.in_flight, self.in_flight_bytes), now);
+        } else {
+            self.under_way.answered(bytes);
+        }
         self.in_flight -= 1;
-        self.in_flight_bytes -= data_bytes(records);
+        self.in_flight_bytes -= bytes;
     }
 
     /// Whether no record waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting == 0 && self.again.groups.is_empty() && self.formed.is_none() && self.in_flight == 0
+        self.waiting == 0 && self.again.is_empty() && self.formed.is_empty() && self.in_flight == 0
     }
 
     /// Records that were read and not yet taken by a request.
@@ -178,9 +171,7 @@ impl Stream {
     pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
         self.quota.note_pause(self.in_flight, now);
-        let is_full =
-            self.in_flight_bytes >= self.max_in_flight_bytes && self.in_flight >= REQUESTS_OF_ANY_SIZE;
-        if is_full || self.in_flight >= self.settings.max_in_flight.get() as usize {
+        if !self.under_way.has_room(self.in_flight, self.in_flight_bytes) {
             return None;
         }
         match self.circuit.may_send(self.in_flight, now) {
@@ -191,28 +182,74 @@ impl Stream {
             }
             Permit::HalfOpen | Permit::Never => return None,
         }
-        self.take_apart(now);
-        if self.formed.is_none() {
-            self.formed = self.form(lives, now);
-        }
-        let Some(request) = &self.formed else {
-            self.deadline = self.again.groups.first_key_value().map(|((due, _), _)| *due);
+        if let Err(at) = self.formed.pay_for_large(&mut self.quota, now) {
+            self.deadline = Some(at);
             return None;
-        };
-        match self.quota.admit(request.cost, now) {
-            Admission::Now => {
-                self.in_flight += 1;
-                self.in_flight_bytes += data_bytes(&request.records);
-                self.formed.take()
-            }
-            Admission::NotBefore(at) => {
-                self.deadline = Some(at);
-                if self.would_fit_into_batches(now) {
-                    self.advise |= self.bottleneck.saw(now);
-                }
+        }
+        if let Some(request) = self.next_small(lives, now) {
+            return Some(self.sent(request));
+        }
+        match self.formed.next_large(&mut self.quota, now) {
+            Ok(request) => Some(self.sent(request)),
+            Err(at) => {
+                self.deadline = self.deadline.into_iter().chain(at).min();
                 None
             }
         }
+    }
+
+    /// `request` is under way from now on.
+    fn sent(&mut self, request: Request) -> Request {
+        self.in_flight += 1;
+        self.in_flight_bytes += data_bytes(&request.records);
+        request
+    }
+
+    /// The next request that is not large, if it may leave now; what is large steps aside.
+    fn next_small(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
+        while !self.formed.is_large_to_leave() {
+            self.take_apart(now);
+            if self.formed.next.is_none() {
+                self.formed.next = self.form(lives, now);
+            }
+            if self.formed.next.is_none() {
+                self.deadline = self.again.first_due();
+                return None;
+            }
+            match self.formed.next_small(&mut self.quota, now) {
+                Ok(request) => return Some(request),
+                Err(None) => {}
+                Err(at) => {
+                    self.deadline = at;
+                    if self.would_fit_into_batches(now) {
+                        self.advise |= self.bottleneck.saw(now);
+                    }
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// What the service's answer says of the quota: how much of a request it took, and how much was too much.
+    pub(super) fn note_answer(
+        &mut self,
+        records: &[Record],
+        verdicts: &[Verdict],
+        sent_at: Instant,
+        now: Instant,
+    ) {
+        let is_throttled = |verdict: &&Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Throttled);
+        let accepted = records.iter().zip(verdicts).filter(|(_, it)| !matches!(it, Verdict::Retry(_)));
+        let (count, bytes) =
+            accepted.fold((0, 0), |(count, bytes), (record, _)| (count + 1, bytes + record.data.len()));
+        let throttled = verdicts.iter().filter(is_throttled).count();
+        // A service that takes nothing at all is not asked for its share.
+        if count == 0 && (throttled == 0 || self.circuit.open().is_some()) {
+            return;
+        }
+        let cost = if count > 0 { Cost::of_request(count, bytes) } else { Cost::default() };
+        self.quota.answered(cost, throttled as f64 / verdicts.len() as f64, sent_at, now);
     }
 
     /// Whether lines wait though only the quota of requests is used up: half of that of the records, and of the
@@ -228,16 +265,15 @@ impl Stream {
     /// What was put together before the rate fell would take long to pay for.
     fn take_apart(&mut self, now: Instant) {
         let (max_records, _) = self.quota.largest_request();
-        if self.formed.as_ref().is_some_and(|formed| formed.records.len() > 2 * max_records)
-            && let Some(formed) = self.formed.take()
+        if self.formed.next.as_ref().is_some_and(|formed| formed.records.len() > 2 * max_records)
+            && let Some(formed) = self.formed.next.take()
         {
             self.send_again(formed.records, now, true);
         }
     }
 
     fn form(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
-        let due =
-            self.again.groups.range(..=(now, u64::MAX)).map(|(_, group)| group.records.len()).sum::<usize>();
+        let due = self.again.due(now);
         let operation = match self.settings.api {
             Api::PutRecord => Operation::PutRecord,
             Api::PutRecordBatch => Operation::PutRecordBatch,
@@ -252,38 +288,11 @@ impl Stream {
             }
         });
         let mut records = Vec::new();
-        if self.take_due(&mut records, &mut size, now) {
+        if self.again.take_due(&mut records, &mut size, now) {
             self.take_turns(&mut records, &mut size, lives);
         }
-        let cost = Cost::of_request(size.records(), size.bytes());
-        (!records.is_empty()).then_some(Request { operation, records, cost })
-    }
-
-    /// Takes what is due to be sent again. Returns whether others may join.
-    fn take_due(&mut self, records: &mut Vec<Record>, size: &mut Size, now: Instant) -> bool {
-        while let Some(first) = self.again.groups.first_entry()
-            && first.key().0 <= now
-        {
-            let alone = first.get().alone;
-            if alone && !records.is_empty() {
-                return false;
-            }
-            let ((due, number), group) = first.remove_entry();
-            let mut left = group.records.into_iter();
-            for record in left.by_ref() {
-                if !size.add(record.data.len()) {
-                    let mut rest = vec![record];
-                    rest.extend(left);
-                    self.again.groups.insert((due, number), Group { records: rest, alone });
-                    return false;
-                }
-                records.push(record);
-            }
-            if alone {
-                return false;
-            }
-        }
-        !size.is_full()
+        let payment = Payment::of(Cost::of_request(size.records(), size.bytes()));
+        (!records.is_empty()).then_some(Request { operation, records, payment })
     }
 
     fn take_turns(&mut self, records: &mut Vec<Record>, size: &mut Size, lives: &mut impl Ready) {

@@ -16,7 +16,6 @@ use crate::model::settings::{CheckpointSettings, Encryption, StreamId, StreamSet
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::circuit::News;
-use crate::rules::quota::Cost;
 use crate::rules::retry::InvalidBackoff;
 
 use super::incarnation::IncarnationState;
@@ -154,7 +153,7 @@ impl Streams {
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let stream = sent.stream;
         let counts = &mut counts[stream.0];
-        self.streams[stream.0].landed(&sent.records);
+        self.streams[stream.0].landed(&sent.records, &outcome.verdicts, sent.at, now);
         let mut judged = Judged { stream, delivered: Vec::new(), rejected: Vec::new(), reports: Vec::new() };
         judged.reports.extend(self.judge_request(&sent, &outcome, counts, now));
         if sent.records.len() > 1 && outcome.verdicts.iter().all(is_rejected) {
@@ -201,20 +200,8 @@ impl Streams {
         *counts.requests.entry((sent.operation, end)).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
         let stream = &mut self.streams[sent.stream.0];
-        let accepted =
-            sent.records.iter().zip(verdicts).filter(|(_, verdict)| !matches!(verdict, Verdict::Retry(_)));
-        let (records, bytes) =
-            accepted.fold((0, 0), |(records, bytes), (record, _)| (records + 1, bytes + record.data.len()));
-        if records > 0 {
-            stream.quota.accepted(Cost::of_request(records, bytes), now);
-        }
-        if retries.iter().any(|why| why.reason == RetryReason::Throttled) {
-            counts.throttled += 1;
-            // A service that takes nothing at all is not asked for its share.
-            if stream.circuit.open().is_none() {
-                stream.quota.throttled(sent.at, now);
-            }
-        }
+        stream.note_answer(&sent.records, verdicts, sent.at, now);
+        counts.throttled += u64::from(retries.iter().any(|why| why.reason == RetryReason::Throttled));
         if let Some(why) = retries.first() {
             self.last_errors[sent.stream.0] = Some((now, (*why).clone()));
         }
@@ -226,7 +213,7 @@ impl Streams {
         match stream.circuit.failed(why, sent.at, now, self.rng.f64()) {
             News::None => None,
             News::Held => {
-                stream.quota.silenced();
+                stream.quota.silenced(now);
                 Some(Report::Held { stream: id, why: (*why).clone() })
             }
             News::StillHeld { rounds, since } => {

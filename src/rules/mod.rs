@@ -27,4 +27,5 @@ pub mod repeats;
 pub mod retry;
 pub mod rotation;
 pub mod split;
+pub mod under_way;
 pub mod unwrap;

@@ -11,7 +11,7 @@
 //! *Invariant (L5):* in any one-second window, admitted ≤ share × quota on each of the three axes; only a single
 //! request that is larger than that goes alone.
 
-mod adaptive;
+mod controller;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -27,7 +27,7 @@ use governor::{Quota as Rate, RateLimiter};
 use crate::model::settings::{Adaptive, QuotaSettings};
 use crate::model::time::Instant;
 
-use self::adaptive::Controller;
+use self::controller::{Answer, Controller};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -40,6 +40,9 @@ const BURST_PART: u32 = 20;
 const LARGEST_PART: f64 = 1.0 / 128.0;
 /// However low the rate, this part of what a second allows at the full rate is not too much.
 const LARGEST_PART_AT_LEAST: f64 = 1.0 / 1024.0;
+
+/// A request that takes longer to pay for at the rate of now is large.
+const LARGE_SECONDS: f64 = 0.25;
 
 /// When nothing was asked for so long, the process was stopped or starved, or had nothing to do.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -96,16 +99,15 @@ pub struct Quota {
     sent_sum: [u64; 3],
     /// The full quotas, an axis each, for [`Quota::used`].
     full: [f64; 3],
-    /// The request that is being paid for.
-    paying: Option<Payment>,
     adaptive: Adaptive,
-    factor: Controller,
+    controller: Controller,
     /// When [`Quota::note_pause`] was last called.
     woken: Instant,
 }
 
 #[derive(Debug)]
 struct Axis {
+    clock: ManualClock,
     limiter: RateLimiter<NotKeyed, InMemoryState, ManualClock, NoOpMiddleware<Duration>>,
     burst: u32,
     /// What may leave in one second.
@@ -114,10 +116,28 @@ struct Axis {
     fraction: f64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Payment {
+/// A request that is being paid for, in instalments where it is large.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Payment {
     cost: Cost,
-    owed: [u32; 3],
+    /// What is left to pay, at the full rate: what an instalment costs is decided when it is paid.
+    owed: [f64; 3],
+}
+
+impl Payment {
+    /// Nothing of `cost` is paid yet.
+    pub fn of(cost: Cost) -> Self {
+        Self { cost, owed: cost.axes().map(f64::from) }
+    }
+
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Whether only the law over the last second is left to wait for.
+    pub fn is_paid(&self) -> bool {
+        self.owed.iter().all(|owed| *owed <= 0.0)
+    }
 }
 
 impl Quota {
@@ -135,9 +155,8 @@ impl Quota {
             clock,
             sent: VecDeque::new(),
             sent_sum: [0; 3],
-            paying: None,
             adaptive: settings.adaptive,
-            factor: Controller::new(now),
+            controller: Controller::new(now),
             woken: now,
         }
     }
@@ -162,60 +181,92 @@ impl Quota {
     /// These quotas in place of `earlier`, whose requests were sent all the same: what left in the last second
     /// counts against the new ones, and so does what throttling has taught.
     pub fn take_over(&mut self, earlier: Self) {
-        let Self { sent, sent_sum, factor, .. } = earlier;
+        let Self { sent, sent_sum, controller, .. } = earlier;
         (self.sent, self.sent_sum) = (sent, sent_sum);
         if self.adaptive == Adaptive::On {
-            self.factor = factor;
+            self.controller = controller;
         }
     }
 
-    /// Whether a request of this cost may leave now. The same cost is asked for again until it may.
-    pub fn admit(&mut self, cost: Cost, now: Instant) -> Admission {
-        self.clock.set(now);
-        self.factor.climb(now);
-        self.forget_sent(now);
-        let owed = match self.paying {
-            Some(payment) if payment.cost == cost => payment.owed,
-            _ => self.price(cost),
-        };
-        let (owed, paid_not_before) = self.pay(owed, now);
-        self.paying = Some(Payment { cost, owed });
-        if let Some(at) = paid_not_before {
+    /// Whether this request may leave now. It is asked for again, with what was paid of it, until it may.
+    pub fn admit(&mut self, payment: &mut Payment, now: Instant) -> Admission {
+        if let Some(at) = self.pay(payment, now) {
             return Admission::NotBefore(at);
         }
-        if let Some(at) = self.window_not_before(cost) {
+        if let Some(at) = self.window_not_before(payment.cost) {
             return Admission::NotBefore(at);
         }
-        self.paying = None;
-        self.sent.push_back((now, cost));
-        for (sum, part) in self.sent_sum.iter_mut().zip(cost.axes()) {
+        self.sent.push_back((now, payment.cost));
+        for (sum, part) in self.sent_sum.iter_mut().zip(payment.cost.axes()) {
             *sum += u64::from(part);
         }
         Admission::Now
     }
 
-    /// The service accepted this much.
-    pub fn accepted(&mut self, cost: Cost, now: Instant) {
-        let parts =
-            self.axes.iter().zip(cost.axes()).map(|(axis, part)| f64::from(part) / axis.allowed as f64);
-        self.factor.accepted(parts.fold(0.0, f64::max), now);
+    /// Pays what can be paid now, at the price of now; says when to go on, if more is owed.
+    fn pay(&mut self, payment: &mut Payment, now: Instant) -> Option<Instant> {
+        self.ready(now);
+        let factor = self.controller.value();
+        let mut next: Option<Instant> = None;
+        for (owed, axis) in payment.owed.iter_mut().zip(&mut self.axes) {
+            if let Some(wait) = axis.pay(owed, factor, u32::MAX) {
+                let at = now + wait;
+                next = Some(next.map_or(at, |earlier| earlier.min(at)));
+            }
+        }
+        next
     }
 
-    /// A request that was sent at `sent_at` was throttled: lowers the rate, once per round trip.
-    pub fn throttled(&mut self, sent_at: Instant, now: Instant) {
-        if self.adaptive == Adaptive::On {
-            self.factor.throttled(sent_at, now);
+    /// Pays of a large request about what `small`, which passed it, cost; says when to go on, if that was not possible.
+    pub fn pay_in_turn(&mut self, payment: &mut Payment, small: Cost, now: Instant) -> Option<Instant> {
+        self.ready(now);
+        let factor = self.controller.value();
+        let seconds = |(axis, part): (&Axis, u32)| f64::from(part) / axis.allowed as f64;
+        let turn = self.axes.iter().zip(small.axes()).map(seconds).fold(0.0, f64::max) / factor;
+        let mut next: Option<Instant> = None;
+        for (owed, axis) in payment.owed.iter_mut().zip(&mut self.axes) {
+            let most = (axis.allowed as f64 * turn).ceil().max(1.0) as u32;
+            if let Some(wait) = axis.pay(owed, factor, most) {
+                let at = now + wait;
+                next = Some(next.map_or(at, |earlier| earlier.min(at)));
+            }
         }
+        next
+    }
+
+    fn ready(&mut self, now: Instant) {
+        self.clock.set(now);
+        self.controller.climb(now);
+        self.forget_sent(now);
+    }
+
+    /// The service took `accepted` of a request that was sent at `sent_at`, and refused the part `refused` of it, 0 to 1,
+    /// for having been too much.
+    pub fn answered(&mut self, accepted: Cost, refused: f64, sent_at: Instant, now: Instant) {
+        if self.adaptive == Adaptive::Off {
+            return;
+        }
+        let parts =
+            self.axes.iter().zip(accepted.axes()).map(|(axis, part)| f64::from(part) / axis.allowed as f64);
+        let accepted = parts.fold(0.0, f64::max);
+        self.controller.answered(Answer { accepted, refused, sent_at }, now);
     }
 
     /// The service takes nothing at all any more.
-    pub fn silenced(&mut self) {
-        self.factor.silenced();
+    pub fn silenced(&mut self, now: Instant) {
+        self.controller.silenced(now);
     }
 
     /// The part of the rate that throttling left: above 0, at most 1.
     pub fn factor(&self) -> f64 {
-        self.factor.value()
+        self.controller.value()
+    }
+
+    /// Whether a request would take long to pay for: small ones may pass it.
+    pub fn is_large(&self, cost: Cost) -> bool {
+        let factor = self.controller.value();
+        let part = |(axis, part): (&Axis, u32)| f64::from(part) / (axis.allowed as f64 * factor);
+        self.axes.iter().zip(cost.axes()).map(part).fold(0.0, f64::max) > LARGE_SECONDS
     }
 
     /// What the last second used of the full quotas, 0 to 1 each.
@@ -230,38 +281,9 @@ impl Quota {
 
     /// The most that one request should hold: records, and bytes before base64.
     pub fn largest_request(&self) -> (usize, usize) {
-        let part = (self.factor.value() * LARGEST_PART).max(LARGEST_PART_AT_LEAST);
+        let part = (self.controller.value() * LARGEST_PART).max(LARGEST_PART_AT_LEAST);
         let part = |axis: usize| self.axes[axis].allowed as f64 * part;
         ((part(1) as usize).max(1), (part(2) * 1024.0) as usize)
-    }
-
-    /// A lowered rate makes each request dearer, so that pacing stays with the limiters.
-    fn price(&mut self, cost: Cost) -> [u32; 3] {
-        let mut owed = cost.axes();
-        for (part, axis) in owed.iter_mut().zip(&mut self.axes) {
-            let price = f64::from(*part) / self.factor.value() + axis.fraction;
-            axis.fraction = price.fract();
-            *part = price.trunc() as u32;
-        }
-        owed
-    }
-
-    /// Pays what can be paid now; returns what is left, and when to go on.
-    fn pay(&self, mut owed: [u32; 3], now: Instant) -> ([u32; 3], Option<Instant>) {
-        let mut next: Option<Instant> = None;
-        for (part, axis) in owed.iter_mut().zip(&self.axes) {
-            while let Some(cells) = NonZeroU32::new((*part).min(axis.burst)) {
-                match axis.limiter.check_n(cells).expect("an instalment is at most the burst") {
-                    Ok(()) => *part -= cells.get(),
-                    Err(not_until) => {
-                        let at = now + not_until.wait_time_from(Duration::from_nanos(now.nanos()));
-                        next = Some(next.map_or(at, |earlier| earlier.min(at)));
-                        break;
-                    }
-                }
-            }
-        }
-        (owed, next)
     }
 
     /// When enough of the last second has gone by for `cost` to fit, if it does not now.
@@ -305,7 +327,32 @@ impl Axis {
         let rate = cells.saturating_sub(burst).max(1);
         let cells = |n: u32| NonZeroU32::new(n).expect("a rate and a burst are at least one");
         let rate = Rate::per_second(cells(rate)).allow_burst(cells(burst));
-        Self { limiter: RateLimiter::direct_with_clock(rate, clock.clone()), burst, allowed, fraction: 0.0 }
+        let limiter = RateLimiter::direct_with_clock(rate, clock.clone());
+        Self { clock: clock.clone(), limiter, burst, allowed, fraction: 0.0 }
+    }
+
+    /// Pays of `owed`, in whole cells and at most `most` of them; returns how long to wait for more, if that is why it
+    /// was not enough. A lowered rate makes each request dearer, so that pacing stays with the limiter.
+    fn pay(&mut self, owed: &mut f64, factor: f64, most: u32) -> Option<Duration> {
+        let mut left = most;
+        loop {
+            let due = *owed / factor + self.fraction;
+            let Some(cells) = NonZeroU32::new((due as u32).min(self.burst).min(left)) else {
+                if due < 1.0 && *owed > 0.0 {
+                    (*owed, self.fraction) = (0.0, due);
+                }
+                return None;
+            };
+            match self.limiter.check_n(cells).expect("an instalment is at most the burst") {
+                Ok(()) => {
+                    left -= cells.get();
+                    let rest = due - f64::from(cells.get());
+                    self.fraction = self.fraction.min(rest);
+                    *owed = (rest - self.fraction) * factor;
+                }
+                Err(not_until) => return Some(not_until.wait_time_from(self.clock.now())),
+            }
+        }
     }
 }
 
@@ -361,11 +408,12 @@ mod tests {
         let mut now = Instant::ZERO;
         let mut sent = Vec::new();
         for cost in costs {
+            let mut payment = Payment::of(cost);
             loop {
                 if now >= Instant::at(until) {
                     return sent;
                 }
-                match quota.admit(cost, now) {
+                match quota.admit(&mut payment, now) {
                     Admission::Now => break sent.push((now, cost)),
                     Admission::NotBefore(at) => {
                         assert!(at > now, "the answer lies in the future");
@@ -375,6 +423,11 @@ mod tests {
             }
         }
         sent
+    }
+
+    /// A request that was sent and refused at once.
+    fn throttle(quota: &mut Quota, now: Instant) {
+        quota.answered(Cost::default(), 1.0, now, now);
     }
 
     fn busiest_second(sent: &[(Instant, Cost)]) -> [u64; 3] {
@@ -449,8 +502,8 @@ mod tests {
     #[test]
     fn a_lowered_factor_lowers_the_rate() {
         let mut quota = defaults();
-        for millis in 0..8 {
-            quota.throttled(Instant::ZERO + MILLI * millis, Instant::ZERO + MILLI * millis);
+        for millis in 0..12 {
+            throttle(&mut quota, Instant::ZERO + MILLI * millis);
         }
         let factor = quota.factor();
         assert!((0.2..0.5).contains(&factor), "{factor}");
@@ -464,7 +517,7 @@ mod tests {
         let at = |millis| Instant::at(MILLI * millis);
         let mut quota = defaults();
         quota.note_pause(0, at(1000));
-        assert_eq!(quota.admit(Cost::of_request(1, 1), at(1000)), Admission::Now);
+        assert_eq!(quota.admit(&mut Payment::of(Cost::of_request(1, 1)), at(1000)), Admission::Now);
         // The process was stopped between the admission and the call, and goes on two seconds later.
         quota.note_pause(1, at(3000));
         assert!(quota.used(at(3000)).requests > 0.0);
@@ -479,7 +532,7 @@ mod tests {
             QuotaSettings { adaptive: Adaptive::Off, ..settings(10, 10, 10_000, 1.0) },
             Instant::ZERO,
         );
-        quota.throttled(Instant::ZERO, Instant::ZERO);
+        throttle(&mut quota, Instant::ZERO);
         assert_eq!(quota.factor(), 1.0);
     }
 
@@ -497,7 +550,7 @@ mod tests {
             let mut quota = Quota::new(settings(requests, records, kib * 1024, share), Instant::ZERO);
             for (index, hit) in throttled.iter().enumerate() {
                 if *hit {
-                    quota.throttled(Instant::at(MILLI * u32::try_from(index).expect("small")), Instant::ZERO);
+                    throttle(&mut quota, Instant::at(MILLI * u32::try_from(index).expect("small")));
                 }
             }
             let (max_records, max_bytes) = quota.largest_request();

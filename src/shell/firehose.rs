@@ -22,10 +22,11 @@ use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
 
 use crate::config::Stream;
+use crate::model::limits::base64_len;
 use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 
-use self::verdicts::{accepted, judge, judge_entries};
+use self::verdicts::{accepted, judge, judge_entries, late};
 
 pub use self::describe::{Described, Identity};
 
@@ -34,6 +35,9 @@ mod verdicts;
 
 /// How long a connection may take to be made: a black hole must not hold a request for its whole time-out.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A request gets a second more for so many bytes on the wire: a link of that speed carries what is sent at once.
+const WIRE_BYTES_PER_SECOND: f64 = 20_000.0;
 
 /// One delivery stream, with the client that reaches it.
 #[derive(Clone, Debug)]
@@ -82,8 +86,10 @@ impl Destination {
 
     async fn by(route: Arc<Route>) -> Self {
         let Route { stream, embedded } = &*route;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT.min(stream.request_timeout))
+        let connect =
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT.min(stream.request_timeout)).build();
+        let timeouts = connect
+            .to_builder()
             .operation_attempt_timeout(stream.request_timeout)
             .operation_timeout(stream.request_timeout)
             .build();
@@ -121,7 +127,8 @@ impl Destination {
         });
         let delivery_stream = stream.delivery_stream.as_str().into();
         let credentials = sdk.credentials_provider();
-        let mut client = aws_sdk_firehose::config::Builder::from(&sdk);
+        // How long a request may take depends on its size, which the client does not know.
+        let mut client = aws_sdk_firehose::config::Builder::from(&sdk).timeout_config(connect);
         // Of this client alone: a role's credentials come from another service.
         let url = embedded.as_ref().map(|embedded| &embedded.endpoint_url).or(stream.endpoint_url.as_ref());
         if let Some(url) = url {
@@ -134,11 +141,15 @@ impl Destination {
     pub async fn put(&self, operation: Operation, records: Vec<Bytes>) -> Outcome {
         let began = Instant::now();
         let count = records.len();
-        let verdicts = match (&self.missing, operation) {
-            (Some(missing), _) => vec![Verdict::Retry(missing.clone()); count],
-            (None, Operation::PutRecord) => self.put_record(records).await,
-            (None, Operation::PutRecordBatch) => self.put_record_batch(records).await,
+        let limit = time_limit(self.route.stream.request_timeout, &records);
+        let put = async {
+            match (&self.missing, operation) {
+                (Some(missing), _) => vec![Verdict::Retry(missing.clone()); count],
+                (None, Operation::PutRecord) => self.put_record(records).await,
+                (None, Operation::PutRecordBatch) => self.put_record_batch(records).await,
+            }
         };
+        let verdicts = tokio::time::timeout(limit, put).await.unwrap_or_else(|_| vec![late(); count]);
         Outcome { verdicts, took: began.elapsed() }
     }
 
@@ -168,6 +179,24 @@ impl Destination {
     }
 }
 
+/// How long a request may take: a thin link carries a large one late, and it would be sent again for ever.
+fn time_limit(request_timeout: Duration, records: &[Bytes]) -> Duration {
+    let wire_bytes: usize = records.iter().map(|data| base64_len(data.len())).sum();
+    request_timeout + Duration::from_secs_f64(wire_bytes as f64 / WIRE_BYTES_PER_SECOND)
+}
+
 fn record(data: &Bytes) -> Record {
     Record::builder().data(Blob::new(data.to_vec())).build().expect("a record with data is complete")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_request_may_take_a_second_longer_for_each_20_kilobytes() {
+        let request_timeout = Duration::from_secs(30);
+        let limit = |bytes: usize| time_limit(request_timeout, &[Bytes::from(vec![0; bytes])]).as_secs();
+        assert_eq!([limit(100), limit(15_000), limit(900_000)], [30, 31, 90]);
+    }
 }

@@ -149,7 +149,9 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     ),
     (
         Family::Share,
-        Open("a constant share of refusals brings the rate down until next to nothing of the quota is used"),
+        Open(
+            "three of twenty seeds, with a quota of few records, use less of it than a constant share of refusals leaves",
+        ),
     ),
     (Family::Outage, Holds),
     (

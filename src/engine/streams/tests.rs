@@ -228,3 +228,55 @@ proptest! {
         prop_assert_eq!(seen, lines);
     }
 }
+
+/// The milliseconds at which each record leaves: large ones of the first file, small ones of the second.
+fn leave(
+    settings: &StreamSettings,
+    large: &[&str],
+    small: &[&str],
+    patience_ms: u64,
+) -> (Vec<u64>, Vec<u64>) {
+    let checkpoint = CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 30 };
+    let mut streams = Streams::try_new(std::slice::from_ref(settings), checkpoint, 1, at(0)).unwrap();
+    let mut waiting = Waiting(BTreeMap::new());
+    for (number, lines) in [(1, large), (2, small)] {
+        let mut state = beginning(number, whose(0, number));
+        let fresh = read(&mut state, lines, at(0));
+        streams.offer(&mut state, fresh);
+        waiting.0.insert(Incarnation(number), state);
+    }
+    let (mut large, mut small, mut counts) = (Vec::new(), Vec::new(), vec![StreamCounts::default()]);
+    for millis in 0..patience_ms {
+        let now = Instant::at(Duration::from_millis(millis));
+        for put in streams.send(&mut waiting, now).0 {
+            let left = if put.records[0].len() > 1_000 { &mut large } else { &mut small };
+            left.extend(put.records.iter().map(|_| millis));
+            let verdicts = vec![delivered(); put.records.len()];
+            let outcome = Outcome { verdicts, took: Duration::ZERO };
+            drop(streams.judge(put.request, outcome, |_| Encryption::Optional, &mut counts, now));
+        }
+    }
+    (large, small)
+}
+
+#[test]
+fn small_records_pass_large_ones_that_wait_for_the_quota_and_large_ones_leave_all_the_same() {
+    let long = format!("{}\n", "x".repeat(900_000));
+    for api in [Api::PutRecord, Api::Auto] {
+        let settings = StreamSettings { api, max_in_flight: NonZeroU32::new(64).unwrap(), ..settings() };
+        let (large, small) = leave(&settings, &[long.as_str(); 3], &["x\n"; 300], 6_000);
+        assert_eq!((large.len(), small.len()), (3, 300), "{large:?}");
+        assert!(small[299] < 1_000, "{api:?}: the last small one leaves after {} ms", small[299]);
+        assert!(large[2] < 4_000, "{api:?}: {large:?}");
+    }
+}
+
+#[test]
+fn small_records_without_end_do_not_starve_a_large_one() {
+    let long = format!("{}\n", "x".repeat(900_000));
+    let short = format!("{}\n", "y".repeat(900));
+    let settings = StreamSettings { api: Api::PutRecord, ..settings() };
+    let (large, small) = leave(&settings, &[long.as_str()], &vec![short.as_str(); 4_000], 3_500);
+    assert!(small.len() < 4_000, "there were always more");
+    assert_eq!(large.len(), 1, "in 3.5 seconds of 1 MiB each");
+}

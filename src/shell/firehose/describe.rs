@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use aws_sdk_firehose::config::ProvideCredentials;
 
-use crate::model::verdict::{Retry, Verdict};
+use crate::model::verdict::{Retry, RetryReason, Verdict};
 
 use super::Destination;
 use super::verdicts::{causes, judge};
@@ -59,7 +59,15 @@ impl Destination {
             return Err(missing.clone());
         }
         let call = self.client.describe_delivery_stream().delivery_stream_name(&*self.delivery_stream);
-        match call.send().await {
+        let limit = self.route.stream.request_timeout;
+        let Ok(answer) = tokio::time::timeout(limit, call.send()).await else {
+            return Err(Retry {
+                reason: RetryReason::Network,
+                code: "Timeout".into(),
+                message: "no answer in time".into(),
+            });
+        };
+        match answer {
             Ok(output) => {
                 let stream = output.delivery_stream_description();
                 let encryption = stream.and_then(|stream| stream.delivery_stream_encryption_configuration());
@@ -74,9 +82,7 @@ impl Destination {
             }
             Err(error) => Err(match judge(&error) {
                 Verdict::Retry(why) => why,
-                Verdict::Rejected { code, message } => {
-                    Retry { reason: crate::model::verdict::RetryReason::Setup, code, message }
-                }
+                Verdict::Rejected { code, message } => Retry { reason: RetryReason::Setup, code, message },
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),
             }),
         }

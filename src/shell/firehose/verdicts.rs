@@ -98,7 +98,7 @@ where
             status @ (401 | 403 | 407 | 500..) => judge_status(status),
             status => ambiguous(&format!("status {status}: {}", causes(error))),
         },
-        SdkError::TimeoutError(_) => retry(RetryReason::Network, "Timeout", "no answer in time"),
+        SdkError::TimeoutError(_) => late(),
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
             let causes = causes(error);
             match causes.to_ascii_lowercase().contains("credential") {
@@ -115,6 +115,11 @@ where
         }
         _ => ambiguous(&causes(error)),
     }
+}
+
+/// No answer came in time.
+pub(super) fn late() -> Verdict {
+    retry(RetryReason::Network, "Timeout", "no answer in time")
 }
 
 /// The messages of an error and its causes, from the outermost to the root.

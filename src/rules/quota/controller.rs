@@ -1,0 +1,394 @@
+//! The controller: which part of the rate refusals leave, as many daemons come to share one delivery stream.
+//!
+//! Each daemon is told the whole quota, and knows of the others only by being refused. A refusal lowers the rate by a
+//! part of it, time brings it back by equal steps. Who sends more gives way by more ([`back_off`]), which makes it
+//! fair; who has little climbs slowly ([`step`]), which makes it calm: the fewer a daemon's requests, the seldomer it
+//! is told that it has gone too far. The numbers below were found by trying: `tests/fleet` measures what fleets of 2 to
+//! 200 make of them, and `docs/performance.md` has the figures.
+//!
+//! Giving way is for refusals that it mends. Where a share of the requests is refused for long, a [`Probe`] asks: the
+//! rate falls eightfold for a moment, and what is then refused is compared. Where that is hardly less, the refusals are
+//! tolerated as a share, only what is refused beyond it lowers the rate, and the probe is repeated later.
+//!
+//! Knows answers and time. Does not know rates: a factor of 1 is whatever is allowed.
+//!
+//! *Invariant (L18):* above 0, at most 1; lowered at most once per round trip, and not for long by a constant share of
+//! refusals.
+
+mod accepted;
+mod probe;
+#[cfg(test)]
+mod tests;
+mod tolerance;
+mod window;
+
+use std::time::Duration;
+
+use crate::model::time::Instant;
+
+use self::accepted::Accepted;
+use self::probe::{Finding, Probe};
+use self::tolerance::Tolerance;
+use self::window::Window;
+
+/// A thousand daemons at the least factor together stay below the quota.
+const MIN: f64 = 1.0 / 2048.0;
+
+/// What a refusal takes from a factor of 1: so little that two daemons that give way together leave less than a tenth
+/// of the quota unused …
+const BACK_OFF: f64 = 0.2;
+/// … and at least, from any: with less, two hundred would be refused more than one request in fifty.
+const MIN_BACK_OFF: f64 = 0.03;
+
+/// A factor does not fall by more in about a second: a service that counts by the second refuses in a row what comes
+/// after its second is full, however little that is too much.
+const STEEPEST: f64 = 13.0;
+
+/// What comes back each second, as a part of what the refusal left …
+const CLIMB_PER_SECOND: f64 = 0.03;
+/// … and below this factor less, in proportion …
+const SMALL: f64 = 1.0 / 17.0;
+/// … and of a large factor at most this, times its root …
+const LARGE_STEP: f64 = 0.0134;
+/// … and while refusals are tolerated, more: nobody is known to be in the way.
+const TOLERANT_CLIMB_PER_SECOND: f64 = 0.15;
+
+/// Without a refusal for so long, whoever was in the way seems gone, and the steps grow with the square of the time,
+const QUIET_SECONDS: f64 = 40.0;
+/// up to this part of the factor each second.
+const FASTEST_CLIMB_PER_SECOND: f64 = 0.3;
+
+/// What was accepted lately can be had again: a factor that refusals in quick succession brought below that part of it
+/// comes back to there, multiplied by e in each of so many parts of a second.
+const REGAINED: f64 = 0.85;
+const REGAIN_PER_SECOND: f64 = 1.0;
+
+/// A factor as of a fleet of four, one of which leaves room that the others do not fill at once:
+const FEW: f64 = 0.25;
+/// The share of refusals that is worth a probe when it lasts for a [`LASTING`] …
+const WORTH_A_PROBE: f64 = 0.003;
+/// … below [`FEW`], where large fleets at rest are refused more …
+const WORTH_A_PROBE_OF_LITTLE: f64 = 0.1;
+/// … and for [`SOON`], as a service that counts by the second refuses nothing or everything for parts of one.
+const WORTH_A_PROBE_SOON: f64 = 0.08;
+const LASTING: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(1);
+
+const ENOUGH_OF_A_SECOND: Duration = Duration::from_secs(4);
+/// So many requests must have been hit.
+const HITS: u32 = 12;
+/// So many must be to be expected of a probe.
+const TELLING: f64 = 5.0;
+
+/// Refusals that rose to so much of what is tolerated are worth a probe, and so are those that fell to so little …
+const RISEN: f64 = 1.25;
+const RISEN_FOR_LONG: u32 = 4;
+const FALLEN: f64 = 0.5;
+/// … and those that fell below this are over.
+const ENDED: f64 = 0.25;
+
+/// The highest factor of the last while is forgotten within about so many seconds.
+const REMEMBERED_SECONDS: f64 = 30.0;
+
+/// How long the rate is left alone after giving way helped.
+const REST: Duration = Duration::from_secs(5);
+
+/// How long the same is not asked again: first, and at most.
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+const LAST_PATIENCE: Duration = Duration::from_secs(90);
+
+/// What the service did with a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    /// The part of what a second allows that the accepted records used up.
+    pub(super) accepted: f64,
+    /// The part of the request that was refused for having been too much: 0 to 1.
+    pub(super) refused: f64,
+    pub(super) sent_at: Instant,
+}
+
+/// What throttling left.
+#[derive(Clone, Debug)]
+pub(super) struct Controller {
+    value: f64,
+    at: Instant,
+    lowered_at: Option<Instant>,
+    /// What a second brings back, until it has been quiet for long.
+    step: f64,
+    /// Up to here it comes back fast.
+    regain: f64,
+    accepted: Accepted,
+    tolerance: Tolerance,
+    highest: Highest,
+    window: Window,
+    last_second: Window,
+    stage: Stage,
+    /// Whether a probe has found that giving way does not help, and another has not confirmed it yet.
+    is_suspected: bool,
+    /// What the last probe found, and how long it is believed.
+    found_ours: bool,
+    patience: Duration,
+}
+
+/// The highest factor of the last while, and the share of refusals at it.
+#[derive(Clone, Copy, Debug)]
+struct Highest {
+    value: f64,
+    share: f64,
+}
+
+impl Highest {
+    fn note(&mut self, window: &Window) {
+        if window.highest() >= self.value {
+            *self = Self { value: window.highest(), share: window.share() };
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    /// Refusals lower the rate; no probe before `rested`, and before `until` only for many.
+    GivingWay { rested: Instant, until: Instant },
+    /// The rate is lowered, to see whether that helps.
+    Probing(Probe),
+    /// A share of refusals is not ours to mend, until it is asked about again.
+    Tolerating(Tolerated),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tolerated {
+    share: f64,
+    /// Whether as much is refused at any rate.
+    is_constant: bool,
+    until: Instant,
+    /// In how many windows it was much more.
+    risen: u32,
+}
+
+impl Controller {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            value: 1.0,
+            at: now,
+            lowered_at: None,
+            step: 0.0,
+            regain: 0.0,
+            accepted: Accepted::new(now),
+            tolerance: Tolerance::default(),
+            highest: Highest { value: 0.0, share: 0.0 },
+            is_suspected: false,
+            window: Window::new(now),
+            last_second: Window::new(now),
+            stage: Stage::GivingWay { rested: now, until: now },
+            found_ours: true,
+            patience: FIRST_PATIENCE / 2,
+        }
+    }
+
+    pub(super) fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// The service answered a request, and did not fail otherwise.
+    pub(super) fn answered(&mut self, answer: Answer, now: Instant) {
+        self.climb(now);
+        if answer.accepted > 0.0 {
+            self.accepted.add(answer.accepted, now);
+        }
+        if let Stage::Probing(probe) = &mut self.stage {
+            probe.note(&answer);
+            return self.find(now);
+        }
+        if answer.refused > 0.0 && self.last_second.hits() == 0 {
+            // A service that counts by the second begins to refuse when its second is full.
+            self.last_second = Window::new(now);
+        }
+        self.last_second.add(answer.refused, self.value);
+        self.window.add(answer.refused, self.value);
+        if matches!(self.stage, Stage::GivingWay { .. }) {
+            let excess = self.tolerance.charge(answer.refused, self.value);
+            if excess > 0.0 {
+                self.give_way(excess, answer.sent_at, now);
+            }
+        }
+        self.consider_a_probe(now);
+    }
+
+    /// The service takes nothing at all any more, from nobody: once it does, as much can be had as before.
+    pub(super) fn silenced(&mut self, now: Instant) {
+        let before = match &self.stage {
+            Stage::Probing(probe) => probe.before() * REGAINED,
+            Stage::GivingWay { .. } | Stage::Tolerating(_) => 0.0,
+        };
+        if before > 0.0 {
+            self.stage = Stage::GivingWay { rested: now, until: now };
+        }
+        (self.window, self.last_second) = (Window::new(now), Window::new(now));
+        self.regain = (self.accepted.at_last() * REGAINED).max(before);
+    }
+
+    pub(super) fn climb(&mut self, now: Instant) {
+        let seconds = now.since(self.at).as_secs_f64();
+        self.at = now;
+        self.highest.value *= (1.0 - seconds / REMEMBERED_SECONDS).max(0.0);
+        let rate = match &self.stage {
+            Stage::Probing(_) => return self.find(now),
+            Stage::GivingWay { .. } => 0.0,
+            Stage::Tolerating(_) => TOLERANT_CLIMB_PER_SECOND,
+        };
+        let Some(lowered_at) = self.lowered_at.filter(|_| self.value < 1.0) else { return };
+        if self.value < self.regain {
+            self.value = (self.value * (1.0 + seconds * REGAIN_PER_SECOND)).min(self.regain);
+            return;
+        }
+        let quiet = now.since(lowered_at).as_secs_f64() / QUIET_SECONDS;
+        let rate = match quiet > 1.0 {
+            false => rate,
+            true => rate.max((CLIMB_PER_SECOND * quiet * quiet).min(FASTEST_CLIMB_PER_SECOND)),
+        };
+        self.value = (self.value + self.step.max(self.value * rate) * seconds).min(1.0);
+    }
+
+    /// More was refused than is tolerated, by so large a part of a request.
+    fn give_way(&mut self, excess: f64, sent_at: Instant, now: Instant) {
+        // It left before the last refusal was known.
+        if self.lowered_at.is_some_and(|lowered| sent_at <= lowered) {
+            return;
+        }
+        let floor = (self.last_second.highest() / STEEPEST).min(self.value);
+        self.lower_to((self.value * (1.0 - back_off(self.value) * excess.sqrt())).max(floor), now);
+        let lately = self.accepted.lately(now);
+        self.regain = lately * REGAINED;
+    }
+
+    fn lower_to(&mut self, value: f64, now: Instant) {
+        self.lowered_at = Some(now);
+        self.value = value.clamp(MIN, 1.0);
+        self.step = step(self.value);
+    }
+
+    /// Asks whether giving way helps, where so much is refused that it should be known.
+    fn consider_a_probe(&mut self, now: Instant) {
+        let share = match self.stage {
+            Stage::GivingWay { rested, until } => self.much(rested, now).or_else(|| self.lasting(until, now)),
+            Stage::Tolerating(tolerated) => {
+                let tells = self.window.age(now) >= SOON && self.window.tells_of(tolerated.share);
+                let share = tells.then(|| std::mem::replace(&mut self.window, Window::new(now)).share());
+                share.filter(|share| self.has_changed(tolerated, *share, now))
+            }
+            Stage::Probing(_) => None,
+        };
+        let Some(share) = share else { return };
+        let before = self.value;
+        // Where it was higher a while ago, what was refused there is what giving way is compared with.
+        let (from, share) = match self.highest.value > self.value {
+            true => (self.highest.value, self.highest.share),
+            false => (self.value, share),
+        };
+        self.stage = Stage::Probing(Probe::new(share, from, before, now));
+        self.lower_to((from / Probe::DEPTH).min(self.value), now);
+    }
+
+    /// The share of refusals of about the last second, if that is much.
+    fn much(&mut self, rested: Instant, now: Instant) -> Option<f64> {
+        let age = self.last_second.age(now);
+        let is_enough = age >= SOON && self.last_second.hits() >= HITS;
+        if !is_enough && age < ENOUGH_OF_A_SECOND {
+            return None;
+        }
+        let window = std::mem::replace(&mut self.last_second, Window::new(now));
+        self.highest.note(&window);
+        let is_worth_it = is_enough && now >= rested && window.share() >= WORTH_A_PROBE_SOON;
+        (is_worth_it && self.highest.value.max(self.value) >= FEW).then_some(window.share())
+    }
+
+    /// The share of refusals that lasts, if it is worth a probe.
+    fn lasting(&mut self, until: Instant, now: Instant) -> Option<f64> {
+        if self.window.age(now) < LASTING {
+            return None;
+        }
+        let window = std::mem::replace(&mut self.window, Window::new(now));
+        // A probe of few requests would tell nothing.
+        let from = self.highest.value.max(self.value);
+        let enough = if from < FEW { WORTH_A_PROBE_OF_LITTLE } else { WORTH_A_PROBE };
+        let would_tell = window.hits_at(from / Probe::DEPTH, Probe::AT_MOST, now) >= TELLING;
+        let is_worth_it = now >= until && would_tell && window.share() >= enough;
+        is_worth_it.then_some(window.share())
+    }
+
+    /// Takes in the share of refusals in a window, where some are tolerated. Returns whether another probe is due.
+    ///
+    /// Refusals that changed by themselves may be ours after all: of others that give way, or that came. Where they were
+    /// the same at any rate, what is beyond is taken for too high a rate first.
+    fn has_changed(&mut self, tolerated: Tolerated, share: f64, now: Instant) -> bool {
+        if share < tolerated.share * ENDED {
+            self.stage = Stage::GivingWay { rested: now, until: now };
+            return false;
+        }
+        let has_risen = share > tolerated.share * RISEN + WORTH_A_PROBE;
+        let risen = if has_risen { tolerated.risen + 1 } else { 0 };
+        self.stage = Stage::Tolerating(Tolerated { risen, ..tolerated });
+        if has_risen && tolerated.is_constant && risen < RISEN_FOR_LONG {
+            self.lower_to(self.value * (1.0 - share) / (1.0 - tolerated.share) * REGAINED, now);
+            return false;
+        }
+        now >= tolerated.until || has_risen || share < tolerated.share * FALLEN
+    }
+
+    /// Draws the conclusion from a probe that knows enough.
+    fn find(&mut self, now: Instant) {
+        let Stage::Probing(probe) = &self.stage else { return };
+        let highest = Highest { value: probe.from(), share: probe.share() };
+        match probe.finding(now) {
+            None => return,
+            Some(Finding::Helps) => {
+                // Where little was refused, the rate was nearly right.
+                let nearly_right =
+                    if probe.share() < WORTH_A_PROBE_SOON { probe.from() } else { probe.before() };
+                self.value = self.value.max(nearly_right * REGAINED);
+                self.regain = self.value;
+                let until = now + self.believe(true);
+                self.stage = Stage::GivingWay { rested: now + REST, until };
+            }
+            Some(Finding::NotOurs { .. }) if self.found_ours && !self.is_suspected => {
+                // Others may have begun just now, and give way as well: once more, when that is over.
+                (self.is_suspected, self.regain) = (true, 0.0);
+                self.stage = Stage::GivingWay { rested: now + REST, until: now + REST };
+            }
+            Some(Finding::NotOurs { share, is_constant }) => {
+                (self.value, self.regain) = (probe.from(), 0.0);
+                let until = now + self.believe(false);
+                self.stage = Stage::Tolerating(Tolerated { share, is_constant, until, risen: 0 });
+            }
+        }
+        self.highest = highest;
+        (self.window, self.last_second) = (Window::new(now), Window::new(now));
+    }
+}
+
+impl Controller {
+    /// How long a finding is believed: the longer, the oftener it was found.
+    fn believe(&mut self, is_ours: bool) -> Duration {
+        self.patience = match is_ours == self.found_ours {
+            true => (self.patience * 2).min(LAST_PATIENCE),
+            // Few requests tell it, and the other way round it costs more.
+            false if is_ours => REST,
+            false => FIRST_PATIENCE,
+        };
+        // What was found twice is believed again at once.
+        (self.found_ours, self.is_suspected) = (is_ours, is_ours && !self.found_ours);
+        self.patience
+    }
+}
+
+/// The part that a refusal takes: the larger, the more there is.
+fn back_off(value: f64) -> f64 {
+    (BACK_OFF * value.sqrt()).max(MIN_BACK_OFF)
+}
+
+/// What each second after a refusal brings back: of a factor in the middle the largest part, so that large ones come
+/// down to the others, and small ones stay calm.
+fn step(value: f64) -> f64 {
+    let part = value * CLIMB_PER_SECOND * (value / SMALL).min(1.0);
+    part.min(LARGE_STEP * value.sqrt())
+}
