@@ -217,8 +217,7 @@ impl Engine {
             self.report(Report::Rotated { source, from, to: Some(Arc::clone(&observed.path)) });
         }
         if self.is_shorter_than_read(id, observed.size, began) {
-            // The next read may have to wait for memory, and the copy of what was cut off may not be there for long.
-            return self.begin_again(id, now);
+            return self.confirm(id, now);
         }
         let file = self.files.known(id);
         if file.state() == State::Sought {
@@ -234,6 +233,16 @@ impl Engine {
             }
             self.queue_read(id);
         }
+    }
+
+    /// A look showed less than was read. It may be an old one (FUSE, SMB): only a read says so. It needs no memory, since the
+    /// copy of what was cut off may not be there for long.
+    fn confirm(&mut self, id: FileId, now: Instant) {
+        let incarnation = self.files.known(id).incarnation().expect("it was read");
+        if self.lives.on_its_way(incarnation).history().overlap() == 0 || !self.files.queue_at_once(id) {
+            return self.begin_again(id, now);
+        }
+        self.files.known_mut(id).task = Task::Confirm(incarnation);
     }
 
     /// Whether the survey that was answered began after the last read, and saw less than was read.

@@ -102,6 +102,7 @@ impl Engine {
                     Chunk { read, bytes: &bytes, before, unix_time, max_growth, is_last: end.is_some() };
                 self.on_chunk(id, incarnation, chunk, now);
             }
+            Task::Confirm(incarnation) => self.on_confirmed(id, incarnation, &bytes, now),
             Task::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
             Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} was read, and was not to be: {task:?}")
@@ -109,6 +110,17 @@ impl Engine {
         }
         if again {
             self.queue_read(id);
+        }
+    }
+
+    /// The bytes before the position of a file that a look showed shorter.
+    fn on_confirmed(&mut self, id: FileId, incarnation: Incarnation, bytes: &[u8], now: Instant) {
+        self.files.known_mut(id).task = Task::Follow(incarnation);
+        let history = self.lives.on_its_way(incarnation).history();
+        if bytes.len() == history.overlap() && history.continues(bytes) {
+            self.queue_read(id);
+        } else {
+            self.begin_again(id, now);
         }
     }
 

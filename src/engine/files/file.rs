@@ -55,6 +55,8 @@ pub(in crate::engine) enum Task {
         within: u64,
     },
     Follow(Incarnation),
+    /// Followed, and a look showed less than was read: the bytes before the position say whether that is so.
+    Confirm(Incarnation),
     /// Begins like a file from whose name its name may come: nothing is taken in until that file is cut off, or was
     /// not for a while.
     Alike {
@@ -177,7 +179,9 @@ impl FollowedFile {
     /// The incarnation that is read, once the file is open: its own.
     pub(in crate::engine) fn incarnation(&self) -> Option<Incarnation> {
         match self.task {
-            Task::Follow(incarnation) | Task::Alike { own: incarnation, .. } => Some(incarnation),
+            Task::Follow(incarnation)
+            | Task::Confirm(incarnation)
+            | Task::Alike { own: incarnation, .. } => Some(incarnation),
             Task::Comparing { own, .. } => own,
             Task::Begin | Task::FindEnd { .. } => None,
         }

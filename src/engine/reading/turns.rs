@@ -75,7 +75,7 @@ impl Engine {
             let (mut read, min_len) = self.next_read(id);
             let file = self.files.known(id);
             let stream = file.stream;
-            let compares = matches!(file.task, Task::Comparing { .. });
+            let compares = matches!(file.task, Task::Comparing { .. } | Task::Confirm(_));
             let state = file.incarnation().filter(|_| !compares).map(|life| self.lives.on_its_way(life));
             if state.is_some_and(IncarnationState::is_blocked) {
                 self.files.block(id);
@@ -136,6 +136,11 @@ impl Engine {
             Task::Comparing { of, .. } => {
                 let read = self.read_to_compare(id, of);
                 (read, read.len)
+            }
+            Task::Confirm(incarnation) => {
+                let history = self.lives.on_its_way(incarnation).history();
+                let (at, len) = (history.position().minus(history.overlap() as u64), history.overlap());
+                (Read { file: id, at, len, before: len }, len)
             }
             Task::FindEnd { end, within, .. } => {
                 let at = end.minus(within);
