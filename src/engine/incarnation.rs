@@ -147,11 +147,16 @@ impl IncarnationState {
             history,
             outgoing: Outgoing::default(),
             durability,
-            cut: Cut { skipping_nuls: position == Offset::ZERO, ..Cut::default() },
+            cut: Cut { skipping_nuls: position == Offset::ZERO, few_nuls_are_data: true, ..Cut::default() },
             skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
             arrivals: Arrivals::default(),
         }
+    }
+
+    /// The file had other content: a writer without `O_APPEND` may leave a hole of whatever length at its beginning.
+    pub(super) fn follows_a_truncation(&mut self) {
+        self.cut.few_nuls_are_data = false;
     }
 
     pub(super) fn incarnation(&self) -> Incarnation {
@@ -267,6 +272,7 @@ impl IncarnationState {
     pub(super) fn recall(&mut self, before: Bytes) {
         let is_nul = before.len() >= WINDOW_BYTES && before.iter().all(|byte| *byte == 0);
         self.cut.skipping_nuls |= is_nul;
+        self.cut.few_nuls_are_data &= !is_nul;
         self.history.recall(before);
     }
 

@@ -134,6 +134,8 @@ impl Engine {
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let kept = found.as_ref().map(|found| found.incarnation);
+        let was_truncated = self.lives.stored_of(opened.identity, self.stream_name(stream)).next().is_some()
+            && kept.is_none();
         self.supersede(opened.identity, source, kept, now);
         if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
             // Without a birth time nothing says that this is a file a source ever showed.
@@ -161,6 +163,9 @@ impl Engine {
                 let incarnation = self.lives.fresh();
                 self.begin_life(id, incarnation, History::beginning(), Head::default(), None, now);
                 self.files.known_mut(id).kind.is_new = true;
+                if was_truncated {
+                    self.lives.on_its_way_mut(incarnation).follows_a_truncation();
+                }
                 self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });
             }
         }
@@ -201,6 +206,7 @@ impl Engine {
         whose.seen.last_nanos = whose.seen.last_nanos.max(self.surveys.unix_nanos());
         let state = IncarnationState::new(incarnation, whose, History::beginning(), Head::default(), None);
         self.attach(id, state, now);
+        self.lives.on_its_way_mut(incarnation).follows_a_truncation();
     }
 
     fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {

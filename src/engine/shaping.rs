@@ -6,13 +6,14 @@
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
 mod drops;
+mod pack;
 mod shape;
 
 use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use crate::model::limits::RECORD_BYTES;
 use crate::model::message::{ChunkEnd, Continues, Message, Part};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
@@ -24,7 +25,12 @@ use crate::rules::unwrap::unwrap;
 use super::report::{Loss, SourceCounts};
 
 use self::drops::Drops;
+use self::pack::Pack;
 pub(super) use self::shape::{Shape, lies_inside, look_back, max_unread_bytes};
+
+/// The shortest run of NULs at the beginning of a file that is a hole whatever is known of the file, in bytes: a sector. No
+/// text begins with so many.
+const MIN_HOLE_BYTES: usize = 512;
 
 /// How cutting stands at a position.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +44,8 @@ pub(super) struct Cut {
     /// Whether everything so far was a run of NULs: what a writer without `O_APPEND` leaves at the beginning of a file that
     /// was truncated, and no data.
     pub(super) skipping_nuls: bool,
+    /// Whether a short run of them is data: where nothing says that the file was truncated, UTF-16 may begin so.
+    pub(super) few_nuls_are_data: bool,
 }
 
 /// What becomes of one span.
@@ -76,35 +84,6 @@ struct Shaping<'a> {
     grown: u64,
     /// How much that may be, in bytes: what is left of the chunk is read again.
     max_growth: u64,
-}
-
-/// Shaped lines that share a record.
-#[derive(Debug, Default)]
-struct Pack {
-    span: Option<Span>,
-    data: Vec<u8>,
-    lines: usize,
-}
-
-impl Pack {
-    fn has_room(&self, more: usize, packing: Packing) -> bool {
-        let most = match packing {
-            Packing::Off => 0,
-            Packing::On { bytes, .. } => bytes.min(RECORD_BYTES),
-        };
-        self.lines < LINES_PER_RECORD && self.data.len() + more <= most
-    }
-
-    fn add(&mut self, span: Span, record: Vec<u8>) {
-        let start = self.span.map_or(span.start(), Span::start);
-        self.span = Some(Span::new(start, span.end()));
-        if self.data.is_empty() {
-            self.data = record;
-        } else {
-            self.data.extend_from_slice(&record);
-        }
-        self.lines += 1;
-    }
 }
 
 /// What a line is of what was written.
@@ -384,7 +363,13 @@ impl Shaping<'_> {
             return 0;
         }
         let nuls = leading_nuls(chunk);
+        if cut.few_nuls_are_data && nuls < MIN_HOLE_BYTES {
+            // Of a chunk of nothing else, the next read says more.
+            cut.skipping_nuls = nuls == chunk.len();
+            return 0;
+        }
         cut.skipping_nuls = nuls == chunk.len();
+        cut.few_nuls_are_data = false;
         if nuls > 0 {
             self.pass_over(Span::new(position, position.plus(nuls as u64)));
             self.counts.nul_bytes += nuls as u64;
@@ -513,6 +498,34 @@ mod tests {
                 next = span.end();
             }
             assert_eq!(next.bytes(), text.len() as u64, "{text:?}: all of it is settled");
+        }
+    }
+
+    /// How many NULs, whether the file is known to be truncated, and how many bytes of them are sent.
+    #[test]
+    fn nuls_at_the_beginning_are_a_hole_where_there_are_many_or_the_file_was_truncated() {
+        let filter = LineFilter::default();
+        let shape = Shape {
+            newline: Newline::Append,
+            packing: Packing::Off,
+            max_message_bytes: RECORD_BYTES,
+            max_line_bytes: RECORD_BYTES - 1,
+            oversize: Oversize::Split,
+            runtime: None,
+            multiline: None,
+            filter: &filter,
+            template: None,
+        };
+        for (nuls, is_truncated, sent_nuls) in
+            [(1, false, 1), (511, false, 511), (512, false, 0), (1, true, 0), (0, true, 0), (9_000, false, 0)]
+        {
+            let text = [&vec![0; nuls][..], b"line\n"].concat();
+            let cut = Cut { skipping_nuls: true, few_nuls_are_data: !is_truncated, ..Cut::default() };
+            let (mut counts, chunk) = (SourceCounts::default(), Bytes::from(text.clone()));
+            let shaped = shape.apply(Offset::ZERO, &chunk, cut, (ChunkEnd::Open, u64::MAX), &mut counts);
+            assert_eq!(sent(&shaped).concat().len(), sent_nuls + 5, "{nuls} {is_truncated}");
+            assert_eq!(counts.nul_bytes, (nuls - sent_nuls) as u64, "{nuls} {is_truncated}");
+            assert!(!shaped.cut.skipping_nuls, "{nuls} {is_truncated}");
         }
     }
 

@@ -1,0 +1,38 @@
+//! Lines that were shaped and share a record.
+//!
+//! Knows how much a record takes. Does not know what becomes of it.
+//!
+//! *Invariant (L17):* a pack has room for what it takes in, or is empty.
+
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use crate::model::offset::Span;
+use crate::model::settings::Packing;
+
+/// Shaped lines that share a record.
+#[derive(Debug, Default)]
+pub(super) struct Pack {
+    pub(super) span: Option<Span>,
+    pub(super) data: Vec<u8>,
+    pub(super) lines: usize,
+}
+
+impl Pack {
+    pub(super) fn has_room(&self, more: usize, packing: Packing) -> bool {
+        let most = match packing {
+            Packing::Off => 0,
+            Packing::On { bytes, .. } => bytes.min(RECORD_BYTES),
+        };
+        self.lines < LINES_PER_RECORD && self.data.len() + more <= most
+    }
+
+    pub(super) fn add(&mut self, span: Span, record: Vec<u8>) {
+        let start = self.span.map_or(span.start(), Span::start);
+        self.span = Some(Span::new(start, span.end()));
+        if self.data.is_empty() {
+            self.data = record;
+        } else {
+            self.data.extend_from_slice(&record);
+        }
+        self.lines += 1;
+    }
+}
