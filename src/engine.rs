@@ -62,12 +62,11 @@ mod surveys;
 mod unnamed;
 mod unwanted;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::Path;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation};
+use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
@@ -86,7 +85,7 @@ use self::saves::Saves;
 use self::stream::Ready;
 use self::streams::Streams;
 use self::surveys::Surveys;
-use self::unwanted::Compressed;
+use self::unwanted::Unwanted;
 
 /// What the state database held when the process began.
 #[derive(Clone, Debug, Default)]
@@ -114,10 +113,7 @@ pub struct Engine {
     intake: Intake,
     streams: Streams,
     saves: Saves,
-    /// Files that a source matches and that are not read, and why: told once.
-    unreadable: BTreeMap<(SourceId, Arc<Path>), String>,
-    /// Files that are compressed, and how each was when it was seen last.
-    compressed: BTreeMap<(SourceId, Identity), Compressed>,
+    unwanted: Unwanted,
     /// Files that are to be let go of as soon as nothing of them is under way.
     leaving: BTreeSet<FileId>,
     /// Whether everything that was there at the start has been opened.
@@ -171,8 +167,7 @@ impl Engine {
             intake: Intake::new(settings.memory, settings.streams.len()),
             streams,
             saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
-            unreadable: BTreeMap::new(),
-            compressed: BTreeMap::new(),
+            unwanted: Unwanted::default(),
             leaving: BTreeSet::new(),
             opened: false,
             finishing,

@@ -80,7 +80,7 @@ impl Engine {
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         let files = &self.files;
         let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
-        self.unreadable.retain(|(of, path), _| *of != source || is_there(path));
+        self.unwanted.told.retain(|(of, path), _| *of != source || is_there(path));
         let matched = observation.files.iter().filter(|file| file.is_matched).count();
         self.surveys.taken_in(source, matched);
     }
@@ -170,7 +170,7 @@ impl Engine {
         if file.name == Name::Matched {
             return self.skip_shared(source, file.source, &observed.path);
         }
-        self.unreadable.remove(&(source, Arc::clone(&observed.path)));
+        self.unwanted.told.remove(&(source, Arc::clone(&observed.path)));
         // It was renamed from one source's names to another's: it goes on as what it is.
         self.hand_to(id, source);
         self.seen_again(id, observed, began, now);

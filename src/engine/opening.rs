@@ -108,7 +108,7 @@ impl Engine {
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
         // Of one that could not be read, only a read says so.
-        if file.failures == 0 && self.unreadable.remove(&(source, Arc::clone(&path))).is_some() {
+        if file.failures == 0 && self.unwanted.told.remove(&(source, Arc::clone(&path))).is_some() {
             self.report(Report::Readable { source, path });
         }
         match self.files.known(id).task {
@@ -315,7 +315,7 @@ impl Engine {
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
         self.part_unopened(id, now);
-        let before = self.unreadable.insert((source, Arc::clone(&path)), why.clone());
+        let before = self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
         if before.as_ref() != Some(&why) {
             self.report(Report::Unreadable { source, path, why });
         }

@@ -87,7 +87,7 @@ impl Engine {
         let file = self.files.known_mut(id);
         if file.succeeded() {
             let (source, path) = (file.source, Arc::clone(&file.path));
-            self.unreadable.remove(&(source, Arc::clone(&path)));
+            self.unwanted.told.remove(&(source, Arc::clone(&path)));
             self.report(Report::Readable { source, path });
         }
         match task {
@@ -136,7 +136,7 @@ impl Engine {
         file.end.finished |= is_finishing;
         if is_news {
             let (source, path) = (file.source, Arc::clone(&file.path));
-            self.unreadable.insert((source, Arc::clone(&path)), why.clone());
+            self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
             self.report(Report::Unreadable { source, path, why });
         }
     }

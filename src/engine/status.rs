@@ -101,7 +101,7 @@ impl Engine {
     pub fn status(&mut self, now: Instant) -> Status {
         let is_opening = |file: &FollowedFile| matches!(file.task, Task::Begin | Task::FindEnd { .. });
         self.opened |= self.surveys.all_answered() && !self.files.iter().any(|(_, file)| is_opening(file));
-        let unreadable = self.unreadable.iter().map(|((source, path), why)| (*source, path, why.as_str()));
+        let unreadable = self.unwanted.told.iter().map(|((source, path), why)| (*source, path, why.as_str()));
         let late = self.files.iter().filter(|(_, file)| file.is_late);
         let late = late.map(|(_, file)| (file.source, &file.path, LATE));
         let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);

@@ -31,6 +31,15 @@ pub(super) struct Compressed {
     modified: Option<Option<Duration>>,
 }
 
+/// What sources match and is not read.
+#[derive(Debug, Default)]
+pub(super) struct Unwanted {
+    /// Files that are not read, and why: told once.
+    pub(super) told: BTreeMap<(SourceId, Arc<Path>), String>,
+    /// Files that are compressed, and how each was when it was seen last.
+    compressed: BTreeMap<(SourceId, Identity), Compressed>,
+}
+
 impl Engine {
     /// Whether a file of which nothing is known was last written too long ago to be begun.
     pub(super) fn is_too_old(&self, source: SourceId, observed: &Observed, unix_time: Duration) -> bool {
@@ -56,7 +65,7 @@ impl Engine {
         // Without a birth time the next file may look like this one.
         if identity.birth_nanos.is_some() {
             let compressed = Compressed { format, path: Arc::clone(&path), size, modified: None };
-            self.compressed.insert((source, identity), compressed);
+            self.unwanted.compressed.insert((source, identity), compressed);
         }
         self.skip_compressed(source, stream, path, format);
         true
@@ -65,10 +74,10 @@ impl Engine {
     /// Whether a file that is seen is known to be compressed, and was not written since that was seen.
     pub(super) fn is_compressed(&mut self, source: SourceId, observed: &Observed) -> bool {
         let key = (source, observed.identity);
-        let Some(known) = self.compressed.get_mut(&key) else { return false };
+        let Some(known) = self.unwanted.compressed.get_mut(&key) else { return false };
         let modified = *known.modified.get_or_insert(observed.modified);
         if (known.size, modified) != (observed.size, observed.modified) {
-            self.compressed.remove(&key);
+            self.unwanted.compressed.remove(&key);
             return false;
         }
         if known.path != observed.path {
@@ -98,7 +107,7 @@ impl Engine {
 
     /// A file is not read: told once.
     pub(super) fn skip(&mut self, source: SourceId, path: Arc<Path>, why: String) {
-        let before = self.unreadable.insert((source, Arc::clone(&path)), why.clone());
+        let before = self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
         if before.as_ref() != Some(&why) {
             self.report(Report::Skipped { source, path, why });
         }
@@ -126,7 +135,7 @@ impl Engine {
         seen: &BTreeMap<Identity, &Observed>,
         hidden: &[Arc<Path>],
     ) {
-        self.compressed.retain(|(of, identity), known| {
+        self.unwanted.compressed.retain(|(of, identity), known| {
             *of != source || seen.contains_key(identity) || is_hidden(&known.path, hidden)
         });
     }

@@ -179,9 +179,9 @@ impl FollowedFile {
     /// The incarnation that is read, once the file is open: its own.
     pub(in crate::engine) fn incarnation(&self) -> Option<Incarnation> {
         match self.task {
-            Task::Follow(incarnation)
-            | Task::Confirm(incarnation)
-            | Task::Alike { own: incarnation, .. } => Some(incarnation),
+            Task::Follow(incarnation) | Task::Confirm(incarnation) | Task::Alike { own: incarnation, .. } => {
+                Some(incarnation)
+            }
             Task::Comparing { own, .. } => own,
             Task::Begin | Task::FindEnd { .. } => None,
         }
