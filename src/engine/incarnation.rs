@@ -7,6 +7,7 @@
 mod ready;
 #[cfg(test)]
 mod tests;
+mod whose;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation, Origin, Seen, WINDOW_BYTES, unix_nanos};
+use crate::model::identity::{Identity, Incarnation, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
 use crate::model::settings::{SourceId, StreamId};
@@ -25,35 +26,8 @@ use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::{Ledger, Raised};
 
+pub(super) use self::whose::{Names, Whose};
 use super::shaping::{Cut, Piece, Shaped};
-
-/// Whose bytes an incarnation is made of, and where its records go.
-#[derive(Clone, Debug)]
-pub(super) struct Whose {
-    pub(super) source: SourceId,
-    pub(super) stream: StreamId,
-    /// The stream as the configuration names it: part of the checkpoint's key.
-    pub(super) stream_name: Arc<str>,
-    /// Where the file was last seen.
-    pub(super) path: Arc<Path>,
-    /// The name in the directory that holds the file, when it is not `path`.
-    pub(super) target: Option<Arc<Path>>,
-    pub(super) identity: Identity,
-    /// The file that the incarnation began in.
-    pub(super) origin: Origin,
-    /// When the file was seen.
-    pub(super) seen: Seen,
-}
-
-/// A file's path, and its real path when that is another.
-pub(super) type Names = (Arc<Path>, Option<Arc<Path>>);
-
-impl Whose {
-    /// The name in the directory that holds the file.
-    pub(super) fn real_path(&self) -> &Arc<Path> {
-        self.target.as_ref().unwrap_or(&self.path)
-    }
-}
 
 /// What is known of one incarnation on its way from its file to the service.
 #[derive(Debug)]

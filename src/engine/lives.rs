@@ -9,6 +9,7 @@
 //!
 //! *Invariant (L12):* one file in one delivery stream has at most one attached incarnation.
 
+mod closed;
 mod laws;
 mod search;
 #[cfg(test)]
@@ -27,9 +28,6 @@ use super::incarnation::{IncarnationState, Names};
 use super::port::FileId;
 
 pub(super) use self::search::CopySearch;
-
-/// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
-const MAX_CLOSED: usize = 1000;
 
 /// What becomes of the checkpoint of an incarnation that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,37 +281,6 @@ impl Lives {
             panic!("L12: {incarnation:?} parts from its file, and has none");
         };
         self.put(incarnation, Life::Parted { state, afterwards });
-    }
-
-    /// It was let go of with its source: it is wanted again only when the source is.
-    pub(super) fn let_go_of(&mut self, incarnation: Incarnation, source: SourceId) {
-        self.let_go.insert(incarnation, source);
-    }
-
-    /// Its file was closed. Where files come and go fast, the oldest of them is forgotten, and returned.
-    pub(super) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Checkpoint> {
-        self.closed.push_back(incarnation);
-        if self.closed.len() <= MAX_CLOSED {
-            return None;
-        }
-        let oldest = self.closed.pop_front()?;
-        let stored = self.by_incarnation.get(&oldest)?.claimable()?.clone();
-        drop(self.take(oldest));
-        Some(stored)
-    }
-
-    /// The directories of files of this stream that were closed since the start: such a file may be written to under
-    /// another name, by a program that holds it open.
-    pub(super) fn closed_directories(&self, stream: &str) -> BTreeSet<Arc<Path>> {
-        let stored = self.closed.iter().filter_map(|closed| self.by_incarnation.get(closed)?.claimable());
-        let of_stream = stored.filter(|stored| *stored.stream == *stream);
-        of_stream.filter_map(|stored| stored.real_path().parent().map(Arc::from)).collect()
-    }
-
-    /// Whether a file that was closed since the start is longer than it was read: lines came late.
-    pub(super) fn has_late_lines(&self, file: Identity, size: u64, stream: &str) -> bool {
-        let mut stored = self.stored_of(file, stream);
-        stored.any(|stored| self.closed.contains(&stored.incarnation) && stored.offset.bytes() < size)
     }
 
     /// Ends one that parted, once all of it is settled; says what the database is to do.

@@ -137,10 +137,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     (Family::AtEnd, Holds),
     (Family::ReadErrors, Holds),
     (Family::StaleDescriptors, Holds),
-    (
-        Family::StaleSizes,
-        Open("a size that is older than what was read is taken for a truncation, and the file is sent again"),
-    ),
+    (Family::StaleSizes, Holds),
     (
         Family::Strangers,
         Open(

@@ -186,17 +186,16 @@ impl Files {
         }
     }
 
-    /// Open, and neither read nor compared → Queued, whatever it waits for. Tells whether it is: what is blocked stays so.
+    /// Open → Queued, whatever it waits for. Tells whether it is: what is blocked stays so.
     pub(in crate::engine) fn queue_at_once(&mut self, id: FileId) -> bool {
         match self.known(id).state() {
+            State::Blocked | State::Queued => {}
             State::AtEnd | State::FailsToRead { .. } | State::Deferred | State::Collecting { .. } => {
                 self.set(id, State::Queued);
-                true
             }
-            State::Queued => true,
-            State::Blocked => false,
             _ => self.wrong(id, "Queued"),
         }
+        self.known(id).state() == State::Queued
     }
 
     /// The slots in which files wait to be read.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Afterwards, CopySearch, Life, Lives, MAX_CLOSED, Over};
+use super::closed::MAX_CLOSED;
+use super::{Afterwards, CopySearch, Life, Lives, Over};
 use crate::engine::incarnation::{IncarnationState, Whose};
 use crate::engine::port::FileId;
 use crate::engine::report::Loss;

@@ -317,56 +317,6 @@ impl Round {
         }
     }
 
-    /// Looks at what the source does not match, and what rotators may have made of what it does.
-    fn look_for_generations(&mut self, source: Source<'_>) {
-        let generations = std::mem::take(&mut self.generations);
-        let found = generations.found(|directory| self.entries(directory).ok(), &source.files.exclude);
-        for (path, rotated_from) in found {
-            self.observe_beside(&path, rotated_from);
-        }
-        let places = Generations::places(&self.files, &source.files.patterns);
-        for pattern in &source.files.rotated {
-            let files = SourceFiles { patterns: vec![pattern.clone()], ..SourceFiles::default() };
-            let kept = survey_source(&files, source.id, &[], Duration::ZERO);
-            self.directories.extend(kept.directories);
-            kept.problems.into_iter().for_each(|problem| self.note(problem));
-            for observed in kept.observation.files {
-                let rotated_from = Generations::kept(observed.real_path(), &places);
-                self.observe_beside(observed.real_path(), rotated_from);
-            }
-        }
-    }
-
-    /// Looks at a file that the source does not match.
-    fn observe_beside(&mut self, path: &Path, rotated_from: Vec<Arc<Path>>) {
-        if let Ok(look) = Look::at(path, Links::Keep)
-            && look.kind == FileType::RegularFile
-        {
-            self.observe(path, None, look, false);
-            if let Some(observed) = self.files.get_mut(path).filter(|observed| !observed.is_matched) {
-                observed.rotated_from = rotated_from;
-            }
-        }
-    }
-
-    /// Looks at what no source matches but may be a known file under another name.
-    fn look_beside(&mut self, directory: &Path) {
-        let entries = match self.entries(directory) {
-            Ok(entries) => entries,
-            Err(Errno::NOENT | Errno::NOTDIR) => return,
-            Err(fault) => {
-                self.note(Problem { path: directory.to_owned(), source: None, reason: Refusal::of(fault) });
-                return;
-            }
-        };
-        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
-            let path = directory.join(&entry.name);
-            if !self.files.contains_key(&path) {
-                self.observe_beside(&path, Vec::new());
-            }
-        }
-    }
-
     fn observe(&mut self, path: &Path, target: Option<PathBuf>, look: Look, is_matched: bool) {
         if let Slot::Vacant(slot) = self.files.entry(path.to_owned()) {
             slot.insert(Observed {
@@ -443,5 +393,6 @@ fn leads_to_directory(path: &Path) -> bool {
     Look::at(path, Links::Follow).is_ok_and(|look| look.kind == FileType::Directory)
 }
 
+mod beside;
 #[cfg(test)]
 mod tests;

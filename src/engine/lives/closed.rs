@@ -1,0 +1,49 @@
+//! Incarnations whose files were closed since the start, or let go of with their sources.
+//!
+//! Knows which closed last. Does not know what becomes of their files.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation};
+use crate::model::settings::SourceId;
+
+use super::Lives;
+
+/// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
+pub(super) const MAX_CLOSED: usize = 1000;
+
+impl Lives {
+    /// It was let go of with its source: it is wanted again only when the source is.
+    pub(in crate::engine) fn let_go_of(&mut self, incarnation: Incarnation, source: SourceId) {
+        self.let_go.insert(incarnation, source);
+    }
+
+    /// Its file was closed. Where files come and go fast, the oldest of them is forgotten, and returned.
+    pub(in crate::engine) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Checkpoint> {
+        self.closed.push_back(incarnation);
+        if self.closed.len() <= MAX_CLOSED {
+            return None;
+        }
+        let oldest = self.closed.pop_front()?;
+        let stored = self.by_incarnation.get(&oldest)?.claimable()?.clone();
+        drop(self.take(oldest));
+        Some(stored)
+    }
+
+    /// The directories of files of this stream that were closed since the start: such a file may be written to under
+    /// another name, by a program that holds it open.
+    pub(in crate::engine) fn closed_directories(&self, stream: &str) -> BTreeSet<Arc<Path>> {
+        let stored = self.closed.iter().filter_map(|closed| self.by_incarnation.get(closed)?.claimable());
+        let of_stream = stored.filter(|stored| *stored.stream == *stream);
+        of_stream.filter_map(|stored| stored.real_path().parent().map(Arc::from)).collect()
+    }
+
+    /// Whether a file that was closed since the start is longer than it was read: lines came late.
+    pub(in crate::engine) fn has_late_lines(&self, file: Identity, size: u64, stream: &str) -> bool {
+        let mut stored = self.stored_of(file, stream);
+        stored.any(|stored| self.closed.contains(&stored.incarnation) && stored.offset.bytes() < size)
+    }
+}
