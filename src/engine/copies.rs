@@ -346,7 +346,8 @@ impl Engine {
         let Some((search, is_forgotten)) = self.lives.stop_seeking(of) else { return };
         if search.unread > 0 {
             self.abandon(search.source, path, at, search.unread, search.why);
-        } else if search.afterwards == Afterwards::Kept {
+        } else if search.afterwards == Afterwards::Kept || is_forgotten {
+            // How much came after the last look of an earlier process, nobody knows.
             self.report(Report::Gone { source: search.source, path, at });
         }
         if is_forgotten {

@@ -38,6 +38,8 @@ pub struct Ailments {
     pub clock_seconds: u64,
     /// Whether a survey has shown what was there at the first start.
     surveyed: BTreeSet<SourceId>,
+    /// Sources that a process looked at of which something is durable, or that runs.
+    pub looked: BTreeSet<SourceId>,
 }
 
 /// Whether nothing more is to come of a record.
@@ -160,6 +162,7 @@ impl World {
         }
         observation.held = self.held(request);
         self.show_stale_sizes(&mut observation);
+        self.ailments.looked.insert(request.source);
         if self.ailments.surveyed.insert(request.source) {
             self.excuse_what_starts_at_end(&observation);
         }

@@ -34,6 +34,8 @@ pub enum Excuse {
     RenamedUnseen,
     /// The same, where nothing tells how old a file is.
     Ageless,
+    /// The file had a rotator's name before its source was looked at for the first time.
+    BeforeFirstLook,
     /// A survey showed the file, and it was unlinked before it was opened.
     SeenAndDeleted,
     /// The file was closed for others, and was unlinked with lines that came since.
@@ -54,7 +56,7 @@ pub enum Basis {
 }
 
 impl Excuse {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CutOff,
         Self::BetweenTwoLooks,
         Self::DeletedWhileDown,
@@ -69,6 +71,7 @@ impl Excuse {
         Self::RestOfCutLine,
         Self::RenamedUnseen,
         Self::Ageless,
+        Self::BeforeFirstLook,
         Self::SeenAndDeleted,
         Self::ClosedAndDeleted,
         Self::CopyNotSought,
@@ -116,6 +119,9 @@ impl Excuse {
             Self::RenamedUnseen => {
                 "a file that is renamed, before anybody saw it, to a name that neither a source matches nor a rotator \
                  makes;"
+            }
+            Self::BeforeFirstLook => {
+                "a file that had a rotator's name before its source was looked at for the first time;"
             }
             Self::Ageless => "and a generation that was rotated away unseen is not found.",
             Self::SeenAndDeleted | Self::ClosedAndDeleted | Self::CopyNotSought => {

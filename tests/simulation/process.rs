@@ -24,6 +24,9 @@ impl World {
             first_start: self.first_start,
             dead_letter_bytes: 0,
         };
+        if self.first_start {
+            self.ailments.looked.clear();
+        }
         let seed = self.rng.u64(..);
         let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);
         self.engine = Some(engine.expect("the delays are in order"));

@@ -41,10 +41,16 @@ impl World {
         let is_known = is_open || is_closed || (self.engine.is_none() && self.is_saved(file));
         let is_generation =
             rotated_from(to).iter().any(|name| self.disk.is_a_place(name, |name| self.layout.due(name) != 0));
+        let is_looked_at = !(self.first_start && self.engine.is_none())
+            && rotated_from(to)
+                .iter()
+                .flat_map(|name| self.sources_of(name))
+                .all(|source| self.ailments.looked.contains(&source));
         let is_ageless = self.disk.files[file].identity.birth_nanos.is_none();
         match (is_known, is_generation) {
             (true, _) => {}
             (false, true) if is_ageless => self.excuse(file, Excuse::Ageless),
+            (false, true) if !is_looked_at => self.excuse(file, Excuse::BeforeFirstLook),
             (false, true) => {}
             (false, false) => self.excuse(file, Excuse::RenamedUnseen),
         }

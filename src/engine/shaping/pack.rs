@@ -2,7 +2,7 @@
 //!
 //! Knows how much a record takes. Does not know what becomes of it.
 //!
-//! *Invariant (L17):* a pack has room for what it takes in, or is empty.
+//! *Invariant:* a pack has room for what it takes in, or is empty.
 
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::offset::Span;
