@@ -24,6 +24,10 @@ struct Known {
     owner: Option<u32>,
 }
 
+/// How long before the end of the last run a file may have come that this did not begin, in nanoseconds: it waited for a
+/// descriptor, or its device was slow.
+const NOT_BEGUN_NANOS: i64 = 60_000_000_000;
+
 /// The user who may write anything anywhere.
 const ROOT: u32 = 0;
 
@@ -37,6 +41,8 @@ pub(super) struct Families {
     sources: BTreeMap<SourceId, i64>,
     /// Files beside those of a source that were opened, and are copies of what is known.
     strangers: BTreeMap<SourceId, BTreeSet<Identity>>,
+    /// Files that had a name of a source, and could not be opened.
+    refused: BTreeSet<(SourceId, Identity)>,
 }
 
 impl Families {
@@ -68,8 +74,30 @@ impl Families {
     /// A survey of a source of this stream is answered. From the first on, what comes under its names is known to be new;
     /// an earlier process that read for the stream has seen what was there before.
     pub(super) fn note_look(&mut self, source: SourceId, stream: &str, unix_nanos: i64) {
-        let since = self.last_run.get(stream).copied().unwrap_or(unix_nanos);
+        let since = self.last_run.get(stream).map_or(unix_nanos, |last| last.saturating_sub(NOT_BEGUN_NANOS));
         self.sources.entry(source).or_insert(since);
+    }
+
+    /// A source is called otherwise from now on, or is another: its stream is looked at since that of `before` was.
+    pub(super) fn goes_on_as(&mut self, before: SourceId, source: SourceId) {
+        if let Some(since) = self.sources.get(&before).copied() {
+            let known = self.sources.entry(source).or_insert(since);
+            *known = (*known).min(since);
+        }
+    }
+
+    /// A file of a source could not be opened: it is still the source's, whatever its name is then.
+    pub(super) fn note_refused(&mut self, source: SourceId, file: Identity) {
+        self.refused.insert((source, file));
+    }
+
+    /// Whether a file could not be opened, and was not since.
+    pub(super) fn is_refused(&self, source: SourceId, file: Identity) -> bool {
+        self.refused.contains(&(source, file))
+    }
+
+    pub(super) fn forget_refused(&mut self, source: SourceId, file: Identity) {
+        self.refused.remove(&(source, file));
     }
 
     /// Since when names of a source are looked at that no file had yet.
@@ -119,8 +147,9 @@ impl Families {
         self.strangers.get(&source).is_some_and(|strangers| strangers.contains(&file))
     }
 
-    /// Only these files lie beside those of a source.
-    pub(super) fn keep_strangers(&mut self, source: SourceId, is_there: impl Fn(&Identity) -> bool) {
+    /// Of a source, and beside its files, only these are there.
+    pub(super) fn keep_only(&mut self, source: SourceId, is_there: impl Fn(&Identity) -> bool) {
+        self.refused.retain(|(of, file)| *of != source || is_there(file));
         if let Some(strangers) = self.strangers.get_mut(&source) {
             strangers.retain(is_there);
         }
@@ -168,12 +197,14 @@ mod tests {
 
     #[test]
     fn a_name_that_no_file_had_is_looked_at_since_the_last_run_or_the_first_look() {
-        let mut families = Families::of_checkpoints(&[stored(1, "app.log", 100)]);
+        let mut families = Families::of_checkpoints(&[stored(1, "app.log", NOT_BEGUN_NANOS + 100)]);
         families.note_look(SourceId(0), &stream_name(0), 500);
         families.note_look(SourceId(1), &stream_name(1), 500);
         families.note_look(SourceId(1), &stream_name(1), 900);
         assert_eq!(families.since_nanos(SourceId(0)), Some(100), "something ran until then");
         assert_eq!(families.since_nanos(SourceId(1)), Some(500));
+        families.goes_on_as(SourceId(0), SourceId(2));
+        assert_eq!(families.since_nanos(SourceId(2)), Some(100), "called otherwise");
     }
 
     #[test]
@@ -187,12 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_could_not_be_opened_stays_its_sources_until_it_is() {
+        let (mut families, source) = (Families::default(), SourceId(0));
+        families.note_refused(source, identity(1));
+        assert!(families.is_refused(source, identity(1)) && !families.is_refused(SourceId(1), identity(1)));
+        families.forget_refused(source, identity(1));
+        assert!(!families.is_refused(source, identity(1)));
+    }
+
+    #[test]
     fn strangers_are_forgotten_when_they_are_gone() {
         let mut families = Families::default();
         let source = SourceId(0);
         families.note_stranger(source, identity(1));
         families.note_stranger(source, identity(2));
-        families.keep_strangers(source, |file| *file == identity(1));
+        families.keep_only(source, |file| *file == identity(1));
         assert!(families.is_stranger(source, identity(1)) && !families.is_stranger(source, identity(2)));
     }
 }

@@ -4,7 +4,7 @@
 //! copying, or compresses): it is compared before a line of it is taken in. Who may have made the file is looked at, too:
 //! whoever else may write to the directory gets nothing shipped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +31,10 @@ impl Engine {
         let source = observation.source;
         let stream = Arc::clone(self.stream_name(self.stream_of(source)));
         self.families.note_look(source, &stream, self.surveys.unix_nanos());
-        self.families.keep_strangers(source, |file| beside.contains_key(file));
+        if observation.hidden.is_empty() {
+            let there: BTreeSet<_> = observation.files.iter().map(|observed| observed.identity).collect();
+            self.families.keep_only(source, |file| there.contains(file));
+        }
         if beside.values().all(|observed| observed.rotated_from.is_empty()) {
             return;
         }
@@ -51,6 +54,9 @@ impl Engine {
         let names = &observed.rotated_from;
         if names.is_empty() || self.is_known(source, observed.identity) {
             return false;
+        }
+        if self.families.is_refused(source, observed.identity) {
+            return true;
         }
         let since = self.families.first_seen_nanos(name, names);
         let Some(first_seen_nanos) = since.or(self.families.since_nanos(source)) else { return false };

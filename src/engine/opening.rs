@@ -96,6 +96,8 @@ impl Engine {
             Err(fault) => return self.on_not_opened(id, fault, now),
         };
         self.files.opened(id);
+        let file = self.files.known(id);
+        self.families.forget_refused(file.source, file.identity);
         if !self.is_as_expected(id, &opened, now) {
             return;
         }
@@ -313,8 +315,9 @@ impl Engine {
     /// A file that was never read cannot be opened: the next survey finds it again.
     fn on_refused(&mut self, id: FileId, why: String, now: Instant) {
         let file = self.files.known(id);
-        let (source, path) = (file.source, Arc::clone(&file.path));
+        let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
         self.part_unopened(id, now);
+        self.families.note_refused(source, identity);
         let before = self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
         if before.as_ref() != Some(&why) {
             self.report(Report::Unreadable { source, path, why });

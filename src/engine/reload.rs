@@ -40,7 +40,16 @@ impl Engine {
         self.leaving = leaves.map(|(id, _)| id).collect();
         let back = self.surveys.retired().difference(&retired);
         let look_beside: BTreeSet<StreamId> = back.map(|source| settings.sources[source.0].stream).collect();
+        let before = self.settings.sources.len();
         self.settings = settings;
+        for source in (before..self.settings.sources.len()).map(SourceId) {
+            let of_stream = (0..before).map(SourceId);
+            let of_stream = of_stream.filter(|known| self.stream_of(*known) == self.stream_of(source));
+            of_stream
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|known| self.families.goes_on_as(known, source));
+        }
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
         self.counts.reloads += 1;
         // An order that has become free lets files go on that waited for an answer.
@@ -60,7 +69,17 @@ impl Engine {
             if matches!(file.state(), State::Reading { .. } | State::Opening { .. }) {
                 continue;
             }
+            let (identity, stream, is_begun) = (file.identity, file.stream, file.incarnation().is_some());
             self.part(id, Parting::LeftInPlace, now);
+            if !is_begun {
+                // Whoever goes on with its names goes on with it, whatever it is called by then.
+                let sources = (0..self.settings.sources.len()).map(SourceId);
+                let of_stream = sources.filter(|source| self.stream_of(*source) == stream);
+                of_stream
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|source| self.families.note_refused(source, identity));
+            }
             self.surveys.want_all();
         }
     }
