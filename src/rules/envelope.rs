@@ -83,16 +83,28 @@ impl<'a> EnvelopeTemplate<'a> {
     }
 
     /// The object for `text`, which is the content of `message`, or the piece of that number when it takes several:
-    /// only what is whole is merged.
+    /// only what is whole is merged, and only while the object is a record with its newline. A line's keys can make the
+    /// names of ours as long as they like.
     pub fn wrap(&self, message: &Message, text: &[u8], piece: usize) -> Vec<u8> {
+        let is_all = text.len() == message.content.len() && message.part == Part::Whole;
+        let whole = std::str::from_utf8(text).ok().filter(|_| self.envelope.merge && is_all);
+        let merged = whole.and_then(members).map(|own| self.write(message, text, piece, Some(own)));
+        let fitting = merged.filter(|object| object.len() < RECORD_BYTES);
+        fitting.unwrap_or_else(|| self.write(message, text, piece, None))
+    }
+
+    /// The object with the line's own members, or with its text.
+    fn write(
+        &self,
+        message: &Message,
+        line: &[u8],
+        piece: usize,
+        own: Option<(&str, Vec<String>)>,
+    ) -> Vec<u8> {
         let Message { at, metadata, .. } = message;
-        let mut object = Object { bytes: Vec::with_capacity(text.len() + self.room), taken: Vec::new() };
+        let mut object = Object { bytes: Vec::with_capacity(line.len() + self.room), taken: Vec::new() };
         object.bytes.push(b'{');
-        let line = text;
-        let text = std::str::from_utf8(line);
-        let is_all = line.len() == message.content.len() && message.part == Part::Whole;
-        let own = text.ok().filter(|_| self.envelope.merge && is_all).and_then(members);
-        match (own, text) {
+        match (own, std::str::from_utf8(line)) {
             (Some((members, keys)), _) => {
                 object.bytes.extend_from_slice(members.as_bytes());
                 object.taken = keys;
@@ -292,6 +304,25 @@ mod tests {
         let metadata: Value = serde_json::from_str(&wrap(&envelope(true), b"{}")).expect("JSON");
         assert_eq!((&metadata["offset"], &metadata["message"]), (&4096.into(), &Value::Null));
         assert!(wrap(&envelope(false), b"{}").starts_with(r#"{"message":"{}""#), "only when it is asked for");
+    }
+
+    /// A line of so many bytes whose keys make the names of ours as long as may be, in an envelope of its own.
+    fn with_long_names(bytes: usize) -> String {
+        let names = ["file", "offset", "host", "source", "id", "time"];
+        let keys =
+            (0..150).flat_map(|count| names.map(|name| format!("\"{}{name}\":0", PREFIX.repeat(count))));
+        let keys = keys.collect::<Vec<_>>().join(",");
+        let line = format!(r#"{{{keys},"p":"{}"}}"#, "x".repeat(bytes - keys.len() - 8));
+        wrap(&envelope(true), line.as_bytes())
+    }
+
+    #[test]
+    fn a_lines_keys_make_no_object_longer_than_a_record() {
+        for bytes in [900_000, 1_018_000, 1_020_500] {
+            let wrapped = with_long_names(bytes);
+            assert!(wrapped.len() < RECORD_BYTES, "{bytes}: {}", wrapped.len());
+        }
+        assert!(with_long_names(900_000).contains("standpipe_standpipe_time"), "merged while there is room");
     }
 
     #[test]
