@@ -41,7 +41,14 @@ impl Engine {
         let matched = observation.files.iter().filter(|observed| observed.is_matched);
         let current: HashMap<&Path, Identity> =
             matched.map(|observed| (&**observed.real_path(), observed.identity)).collect();
-        let missed = beside.values().filter(|observed| self.was_missed(source, observed, &current));
+        let there: BTreeSet<&Path> =
+            observation.files.iter().map(|observed| &**observed.real_path()).collect();
+        // Whoever compresses a file removes it when that is done: what is there before is not whole.
+        let is_whole = |observed: &&&Observed| {
+            uncompressed(observed.real_path()).is_none_or(|before| !there.contains(before.as_path()))
+        };
+        let missed = beside.values().filter(is_whole);
+        let missed = missed.filter(|observed| self.was_missed(source, observed, &current));
         for observed in missed.copied().collect::<Vec<_>>() {
             let id = self.follow(source, observed, Name::Lost, now);
             self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();

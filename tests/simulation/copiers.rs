@@ -1,6 +1,6 @@
 //! Who copies files, and what stands behind links.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use standpipe::engine::port::Hint;
@@ -85,20 +85,40 @@ impl World {
             Special::Compress { name, number, millis } => {
                 let old = Self::generation_name(name, *number);
                 self.rename(name, &old);
+                self.then(Duration::from_millis(*millis / 2), Special::BeginCompress(old.clone()));
                 self.then(Duration::from_millis(*millis), Special::EndCompress(old));
+            }
+            Special::BeginCompress(old) => {
+                let Some(file) = self.disk.find(old) else { return };
+                let compressed = Self::compressed_name(old);
+                self.copy_to(file, &compressed);
+                let copy = self.disk.names[&compressed];
+                let copy = &mut self.disk.files[copy];
+                copy.is_compressed = true;
+                copy.content.truncate(copy.content.len() / 2);
+                let half = copy.content.len() as u64;
+                copy.lines.retain(|(end, _)| *end <= half);
             }
             Special::EndCompress(old) => {
                 let Some(file) = self.disk.find(old) else { return };
-                let mut compressed = old.clone().into_os_string();
-                compressed.push(".gz");
-                self.copy_to(file, Path::new(&compressed));
-                let copy = self.disk.names[Path::new(&compressed)];
+                let compressed = Self::compressed_name(old);
+                if !self.disk.names.contains_key(&compressed) {
+                    self.copy_to(file, &compressed);
+                }
+                self.copy_rest(file, &compressed);
+                let copy = self.disk.names[&compressed];
                 self.disk.files[copy].is_compressed = true;
                 self.remove_copied(old);
                 self.reached.compressed += 1;
             }
             _ => unreachable!("no deed with a copy"),
         }
+    }
+
+    fn compressed_name(old: &Path) -> PathBuf {
+        let mut compressed = old.to_owned().into_os_string();
+        compressed.push(".gz");
+        compressed.into()
     }
 
     /// The copy has now what was written since it was begun.

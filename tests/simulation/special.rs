@@ -94,6 +94,8 @@ pub enum Special {
         number: u32,
         millis: u64,
     },
+    /// Half of it is compressed.
+    BeginCompress(PathBuf),
     EndCompress(PathBuf),
     /// Other lines of the same number of bytes in the same file.
     Rewrite(PathBuf),
@@ -275,6 +277,7 @@ impl World {
             | Special::RenameCopy { .. }
             | Special::EndRenameCopy { .. }
             | Special::Compress { .. }
+            | Special::BeginCompress(_)
             | Special::EndCompress(_) => self.perform_copy(special),
         }
     }
