@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Seen};
+use crate::model::identity::Identity;
 use crate::model::settings::SourceId;
 use crate::rules::rotation::family::rotated_from;
 
@@ -20,7 +20,7 @@ use crate::rules::rotation::family::rotated_from;
 struct Known {
     /// Since when it is looked at, in nanoseconds since 1970.
     first_nanos: i64,
-    /// The user ID that its files belong to, once one was seen by this process.
+    /// The user ID that its files belong to; `None` where a checkpoint of an older version tells of them alone.
     owner: Option<u32>,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Families {
     last_run: HashMap<Arc<str>, i64>,
     /// Since when names that no file had yet are looked at, in nanoseconds since 1970.
     sources: BTreeMap<SourceId, i64>,
-    /// Files beside those of a source that were opened, and are copies of what is known.
-    strangers: BTreeMap<SourceId, BTreeSet<Identity>>,
+    /// Files beside those of a source that are no generations of them; whether a second look has said so, too.
+    strangers: BTreeMap<SourceId, BTreeMap<Identity, bool>>,
     /// Files that had a name of a source, and could not be opened.
     refused: BTreeSet<(SourceId, Identity)>,
 }
@@ -54,10 +54,10 @@ impl Families {
                 let last = families.last_run.entry(Arc::clone(&checkpoint.stream)).or_insert(i64::MIN);
                 *last = (*last).max(seen.last_nanos);
             }
-            let seen = checkpoint.seen.map(|Seen { first_nanos, .. }| first_nanos);
-            let Some(first) = seen.or(checkpoint.identity.birth_nanos) else { continue };
+            let first = checkpoint.seen.map(|seen| seen.first_nanos).or(checkpoint.identity.birth_nanos);
+            let Some(first) = first else { continue };
             for name in names_of(checkpoint.real_path()) {
-                families.note(&checkpoint.stream, name, first, None);
+                families.note(&checkpoint.stream, name, first, checkpoint.seen.map(|seen| seen.owner));
             }
         }
         families
@@ -138,20 +138,28 @@ impl Families {
         owner == ROOT || owners.peek().is_none() || owners.any(|known| known == owner)
     }
 
-    /// A file beside those of a source is of no interest.
+    /// A file beside those of a source is a copy of what is known.
     pub(super) fn note_stranger(&mut self, source: SourceId, file: Identity) {
-        self.strangers.entry(source).or_default().insert(file);
+        self.strangers.entry(source).or_default().insert(file, true);
+    }
+
+    /// A look says that a file beside those of a source is no generation of them. While names change, one look can be
+    /// wrong: the name that it had was looked at before, its own after. Two looks are believed.
+    pub(super) fn note_not_missed(&mut self, source: SourceId, file: Identity) {
+        let strangers = self.strangers.entry(source).or_default();
+        let is_again = strangers.contains_key(&file);
+        strangers.insert(file, is_again);
     }
 
     pub(super) fn is_stranger(&self, source: SourceId, file: Identity) -> bool {
-        self.strangers.get(&source).is_some_and(|strangers| strangers.contains(&file))
+        self.strangers.get(&source).is_some_and(|strangers| strangers.get(&file) == Some(&true))
     }
 
     /// Of a source, and beside its files, only these are there.
     pub(super) fn keep_only(&mut self, source: SourceId, is_there: impl Fn(&Identity) -> bool) {
         self.refused.retain(|(of, file)| *of != source || is_there(file));
         if let Some(strangers) = self.strangers.get_mut(&source) {
-            strangers.retain(is_there);
+            strangers.retain(|file, _| is_there(file));
         }
     }
 }
@@ -170,11 +178,12 @@ fn names_of(path: &Path) -> impl Iterator<Item = PathBuf> {
 mod tests {
     use super::*;
     use crate::engine::samples::{checkpoint, identity, path, stream_name, whose};
+    use crate::model::identity::Seen;
 
     fn stored(inode: u64, name: &str, first_nanos: i64) -> Checkpoint {
         let mut stored = checkpoint(inode, whose(0, inode), 10);
         stored.path = path(name);
-        stored.seen = Some(Seen { first_nanos, last_nanos: first_nanos });
+        stored.seen = Some(Seen { first_nanos, last_nanos: first_nanos, owner: 33 });
         stored
     }
 
@@ -209,8 +218,10 @@ mod tests {
 
     #[test]
     fn another_users_file_is_no_generation() {
+        let stored = Families::of_checkpoints(&[stored(1, "app.log.1", 100)]);
         let (mut families, stream) = (Families::default(), stream_name(0));
         let name = path("app.log");
+        assert!(stored.may_be_of(&stream, [&name], 33) && !stored.may_be_of(&stream, [&name], 7));
         assert!(families.may_be_of(&stream, [&name], 7), "nobody knows whose it is");
         families.note(&stream, name.to_path_buf(), 1, Some(33));
         assert!(families.may_be_of(&stream, [&name], 33) && families.may_be_of(&stream, [&name], 0));
@@ -224,6 +235,15 @@ mod tests {
         assert!(families.is_refused(source, identity(1)) && !families.is_refused(SourceId(1), identity(1)));
         families.forget_refused(source, identity(1));
         assert!(!families.is_refused(source, identity(1)));
+    }
+
+    #[test]
+    fn one_look_makes_no_stranger() {
+        let (mut families, source) = (Families::default(), SourceId(0));
+        families.note_not_missed(source, identity(1));
+        assert!(!families.is_stranger(source, identity(1)));
+        families.note_not_missed(source, identity(1));
+        assert!(families.is_stranger(source, identity(1)));
     }
 
     #[test]

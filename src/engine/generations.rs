@@ -4,7 +4,7 @@
 //! copying, or compresses): it is compared before a line of it is taken in. Who may have made the file is looked at, too:
 //! whoever else may write to the directory gets nothing shipped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
 use super::files::file::{Name, Task};
+use super::lives::Afterwards;
 use super::parting::Parting;
 use super::port::{FileId, Observation, Observed};
 
@@ -25,6 +26,7 @@ impl Engine {
     pub(super) fn follow_missed(
         &mut self,
         observation: &Observation,
+        seen: &BTreeMap<Identity, &Observed>,
         beside: &BTreeMap<Identity, &Observed>,
         now: Instant,
     ) {
@@ -32,48 +34,47 @@ impl Engine {
         let stream = Arc::clone(self.stream_name(self.stream_of(source)));
         self.families.note_look(source, &stream, self.surveys.unix_nanos());
         if observation.hidden.is_empty() {
-            let there: BTreeSet<_> = observation.files.iter().map(|observed| observed.identity).collect();
-            self.families.keep_only(source, |file| there.contains(file));
+            self.families.keep_only(source, |file| seen.contains_key(file) || beside.contains_key(file));
         }
-        if beside.values().all(|observed| observed.rotated_from.is_empty()) {
+        let unknown = beside.iter().filter(|(identity, observed)| {
+            !observed.rotated_from.is_empty()
+                && !self.is_known(source, **identity)
+                && !self.families.is_stranger(source, **identity)
+        });
+        let unknown: Vec<_> = unknown.map(|(_, observed)| *observed).collect();
+        if unknown.is_empty() {
             return;
         }
-        let matched = observation.files.iter().filter(|observed| observed.is_matched);
-        let current: HashMap<&Path, Identity> =
-            matched.map(|observed| (&**observed.real_path(), observed.identity)).collect();
-        let there: BTreeSet<&Path> =
-            observation.files.iter().map(|observed| &**observed.real_path()).collect();
+        let there: HashMap<&Path, &Observed> =
+            observation.files.iter().map(|observed| (&**observed.real_path(), observed)).collect();
         // Whoever compresses a file removes it when that is done: what is there before is not whole.
-        let is_whole = |observed: &&&Observed| {
-            uncompressed(observed.real_path()).is_none_or(|before| !there.contains(before.as_path()))
+        let is_whole = |observed: &&Observed| {
+            uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
         };
-        let missed = beside.values().filter(is_whole);
-        let missed = missed.filter(|observed| self.was_missed(source, observed, &current));
-        for observed in missed.copied().collect::<Vec<_>>() {
-            let id = self.follow(source, observed, Name::Lost, now);
-            self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
+        for observed in unknown.into_iter().filter(is_whole) {
+            if self.was_missed(source, observed, &there) {
+                let id = self.follow(source, observed, Name::Lost, now);
+                self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
+            } else {
+                self.families.note_not_missed(source, observed.identity);
+            }
         }
     }
 
-    fn was_missed(&self, source: SourceId, observed: &Observed, current: &HashMap<&Path, Identity>) -> bool {
-        let stream = self.stream_of(source);
-        let name = self.stream_name(stream);
-        let names = &observed.rotated_from;
-        if names.is_empty() || self.is_known(source, observed.identity) {
-            return false;
-        }
+    /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
+    fn was_missed(&self, source: SourceId, observed: &Observed, there: &HashMap<&Path, &Observed>) -> bool {
         if self.families.is_refused(source, observed.identity) {
             return true;
         }
-        let since = self.families.first_seen_nanos(name, names);
+        let stream = self.stream_name(self.stream_of(source));
+        let names = &observed.rotated_from;
+        let since = self.families.first_seen_nanos(stream, names);
         let Some(first_seen_nanos) = since.or(self.families.since_nanos(source)) else { return false };
-        let current = names.iter().filter_map(|name| current.get(&**name));
-        let known = current.filter(|current| self.is_known(source, **current));
-        let family =
-            Family { first_seen_nanos, current_nanos: known.filter_map(|known| known.birth_nanos).max() };
-        is_missed(observed.identity.birth_nanos, family)
-            && self.families.may_be_of(name, names, observed.owner)
-            && !self.families.is_stranger(source, observed.identity)
+        let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
+        let known = current.filter(|current| self.is_known(source, current.identity));
+        let current_nanos = known.filter_map(|known| known.identity.birth_nanos).max();
+        is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current_nanos })
+            && self.families.may_be_of(stream, names, observed.owner)
     }
 
     /// A generation of the same family that is known and begins like `bytes`, which a missed one begins with.
@@ -107,9 +108,113 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.task = Task::Comparing { own: None, of };
         let (source, identity) = (file.source, file.identity);
-        self.lives.part(own, super::lives::Afterwards::Forgotten);
+        self.lives.part(own, Afterwards::Forgotten);
         self.end_if_over(own, now);
         self.families.note_stranger(source, identity);
         self.part(id, Parting::Handed, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Memory;
+    use crate::engine::port::{Effect, Event, Opened};
+    use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
+    use crate::model::checkpoint::Checkpoint;
+    use crate::model::identity::Seen;
+
+    /// A file that was born in the second of its inode's number.
+    fn file(inode: u64, name: &str, owner: u32) -> Observed {
+        let is_matched = name == "app.log";
+        Observed {
+            path: path(name),
+            target: None,
+            identity: Identity { birth_nanos: i64::try_from(inode * 1_000_000_000).ok(), ..identity(inode) },
+            size: 5,
+            owner,
+            modified: None,
+            is_matched,
+            rotated_from: if is_matched { Vec::new() } else { vec![path("app.log")] },
+        }
+    }
+
+    fn engine(checkpoints: Vec<Checkpoint>) -> Engine {
+        let memory = Memory { checkpoints, next_incarnation: 1, ..Memory::default() };
+        Engine::try_new(settings(1), memory, 0, at(0)).expect("delays in order")
+    }
+
+    /// Looks at these files so many seconds after 1970, and opens whatever is asked for; tells what that is.
+    fn look(engine: &mut Engine, seconds: u64, files: &[Observed]) -> Vec<String> {
+        let (mut opened, mut waiting) = (Vec::new(), vec![Event::Tick]);
+        while let Some(event) = waiting.pop() {
+            engine.handle(event, at(seconds));
+            engine.check_laws();
+            while let Some(effect) = engine.poll_effect() {
+                waiting.extend(match effect {
+                    Effect::Survey(survey) => Some(Event::Observed(Observation {
+                        source: survey.source,
+                        files: files.to_vec(),
+                        hidden: Vec::new(),
+                        held: Vec::new(),
+                        unix_time: Duration::from_secs(seconds),
+                    })),
+                    Effect::Open(open) => {
+                        let found = files.iter().find(|file| file.path == open.path).expect("it is there");
+                        opened.push(found.path.file_name().expect("named").to_string_lossy().into_owned());
+                        let head = format!("{:04}\n", found.identity.inode).into_bytes().into();
+                        let result = Ok(Opened { identity: found.identity, size: 5, head });
+                        Some(Event::Opened { file: open.file, result })
+                    }
+                    Effect::Save(_) => Some(Event::Saved(Ok(()))),
+                    _ => None,
+                });
+            }
+        }
+        opened
+    }
+
+    #[test]
+    fn what_came_and_was_rotated_away_between_two_looks_is_opened() {
+        let mut engine = engine(Vec::new());
+        assert_eq!(look(&mut engine, 20, &[file(10, "app.log", 33)]), ["app.log"]);
+        let rotated = [file(70, "app.log", 33), file(60, "app.log.1", 33), file(10, "app.log.2", 33)];
+        let mut opened = look(&mut engine, 80, &rotated);
+        opened.sort();
+        assert_eq!(opened, ["app.log", "app.log.1"]);
+    }
+
+    #[test]
+    fn a_copy_that_lay_beside_a_file_is_no_generation_when_that_is_rotated() {
+        let mut engine = engine(Vec::new());
+        assert_eq!(look(&mut engine, 20, &[file(10, "app.log", 33)]), ["app.log"]);
+        for seconds in [60, 100] {
+            let copied = [file(10, "app.log", 33), file(50, "app.log.bak", 33)];
+            assert!(look(&mut engine, seconds, &copied).is_empty());
+        }
+        let rotated = [file(130, "app.log", 33), file(10, "app.log.1", 33), file(50, "app.log.bak", 33)];
+        assert_eq!(look(&mut engine, 140, &rotated), ["app.log"]);
+    }
+
+    #[test]
+    fn a_look_at_names_that_are_just_changing_hides_no_generation() {
+        let mut engine = engine(Vec::new());
+        assert_eq!(look(&mut engine, 20, &[file(10, "app.log", 33)]), ["app.log"]);
+        // The first name was looked at before two rotations, the other after.
+        assert!(look(&mut engine, 60, &[file(10, "app.log", 33), file(50, "app.log.1", 33)]).is_empty());
+        let rotated = [file(59, "app.log", 33), file(50, "app.log.1", 33), file(10, "app.log.2", 33)];
+        assert!(look(&mut engine, 100, &rotated).contains(&"app.log.1".to_owned()));
+    }
+
+    #[test]
+    fn another_users_file_is_no_generation_also_after_a_restart() {
+        for (owner, expected) in [(33, vec!["app.log.1"]), (0, vec!["app.log.1"]), (7, vec![])] {
+            let seen = Some(Seen { first_nanos: 20_000_000_000, last_nanos: 20_000_000_000, owner: 33 });
+            let known = Checkpoint { path: path("app.log"), seen, ..checkpoint(0, whose(0, 10), 5) };
+            let mut engine = engine(vec![known]);
+            assert_eq!(look(&mut engine, 80, &[file(60, "app.log.1", owner)]), expected, "{owner}");
+        }
     }
 }

@@ -44,7 +44,7 @@ enum Life {
     Attached { file: FileId, state: Box<IncarnationState> },
     Parted { state: Box<IncarnationState>, afterwards: Afterwards },
     SoughtInCopies { search: CopySearch, subject: Subject },
-    Stored(Checkpoint),
+    Stored(Box<Checkpoint>),
 }
 
 /// What a copy is looked for of.
@@ -53,7 +53,7 @@ enum Subject {
     /// Read by this process, and maybe under way.
     OnItsWay(Box<IncarnationState>),
     /// Read by an earlier process, or closed since.
-    Stored(Checkpoint),
+    Stored(Box<Checkpoint>),
 }
 
 /// What became of an incarnation that is over.
@@ -165,14 +165,14 @@ impl Lives {
     pub(super) fn new(checkpoints: Vec<Checkpoint>, next: u64) -> Self {
         let mut lives = Self { next, ..Self::default() };
         for checkpoint in checkpoints {
-            lives.put(checkpoint.incarnation, Life::Stored(checkpoint));
+            lives.put(checkpoint.incarnation, Life::Stored(Box::new(checkpoint)));
         }
         lives
     }
 
     /// A checkpoint of a file of which nothing was read yet.
     pub(super) fn store(&mut self, checkpoint: Checkpoint) {
-        self.put(checkpoint.incarnation, Life::Stored(checkpoint));
+        self.put(checkpoint.incarnation, Life::Stored(Box::new(checkpoint)));
     }
 
     /// A number that no incarnation has had.
@@ -295,7 +295,7 @@ impl Lives {
         match afterwards {
             Afterwards::Forgotten => Some(Over::Forgotten),
             Afterwards::Kept => {
-                self.put(incarnation, Life::Stored(state.checkpoint()));
+                self.put(incarnation, Life::Stored(Box::new(state.checkpoint())));
                 Some(Over::Stored)
             }
         }

@@ -56,7 +56,7 @@ impl Engine {
             return self.on_held(&observation.held, now);
         }
         let (seen, beside) = self.one_name_each(observation);
-        self.follow_missed(observation, &beside, now);
+        self.follow_missed(observation, &seen, &beside, now);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
             if !self.is_too_old(source, observed, observation.unix_time)
@@ -188,7 +188,7 @@ impl Engine {
             target: observed.target.clone(),
             identity: observed.identity,
             origin: observed.identity.into(),
-            seen: Some(Seen { first_nanos: nanos, last_nanos: nanos }),
+            seen: Some(Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner }),
             fingerprint: Fingerprint::default(),
             skipped_bytes: observed.size,
             offset: Offset::new(observed.size),
@@ -296,7 +296,7 @@ impl Engine {
         let mut file = FollowedFile::found(whose, path, identity, name, now);
         file.target.clone_from(&observed.target);
         file.family.clone_from(&observed.rotated_from);
-        file.times.found_nanos = self.surveys.unix_nanos();
+        (file.times.found_nanos, file.kind.owner) = (self.surveys.unix_nanos(), observed.owner);
         file.size = observed.size;
         let id = self.files.follow(file);
         self.fix_end(id, source, observed.size);

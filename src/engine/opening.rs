@@ -213,7 +213,7 @@ impl Engine {
 
     fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {
         let file = self.files.known(id);
-        let first_nanos = file.times.found_nanos;
+        let (first_nanos, owner) = (file.times.found_nanos, file.kind.owner);
         Whose {
             source: file.source,
             stream: file.stream,
@@ -222,7 +222,11 @@ impl Engine {
             target: file.target.clone(),
             identity: file.identity,
             origin: known.map_or(file.identity.into(), |known| known.origin),
-            seen: known.and_then(|known| known.seen).unwrap_or(Seen { first_nanos, last_nanos: first_nanos }),
+            seen: known.and_then(|known| known.seen).unwrap_or(Seen {
+                first_nanos,
+                last_nanos: first_nanos,
+                owner,
+            }),
         }
     }
 
@@ -261,11 +265,11 @@ impl Engine {
             self.seek(id, now);
             return false;
         }
-        let (path, target, found_nanos) =
-            (Arc::clone(&file.path), file.target.clone(), file.times.found_nanos);
+        let (path, target) = (Arc::clone(&file.path), file.target.clone());
+        let (found_nanos, owner) = (file.times.found_nanos, file.kind.owner);
         let mut other = FollowedFile::found(whose, path, opened.identity, name, now);
         other.target = target;
-        other.times.found_nanos = found_nanos;
+        (other.times.found_nanos, other.kind.owner) = (found_nanos, owner);
         let meant_incarnation = file.incarnation();
         let meant = self.files.replace(id, other);
         if let Some(incarnation) = meant_incarnation {

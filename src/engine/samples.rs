@@ -50,7 +50,7 @@ pub(super) fn whose(stream: usize, inode: u64) -> Whose {
         target: None,
         identity,
         origin: identity.into(),
-        seen: Seen { first_nanos: 0, last_nanos: 0 },
+        seen: Seen { first_nanos: 0, last_nanos: 0, owner: 0 },
     }
 }
 

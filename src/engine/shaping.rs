@@ -397,7 +397,7 @@ mod tests {
             stream_name: "stream".into(),
             path: Path::new("/a.log").into(),
             target: None,
-            seen: Seen { first_nanos: 0, last_nanos: 0 },
+            seen: Seen { first_nanos: 0, last_nanos: 0, owner: 0 },
             identity,
             origin: identity.into(),
         };

@@ -42,13 +42,16 @@ impl From<Identity> for Origin {
     }
 }
 
-/// When an incarnation was seen by the wall clock, which birth times are told by; in nanoseconds since 1970.
+/// When an incarnation was seen by the wall clock, which birth times are told by, in nanoseconds since 1970; and whose its
+/// file was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seen {
     /// The first look at its file.
     pub first_nanos: i64,
     /// The last read that found its content.
     pub last_nanos: i64,
+    /// The user ID that its file belonged to: only this user's files, and root's, may be generations or copies of it.
+    pub owner: u32,
 }
 
 /// A time since 1970, in nanoseconds: as birth times are told.

@@ -109,6 +109,8 @@ pub(in crate::engine) struct Kind {
     pub(in crate::engine) only_as_copy: bool,
     /// What is read is what a rotator compressed.
     pub(in crate::engine) decompressed: bool,
+    /// The user ID that it belongs to.
+    pub(in crate::engine) owner: u32,
 }
 
 /// When things happened to a file.

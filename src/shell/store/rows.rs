@@ -98,7 +98,7 @@ pub(super) fn write_checkpoints<'a>(
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
         "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-         ?17, ?18, ?19)",
+         ?17, ?18, ?19, ?20)",
     )?;
     for checkpoint in checkpoints {
         insert.execute(params![
@@ -120,6 +120,7 @@ pub(super) fn write_checkpoints<'a>(
             checkpoint.target.as_ref().map(|target| target.as_os_str().as_bytes()),
             checkpoint.seen.map(|seen| seen.first_nanos),
             checkpoint.seen.map(|seen| seen.last_nanos),
+            checkpoint.seen.map(|seen| seen.owner),
             (checkpoint.skipped_bytes > 0).then_some(checkpoint.skipped_bytes.cast_signed()),
         ])?;
     }
@@ -145,8 +146,8 @@ pub(super) fn read_checkpoints(
     let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let origin = if version >= 2 { "origin_device, origin_inode" } else { "NULL, NULL" };
     let later = match version {
-        3.. => "target, first_seen_nanos, last_seen_nanos, skipped_bytes",
-        _ => "NULL, NULL, NULL, NULL",
+        3.. => "target, first_seen_nanos, last_seen_nanos, owner, skipped_bytes",
+        _ => "NULL, NULL, NULL, NULL, NULL",
     };
     let mut select = connection.prepare(&format!(
         "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
@@ -184,7 +185,10 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
     let hash = |column: usize| row.get(column).map(u128::from_be_bytes);
     let identity = Identity { device: unsigned(row, 3)?, inode: unsigned(row, 4)?, birth_nanos: row.get(5)? };
     let origin = (row.get::<_, Option<i64>>(13)?, row.get::<_, Option<i64>>(14)?);
-    let seen = (row.get::<_, Option<i64>>(16)?, row.get::<_, Option<i64>>(17)?);
+    let seen = match (row.get(16)?, row.get(17)?, row.get(18)?) {
+        (Some(first_nanos), Some(last_nanos), Some(owner)) => Some(Seen { first_nanos, last_nanos, owner }),
+        _ => None,
+    };
     let checkpoint = Checkpoint {
         incarnation: Incarnation(unsigned(row, 0)?),
         stream: row.get(1)?,
@@ -194,14 +198,14 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
             _ => Some(path(row, 15)?),
         },
         identity,
-        seen: seen.0.zip(seen.1).map(|(first_nanos, last_nanos)| Seen { first_nanos, last_nanos }),
+        seen,
         origin: match origin {
             (Some(device), Some(inode)) => {
                 Origin { device: device.cast_unsigned(), inode: inode.cast_unsigned() }
             }
             (None, _) | (_, None) => identity.into(),
         },
-        skipped_bytes: row.get::<_, Option<i64>>(18)?.unwrap_or_default().cast_unsigned(),
+        skipped_bytes: row.get::<_, Option<i64>>(19)?.unwrap_or_default().cast_unsigned(),
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
@@ -248,8 +252,9 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         None => checksum,
     };
     let checksum = match seen {
-        Some(Seen { first_nanos, last_nanos }) => {
-            checksum.bytes(b"seen").number(first_nanos.cast_unsigned()).number(last_nanos.cast_unsigned())
+        Some(Seen { first_nanos, last_nanos, owner }) => {
+            let checksum = checksum.bytes(b"seen").number(first_nanos.cast_unsigned());
+            checksum.number(last_nanos.cast_unsigned()).number(u64::from(*owner))
         }
         None => checksum,
     };

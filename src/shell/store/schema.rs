@@ -78,6 +78,7 @@ const V3: &str = "
 ALTER TABLE checkpoints ADD COLUMN target BLOB;              -- NULL: path is no link, nor behind one
 ALTER TABLE checkpoints ADD COLUMN first_seen_nanos INTEGER; -- nanoseconds since 1970
 ALTER TABLE checkpoints ADD COLUMN last_seen_nanos INTEGER;
+ALTER TABLE checkpoints ADD COLUMN owner INTEGER;            -- user ID
 ALTER TABLE checkpoints ADD COLUMN skipped_bytes INTEGER;    -- NULL: none
 ";
 

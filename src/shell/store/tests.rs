@@ -35,7 +35,7 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         },
         // Every other one began in another file.
         origin: Origin { device: 66305, inode: 100 + incarnation / 2 * 2 },
-        seen: Some(Seen { first_nanos: 1, last_nanos: 2 }),
+        seen: Some(Seen { first_nanos: 1, last_nanos: 2, owner: 33 }),
         // And every third not at its file's beginning.
         skipped_bytes: if incarnation.is_multiple_of(3) { incarnation } else { 0 },
         fingerprint: Fingerprint::of(b"the beginning"),
@@ -250,7 +250,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
         dir.path(),
         "ALTER TABLE checkpoints DROP COLUMN origin_device; ALTER TABLE checkpoints DROP COLUMN origin_inode;
          ALTER TABLE checkpoints DROP COLUMN target; ALTER TABLE checkpoints DROP COLUMN first_seen_nanos;
-         ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
+         ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN owner; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();

@@ -19,7 +19,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
         (
             any::<Option<(u64, u64)>>(),
             prop::option::of(any_path()),
-            any::<Option<(i64, i64)>>(),
+            any::<Option<(i64, i64, u32)>>(),
             any::<u64>(),
         ),
     )
@@ -29,7 +29,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             path,
             target: later.1,
             identity: Identity { device, inode, birth_nanos },
-            seen: later.2.map(|(first_nanos, last_nanos)| Seen { first_nanos, last_nanos }),
+            seen: later.2.map(|(first_nanos, last_nanos, owner)| Seen { first_nanos, last_nanos, owner }),
             origin: later.0.map_or(Origin { device, inode }, |(device, inode)| Origin { device, inode }),
             skipped_bytes: later.3,
             fingerprint: Fingerprint::from_parts(rest.0, rest.1),
