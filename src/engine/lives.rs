@@ -71,7 +71,7 @@ pub(super) struct Lives {
     by_incarnation: BTreeMap<Incarnation, Life>,
     /// Whatever else changes, a file and its checkpoint agree in the inode.
     by_inode: BTreeMap<u64, BTreeSet<Incarnation>>,
-    /// Those that are stored or sought, by the real path that their file had, and by the names that a rotator may have
+    /// Incarnations that are stored or sought, by the real path that their file had, and by the names that a rotator may have
     /// made that of.
     by_path: HashMap<PathBuf, BTreeSet<Incarnation>>,
     /// Those of which copies are looked for.

@@ -24,11 +24,11 @@ pub(super) enum Parting {
     Delivered,
     /// Another life takes over: the same incarnation in another file, or the search for copies.
     Handed,
-    /// They stay in the file, whose source is no longer configured: read when the source comes back.
+    /// The bytes stay in the file, whose source is no longer configured: read when the source comes back.
     LeftInPlace,
-    /// They are no lines, and stay in the file: it is compressed.
+    /// The bytes are no lines, and stay in the file, which is compressed.
     Refused,
-    /// They are lost.
+    /// The bytes are lost.
     Declared(Loss),
 }
 

@@ -128,7 +128,7 @@ impl Engine {
             || self.lives.sought_at(&names, &[]).any(|sought| sought.search.stream == stream)
     }
 
-    /// Those that the source shows no more are forgotten.
+    /// Compressed files that the source shows no more are forgotten.
     pub(super) fn forget_compressed(
         &mut self,
         source: SourceId,

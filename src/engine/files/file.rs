@@ -46,7 +46,7 @@ pub(in crate::engine) struct FollowedFile {
 /// What a file is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Task {
-    /// It is opened for the first time.
+    /// The file is opened for the first time.
     Begin,
     /// Looking for the last line end before `end`, to start there with this incarnation. `within` is how far back in bytes.
     FindEnd {

@@ -16,12 +16,13 @@ use super::Lives;
 pub(super) const MAX_CLOSED: usize = 1000;
 
 impl Lives {
-    /// It was let go of with its source: it is wanted again only when the source is.
+    /// An incarnation was let go of with its source, and is wanted again only when the source is.
     pub(in crate::engine) fn let_go_of(&mut self, incarnation: Incarnation, source: SourceId) {
         self.let_go.insert(incarnation, source);
     }
 
-    /// Its file was closed. Where files come and go fast, the oldest of them is forgotten, and returned.
+    /// The file of an incarnation was closed. Where files come and go fast, the one that was closed first is forgotten, and
+    /// its checkpoint returned.
     pub(in crate::engine) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Checkpoint> {
         self.closed.push_back(incarnation);
         if self.closed.len() <= MAX_CLOSED {

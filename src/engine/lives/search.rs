@@ -146,7 +146,7 @@ impl Lives {
         Some(Sought { incarnation, search, path, identity, fingerprint, position, seen })
     }
 
-    /// Those that are looked for and whose files had one of `names`, or a name that a rotator made of one of `family`.
+    /// Incarnations that are looked for and whose files had one of `names`, or a name that a rotator made of one of `family`.
     pub(in crate::engine) fn sought_at(
         &self,
         names: &[PathBuf],
@@ -202,7 +202,7 @@ impl Lives {
         (Arc::clone(known.path), known.position)
     }
 
-    /// Those of the same stream and directory whose names a rotator may have made of the same name.
+    /// Incarnations in the stream and directory of a checkpoint whose names a rotator may have made of the same name.
     pub(in crate::engine) fn relatives(&self, of: &Checkpoint) -> Vec<Incarnation> {
         let names_of = |path: &Path| {
             let mut names = rotated_from(path);

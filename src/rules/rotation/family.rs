@@ -74,8 +74,8 @@ pub fn is_since(birth_nanos: i64, moment_nanos: i64) -> bool {
 
 /// Whether a file that nobody knows, born at `birth_nanos`, is a missed generation of a family.
 ///
-/// It is younger than the first look at the family, and older than the file that has the name now: what is younger than
-/// that cannot have had the name, and is at most a copy. Without a birth time nothing tells.
+/// A missed generation is younger than the first look at the family, and older than the file that has the name now: what is
+/// younger than that one cannot have had the name, and is at most a copy. Without a birth time nothing tells.
 pub fn is_missed(birth_nanos: Option<i64>, family: Family) -> bool {
     birth_nanos.is_some_and(|birth| {
         is_since(birth, family.first_seen_nanos) && family.current_nanos.is_none_or(|current| birth < current)
