@@ -177,6 +177,7 @@ fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> 
             fingerprint: Fingerprint::of(&opened.head[..head]),
             offset,
             window: Window::at_end_of(&window),
+            proof: None,
         });
     }
     store.commit(&save).map_err(|error| refuse(&error))?;

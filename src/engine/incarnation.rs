@@ -361,6 +361,7 @@ impl IncarnationState {
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),
+            proof: None,
         }
     }
 

@@ -193,6 +193,7 @@ impl Engine {
             skipped_bytes: observed.size,
             offset: Offset::new(observed.size),
             window: Window::default(),
+            proof: None,
         });
         self.saves.note_changed(incarnation, 0, now);
     }

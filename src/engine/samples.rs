@@ -73,6 +73,7 @@ pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpo
         fingerprint: Fingerprint::default(),
         offset: Offset::new(offset),
         window: Window::default(),
+        proof: None,
     }
 }
 

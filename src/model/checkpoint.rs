@@ -30,6 +30,16 @@ pub struct Checkpoint {
     pub offset: Offset,
     /// The bytes just before `offset`.
     pub window: Window,
+    /// A digest of what comes before, if one was made.
+    pub proof: Option<Proof>,
+}
+
+/// A digest over the file's content from its first byte to `to`, a position at or before the frontier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Bytes covered, from the first of the file.
+    pub to: u64,
+    pub digest: [u8; 16],
 }
 
 impl Checkpoint {

@@ -100,6 +100,7 @@ mod tests {
             fingerprint: Fingerprint::of(head),
             offset: Offset::new(offset),
             window: Window::default(),
+            proof: None,
         }
     }
 

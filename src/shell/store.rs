@@ -9,11 +9,13 @@
 //! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
 //! an offset that was not saved for them.
 //!
-//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns and checksums),
-//! `database` (one connection), `reader`.
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `extras` (what a row may
+//! be without), `checksum`, `database` (one connection), `reader`.
 
+mod checksum;
 mod database;
 mod error;
+mod extras;
 mod lock;
 mod place;
 mod reader;

@@ -139,6 +139,7 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
         offset: Offset::new(OFFSET as u64),
         window: Window::at_end_of(&original[..OFFSET]),
+        proof: None,
     };
     let memory = Memory {
         checkpoints: vec![checkpoint],

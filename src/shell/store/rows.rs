@@ -11,11 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::model::checkpoint::{Checkpoint, DeadLetter};
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use crate::model::offset::Offset;
+
+use super::checksum::Checksum;
+use super::extras::Extras;
 
 /// A checkpoint as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,9 +100,10 @@ pub(super) fn write_checkpoints<'a>(
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
         "INSERT OR REPLACE INTO checkpoints VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-         ?17, ?18, ?19, ?20)",
+         ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
     )?;
     for checkpoint in checkpoints {
+        let (extras, checksum) = (Extras::of(checkpoint), checksum(checkpoint, now_ms));
         insert.execute(params![
             checkpoint.incarnation.0.cast_signed(),
             checkpoint.stream,
@@ -114,7 +117,7 @@ pub(super) fn write_checkpoints<'a>(
             checkpoint.window.len(),
             checkpoint.window.hash().to_be_bytes(),
             now_ms,
-            checksum(checkpoint, now_ms),
+            checksum,
             moved_from(checkpoint).map(|origin| origin.device.cast_signed()),
             moved_from(checkpoint).map(|origin| origin.inode.cast_signed()),
             checkpoint.target.as_ref().map(|target| target.as_os_str().as_bytes()),
@@ -122,6 +125,9 @@ pub(super) fn write_checkpoints<'a>(
             checkpoint.seen.map(|seen| seen.last_nanos),
             checkpoint.seen.map(|seen| seen.owner),
             (checkpoint.skipped_bytes > 0).then_some(checkpoint.skipped_bytes.cast_signed()),
+            extras.settled,
+            extras.proof,
+            extras.checksum(checksum),
         ])?;
     }
     Ok(())
@@ -149,9 +155,10 @@ pub(super) fn read_checkpoints(
         3.. => "target, first_seen_nanos, last_seen_nanos, owner, skipped_bytes",
         _ => "NULL, NULL, NULL, NULL, NULL",
     };
+    let extras = if version >= 4 { "settled, proof, extras_checksum" } else { "NULL, NULL, NULL" };
     let mut select = connection.prepare(&format!(
         "SELECT incarnation, stream, path, device, inode, birth_nanos, fingerprint_len, fingerprint_hash,
-                offset, window_len, window_hash, updated_ms, checksum, {origin}, {later}
+                offset, window_len, window_hash, updated_ms, checksum, {origin}, {later}, {extras}
          FROM checkpoints ORDER BY incarnation",
     ))?;
     let mut rows = select.query([])?;
@@ -174,9 +181,16 @@ pub(super) fn read_checkpoints(
 }
 
 fn read_checkpoint(row: &Row<'_>) -> Result<StoredCheckpoint, String> {
-    let (stored, checksum_stored) = decode_checkpoint(row).map_err(|error| error.to_string())?;
+    let (mut stored, checksum_stored) = decode_checkpoint(row).map_err(|error| error.to_string())?;
     if checksum(&stored.checkpoint, stored.updated_ms) != checksum_stored {
         return Err("the checksum does not match".to_owned());
+    }
+    match Extras::read(row, [20, 21, 22], checksum_stored) {
+        Some(extras) => extras.give_to(&mut stored.checkpoint),
+        None => tracing::warn!(
+            incarnation = stored.checkpoint.incarnation.0,
+            "what a checkpoint holds beside its position is damaged and dropped: lines beyond the position come again"
+        ),
     }
     Ok(stored)
 }
@@ -209,6 +223,7 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
+        proof: None,
     };
     let updated_ms = row.get(11)?;
     Ok((StoredCheckpoint { checkpoint, updated_ms }, row.get(12)?))
@@ -227,6 +242,7 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         fingerprint,
         offset,
         window,
+        proof: _,
     } = checkpoint;
     let checksum = Checksum::default()
         .number(incarnation.0)
@@ -349,26 +365,4 @@ fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Path>> {
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
     let bytes = row.get_ref(column)?.as_bytes()?;
     Ok(Arc::from(String::from_utf8_lossy(bytes)))
-}
-
-/// Hashes fields so that no two different rows feed it the same bytes: what varies in length says its length.
-#[derive(Default)]
-struct Checksum(Vec<u8>);
-
-impl Checksum {
-    fn number(mut self, number: u64) -> Self {
-        self.0.extend_from_slice(&number.to_le_bytes());
-        self
-    }
-
-    fn bytes(self, bytes: &[u8]) -> Self {
-        let mut this = self.number(bytes.len() as u64);
-        this.0.extend_from_slice(bytes);
-        this
-    }
-
-    /// By its bits, as SQLite stores it.
-    fn finish(self) -> i64 {
-        xxh3_64(&self.0).cast_signed()
-    }
 }

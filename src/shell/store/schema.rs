@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1, V2, V3];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 3;
+pub(super) const KNOWN: i32 = 4;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -80,6 +80,14 @@ ALTER TABLE checkpoints ADD COLUMN first_seen_nanos INTEGER; -- nanoseconds sinc
 ALTER TABLE checkpoints ADD COLUMN last_seen_nanos INTEGER;
 ALTER TABLE checkpoints ADD COLUMN owner INTEGER;            -- user ID
 ALTER TABLE checkpoints ADD COLUMN skipped_bytes INTEGER;    -- NULL: none
+";
+
+/// What is settled beyond the frontier, and a digest of what comes before it. Each may be left out: a row without them
+/// says less, and nothing wrong. So their checksum is another than the row's: damage to them costs no position.
+const V4: &str = "
+ALTER TABLE checkpoints ADD COLUMN settled BLOB;             -- ranges of the file: start and end of each, 8 bytes, lowest first
+ALTER TABLE checkpoints ADD COLUMN proof BLOB;               -- bytes covered (8 bytes, lowest first), digest (16 bytes)
+ALTER TABLE checkpoints ADD COLUMN extras_checksum INTEGER;  -- xxh3-64 of checksum, settled and proof; NULL: neither
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

@@ -18,7 +18,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::checkpoint::DeadLetter;
+use crate::model::checkpoint::{DeadLetter, Proof};
 use crate::model::identity::{Fingerprint, Identity, Origin, Seen, Window};
 use crate::model::offset::Offset;
 
@@ -41,6 +41,8 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         fingerprint: Fingerprint::of(b"the beginning"),
         offset: Offset::new(offset),
         window: Window::at_end_of(b"what comes just before"),
+        // And every fourth is without proof.
+        proof: Some(Proof { to: offset / 2, digest: [0x5A; 16] }).filter(|_| !incarnation.is_multiple_of(4)),
     }
 }
 
@@ -225,14 +227,14 @@ fn a_newer_version_is_refused_and_left_untouched() {
     // As it is left by a newer one that was stopped, and by one that was killed with a log.
     sql(
         dir.path(),
-        "PRAGMA user_version = 4; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+        "PRAGMA user_version = 5; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
     );
     let killed = crashed(dir.path());
     drop(store);
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
+            assert!(matches!(error, StoreError::Newer { found: 5, known: 4, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -243,7 +245,7 @@ fn a_newer_version_is_refused_and_left_untouched() {
 fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
-    let old = Checkpoint { seen: None, ..checkpoint(2, 1) };
+    let old = Checkpoint { seen: None, proof: None, ..checkpoint(2, 1) };
     store.commit(&save(std::slice::from_ref(&old))).unwrap();
     drop(store);
     sql(
@@ -251,6 +253,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
         "ALTER TABLE checkpoints DROP COLUMN origin_device; ALTER TABLE checkpoints DROP COLUMN origin_inode;
          ALTER TABLE checkpoints DROP COLUMN target; ALTER TABLE checkpoints DROP COLUMN first_seen_nanos;
          ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN owner; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
+         ALTER TABLE checkpoints DROP COLUMN settled; ALTER TABLE checkpoints DROP COLUMN proof; ALTER TABLE checkpoints DROP COLUMN extras_checksum;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
@@ -270,11 +273,11 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(&save(&[checkpoint(1, 1)])).unwrap();
-    sql(dir.path(), "PRAGMA user_version = 4");
+    sql(dir.path(), "PRAGMA user_version = 5");
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 4, known: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 5, known: 4, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }

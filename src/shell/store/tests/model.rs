@@ -21,6 +21,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             prop::option::of(any_path()),
             any::<Option<(i64, i64, u32)>>(),
             any::<u64>(),
+            any::<Option<(u64, [u8; 16])>>(),
         ),
     )
         .prop_map(|((number, stream, path), (device, inode, birth_nanos), rest, later)| Checkpoint {
@@ -35,6 +36,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             fingerprint: Fingerprint::from_parts(rest.0, rest.1),
             offset: Offset::new(rest.2),
             window: Window::from_parts(rest.3, rest.4),
+            proof: later.4.map(|(to, digest)| Proof { to, digest }),
         })
 }
 
