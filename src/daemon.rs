@@ -257,6 +257,7 @@ impl Daemon {
             Effect::Survey(request) => self.tasks.survey(request),
             Effect::Open(request) => self.tasks.open(request),
             Effect::Read(request) => self.tasks.read(request),
+            Effect::Compare(request) => self.tasks.compare(request),
             Effect::Close(file) => self.tasks.close(file),
             Effect::Put(request) => self.tasks.put(request),
             Effect::Save(save) => self.tasks.save(save),
@@ -321,6 +322,7 @@ impl Daemon {
                 self.tell(Event::Opened { file, result });
             }
             Done::Bytes(file, result) => self.tell(Event::Bytes { file, result, unix_time: unix_time() }),
+            Done::Compared(file, result) => self.tell(Event::Compared { file, result }),
             Done::Closed => {}
             Done::Put(stream, request, outcome) => {
                 if outcome.verdicts.iter().any(Verdict::is_for_setup) {

@@ -52,6 +52,7 @@ impl Daemon {
                     Effect::Survey(_)
                     | Effect::Open(_)
                     | Effect::Read(_)
+                    | Effect::Compare(_)
                     | Effect::Close(_)
                     | Effect::Put(_) => {}
                 }

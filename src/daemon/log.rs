@@ -47,7 +47,6 @@ impl Log {
                 abandoned(source(of), path, *from, *bytes, *why);
             }
             Report::Gone { source: of, path, at } => gone(source(of), path, *at),
-            Report::Missed { source: of, path, bytes } => missed(source(of), path, *bytes),
             Report::FewDescriptors { most } => few_descriptors(*most),
             Report::Closed { source: of, path } => {
                 info!(source = source(of), path = %path.display(), "read to its end and delivered");
@@ -149,10 +148,6 @@ fn gone(source: &str, path: &Path, at: Offset) {
         source, path = %path.display(), offset = at.bytes(),
         "gone, and no copy of it was found: what was written to it beyond this offset was not read"
     );
-}
-
-fn missed(source: &str, path: &Path, bytes: u64) {
-    warn!(source, path = %path.display(), bytes, "seen, and gone before it could be opened");
 }
 
 fn few_descriptors(open: usize) {

@@ -18,9 +18,10 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::engine::port::{
-    FileFault, FileId, Observation, Open, Opened, Put, Read, RequestId, Survey, Watching,
+    Compare, FileFault, FileId, Likeness, Observation, Open, Opened, Put, Read, RequestId, Survey, Watching,
 };
 use crate::model::checkpoint::Save;
+use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::Outcome;
 use crate::shell::files::{self, Compressed, Problem, SourceFiles};
@@ -81,6 +82,15 @@ enum Content {
     Compressed(Arc<Compressed>),
 }
 
+impl Content {
+    fn read(&self, at: Offset, len: usize, before: usize) -> Result<bytes::Bytes, FileFault> {
+        match self {
+            Self::Plain(file) => files::read_content(file, at, len, before),
+            Self::Compressed(file) => file.read(at, len),
+        }
+    }
+}
+
 /// A piece of work that came back, and the lane that it leaves.
 #[derive(Debug)]
 struct Landed {
@@ -95,6 +105,7 @@ pub(super) enum Done {
     Watched(Box<Watch>, Watching),
     Opened(FileId, Result<(OpenedFile, Opened), FileFault>),
     Bytes(FileId, Result<bytes::Bytes, FileFault>),
+    Compared(FileId, Result<Likeness, FileFault>),
     /// Nobody waits for it.
     Closed,
     Put(StreamId, RequestId, Outcome),
@@ -265,12 +276,20 @@ impl Tasks {
     pub(super) fn read(&mut self, request: Read) {
         let Read { file: id, at, len, before } = request;
         let OpenFile { source, content } = self.open[&id].clone();
+        self.block(source, move || Done::Bytes(id, content.read(at, len, before)));
+    }
+
+    /// Compares two open files, in the lane of the first.
+    pub(super) fn compare(&mut self, request: Compare) {
+        let Compare { file: id, with, at, len } = request;
+        let OpenFile { source, content } = self.open[&id].clone();
+        let other = self.open[&with].content.clone();
         self.block(source, move || {
-            let result = match content {
-                Content::Plain(file) => files::read_content(&file, at, len, before),
-                Content::Compressed(file) => file.read(at, len),
-            };
-            Done::Bytes(id, result)
+            let likeness = content.read(at, len, 0).and_then(|bytes| {
+                let other = other.read(at, len, 0)?;
+                Ok(Likeness::of(&bytes, &other, len))
+            });
+            Done::Compared(id, likeness)
         });
     }
 

@@ -2,16 +2,18 @@
 //!
 //! What was cut off before it was read is in the copy, and what was delivered is not to be delivered again: the copy
 //! goes on with the incarnation of its original. A new file that begins like a followed one, under a name that comes
-//! from its, is held back for a moment: if the original is cut off, it is compared and may be the copy; if not, it
-//! is a file like any other.
+//! from its, is held back for as long as it says the same: if the original is cut off, it is compared with what was read of
+//! that, and may be the copy; if not, it is a file like any other (`copies/alike.rs`).
 //!
 //! - *alike*: begins like a file whose name its name comes from
 //! - *cut off*: an incarnation whose file no longer has its content
 //!
-//! *Invariant:* only an incarnation that was cut off is inherited, and only by a file with the same beginning and the
-//! same window before the position. In doubt a file is read from its beginning.
+//! *Invariant (L14):* only an incarnation that was cut off, or removed, is inherited, and only by a file that says the same
+//! from its first byte to the position. In doubt a file is read from its beginning.
 
+mod alike;
 mod patience;
+mod proof;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,11 +30,12 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
+use super::files::State;
 use super::files::file::{Name, Task};
 use super::lives::{Afterwards, CopySearch};
 use super::names::is_hidden;
 use super::parting::Parting;
-use super::port::{FileId, Observed, Opened, Read};
+use super::port::{FileId, Observed, Opened};
 use super::report::{Loss, Report, Rotation, Start};
 
 /// How many files without a source are compared for each that was cut off: the youngest.
@@ -63,6 +66,17 @@ impl Engine {
         self.search((incarnation, source), (unread, Loss::Removed), Afterwards::Kept, now);
     }
 
+    /// A file was removed before it was opened: whatever was in it may be in a copy.
+    pub(super) fn search_missed(
+        &mut self,
+        incarnation: Incarnation,
+        source: SourceId,
+        unread: u64,
+        now: Instant,
+    ) {
+        self.search((incarnation, source), (unread, Loss::Removed), Afterwards::Forgotten, now);
+    }
+
     fn search(
         &mut self,
         (incarnation, source): (Incarnation, SourceId),
@@ -84,8 +98,8 @@ impl Engine {
         let held_back = self.files.iter().filter(|(_, file)| alike(file.task));
         let held_back: Vec<_> = held_back.map(|(id, file)| (id, file.incarnation())).collect();
         for (id, own) in held_back {
-            self.files.known_mut(id).task = Task::Comparing { own, of: incarnation };
-            self.files.release(id);
+            self.compare_with(id, own, incarnation);
+            self.take_up_alike(id);
         }
     }
 
@@ -94,7 +108,7 @@ impl Engine {
         let file = self.files.known_mut(id);
         let old = file.incarnation().expect("a file begins again after it began");
         let (source, path) = (file.source, Arc::clone(&file.path));
-        let was_held_back = matches!(file.task, Task::Alike { .. });
+        let was_held_back = matches!(file.state(), State::HeldBack { .. });
         file.times.quiet_since = now;
         file.forget_end();
         let state = self.lives.on_its_way(old);
@@ -119,14 +133,7 @@ impl Engine {
         }
         let (identity, stream) = (file.identity, file.stream);
         let names = originals(file.real_path());
-        let mut sought = self.lives.sought_at(&names, &file.family).filter(|sought| {
-            sought.search.stream == stream
-                && sought.fingerprint.matches(bytes)
-                && is_younger(identity, sought.identity)
-                && sought.position > Offset::ZERO
-        });
-        let cut_off = sought.next().map(|sought| sought.incarnation);
-        drop(sought);
+        let cut_off = self.next_cut_off(id, bytes, None);
         // Whoever is to be done soon does not wait for what may become of a file.
         let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes) } else { None };
         let cut_off = cut_off.or(generation);
@@ -140,15 +147,14 @@ impl Engine {
         if cut_off.is_none() && alike.is_none() {
             return false;
         }
-        file.head = bytes.slice(..bytes.len().min(HEAD_BYTES));
+        file.compared.head = bytes.slice(..bytes.len().min(HEAD_BYTES));
         if let Some(of) = cut_off {
-            file.task = Task::Comparing { own: Some(own), of };
-            self.queue_read(id);
+            self.compare_with(id, Some(own), of);
         } else if let Some(of) = alike {
             file.task = Task::Alike { own, of };
             (file.times.quiet_since, file.times.held_back_since) = (now, now);
-            self.files.hold_back(id);
         }
+        self.queue_read(id);
         true
     }
 
@@ -180,37 +186,6 @@ impl Engine {
         followed.next().or_else(|| stored.next().map(|stored| stored.incarnation))
     }
 
-    /// The bytes that must be those before the position of its original.
-    pub(super) fn read_to_compare(&self, id: FileId, of: Incarnation) -> Read {
-        let history = self.lives.history(of);
-        let overlap = history.as_ref().map_or(0, History::overlap);
-        let position = history.map_or(Offset::ZERO, |history| history.position());
-        Read { file: id, at: position.minus(overlap as u64), len: overlap, before: overlap }
-    }
-
-    /// Whether the file is the copy of `of`, now that the bytes are there.
-    pub(super) fn on_compared(
-        &mut self,
-        id: FileId,
-        own: Option<Incarnation>,
-        of: Incarnation,
-        bytes: &[u8],
-        now: Instant,
-    ) {
-        let history = self.lives.history(of);
-        let continues = history.is_some_and(|history| history.overlap() > 0 && history.continues(bytes));
-        match own {
-            _ if continues && self.lives.is_sought(of) => self.inherit(id, own, of, now),
-            Some(own) if continues => self.on_known_copy(id, own, of, now),
-            Some(own) => {
-                self.files.known_mut(id).task = Task::Follow(own);
-                self.queue_read(id);
-            }
-            // It was opened for the comparison alone.
-            None => self.part(id, Parting::Handed, now),
-        }
-    }
-
     pub(super) fn inherit(&mut self, id: FileId, own: Option<Incarnation>, of: Incarnation, now: Instant) {
         let (original, position) = self.lives.place(of);
         if let Some(own) = own {
@@ -221,12 +196,12 @@ impl Engine {
         file.task = Task::Follow(of);
         file.kind.only_as_copy = false;
         file.times.quiet_since = now;
-        let head = std::mem::take(&mut file.head);
+        let head = std::mem::take(&mut file.compared).head;
         let (source, path, identity, size) = (file.source, Arc::clone(&file.path), file.identity, file.size);
         if let Some(stored) = self.lives.stored_checkpoint(of).cloned() {
             let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
             let vouched = head.len().min(usize::from(stored.fingerprint.len()).max(read));
-            let history = History::resumed(stored.offset, stored.window);
+            let history = History::resumed(stored.offset, stored.window, stored.digest());
             self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored), now);
         } else {
             let names = (Arc::clone(&path), self.files.known(id).target.clone());
@@ -290,7 +265,9 @@ impl Engine {
         let sought = self.lives.sought_at(&names, &observed.rotated_from).filter(|sought| {
             sought.search.source == source
                 && self.surveys.has_looked_beside(source, sought.path)
-                && (is_compressed || observed.size >= sought.position.bytes())
+                && (is_compressed
+                    || observed.size >= sought.position.bytes()
+                    || sought.is_older_than(observed.identity))
                 && observed.identity != sought.identity
                 && is_younger(observed.identity, sought.identity)
                 && sought.may_be_copied(observed.identity)
@@ -307,35 +284,19 @@ impl Engine {
     pub(super) fn on_candidate_opened(&mut self, id: FileId, opened: &Opened, now: Instant) {
         let file = self.files.known(id);
         let (stream, decompressed) = (file.stream, file.kind.decompressed);
-        let names = originals(file.real_path());
         let is_of = |stored: &Checkpoint| stored.fingerprint.matches(&opened.head);
         let has_own_place =
             !decompressed && self.lives.stored_of(opened.identity, self.stream_name(stream)).any(is_of);
-        let mut sought = self.lives.sought_at(&names, &file.family).filter(|sought| {
-            sought.search.stream == stream
-                && sought.fingerprint.matches(&opened.head)
-                && is_younger(opened.identity, sought.identity)
-        });
-        let fitting = sought.next().map(|sought| (sought.incarnation, sought.position));
-        drop(sought);
-        match fitting.filter(|_| !has_own_place) {
-            // All of it was delivered before it was compressed, and decompressing it would only tell the same.
-            Some((of, position)) if decompressed && opened.size == position.bytes() => {
-                self.part(id, Parting::Handed, now);
-                self.resolve(of, now);
-            }
-            // Nothing of it was read: whatever is in the copy is to come.
-            Some((of, Offset::ZERO)) => {
-                self.files.known_mut(id).head = opened.head.clone();
-                self.inherit(id, None, of, now);
-            }
-            Some((of, _)) => {
-                let file = self.files.known_mut(id);
-                file.head = opened.head.clone();
-                file.task = Task::Comparing { own: None, of };
+        if has_own_place {
+            return self.part(id, Parting::Handed, now);
+        }
+        self.files.known_mut(id).compared.head = opened.head.clone();
+        match self.next_cut_off(id, &opened.head, None) {
+            Some(of) => {
+                self.compare_with(id, None, of);
                 self.queue_read(id);
             }
-            None => self.part(id, Parting::Handed, now),
+            None => self.go_on_with_unread(id, now),
         }
     }
 

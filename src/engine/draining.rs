@@ -182,7 +182,7 @@ mod tests {
                     self.saved_to = self.saved_to.max(saved.unwrap_or(0));
                     self.tell(Event::Saved(Ok(())));
                 }
-                Effect::Close(_) | Effect::Report(_) => {}
+                Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) => {}
             }
             true
         }

@@ -298,8 +298,9 @@ impl Files {
         }
         for (id, file) in self.iter() {
             assert!(self.by_identity.get(&(file.stream, file.identity)) == Some(&id), "L12: {file:?}");
-            let is_held_back = matches!(file.state(), State::HeldBack { .. });
-            assert!(is_held_back == matches!(file.task, Task::Alike { .. }), "L11: {file:?}");
+            let is_alike = matches!(file.task, Task::Alike { .. });
+            assert!(is_alike || !matches!(file.state(), State::HeldBack { .. }), "L11: {file:?}");
+            assert!(!is_alike || file.state() != State::AtEnd, "L11: {file:?}");
             assert!((file.name == Name::Matched) || file.state() != State::Closed, "L11: {file:?}");
         }
     }

@@ -16,9 +16,7 @@ use crate::rules::rotation::family::{Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
-use super::files::file::{Name, Task};
-use super::lives::Afterwards;
-use super::parting::Parting;
+use super::files::file::Name;
 use super::port::{FileId, Observation, Observed};
 
 impl Engine {
@@ -105,13 +103,7 @@ impl Engine {
         if self.lives.is_stored(of) {
             return self.inherit(id, Some(own), of, now);
         }
-        let file = self.files.known_mut(id);
-        file.task = Task::Comparing { own: None, of };
-        let (source, identity) = (file.source, file.identity);
-        self.lives.part(own, Afterwards::Forgotten);
-        self.end_if_over(own, now);
-        self.families.note_stranger(source, identity);
-        self.part(id, Parting::Handed, now);
+        self.drop_copy(id, own, now);
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::checkpoint::Checkpoint;
+use crate::model::checkpoint::{Checkpoint, Proof};
 use crate::model::identity::{Identity, Incarnation, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
@@ -361,7 +361,7 @@ impl IncarnationState {
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),
-            proof: None,
+            proof: self.history.settled().map(Proof::from),
         }
     }
 

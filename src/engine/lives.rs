@@ -198,6 +198,14 @@ impl Lives {
         self.state_mut(incarnation).expect("an incarnation is kept while it is read and until it is settled")
     }
 
+    /// The file that is read into an incarnation.
+    pub(super) fn file_of(&self, incarnation: Incarnation) -> Option<FileId> {
+        match self.by_incarnation.get(&incarnation)? {
+            Life::Attached { file, .. } => Some(*file),
+            Life::Parted { .. } | Life::SoughtInCopies { .. } | Life::Stored(_) => None,
+        }
+    }
+
     /// All that are read or delivered, in the order of their numbers.
     pub(super) fn states(&self) -> impl Iterator<Item = &IncarnationState> {
         self.by_incarnation.values().filter_map(Life::state)

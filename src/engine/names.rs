@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Fingerprint, Identity, Seen, Window};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt};
 use crate::model::time::Instant;
@@ -19,6 +19,7 @@ use crate::rules::rotation::uncompressed;
 use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task};
+use super::incarnation::Names;
 use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
 
@@ -179,23 +180,37 @@ impl Engine {
     /// A file was there at the first start of a source that starts at the end: where it ended is durable before any of the
     /// source's files is opened, so that what is written from now on is read, whatever becomes of this process.
     fn note_first_end(&mut self, source: SourceId, observed: &Observed, now: Instant) {
-        let incarnation = self.lives.fresh();
+        let names = (Arc::clone(&observed.path), observed.target.clone());
         let nanos = self.surveys.unix_nanos();
+        let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
+        let incarnation = self.begin_unread(source, names, observed.identity, (seen, observed.size));
+        self.saves.note_changed(incarnation, 0, now);
+    }
+
+    /// An incarnation of a file that was seen and not opened yet: what lies before `at` is not to be read.
+    pub(super) fn begin_unread(
+        &mut self,
+        source: SourceId,
+        (path, target): Names,
+        identity: Identity,
+        (seen, at): (Seen, u64),
+    ) -> Incarnation {
+        let incarnation = self.lives.fresh();
         self.lives.store(Checkpoint {
             incarnation,
             stream: Arc::clone(self.stream_name(self.stream_of(source))),
-            path: Arc::clone(&observed.path),
-            target: observed.target.clone(),
-            identity: observed.identity,
-            origin: observed.identity.into(),
-            seen: Some(Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner }),
+            path,
+            target,
+            identity,
+            origin: identity.into(),
+            seen: Some(seen),
             fingerprint: Fingerprint::default(),
-            skipped_bytes: observed.size,
-            offset: Offset::new(observed.size),
+            skipped_bytes: at,
+            offset: Offset::new(at),
             window: Window::default(),
             proof: None,
         });
-        self.saves.note_changed(incarnation, 0, now);
+        incarnation
     }
 
     fn hand_to(&mut self, id: FileId, source: SourceId) {

@@ -5,7 +5,6 @@
 //!
 //! *Invariant:* what is opened again under its name goes on only as the file that was closed.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
@@ -20,7 +19,7 @@ use crate::rules::rotation::{recognise, same_file};
 use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task};
-use super::incarnation::{IncarnationState, Whose};
+use super::incarnation::{IncarnationState, Names, Whose};
 use super::lives::Afterwards;
 use super::parting::Parting;
 use super::port::{Effect, FileFault, FileId, Open, Opened};
@@ -149,10 +148,10 @@ impl Engine {
                 let (incarnation, end) = (stored.incarnation, stored.offset);
                 let file = self.files.known_mut(id);
                 file.task = Task::FindEnd { incarnation, end, within: FIND_END_BYTES };
-                file.head = opened.head.clone();
+                file.compared.head = opened.head.clone();
             }
             Some(stored) => {
-                let history = History::resumed(stored.offset, stored.window);
+                let history = History::resumed(stored.offset, stored.window, stored.digest());
                 // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
                 let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
                 let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
@@ -346,9 +345,13 @@ impl Engine {
         match file.incarnation() {
             None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
             None => {
-                let (identity, stream) = (file.identity, file.stream);
+                let (identity, stream, names) = (file.identity, file.stream, (path, file.target.clone()));
+                // No content was read of it: a copy may have been begun as soon as it was there.
+                let first_nanos = file.times.found_nanos;
+                let last_nanos = identity.birth_nanos.unwrap_or(first_nanos);
+                let seen = Seen { first_nanos, last_nanos, owner: file.kind.owner };
                 self.part(id, Parting::Handed, now);
-                self.on_missed(source, (identity, stream), path, size, now);
+                self.on_missed((source, stream), (names, identity), (seen, size), now);
             }
             // What was written to it since it was closed may be in a copy.
             Some(incarnation) if file.identity.birth_nanos.is_some() => {
@@ -360,20 +363,19 @@ impl Engine {
         }
     }
 
-    /// A file was seen, and gone before it could be opened: what is known of it may go on in a copy.
+    /// A file was seen, and gone before it could be opened: it may go on in a copy, or compressed.
     fn on_missed(
         &mut self,
-        source: SourceId,
-        (identity, stream): (Identity, StreamId),
-        path: Arc<Path>,
-        size: u64,
+        (source, stream): (SourceId, StreamId),
+        (names, identity): (Names, Identity),
+        (seen, size): (Seen, u64),
         now: Instant,
     ) {
         let stored = self.lives.stored_of(identity, self.stream_name(stream));
         let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.offset)).collect();
-        if stored.is_empty() {
-            self.counts.sources[source.0].add_lost(Loss::Removed, size);
-            return self.report(Report::Missed { source, path, bytes: size });
+        if stored.is_empty() && size > 0 {
+            let incarnation = self.begin_unread(source, names, identity, (seen, 0));
+            return self.search_missed(incarnation, source, size, now);
         }
         for (incarnation, offset) in stored {
             self.search_removed(incarnation, source, size.saturating_sub(offset.bytes()), now);

@@ -74,6 +74,9 @@ impl Engine {
                 self.forget(&oldest, now);
             }
         }
+        if parting == Parting::Delivered {
+            self.hand_to_copy(incarnation, now);
+        }
         self.end_if_over(incarnation, now);
     }
 

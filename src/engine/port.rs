@@ -40,8 +40,10 @@ pub enum Effect {
     Open(Open),
     /// Read from an open file. Answered by [`Event::Bytes`]; one is under way for each file.
     Read(Read),
-    /// Let go of an open file. No answer. Never sent while a read of it is under way; the same file may be opened
-    /// again.
+    /// Look how far an open file says what another says. Answered by [`Event::Compared`]; counts as a read of the file.
+    Compare(Compare),
+    /// Let go of an open file. No answer. Never sent while a read of it is under way, but perhaps while it is compared
+    /// with; the same file may be opened again.
     Close(FileId),
     /// Send one request. Answered by [`Event::PutDone`].
     Put(Put),
@@ -84,6 +86,52 @@ pub struct Read {
     pub before: usize,
 }
 
+/// Up to `len` bytes from `at` of two open files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compare {
+    pub file: FileId,
+    pub with: FileId,
+    pub at: Offset,
+    pub len: usize,
+}
+
+/// How far two files say the same, from where they were compared on.
+///
+/// The file is read before the other: what it has beyond the other was not in the other then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Likeness {
+    /// How many bytes are the same.
+    pub bytes: usize,
+    pub then: Then,
+}
+
+/// What comes behind the bytes that two files share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// As much as was asked for was compared.
+    More,
+    /// The file ends; the other may go on.
+    Ends,
+    /// The other ends before the file does.
+    OtherEnds,
+    /// Another byte.
+    Differs,
+}
+
+impl Likeness {
+    /// How far `file` says what `other` says, where `len` bytes of each were asked for.
+    pub fn of(file: &[u8], other: &[u8], len: usize) -> Self {
+        let bytes = file.iter().zip(other).take_while(|(one, other)| one == other).count();
+        let then = match () {
+            () if bytes == len => Then::More,
+            () if bytes == file.len() => Then::Ends,
+            () if bytes == other.len() => Then::OtherEnds,
+            () => Then::Differs,
+        };
+        Self { bytes, then }
+    }
+}
+
 /// One record by `PutRecord`, or many by `PutRecordBatch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
@@ -108,6 +156,10 @@ pub enum Event {
         result: Result<Bytes, FileFault>,
         /// The wall clock's time, which records may tell.
         unix_time: Duration,
+    },
+    Compared {
+        file: FileId,
+        result: Result<Likeness, FileFault>,
     },
     PutDone {
         request: RequestId,

@@ -81,7 +81,9 @@ impl Engine {
         let bytes = match (result, task) {
             (Ok(bytes), _) => bytes,
             // Nothing can be said of it: it is read for its own sake, or not at all.
-            (Err(_), Task::Comparing { own, of }) => return self.on_compared(id, own, of, &[], now),
+            (Err(_), Task::Comparing { own, of }) => {
+                return self.on_compared(id, (own, of), read, &Bytes::new(), now);
+            }
             (Err(fault), _) => return self.on_read_failed(id, fault.to_string(), now),
         };
         let file = self.files.known_mut(id);
@@ -103,7 +105,7 @@ impl Engine {
                 self.on_chunk(id, incarnation, chunk, now);
             }
             Task::Confirm(incarnation) => self.on_confirmed(id, incarnation, &bytes, now),
-            Task::Comparing { own, of } => self.on_compared(id, own, of, &bytes, now),
+            Task::Comparing { own, of } => self.on_compared(id, (own, of), read, &bytes, now),
             Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} was read, and was not to be: {task:?}")
             }
@@ -169,11 +171,11 @@ impl Engine {
         };
         let position = read.at.plus(keep as u64);
         let before = bytes.slice(..keep);
-        let mut history = History::resumed(position, Window::at_end_of(&before));
+        let mut history = History::resumed(position, Window::at_end_of(&before), None);
         history.recall(before);
         history.settle(position);
         // No more of the beginning than lies before the position: what comes behind may still change.
-        let head = std::mem::take(&mut self.files.known_mut(id).head);
+        let head = std::mem::take(&mut self.files.known_mut(id).compared.head);
         let vouched = usize::try_from(position.bytes()).unwrap_or(usize::MAX).min(head.len());
         let head = Head::of(&head[..vouched]);
         let stored = self.lives.stored_checkpoint(incarnation).cloned();

@@ -43,8 +43,6 @@ pub enum Report {
     /// A file that was closed, or read by an earlier process, is under no name, and no copy of it was found: it was
     /// read up to here.
     Gone { source: SourceId, path: Arc<Path>, at: Offset },
-    /// A file was seen and gone before it could be opened.
-    Missed { source: SourceId, path: Arc<Path>, bytes: u64 },
     /// The kernel has no more descriptors: so many files are open, and others wait.
     FewDescriptors { most: usize },
     /// A file without a name was read to its end, delivered and let go.

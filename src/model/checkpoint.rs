@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::content::Digest;
 use super::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use super::offset::Offset;
 
@@ -30,7 +31,8 @@ pub struct Checkpoint {
     pub offset: Offset,
     /// The bytes just before `offset`.
     pub window: Window,
-    /// A digest of what comes before, if one was made.
+    /// A digest of what comes before `offset`; `None` where the beginning was not read, and in what versions before 4
+    /// wrote.
     pub proof: Option<Proof>,
 }
 
@@ -42,7 +44,18 @@ pub struct Proof {
     pub digest: [u8; 16],
 }
 
+impl From<Digest> for Proof {
+    fn from(digest: Digest) -> Self {
+        Self { to: digest.to(), digest: digest.hash().to_le_bytes() }
+    }
+}
+
 impl Checkpoint {
+    /// The digest that goes on from the offset.
+    pub fn digest(&self) -> Option<Digest> {
+        self.proof.and_then(|proof| Digest::from_parts(proof.to, u128::from_le_bytes(proof.digest)))
+    }
+
     /// The name in the directory that holds the file.
     pub fn real_path(&self) -> &Arc<Path> {
         self.target.as_ref().unwrap_or(&self.path)

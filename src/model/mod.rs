@@ -6,6 +6,7 @@
 //! *Invariant:* nothing here imports another floor.
 
 pub mod checkpoint;
+pub mod content;
 pub mod identity;
 pub mod limits;
 pub mod message;

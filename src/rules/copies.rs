@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use crate::model::time::Instant;
 
-/// How long a file that begins like another is held back since it last grew: a rotator cuts off as soon as it has
-/// copied.
+/// How long a file is held back since it last grew that says what another says, as far as it goes: the disk of a rotator
+/// that copies may stand still for a while. It may go on growing for however long: nothing else is in it.
+const PART_HELD_BACK: Duration = Duration::from_secs(60);
+
+/// How long a file that begins like another is held back since it last grew, where the two cannot be compared: a rotator
+/// cuts off as soon as it has copied.
 const HELD_BACK: Duration = Duration::from_secs(5);
 
-/// How long a file that begins like another is held back in all, though it goes on growing: a copy of some GiB is made
-/// in less.
+/// How long such a file is held back in all, though it goes on growing: a copy of some GiB is made in less.
 const MAX_HELD_BACK: Duration = Duration::from_secs(60);
 
 /// How long a copy is looked for after its original was cut off.
@@ -32,6 +35,8 @@ pub struct HeldBack {
     pub since: Instant,
     /// When it last grew.
     pub quiet_since: Instant,
+    /// Whether it says what the other says, as far as it goes.
+    pub is_part: bool,
     /// Whether the process is to be done soon: then nothing waits for what may become of a file.
     pub is_finishing: bool,
 }
@@ -39,9 +44,12 @@ pub struct HeldBack {
 impl HeldBack {
     /// Whether the file has waited long enough, and is a file like any other.
     pub fn is_over(&self, now: Instant) -> bool {
-        now.since(self.quiet_since) >= HELD_BACK
-            || now.since(self.since) >= MAX_HELD_BACK
-            || self.is_finishing
+        let quiet = now.since(self.quiet_since);
+        let is_long = match self.is_part {
+            true => quiet >= PART_HELD_BACK,
+            false => quiet >= HELD_BACK || now.since(self.since) >= MAX_HELD_BACK,
+        };
+        is_long || self.is_finishing
     }
 }
 
@@ -71,17 +79,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_held_back_for_five_seconds_of_quiet_or_a_minute_in_all() {
-        for (since, quiet_since, is_finishing, now, is_over) in [
-            (0, 0, false, 4, false),
-            (0, 0, false, 5, true),
-            (0, 4, false, 8, false),
-            (0, 4, false, 9, true),
-            (0, 59, false, 59, false),
-            (0, 60, false, 60, true),
-            (0, 0, true, 0, true),
+    fn what_says_the_same_is_held_back_for_a_minute_of_quiet_and_what_cannot_be_compared_for_five_seconds() {
+        for (quiet_since, is_part, is_finishing, now, is_over) in [
+            (0, false, false, 4, false),
+            (0, false, false, 5, true),
+            (4, false, false, 8, false),
+            (4, false, false, 9, true),
+            (59, false, false, 59, false),
+            (60, false, false, 60, true),
+            (0, false, true, 0, true),
+            (0, true, false, 59, false),
+            (0, true, false, 60, true),
+            (290, true, false, 300, false),
+            (0, true, true, 0, true),
         ] {
-            let held = HeldBack { since: at(since), quiet_since: at(quiet_since), is_finishing };
+            let held = HeldBack { since: at(0), quiet_since: at(quiet_since), is_part, is_finishing };
             assert_eq!(held.is_over(at(now)), is_over, "{held:?} at {now} s");
         }
     }
@@ -102,9 +114,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_wait_that_is_over_stays_over(quiet in 0..100u64, is_finishing: bool, now in 0..4_000u64, later: u16) {
+        fn a_wait_that_is_over_stays_over(quiet in 0..100u64, is_part: bool, is_finishing: bool, now in 0..4_000u64, later: u16) {
             let (now, later) = (at(now), at(now + u64::from(later)));
-            let held = HeldBack { since: at(0), quiet_since: at(quiet), is_finishing };
+            let held = HeldBack { since: at(0), quiet_since: at(quiet), is_part, is_finishing };
             prop_assert!(!held.is_over(now) || held.is_over(later));
             for has_looked in [false, true] {
                 let search = Search { since: at(0), has_looked };

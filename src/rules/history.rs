@@ -2,7 +2,8 @@
 //!
 //! A file can be truncated and grow past the old offset between two looks; its size and inode then say nothing.
 //! So every read begins a little before the offset, and those bytes must be the ones that were read last time.
-//! The same bytes, hashed, go into the checkpoint, so that the question can be asked after a restart.
+//! The same bytes, hashed, go into the checkpoint, so that the question can be asked after a restart. A digest over all
+//! that was settled goes there, too: it tells whether another file is a copy.
 //!
 //! Knows what was read and not yet settled, as shared slices. Does not read.
 //!
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::model::content::{BLOCK_BYTES, Digest};
 use crate::model::identity::{Fingerprint, HEAD_BYTES, WINDOW_BYTES, Window};
 use crate::model::offset::Offset;
 
@@ -28,17 +30,24 @@ pub struct History {
     position: Offset,
     /// What must come just before `position` when no byte of it is in memory: after a restart.
     expected: Window,
+    /// Of what was settled; `None` where the beginning was not read, or not by this version.
+    settled: Option<Digest>,
 }
 
 impl History {
-    /// A history that ends at `position` and knows only the window before it.
-    pub fn resumed(position: Offset, expected: Window) -> Self {
-        Self { chunks: VecDeque::new(), held: 0, is_compact: true, position, expected }
+    /// A history that ends at `position` and knows only the window before it, and the digest of all before it, if that
+    /// was kept.
+    pub fn resumed(position: Offset, expected: Window, settled: Option<Digest>) -> Self {
+        let settled = match position {
+            Offset::ZERO => Some(Digest::beginning()),
+            _ => settled.filter(|settled| settled.to() == Digest::end_before(position.bytes())),
+        };
+        Self { chunks: VecDeque::new(), held: 0, is_compact: true, position, expected, settled }
     }
 
     /// The beginning of a file.
     pub fn beginning() -> Self {
-        Self::resumed(Offset::ZERO, Window::default())
+        Self::resumed(Offset::ZERO, Window::default(), None)
     }
 
     /// Where the next line begins.
@@ -88,8 +97,58 @@ impl History {
         }
     }
 
+    /// The digest of what was settled, if all of it was read.
+    pub fn settled(&self) -> Option<Digest> {
+        self.settled
+    }
+
+    /// How many bytes a digest covers of what was read, if all of that was read.
+    pub fn provable_bytes(&self) -> Option<u64> {
+        self.settled.map(|_| Digest::end_before(self.position.bytes()))
+    }
+
+    /// The digest of all whole blocks before the position, if all of that was read.
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest_to(self.position)
+    }
+
+    /// The digest of all whole blocks before `end`, which lies between what was settled and the position.
+    fn digest_to(&self, end: Offset) -> Option<Digest> {
+        let mut digest = self.settled?;
+        let end = Digest::end_before(end.bytes());
+        // Where the chunk begins that is looked at.
+        let mut at = self.position.bytes() - self.held as u64;
+        let mut block = Vec::new();
+        for chunk in &self.chunks {
+            if digest.to() >= end {
+                break;
+            }
+            // What was taken in of the block that is not whole lies before this chunk.
+            let next = digest.to() + block.len() as u64;
+            let from = usize::try_from(next.checked_sub(at)?).unwrap_or(usize::MAX).min(chunk.len());
+            let until = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(chunk.len());
+            let mut bytes = chunk.get(from..until).unwrap_or_default();
+            at += chunk.len() as u64;
+            if !block.is_empty() {
+                let missing = bytes.len().min(BLOCK_BYTES - block.len());
+                block.extend_from_slice(&bytes[..missing]);
+                bytes = &bytes[missing..];
+                if digest.push(&block) == 0 {
+                    continue;
+                }
+                block.clear();
+            }
+            let whole = digest.push(bytes);
+            block.extend_from_slice(&bytes[whole..]);
+        }
+        (digest.to() == end).then_some(digest)
+    }
+
     /// Lets go of what lies more than a window before the frontier.
     pub fn settle(&mut self, frontier: Offset) {
+        if self.settled.is_some_and(|settled| settled.to() < Digest::end_before(frontier.bytes())) {
+            self.settled = self.digest_to(frontier);
+        }
         let unsettled = usize::try_from(self.position.since(frontier)).unwrap_or(usize::MAX);
         let needed = unsettled.saturating_add(WINDOW_BYTES);
         while let Some(front) = self.chunks.front()
@@ -181,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_resumed_history_asks_for_its_window_and_knows_it_again() {
-        let history = History::resumed(Offset::new(500), Window::at_end_of(b"the last line\n"));
+        let history = History::resumed(Offset::new(500), Window::at_end_of(b"the last line\n"), None);
         assert_eq!(history.overlap(), 14);
         assert!(history.continues(b"the last line\n"));
         assert!(!history.continues(b"another line!\n"));
@@ -193,6 +252,28 @@ mod tests {
         let history = History::beginning();
         assert_eq!(history.overlap(), 0);
         assert!(history.continues(b""));
+    }
+
+    #[test]
+    fn a_digest_goes_on_after_a_restart_from_the_window_before_the_position() {
+        let file: Vec<u8> = (0..=250).cycle().take(5_000).collect();
+        let of = |content: &[u8]| {
+            let mut digest = Digest::beginning();
+            let _ = digest.push(content);
+            digest
+        };
+        for position in [1, 255, 256, 257, 1_000, 2_048] {
+            let window = Window::at_end_of(&file[..position]);
+            let at = Offset::new(position as u64);
+            let mut history = History::resumed(at, window, Some(of(&file[..position])));
+            history.recall(Bytes::copy_from_slice(&file[position - history.overlap()..position]));
+            history.push(Bytes::copy_from_slice(&file[position..4_000]));
+            history.settle(Offset::new(3_000));
+            assert_eq!(history.settled(), Some(of(&file[..3_000])), "from {position}");
+            assert_eq!(history.digest(), Some(of(&file[..4_000])), "from {position}");
+        }
+        let unknown = History::resumed(Offset::new(300), Window::at_end_of(&file[..300]), None);
+        assert_eq!((unknown.settled(), unknown.digest()), (None, None), "who did not read it proves nothing");
     }
 
     #[test]
@@ -238,6 +319,14 @@ mod tests {
                 let mut other = before.to_vec();
                 other[0] ^= 1;
                 prop_assert!(!history.continues(&other));
+                let mut digest = Digest::beginning();
+                let _ = digest.push(&file[..frontier]);
+                prop_assert_eq!(history.settled(), Some(digest));
+                let mut digest = Digest::beginning();
+                let _ = digest.push(&file);
+                prop_assert_eq!(history.digest(), Some(digest));
+                let idle = History::resumed(Offset::new(frontier as u64), history.window(Offset::new(frontier as u64)), history.settled());
+                prop_assert_eq!(idle.settled(), history.settled());
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe::engine::port::{
-    Effect, Event, FileFault, FileId, Held, Observation, Observed, Open, Put, Read, Survey,
+    Compare, Effect, Event, FileFault, FileId, Held, Likeness, Observation, Observed, Open, Put, Read, Survey,
 };
 use standpipe::engine::report::{Loss, Report};
 use standpipe::model::checkpoint::{Checkpoint, Save};
@@ -62,7 +62,7 @@ impl World {
             }
             Effect::Close(tail) => return self.close(*tail),
             Effect::Report(report) => return self.note(report),
-            Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) => {}
+            Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) | Effect::Compare(_) => {}
         }
         if self.is_silent(&effect) {
             self.reached.unanswered += 1;
@@ -81,8 +81,8 @@ impl World {
             Effect::Save(_) => self.ailments.is_save_silent,
             Effect::Survey(survey) => self.ailments.is_survey_silent && survey.source == SourceId(0),
             Effect::Open(open) => in_silent(&open.path),
-            Effect::Read(read) => {
-                let file = self.open[&read.file];
+            Effect::Read(Read { file, .. }) | Effect::Compare(Compare { file, .. }) => {
+                let file = self.open[file];
                 self.disk.names_of(file).any(in_silent)
             }
             Effect::Close(_) | Effect::Report(_) => false,
@@ -101,7 +101,7 @@ impl World {
     }
 
     fn note(&mut self, report: &Report) {
-        if let Report::Abandoned { bytes, .. } | Report::Missed { bytes, .. } = report {
+        if let Report::Abandoned { bytes, .. } = report {
             self.declared_bytes += bytes;
         }
         match report {
@@ -133,6 +133,7 @@ impl World {
                 self.reached.sips += u64::from((A_SIP_BYTES..2 * A_SIP_BYTES).contains(&read.len));
                 self.read(read)
             }
+            Effect::Compare(compare) => self.compare(compare),
             Effect::Close(_) | Effect::Report(_) => unreachable!("done at once"),
         };
         let delay = late + self.delay();
@@ -282,6 +283,23 @@ impl World {
         let generation = self.generation.get(&file).copied().unwrap_or(0);
         self.served.insert(read.file, (file, generation, end));
         Event::Bytes { file: read.file, result: Ok(bytes.into()), unix_time }
+    }
+
+    fn compare(&mut self, compare: Compare) -> Event {
+        let Compare { file, with, at, len } = compare;
+        let is_bad = |file| self.ailments.stale.contains(file);
+        if is_bad(&file) || is_bad(&with) || self.chance(self.climate.refuse_read) {
+            let result = Err(FileFault::Unreadable("simulated".into()));
+            return Event::Compared { file, result };
+        }
+        // The other may have been closed meanwhile.
+        let read = |file: &FileId| Some(self.disk.read(*self.open.get(file)?, at.bytes(), len));
+        let (Some(one), Some(other)) = (read(&file), read(&with)) else {
+            let result = Err(FileFault::Unreadable("closed".into()));
+            return Event::Compared { file, result };
+        };
+        self.reached.compared += 1;
+        Event::Compared { file, result: Ok(Likeness::of(&one, &other, len)) }
     }
 
     fn put(&mut self, put: &Put) -> Event {

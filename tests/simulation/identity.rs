@@ -106,7 +106,7 @@ impl Found {
                 Some(Event::Bytes { file: read.file, result: Ok(bytes), unix_time: Duration::ZERO })
             }
             Effect::Save(_) => Some(Event::Saved(Ok(()))),
-            Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => None,
+            Effect::Compare(_) | Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => None,
         }
     }
 

@@ -71,6 +71,7 @@ counters! {
     closed_for_others [Plain] "A named file was closed so that others could be open.";
     hidden [Plain, READ_ERRORS] "A survey could not look into a directory.";
     copies [Plain] "A file was copied and then truncated.";
+    compared [] "Two files that begin alike were compared.";
     copies_inherited [Plain, Enveloped, Shaped] "The engine went on in the copy of a file.";
     closed_and_renamed [Plain] "A file was renamed while it was followed and closed.";
     mixed_channels [Shaped] "Parts of two channels' lines stood between one another.";

@@ -4,8 +4,6 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-
 use crate::engine::Engine;
 use crate::engine::files::file::{FollowedFile, Task};
 use crate::model::identity::Incarnation;
@@ -26,14 +24,19 @@ impl Engine {
             let held_back = HeldBack {
                 since: file.times.held_back_since,
                 quiet_since: file.times.quiet_since,
+                is_part: self.is_part_of(id, of),
                 is_finishing: self.finishing.is_some(),
             };
-            if held_back.is_over(now) {
-                file.task = Task::Follow(own);
-                file.head = Bytes::new();
-                self.files.release(id);
+            let is_over = held_back.is_over(now);
+            if is_over && held_back.is_part && self.is_beside(id) {
+                self.drop_copy(id, own, now);
+            } else if is_over || self.is_another(id, of) {
+                self.let_go_of_alike(id, own);
             } else {
                 originals.insert(of);
+                if grew {
+                    self.take_up_alike(id);
+                }
             }
         }
         // Hints may be lost: only a look at the original says whether it was cut off.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::model::content::Digest;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
@@ -39,8 +40,20 @@ pub(in crate::engine) struct FollowedFile {
     pub(in crate::engine) failures: u32,
     /// Whether an answer that is awaited is late.
     pub(in crate::engine) is_late: bool,
-    /// Its first bytes, while they are compared.
+    pub(in crate::engine) compared: Compared,
+}
+
+/// What is known of a file's content while it is compared with another's.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Compared {
+    /// The file's first bytes.
     pub(in crate::engine) head: Bytes,
+    /// Of what was read of the file for the comparison.
+    pub(in crate::engine) digest: Digest,
+    /// How many bytes at its beginning are those of the file that it begins like.
+    pub(in crate::engine) same_bytes: u64,
+    /// When a byte was found that is another; what the other file says now may be another content than it had.
+    pub(in crate::engine) differs_since: Option<Instant>,
 }
 
 /// What a file is read for.
@@ -57,8 +70,8 @@ pub(in crate::engine) enum Task {
     Follow(Incarnation),
     /// Followed, and a look showed less than was read: the bytes before the position say whether that is so.
     Confirm(Incarnation),
-    /// Begins like a file from whose name its name may come: nothing is taken in until that file is cut off, or was
-    /// not for a while.
+    /// Begins like a file from whose name its name may come: nothing is taken in until it says something else, or that
+    /// file is cut off, or was not for a while.
     Alike {
         own: Incarnation,
         of: Incarnation,
@@ -159,7 +172,7 @@ impl FollowedFile {
             },
             failures: 0,
             is_late: false,
-            head: Bytes::new(),
+            compared: Compared::default(),
         }
     }
 

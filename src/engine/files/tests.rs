@@ -232,7 +232,7 @@ fn transitions() -> Vec<Transition> {
             },
             vec![(opening, fails_to_open), (Closed, fails_to_open), (AtEnd, fails_to_read)],
         ),
-        row("hold_back", hold_back, vec![(AtEnd, held_back)]),
+        row("hold_back", hold_back, vec![(AtEnd, held_back), (Queued, held_back)]),
         row(
             "grew",
             |files, id| {

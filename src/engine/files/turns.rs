@@ -35,7 +35,7 @@ impl Files {
         match state {
             State::AwaitsDescriptor => self.to_open.entry(slot).or_default().push_back(id),
             State::Queued => {
-                let is_compared = matches!(self.known(id).task, Task::Comparing { .. });
+                let is_compared = matches!(self.known(id).task, Task::Comparing { .. } | Task::Alike { .. });
                 let turns = self.to_read.entry(slot).or_default();
                 // A comparison costs no memory, and what is looked for may be gone soon.
                 if is_compared { turns.push_front(id) } else { turns.push_back(id) }
@@ -284,10 +284,10 @@ impl Files {
         first
     }
 
-    /// AtEnd → HeldBack.
+    /// AtEnd, or Queued → HeldBack.
     pub(in crate::engine) fn hold_back(&mut self, id: FileId) {
         match self.known(id).state() {
-            State::AtEnd => self.set(id, State::HeldBack { grew: false }),
+            State::AtEnd | State::Queued => self.set(id, State::HeldBack { grew: false }),
             _ => self.wrong(id, "HeldBack"),
         }
     }

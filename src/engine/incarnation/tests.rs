@@ -159,7 +159,7 @@ fn an_incarnation_that_goes_on_is_known_by_the_fingerprint_that_was_stored() {
     let whose = whose(0, 1);
     let mut known = checkpoint(1, whose.clone(), 5);
     known.fingerprint = Fingerprint::of(b"line\n");
-    let history = History::resumed(known.offset, known.window);
+    let history = History::resumed(known.offset, known.window, None);
     let mut state =
         IncarnationState::new(known.incarnation, whose, history, Head::of(b"line\n"), Some(&known));
     state.names_itself();
@@ -220,7 +220,7 @@ fn nuls_are_skipped_at_the_beginning_of_a_file_and_behind_nuls_that_were() {
     assert!(state().cut().skipping_nuls);
     let resumed = |before: &[u8]| {
         let window = crate::model::identity::Window::at_end_of(before);
-        let history = History::resumed(Offset::new(before.len() as u64), window);
+        let history = History::resumed(Offset::new(before.len() as u64), window, None);
         let mut state = IncarnationState::new(Incarnation(1), whose(0, 1), history, Head::default(), None);
         state.recall(Bytes::copy_from_slice(before));
         state.cut().skipping_nuls
@@ -232,7 +232,7 @@ fn nuls_are_skipped_at_the_beginning_of_a_file_and_behind_nuls_that_were() {
 
 #[test]
 fn what_a_life_skips_at_its_beginning_is_known_to_the_next_process() {
-    let history = History::resumed(Offset::new(7), crate::model::identity::Window::default());
+    let history = History::resumed(Offset::new(7), crate::model::identity::Window::default(), None);
     let begun = IncarnationState::new(Incarnation(1), whose(0, 1), history.clone(), Head::default(), None);
     let stored = begun.checkpoint();
     assert_eq!(stored.skipped_bytes, 7);

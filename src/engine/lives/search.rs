@@ -50,9 +50,13 @@ impl Sought<'_> {
     /// Whether a file is young enough for a copy. Of an incarnation of which nothing was read, no content tells: the copy
     /// was made since it was looked at.
     pub(in crate::engine) fn may_be_copied(&self, file: Identity) -> bool {
+        self.position > Offset::ZERO || self.is_older_than(file)
+    }
+
+    /// Whether a file was made since the content was found last.
+    pub(in crate::engine) fn is_older_than(&self, file: Identity) -> bool {
         let since = self.seen.map(|seen| seen.last_nanos);
-        self.position > Offset::ZERO
-            || file.birth_nanos.zip(since).is_some_and(|(birth, since)| is_since(birth, since))
+        file.birth_nanos.zip(since).is_some_and(|(birth, since)| is_since(birth, since))
     }
 }
 
@@ -178,7 +182,7 @@ impl Lives {
     /// The bytes that must come before the position of one, in any copy of its file.
     pub(in crate::engine) fn history(&self, incarnation: Incarnation) -> Option<History> {
         let life = self.by_incarnation.get(&incarnation)?;
-        let resumed = |stored: &Checkpoint| History::resumed(stored.offset, stored.window);
+        let resumed = |stored: &Checkpoint| History::resumed(stored.offset, stored.window, stored.digest());
         life.state().map(|state| state.history().clone()).or_else(|| life.stored().map(resumed))
     }
 

@@ -72,6 +72,12 @@ impl Engine {
                 self.files.collect(id, now + delay);
                 continue;
             }
+            if let Task::Alike { of, .. } = self.files.known(id).task {
+                if self.compare_alike(id, of, now) {
+                    return Turn::Begun;
+                }
+                continue;
+            }
             let (mut read, min_len) = self.next_read(id);
             let file = self.files.known(id);
             let stream = file.stream;
