@@ -321,7 +321,9 @@ impl Daemon {
                 });
                 self.tell(Event::Opened { file, result });
             }
-            Done::Bytes(file, result) => self.tell(Event::Bytes { file, result, unix_time: unix_time() }),
+            Done::Bytes(file, result, modified) => {
+                self.tell(Event::Bytes { file, result, unix_time: unix_time(), modified });
+            }
             Done::Compared(file, result) => self.tell(Event::Compared { file, result }),
             Done::Closed => {}
             Done::Put(stream, request, outcome) => {

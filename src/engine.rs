@@ -181,7 +181,9 @@ impl Engine {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Observed(observation) => self.on_observed(&observation, now),
             Event::Opened { file, result } => self.on_opened(file, result, now),
-            Event::Bytes { file, result, unix_time } => self.on_bytes(file, result, unix_time, now),
+            Event::Bytes { file, result, unix_time, modified } => {
+                self.on_bytes(file, result, (unix_time, modified), now);
+            }
             Event::Compared { file, result } => self.on_likeness(file, result, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),

@@ -89,6 +89,14 @@ impl Content {
             Self::Compressed(file) => file.read(at, len),
         }
     }
+
+    /// When the file was last written, if it still ends where a read of it ended.
+    fn modified(&self, end: Offset) -> Option<Duration> {
+        match self {
+            Self::Plain(file) => files::modified_at_end(file, end),
+            Self::Compressed(_) => None,
+        }
+    }
 }
 
 /// A piece of work that came back, and the lane that it leaves.
@@ -104,7 +112,8 @@ pub(super) enum Done {
     Surveyed(SourceId, Box<SurveyedSource>),
     Watched(Box<Watch>, Watching),
     Opened(FileId, Result<(OpenedFile, Opened), FileFault>),
-    Bytes(FileId, Result<bytes::Bytes, FileFault>),
+    /// What was read, and when the file was last written, where its end was reached.
+    Bytes(FileId, Result<bytes::Bytes, FileFault>, Option<Duration>),
     Compared(FileId, Result<Likeness, FileFault>),
     /// Nobody waits for it.
     Closed,
@@ -276,7 +285,12 @@ impl Tasks {
     pub(super) fn read(&mut self, request: Read) {
         let Read { file: id, at, len, before } = request;
         let OpenFile { source, content } = self.open[&id].clone();
-        self.block(source, move || Done::Bytes(id, content.read(at, len, before)));
+        self.block(source, move || {
+            let result = content.read(at, len, before);
+            let end = result.as_ref().ok().filter(|bytes| bytes.len() < len);
+            let modified = end.and_then(|bytes| content.modified(at.plus(bytes.len() as u64)));
+            Done::Bytes(id, result, modified)
+        });
     }
 
     /// Compares two open files, in the lane of the first.

@@ -173,7 +173,8 @@ impl Engine {
                 && fingerprint.matches(bytes)
                 && is_younger(identity, other)
         };
-        let followed = self.files.at(name).iter().filter_map(|file| self.files.read_into(*file));
+        let named = self.files.at(name).iter().chain(self.files.formerly_at(name));
+        let followed = named.filter_map(|file| self.files.read_into(*file));
         let mut followed = followed.filter(|incarnation| {
             let state = self.lives.on_its_way(*incarnation);
             state.stream() == stream

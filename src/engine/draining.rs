@@ -167,7 +167,12 @@ mod tests {
                     let from = usize::try_from(read.at.bytes()).expect("small").min(self.content.len());
                     let until = (from + read.len).min(self.content.len());
                     let result = Ok(Bytes::copy_from_slice(&self.content[from..until]));
-                    self.tell(Event::Bytes { file: read.file, result, unix_time: Duration::ZERO });
+                    self.tell(Event::Bytes {
+                        file: read.file,
+                        result,
+                        unix_time: Duration::ZERO,
+                        modified: None,
+                    });
                 }
                 Effect::Put(put) => {
                     let verdict = Verdict::Delivered { encrypted: Encrypted::No };

@@ -119,6 +119,8 @@ pub(super) struct Files {
     by_id: BTreeMap<FileId, FollowedFile>,
     by_identity: HashMap<(StreamId, Identity), FileId>,
     by_path: HashMap<Arc<Path>, Vec<FileId>>,
+    /// Files that were renamed, by the real path that they had before.
+    by_former: HashMap<Arc<Path>, Vec<FileId>>,
     /// Files that wait to be opened.
     to_open: Turns,
     /// Files that wait to be read: what holds one of a queue up holds up all of it.
@@ -209,6 +211,11 @@ impl Files {
         self.by_path.get(path).map_or(&[], Vec::as_slice)
     }
 
+    /// The files that had this real path before they were renamed.
+    pub(super) fn formerly_at(&self, path: &Path) -> &[FileId] {
+        self.by_former.get(path).map_or(&[], Vec::as_slice)
+    }
+
     /// Lets go of a file. Its descriptor, if it has one, is the caller's to close.
     pub(super) fn remove(&mut self, id: FileId) -> FollowedFile {
         self.leave_queue(id);
@@ -237,8 +244,12 @@ impl Files {
     pub(super) fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>) {
         self.unindex(id);
         let file = self.known_mut(id);
+        let former = Arc::clone(file.real_path());
         file.path = path;
         file.target = target;
+        if former != *file.real_path() {
+            file.kind.former = Some(former);
+        }
         self.index(id);
     }
 
@@ -255,17 +266,18 @@ impl Files {
         for name in std::iter::once(&file.path).chain(&file.target) {
             self.by_path.entry(Arc::clone(name)).or_default().push(id);
         }
+        if let Some(former) = &file.kind.former {
+            self.by_former.entry(Arc::clone(former)).or_default().push(id);
+        }
     }
 
     fn unindex(&mut self, id: FileId) {
         let file = &self.by_id[&id];
         for name in std::iter::once(&file.path).chain(&file.target) {
-            if let Some(ids) = self.by_path.get_mut(name) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.by_path.remove(name);
-                }
-            }
+            forget(&mut self.by_path, name, id);
+        }
+        if let Some(former) = &file.kind.former {
+            forget(&mut self.by_former, former, id);
         }
     }
 
@@ -308,5 +320,14 @@ impl Files {
     /// Which incarnation a file is read into.
     pub(super) fn read_into(&self, id: FileId) -> Option<Incarnation> {
         self.by_id.get(&id)?.incarnation()
+    }
+}
+
+fn forget(index: &mut HashMap<Arc<Path>, Vec<FileId>>, name: &Arc<Path>, id: FileId) {
+    if let Some(ids) = index.get_mut(name) {
+        ids.retain(|other| *other != id);
+        if ids.is_empty() {
+            index.remove(name);
+        }
     }
 }

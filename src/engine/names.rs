@@ -28,6 +28,7 @@ impl Engine {
         match hint {
             Hint::Grown(path) => {
                 for file in self.files.at(&path).to_vec() {
+                    self.files.known_mut(file).end.is_hinted = true;
                     self.queue_read(file);
                 }
             }
@@ -242,8 +243,11 @@ impl Engine {
         let file = self.files.known(id);
         let seen_bytes =
             file.incarnation().map(|incarnation| self.lives.on_its_way(incarnation).seen_bytes());
+        let is_written = file.end.modified.zip(observed.modified).is_some_and(|(read, seen)| read != seen);
         // A size may be older than the last read; only a read says whether the content is the same.
-        if !self.is_drained(id) && seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) {
+        if !self.is_drained(id)
+            && (seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) || is_written)
+        {
             if file.times.read_at < began {
                 self.note_seen(id, observed.size, now);
             }

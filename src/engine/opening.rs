@@ -118,7 +118,11 @@ impl Engine {
             }
             Task::Begin => self.begin(id, &opened, now),
             Task::FindEnd { .. } | Task::Comparing { own: None, .. } => self.queue_read(id),
-            Task::Follow(_) | Task::Confirm(_) | Task::Alike { .. } | Task::Comparing { .. } => {
+            Task::Follow(_)
+            | Task::Confirm(_)
+            | Task::Recheck(_)
+            | Task::Alike { .. }
+            | Task::Comparing { .. } => {
                 self.on_reopened(id, &opened, now);
             }
         }

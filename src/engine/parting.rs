@@ -157,7 +157,7 @@ mod tests {
     fn fail_read(engine: &mut Engine, seconds: u64) {
         let result = Err(FileFault::Unreadable("EIO".to_owned()));
         let unix_time = std::time::Duration::ZERO;
-        engine.handle(Event::Bytes { file: FileId(0), result, unix_time }, at(seconds));
+        engine.handle(Event::Bytes { file: FileId(0), result, unix_time, modified: None }, at(seconds));
     }
 
     /// An engine that has read ten bytes of a file, and seen thirty.
@@ -169,7 +169,10 @@ mod tests {
         let opened = Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n") };
         engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
         let result = Ok(Bytes::from_static(b"123456789\n"));
-        engine.handle(Event::Bytes { file, result, unix_time: std::time::Duration::ZERO }, at(0));
+        engine.handle(
+            Event::Bytes { file, result, unix_time: std::time::Duration::ZERO, modified: None },
+            at(0),
+        );
         engine.handle(Event::Tick, at(20));
         look(&mut engine, vec![observed(30)], Vec::new(), 20);
         fail_read(&mut engine, 20);

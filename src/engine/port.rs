@@ -156,6 +156,9 @@ pub enum Event {
         result: Result<Bytes, FileFault>,
         /// The wall clock's time, which records may tell.
         unix_time: Duration,
+        /// When the file was last written, since 1970, where the read reached its end and nothing came behind it
+        /// meanwhile.
+        modified: Option<Duration>,
     },
     Compared {
         file: FileId,

@@ -2,6 +2,7 @@
 //!
 //! *Invariant (L6):* a read begins only when the budget admits it.
 
+mod rewritten;
 mod turns;
 
 use std::sync::Arc;
@@ -65,7 +66,7 @@ impl Engine {
         &mut self,
         id: FileId,
         result: Result<Bytes, FileFault>,
-        unix_time: Duration,
+        (unix_time, modified): (Duration, Option<Duration>),
         now: Instant,
     ) {
         let slot = self.files.known(id).state().slot();
@@ -103,7 +104,9 @@ impl Engine {
                 let chunk =
                     Chunk { read, bytes: &bytes, before, unix_time, max_growth, is_last: end.is_some() };
                 self.on_chunk(id, incarnation, chunk, now);
+                self.note_modified(id, incarnation, modified, now);
             }
+            Task::Recheck(incarnation) => self.on_rechecked(id, incarnation, read, &bytes, now),
             Task::Confirm(incarnation) => self.on_confirmed(id, incarnation, &bytes, now),
             Task::Comparing { own, of } => self.on_compared(id, (own, of), read, &bytes, now),
             Task::Begin | Task::Alike { .. } => {

@@ -257,7 +257,7 @@ mod tests {
                         let (_, _, content) = content(&name);
                         let from = usize::try_from(read.at.bytes()).expect("small").min(content.len());
                         let result = Ok(bytes::Bytes::copy_from_slice(&content[from..]));
-                        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO }
+                        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO, modified: None }
                     }
                     Effect::Save(_) => Event::Saved(Ok(())),
                     Effect::Put(put) => {

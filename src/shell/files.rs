@@ -23,6 +23,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::io::Errno;
@@ -103,6 +104,14 @@ const SCRATCH_BYTES: usize = 256 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// When a file was last written, since 1970, if it ends at `end`: whatever was appended since it was read would be behind
+/// that.
+pub fn modified_at_end(file: &File, end: Offset) -> Option<Duration> {
+    let stat = rustix::fs::fstat(file).ok()?;
+    let (seconds, nanos) = (u64::try_from(stat.st_mtime).ok()?, u32::try_from(stat.st_mtime_nsec).ok()?);
+    (u64::try_from(stat.st_size) == Ok(end.bytes())).then(|| Duration::new(seconds, nanos))
 }
 
 /// Reads `len` bytes at `at`; fewer only at the end of the file.

@@ -191,7 +191,7 @@ impl Fleet {
         let from =
             usize::try_from(read.at.bytes() % self.plan.line_bytes as u64).expect("below a line's length");
         let result = Ok(self.content.slice(from..from + read.len));
-        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO }
+        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO, modified: None }
     }
 }
 

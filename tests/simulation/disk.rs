@@ -29,6 +29,8 @@ pub struct File {
     pub is_without_blocks: bool,
     /// The streams that its lines are due to, a bit each: those whose sources ever matched a name of it.
     pub due: u8,
+    /// How often the content was changed.
+    writes: u64,
 }
 
 /// The number of a line: counted upwards over all files.
@@ -73,6 +75,7 @@ impl Disk {
             is_compressed: false,
             is_without_blocks: false,
             due: 0,
+            writes: 0,
         });
         self.names.insert(name.to_owned(), self.files.len() - 1);
         self.files.len() - 1
@@ -82,6 +85,7 @@ impl Disk {
     pub fn append(&mut self, file: FileIndex, number: LineNumber, text: &[u8], whole: bool) {
         let file = &mut self.files[file];
         file.complete();
+        file.writes += 1;
         if whole {
             file.content.extend_from_slice(text);
             file.lines.push((file.content.len() as u64, number));
@@ -96,6 +100,7 @@ impl Disk {
     pub fn append_mixed(&mut self, file: FileIndex, bytes: &[u8], ends: &[(usize, LineNumber)]) {
         let file = &mut self.files[file];
         file.complete();
+        file.writes += 1;
         let start = file.content.len();
         file.content.extend_from_slice(bytes);
         file.lines.extend(ends.iter().map(|(end, number)| ((start + end) as u64, *number)));
@@ -108,6 +113,7 @@ impl Disk {
             && rest.len() > 1
         {
             file.content.push(rest.remove(0));
+            file.writes += 1;
         }
     }
 
@@ -127,6 +133,7 @@ impl Disk {
     pub fn truncate(&mut self, file: FileIndex) -> Vec<LineNumber> {
         let file = &mut self.files[file];
         file.content.clear();
+        file.writes += 1;
         let half = file.half.take().map(|(number, _)| number);
         file.lines.drain(..).map(|(_, number)| number).chain(half).collect()
     }
@@ -178,7 +185,7 @@ impl Disk {
                     identity: file.identity,
                     size: file.size(),
                     owner: 0,
-                    modified: None,
+                    modified: Some(file.modified()),
                     is_matched,
                     rotated_from,
                 })
@@ -238,6 +245,11 @@ impl File {
         if self.is_compressed { len / 3 } else { len }
     }
 
+    /// When it was last written: whoever writes something else writes it at another time.
+    pub fn modified(&self) -> Duration {
+        Duration::from_micros(self.writes)
+    }
+
     /// The room that the file takes, in bytes.
     pub fn disk_bytes(&self) -> u64 {
         if self.is_without_blocks { 0 } else { self.size().next_multiple_of(4096) }
@@ -246,6 +258,7 @@ impl File {
     fn complete(&mut self) {
         if let Some((number, rest)) = self.half.take() {
             self.content.extend_from_slice(&rest);
+            self.writes += 1;
             self.lines.push((self.content.len() as u64, number));
         }
     }

@@ -276,13 +276,15 @@ impl World {
         if self.ailments.stale.contains(&read.file) || self.chance(self.climate.refuse_read) {
             self.reached.unreadable += 1;
             let result = Err(FileFault::Unreadable("simulated".into()));
-            return Event::Bytes { file: read.file, result, unix_time };
+            return Event::Bytes { file: read.file, result, unix_time, modified: None };
         }
         let bytes = self.disk.read(file, read.at.bytes(), read.len);
         let end = read.at.bytes() + bytes.len() as u64;
         let generation = self.generation.get(&file).copied().unwrap_or(0);
         self.served.insert(read.file, (file, generation, end));
-        Event::Bytes { file: read.file, result: Ok(bytes.into()), unix_time }
+        let is_at_end = bytes.len() < read.len;
+        let modified = Some(self.disk.files[file].modified()).filter(|_| is_at_end);
+        Event::Bytes { file: read.file, result: Ok(bytes.into()), unix_time, modified }
     }
 
     fn compare(&mut self, compare: Compare) -> Event {

@@ -103,7 +103,12 @@ impl Found {
                 let from = usize::try_from(read.at.bytes()).expect("small").min(self.content.len());
                 let until = self.content.len().min(from + read.len);
                 let bytes = self.content[from..until].to_vec().into();
-                Some(Event::Bytes { file: read.file, result: Ok(bytes), unix_time: Duration::ZERO })
+                Some(Event::Bytes {
+                    file: read.file,
+                    result: Ok(bytes),
+                    unix_time: Duration::ZERO,
+                    modified: None,
+                })
             }
             Effect::Save(_) => Some(Event::Saved(Ok(()))),
             Effect::Compare(_) | Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => None,

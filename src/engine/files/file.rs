@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -70,6 +71,8 @@ pub(in crate::engine) enum Task {
     Follow(Incarnation),
     /// Followed, and a look showed less than was read: the bytes before the position say whether that is so.
     Confirm(Incarnation),
+    /// Followed, and written to without growing: all that was read says whether it is still there.
+    Recheck(Incarnation),
     /// Begins like a file from whose name its name may come: nothing is taken in until it says something else, or that
     /// file is cut off, or was not for a while.
     Alike {
@@ -111,10 +114,14 @@ pub(in crate::engine) struct FileEnd {
     pub(in crate::engine) fixed_bytes: Option<u64>,
     /// Whether the file was read to its end since the engine was told to finish.
     pub(in crate::engine) finished: bool,
+    /// When the file had been written last when it was read to its end, since 1970.
+    pub(in crate::engine) modified: Option<Duration>,
+    /// Whether a hint said that the file was written to, and it was not read to its end since.
+    pub(in crate::engine) is_hinted: bool,
 }
 
 /// What was known of a file when it was found.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::engine) struct Kind {
     /// Nothing was known of it, and no byte of it was looked at.
     pub(in crate::engine) is_new: bool,
@@ -124,6 +131,8 @@ pub(in crate::engine) struct Kind {
     pub(in crate::engine) decompressed: bool,
     /// The user ID that it belongs to.
     pub(in crate::engine) owner: u32,
+    /// The real path that it had before it was renamed last.
+    pub(in crate::engine) former: Option<Arc<Path>>,
 }
 
 /// When things happened to a file.
@@ -194,9 +203,10 @@ impl FollowedFile {
     /// The incarnation that is read, once the file is open: its own.
     pub(in crate::engine) fn incarnation(&self) -> Option<Incarnation> {
         match self.task {
-            Task::Follow(incarnation) | Task::Confirm(incarnation) | Task::Alike { own: incarnation, .. } => {
-                Some(incarnation)
-            }
+            Task::Follow(incarnation)
+            | Task::Confirm(incarnation)
+            | Task::Recheck(incarnation)
+            | Task::Alike { own: incarnation, .. } => Some(incarnation),
             Task::Comparing { own, .. } => own,
             Task::Begin | Task::FindEnd { .. } => None,
         }

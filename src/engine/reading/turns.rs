@@ -81,7 +81,7 @@ impl Engine {
             let (mut read, min_len) = self.next_read(id);
             let file = self.files.known(id);
             let stream = file.stream;
-            let compares = matches!(file.task, Task::Comparing { .. } | Task::Confirm(_));
+            let compares = matches!(file.task, Task::Comparing { .. } | Task::Confirm(_) | Task::Recheck(_));
             let state = file.incarnation().filter(|_| !compares).map(|life| self.lives.on_its_way(life));
             if state.is_some_and(IncarnationState::is_blocked) {
                 self.files.block(id);
@@ -147,6 +147,10 @@ impl Engine {
                 let history = self.lives.on_its_way(incarnation).history();
                 let (at, len) = (history.position().minus(history.overlap() as u64), history.overlap());
                 (Read { file: id, at, len, before: len }, len)
+            }
+            Task::Recheck(incarnation) => {
+                let read = self.read_to_compare(id, incarnation);
+                (read, read.len)
             }
             Task::FindEnd { end, within, .. } => {
                 let at = end.minus(within);

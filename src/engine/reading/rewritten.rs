@@ -1,0 +1,98 @@
+//! Files that are written to without growing: a program may have rewritten them, as long as before.
+//!
+//! Neither size nor the end of such a file need tell. When it was written last does, and then all that was read of it is
+//! read again. A name that only a touch made younger costs one look at the content, and nothing else.
+//!
+//! *Invariant:* what is read again as another content was looked at, and is another, or is small and was written anew.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::engine::Engine;
+use crate::engine::files::State;
+use crate::engine::files::file::{Name, Task};
+use crate::engine::port::{FileId, Read};
+use crate::model::content::Digest;
+use crate::model::identity::Incarnation;
+use crate::model::time::Instant;
+use crate::rules::rotation::originals;
+
+/// How long a file may be that is shipped again when it was written anew with the very same bytes, in bytes: the output of
+/// a job that says the same each time. A longer one has rather been touched in place.
+const MAX_SAME_BYTES: u64 = 64 * 1024;
+
+impl Engine {
+    /// A read reached the end of a file that was last written at `modified`.
+    pub(super) fn note_modified(
+        &mut self,
+        id: FileId,
+        incarnation: Incarnation,
+        modified: Option<Duration>,
+        now: Instant,
+    ) {
+        let Some(file) = self.files.get(id) else { return };
+        let (Task::Follow(current), State::AtEnd) = (file.task, file.state()) else { return };
+        if current != incarnation {
+            return;
+        }
+        let file = self.files.known_mut(id);
+        let grew = file.times.quiet_since == now;
+        let before = std::mem::replace(&mut file.end.modified, modified);
+        let is_hinted = std::mem::take(&mut file.end.is_hinted);
+        let is_written = before.zip(modified).is_some_and(|(before, modified)| before != modified);
+        if grew || !is_written || self.is_a_generation(id) || self.finishing.is_some() {
+            return;
+        }
+        let state = self.lives.on_its_way(incarnation);
+        if state.position().bytes() == 0 || state.history().provable_bytes().is_none() {
+            return;
+        }
+        let file = self.files.known_mut(id);
+        file.end.is_hinted = is_hinted;
+        file.compared.digest = Digest::beginning();
+        file.task = Task::Recheck(incarnation);
+        self.queue_read(id);
+    }
+
+    /// Whether a file is one that a rotator made of another: nobody writes such a file anew, but somebody may shred it.
+    fn is_a_generation(&self, id: FileId) -> bool {
+        let file = self.files.known(id);
+        let has_current = |name: &std::path::PathBuf| !self.files.at(name).is_empty();
+        file.name == Name::Lost || originals(file.real_path()).iter().any(has_current)
+    }
+
+    /// Part of what was read before of a file is there again.
+    pub(super) fn on_rechecked(
+        &mut self,
+        id: FileId,
+        incarnation: Incarnation,
+        read: Read,
+        bytes: &Bytes,
+        now: Instant,
+    ) {
+        let history = self.lives.on_its_way(incarnation).history();
+        let end = history.provable_bytes().unwrap_or_default();
+        let expected = history.digest();
+        let digest = &mut self.files.known_mut(id).compared.digest;
+        if bytes.len() < read.len {
+            return self.begin_again(id, now);
+        }
+        if digest.to() < end {
+            let _ = digest.push(bytes);
+        }
+        if digest.to() < end {
+            return self.queue_read(id);
+        }
+        let is_same = expected == Some(*digest);
+        let file = self.files.known_mut(id);
+        let is_hinted = std::mem::take(&mut file.end.is_hinted);
+        file.task = Task::Follow(incarnation);
+        let is_small = self.lives.on_its_way(incarnation).position().bytes() <= MAX_SAME_BYTES;
+        if !is_same || (is_hinted && is_small) {
+            self.begin_again(id, now);
+        } else {
+            self.queue_read(id);
+        }
+    }
+}
