@@ -13,6 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Fingerprint, Identity, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt};
+use crate::model::settled::Settled;
 use crate::model::time::Instant;
 use crate::rules::rotation::uncompressed;
 
@@ -193,6 +194,7 @@ impl Engine {
             skipped_bytes: observed.size,
             offset: Offset::new(observed.size),
             window: Window::default(),
+            settled: Settled::default(),
             proof: None,
         });
         self.saves.note_changed(incarnation, 0, now);
