@@ -120,9 +120,10 @@ impl Engine {
         let state = self.lives.on_its_way_mut(incarnation);
         if state.to_confirm().is_some() {
             // What comes before the position is asked by the next read.
-            state.confirm(bytes);
-            self.saves.note_changed(incarnation, 0, now);
-            return self.queue_read(id);
+            return match state.confirm(bytes) {
+                true => self.queue_read(id),
+                false => self.begin_again(id, now),
+            };
         }
         let history = state.history();
         if bytes.len() == history.overlap() && history.continues(bytes) {

@@ -158,12 +158,6 @@ impl Ledger {
         self.known.iter().copied()
     }
 
-    /// What an earlier process settled is not to be relied on: the file may hold other content.
-    pub fn forget_known(&mut self) {
-        self.known.clear();
-        self.revision += 1;
-    }
-
     /// What is settled beyond the frontier. Where that is more than a checkpoint holds, dead letters go first, because
     /// nobody wants them twice, and then what has most bytes.
     pub fn ranges(&self) -> Ranges {

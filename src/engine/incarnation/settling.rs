@@ -18,7 +18,7 @@ use crate::engine::shaping::Piece;
 /// What is known of the ranges that an earlier process settled beyond the frontier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Earlier {
-    /// There are none, or the file was found to hold other content.
+    /// There are none.
     Nothing,
     /// The bytes just before the end of the last range are to be these.
     Unconfirmed(Window),
@@ -99,17 +99,15 @@ impl IncarnationState {
         Some((end, usize::from(window.len())))
     }
 
-    /// The bytes that [`to_confirm`](Self::to_confirm) named, as they are now.
-    pub(in crate::engine) fn confirm(&mut self, bytes: &[u8]) {
-        let Earlier::Unconfirmed(window) = self.durability.earlier else { return };
-        let is_there =
-            !window.is_empty() && bytes.len() == usize::from(window.len()) && window.matches(bytes);
+    /// Whether the bytes that [`to_confirm`](Self::to_confirm) named are those of then: otherwise the file has other
+    /// content.
+    pub(in crate::engine) fn confirm(&mut self, bytes: &[u8]) -> bool {
+        let Earlier::Unconfirmed(window) = self.durability.earlier else { return true };
+        let is_there = bytes.len() == usize::from(window.len()) && window.matches(bytes);
         if is_there {
             self.durability.earlier = Earlier::Confirmed(window);
-        } else {
-            self.durability.earlier = Earlier::Nothing;
-            self.ledger.forget_known();
         }
+        is_there
     }
 
     /// One record is settled: delivered, or put among the dead letters. Returns how many bytes of the file it settles.

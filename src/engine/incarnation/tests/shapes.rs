@@ -100,7 +100,7 @@ fn next_process(state: &IncarnationState, text: &str) -> IncarnationState {
     next.note_inside(false);
     if let Some((end, len)) = next.to_confirm() {
         let end = end.bytes() as usize;
-        next.confirm(&text.as_bytes()[end - len..end]);
+        assert!(next.confirm(&text.as_bytes()[end - len..end]));
         assert_eq!(next.to_confirm(), None);
     }
     next
