@@ -17,7 +17,8 @@
 //! | settled | said of a span that is done with: acknowledged by the service, or put aside as a dead letter |
 //! | ledger | the spans of one incarnation that are not yet behind its frontier |
 //! | frontier | the end of the settled prefix: everything before it is settled |
-//! | checkpoint | a frontier on disk, with what it takes to know the incarnation again |
+//! | range | bytes beyond the frontier that are settled, though something before them is not |
+//! | checkpoint | a frontier and ranges on disk, with what it takes to know the incarnation again |
 //! | quota | what the service takes in one second: requests, records and bytes |
 //!
 //! # Floors

@@ -15,6 +15,7 @@ use crate::engine::port::{FileFault, Opened};
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::{Fingerprint, Incarnation, WINDOW_BYTES, Window};
 use crate::model::offset::Offset;
+use crate::model::settled::Settled;
 use crate::rules::rotation::same_file;
 use crate::shell::files;
 use crate::shell::store::StoredCheckpoint;
@@ -108,11 +109,12 @@ fn list(json: bool, state: &StateArgs) -> Result<(), u8> {
             format!("{:#}\n", Value::from(all))
         }
         false => {
-            let heading = ["stream", "offset", "saved", "path"].map(str::to_owned).to_vec();
+            let heading = ["stream", "offset", "beyond", "saved", "path"].map(str::to_owned).to_vec();
             let rows = stored.iter().map(|StoredCheckpoint { checkpoint, updated_ms }| {
                 vec![
                     plain(&checkpoint.stream),
                     checkpoint.offset.to_string(),
+                    checkpoint.settled.bytes().to_string(),
                     time(*updated_ms),
                     plain(&checkpoint.path.to_string_lossy()),
                 ]
@@ -131,6 +133,7 @@ fn as_json(stored: &StoredCheckpoint) -> Value {
         "stream": &*checkpoint.stream,
         "path": checkpoint.path.to_string_lossy(),
         "offset": checkpoint.offset.bytes(),
+        "settled": checkpoint.settled.ranges().iter().map(|range| [range.start().bytes(), range.end().bytes()]).collect::<Vec<_>>(),
         "saved": time(*updated_ms),
         "incarnation": checkpoint.incarnation.0,
         "device": checkpoint.identity.device,
@@ -177,6 +180,7 @@ fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> 
             fingerprint: Fingerprint::of(&opened.head[..head]),
             offset,
             window: Window::at_end_of(&window),
+            settled: Settled::default(),
             proof: None,
         });
     }

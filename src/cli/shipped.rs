@@ -203,7 +203,11 @@ fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<M
             Rest::Nothing if found.skipped_bytes == 0 => None,
             Rest::Nothing => Some(Missing::Skipped { stream, bytes: found.skipped_bytes }),
             Rest::LastLine => Some(Missing::LastLine { stream, offset, bytes }),
-            Rest::Lines => Some(Missing::Behind { stream, offset, bytes }),
+            // A record waits: what is settled behind it is shipped.
+            Rest::Lines => {
+                let bytes = bytes.saturating_sub(found.settled.bytes());
+                Some(Missing::Behind { stream, offset, bytes })
+            }
         }
     };
     let streams = streams(path, &mine, routes);

@@ -209,6 +209,7 @@ impl Engine {
             self.lives.reattach(of, id, (source, names, identity)).forget_seen();
             self.saves.note_changed(of, 0, now);
         }
+        self.files.known_mut(id).task = self.task_of(of);
         self.count_rotation(source, Rotation::Copied);
         self.report(Report::Copied { source, path: Arc::clone(&path), of: original });
         self.report(Report::Following { source, path, at: position, why: Start::Copy });

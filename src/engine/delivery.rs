@@ -1,7 +1,8 @@
-//! From records to durable progress: requests leave, outcomes settle spans, frontiers are saved.
+//! From records to durable progress: requests leave, outcomes settle spans, frontiers and settled ranges are saved.
 //!
-//! *Invariant:* what passes the frontier was acknowledged, or is among the dead letters that every save carries until one
-//! succeeds: a dead letter and the checkpoint behind it are durable together or not at all.
+//! *Invariant:* what passes the frontier, or lies in a settled range, was acknowledged, or is among the dead letters that
+//! every save carries until one succeeds: a dead letter and the checkpoint that covers it are durable together or not at
+//! all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::model::verdict::{Encrypted, Outcome};
 use super::Engine;
 use super::port::{Effect, RequestId};
 use super::report::Report;
+use crate::rules::ledger::Settlement;
 
 /// How many error codes dead letters are counted by; the service chooses their names, and others become one.
 const MAX_CODES_COUNTED: usize = 16;
@@ -42,7 +44,7 @@ impl Engine {
         for (record, encrypted) in judged.delivered {
             self.count_delivered(judged.stream, &record, encrypted, now);
             touched.insert(record.incarnation);
-            settled += self.settle(&record);
+            settled += self.settle(&record, Settlement::Delivered);
         }
         for (record, code, message) in judged.rejected {
             touched.insert(record.incarnation);
@@ -81,11 +83,11 @@ impl Engine {
     }
 
     /// A record that is never accepted becomes a dead letter, or, where there is no room for more of them, keeps its
-    /// place in the file, and the file is read no further. Returns by how much the frontier rose, in bytes.
+    /// place in the file, and the file is read no further. Returns how many bytes of the file that settles.
     fn set_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) -> u64 {
         if self.saves.has_room_for(record.data.len()) {
             self.add_dead_letter(stream, record, code, message);
-            return self.settle(record);
+            return self.settle(record, Settlement::DeadLetter);
         }
         let state = self.lives.on_its_way_mut(record.incarnation);
         if state.block() {
@@ -113,20 +115,22 @@ impl Engine {
         self.report(Report::DeadLettered { stream, path, offset, code, message });
     }
 
-    /// Returns by how much the frontier rose, in bytes.
-    fn settle(&mut self, record: &Record) -> u64 {
+    /// Returns how many bytes of the file that settles, before the frontier or beyond it.
+    fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
         let state = self.lives.on_its_way_mut(record.incarnation);
         let before = state.buffered();
-        let raised = state.settle(record);
+        let settled = state.settle(record, how);
         let (stream, after) = (state.stream(), state.buffered());
         self.intake.charge(stream, (before, after));
-        raised.bytes
+        settled
     }
 
     /// What follows from settled spans, once for all that one outcome settled: `settled` bytes in all.
     fn after_settling(&mut self, incarnation: Incarnation, settled: u64, now: Instant) {
+        let max_bytes = self.settings.checkpoint.max_bytes;
         let state = self.lives.on_its_way_mut(incarnation);
         state.release();
+        state.weigh_ranges(max_bytes);
         self.streams.offer(state, 0);
         if state.has_unsaved_progress() {
             self.saves.note_changed(incarnation, settled, now);

@@ -5,6 +5,7 @@
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
 mod ready;
+mod settling;
 #[cfg(test)]
 mod tests;
 mod whose;
@@ -19,15 +20,16 @@ use bytes::Bytes;
 use crate::model::checkpoint::{Checkpoint, Proof};
 use crate::model::identity::{Identity, Incarnation, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
-use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record, extra_bytes};
+use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
-use crate::rules::ledger::{Ledger, Raised};
+use crate::rules::ledger::Ledger;
 
+use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
-use super::shaping::{Cut, Piece, Shaped};
+use super::shaping::{Cut, Shaped};
 
 /// What is known of one incarnation on its way from its file to the service.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ struct Outgoing {
     blocked: usize,
     /// Whether the incarnation waits for its turn in its stream.
     in_turn: bool,
+    /// Whether nothing fresh leaves, because what would be acknowledged has no room in a checkpoint.
+    is_withheld: bool,
 }
 
 /// What the state database is known to hold of one incarnation.
@@ -72,10 +76,12 @@ struct Durability {
     is_named: bool,
     /// How many bytes the fingerprint covers that the database is known to hold; `None` when it holds none.
     known_by: Option<u16>,
-    /// Where the last save that was begun stands, whether it came through or not.
-    checkpointed: Offset,
+    /// Where the last save that was begun stands, whether it came through or not: the frontier, and the ledger's revision.
+    checkpointed: (Offset, u64),
     /// The frontier that is durable.
     durable: Option<Offset>,
+    /// Whether the file still holds what an earlier process settled beyond the frontier.
+    earlier: Earlier,
 }
 
 /// When bytes of one incarnation were first noticed.
@@ -107,17 +113,21 @@ impl IncarnationState {
         known: Option<&Checkpoint>,
     ) -> Self {
         let position = history.position();
+        let settled = known.filter(|known| known.offset == position).map(|known| &known.settled);
+        // Without a window nothing would tell that the file still holds them.
+        let settled = settled.filter(|settled| !settled.window().is_empty());
         let durability = Durability {
             is_named: false,
             known_by: known.map(|known| known.fingerprint.len()),
-            checkpointed: position,
+            checkpointed: (position, 0),
             durable: known.map(|known| known.offset),
+            earlier: Earlier::of(settled),
         };
         Self {
             incarnation,
             whose,
             head,
-            ledger: Ledger::starting_at(position),
+            ledger: Ledger::resuming(position, settled.map_or(&[], |settled| settled.ranges())),
             history,
             outgoing: Outgoing::default(),
             durability,
@@ -201,6 +211,7 @@ impl IncarnationState {
     pub(super) fn goes_on_in(&mut self, source: SourceId, (path, target): Names, identity: Identity) {
         self.whose.source = source;
         self.whose.identity = identity;
+        self.durability.earlier.doubt();
         self.rename(path, target);
     }
 
@@ -275,24 +286,7 @@ impl IncarnationState {
             // No byte before the position vouches for what was seen when it was opened: it may be gone.
             self.head = Head::default();
         }
-        let mut dead = Vec::new();
-        for (span, piece) in shaped.pieces {
-            let entry = self.ledger.admit(span);
-            let (incarnation, failures) = (self.incarnation, 0);
-            match piece {
-                Piece::Settle => drop(self.ledger.settle(entry)),
-                Piece::Send(data, backing) => {
-                    self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
-                    let record = Record { incarnation, entry, span, data, backing, failures };
-                    self.outgoing.ready.push_back(record);
-                }
-                Piece::DeadLetter(data, backing) => {
-                    self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
-                    self.outgoing.outstanding += 1;
-                    dead.push(Record { incarnation, entry, span, data, backing, failures });
-                }
-            }
-        }
+        let dead = self.admit(shaped.pieces);
         self.cut = shaped.cut;
         self.head.push(self.position(), &kept);
         self.history.push(kept);
@@ -309,13 +303,6 @@ impl IncarnationState {
             settled: self.frontier().since(frontier),
         };
         (change, dead)
-    }
-
-    /// One record is settled: delivered, or put among the dead letters.
-    pub(super) fn settle(&mut self, record: &Record) -> Raised {
-        self.outgoing.outstanding -= 1;
-        self.outgoing.extra_bytes -= extra_bytes(record.span, &record.data, record.backing);
-        self.ledger.settle(record.entry)
     }
 
     /// One record is never accepted and has no room among the dead letters. Returns whether it is the first.
@@ -361,18 +348,9 @@ impl IncarnationState {
             fingerprint: self.head.fingerprint(),
             offset,
             window: self.history.window(offset),
+            settled: self.settled(offset),
             proof: self.history.settled().map(Proof::from),
         }
-    }
-
-    /// A save of the frontier has begun.
-    pub(super) fn save_begun(&mut self) {
-        self.durability.checkpointed = self.frontier();
-    }
-
-    /// Whether the frontier is another than the last save held.
-    pub(super) fn has_unsaved_progress(&self) -> bool {
-        self.durability.checkpointed != self.frontier()
     }
 
     /// A save is durable; `covered` is how many bytes its fingerprint covers.

@@ -13,6 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt};
+use crate::model::settled::Settled;
 use crate::model::time::Instant;
 use crate::rules::rotation::uncompressed;
 
@@ -209,6 +210,7 @@ impl Engine {
             skipped_bytes: at,
             offset: Offset::new(at),
             window: Window::default(),
+            settled: Settled::default(),
             proof: None,
         });
         incarnation

@@ -161,7 +161,9 @@ impl Engine {
                 let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
                 let head = Head::of(&opened.head[..vouched]);
                 self.begin_life(id, stored.incarnation, history, head, Some(&stored), now);
-                self.files.known_mut(id).kind.is_new = stored.offset == Offset::ZERO;
+                self.files.known_mut(id).task = self.task_of(stored.incarnation);
+                self.files.known_mut(id).kind.is_new =
+                    stored.offset == Offset::ZERO && stored.settled.is_empty();
                 self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
             }
             None => {
@@ -240,10 +242,19 @@ impl Engine {
         self.saves.note_changed(incarnation, 0, now);
     }
 
+    /// What is to be done first with a file that goes on with an incarnation.
+    pub(super) fn task_of(&self, incarnation: Incarnation) -> Task {
+        match self.lives.on_its_way(incarnation).to_confirm() {
+            Some(_) => Task::Confirm(incarnation),
+            None => Task::Follow(incarnation),
+        }
+    }
+
     /// Reading goes on where it stopped; the next read says whether it is still the same content.
     fn go_on_with(&mut self, id: FileId, incarnation: Incarnation, now: Instant) {
+        let task = self.task_of(incarnation);
         let file = self.files.known_mut(id);
-        file.task = Task::Follow(incarnation);
+        file.task = task;
         let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
         let names = (Arc::clone(&path), file.target.clone());
         let state = self.lives.reattach(incarnation, id, (source, names, identity));

@@ -118,10 +118,19 @@ impl Engine {
         }
     }
 
-    /// The bytes before the position of a file that a look showed shorter.
+    /// The bytes before the position of a file that a look showed shorter, or before the end of what an earlier process
+    /// settled.
     fn on_confirmed(&mut self, id: FileId, incarnation: Incarnation, bytes: &[u8], now: Instant) {
         self.files.known_mut(id).task = Task::Follow(incarnation);
-        let history = self.lives.on_its_way(incarnation).history();
+        let state = self.lives.on_its_way_mut(incarnation);
+        if state.to_confirm().is_some() {
+            // What comes before the position is asked by the next read.
+            return match state.confirm(bytes) {
+                true => self.queue_read(id),
+                false => self.begin_again(id, now),
+            };
+        }
+        let history = state.history();
         if bytes.len() == history.overlap() && history.continues(bytes) {
             self.queue_read(id);
         } else {
@@ -272,6 +281,7 @@ impl Engine {
             true | false => ChunkEnd::Open,
         };
         let state = self.lives.on_its_way_mut(incarnation);
+        let settled = state.settled_earlier();
         let template = match &source.format {
             Format::Raw => None,
             Format::Json(envelope) => {
@@ -283,7 +293,7 @@ impl Engine {
         };
         let counts = &mut self.counts.sources[file.source.0];
         let truncated = counts.oversize.truncated;
-        let shape = Shape::of(source, packing, template);
+        let shape = Shape::of(source, packing, template, &settled);
         let shaped =
             shape.apply(position, &chunk.fresh(), state.cut(), (chunk_end, chunk.max_growth), counts);
         let messages = counts.oversize.truncated - truncated;

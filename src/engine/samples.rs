@@ -16,6 +16,7 @@ use crate::model::settings::{
     Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt,
     StreamId, StreamSettings, Until,
 };
+use crate::model::settled::Settled;
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 
@@ -73,6 +74,7 @@ pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpo
         fingerprint: Fingerprint::default(),
         offset: Offset::new(offset),
         window: Window::default(),
+        settled: Settled::default(),
         proof: None,
     }
 }

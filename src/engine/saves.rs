@@ -92,7 +92,7 @@ impl Saves {
         self.pace.change(settings);
     }
 
-    /// The checkpoint of `incarnation` is not what it would be now; its frontier rose by `settled` bytes.
+    /// The checkpoint of `incarnation` is not what it would be now; `settled` bytes more are settled.
     pub(super) fn note_changed(&mut self, incarnation: Incarnation, settled: u64, now: Instant) {
         self.changed.insert(incarnation);
         self.pace.changed(settled, now);

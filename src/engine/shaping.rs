@@ -171,9 +171,15 @@ impl Shaping<'_> {
 
     /// Lines that are records as they stand in the file.
     fn take_lines(&mut self, mut split: Split<'_>, cut: &mut Cut) -> usize {
+        let mut edge = self.shape.next_edge(split.next_line());
+        split.keep_apart_at(edge);
         while !self.has_enough()
             && let Some(line) = split.next()
         {
+            if edge.is_some_and(|edge| line.span.end() >= edge) {
+                edge = self.shape.next_edge(line.span.end());
+                split.keep_apart_at(edge);
+            }
             self.counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
             let Some(data) = line.data else {
@@ -219,9 +225,16 @@ impl Shaping<'_> {
         let shape = self.shape;
         let mut gather = LineAggregator::new(shape.multiline, shape.max_message_bytes, start, cut.continues);
         let mut pack = Pack::default();
+        let mut edge = shape.next_edge(start);
         while !self.has_enough()
             && let Some(line) = split.next()
         {
+            if edge.is_some_and(|edge| line.span.start() >= edge) {
+                edge = shape.next_edge(line.span.start());
+                gather.break_here();
+                self.take_gathered(&mut gather, &mut pack, cut);
+                self.admit_pack(&mut pack);
+            }
             self.counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
             let data = line.data.expect("every line has a byte where newlines are appended");
@@ -234,20 +247,23 @@ impl Shaping<'_> {
                 }
                 Ending::Cut => gather.take_piece(line.span, data, part),
             }
-            while let Some(message) = gather.pop() {
-                self.take_message(&message, &mut pack, &mut cut.drops);
-            }
+            self.take_gathered(&mut gather, &mut pack, cut);
         }
         let stopped = self.has_enough();
         gather.end(if stopped { ChunkEnd::Open } else { chunk_end });
-        while let Some(message) = gather.pop() {
-            self.take_message(&message, &mut pack, &mut cut.drops);
-        }
+        self.take_gathered(&mut gather, &mut pack, cut);
         self.admit_pack(&mut pack);
         cut.inside = Some(split.is_inside());
         cut.continues = gather.continues_there();
         let bytes = usize::try_from(gather.covered().since(start)).expect("within the chunk");
         (bytes, gather.waits().filter(|_| !stopped))
+    }
+
+    /// Messages that are complete.
+    fn take_gathered(&mut self, gather: &mut LineAggregator<'_>, pack: &mut Pack, cut: &mut Cut) {
+        while let Some(message) = gather.pop() {
+            self.take_message(&message, pack, &mut cut.drops);
+        }
     }
 
     fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
@@ -272,7 +288,7 @@ impl Shaping<'_> {
         let fitting = shape.fitting(content);
         if *part == Part::Whole && fitting == content.len() {
             let record = shape.record(message, content, 0, shape.newline);
-            if !pack.has_room(record.len(), shape.packing) {
+            if !pack.has_room(record.len(), shape.packing) || pack.is_of_another(*span) {
                 self.admit_pack(pack);
             }
             return pack.add(*span, record);
@@ -417,6 +433,7 @@ mod tests {
             multiline: None,
             filter: &filter,
             template: None,
+            settled: &[],
         };
         let line = Bytes::from(format!("2026-11-24T08:15:42Z stdout F {}\n", "0123456789".repeat(4)));
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -432,7 +449,7 @@ mod tests {
             assert_eq!(sent, [&b"0123456789012345"[..], b"6789012345678901", b"23456789\n"]);
             for (settled, piece) in order.into_iter().enumerate() {
                 assert_eq!(state.frontier(), Offset::ZERO, "after {settled} of {order:?}");
-                state.settle(&records[piece]);
+                state.settle(&records[piece], crate::rules::ledger::Settlement::Delivered);
             }
             assert_eq!(state.frontier(), end);
         }
@@ -482,6 +499,7 @@ mod tests {
                 multiline: None,
                 filter: &filter,
                 template: None,
+                settled: &[],
             };
             let (mut counts, chunk) = (SourceCounts::default(), Bytes::from(text.to_string()));
             let whole = (ChunkEnd::Open, u64::MAX);
@@ -515,6 +533,7 @@ mod tests {
             multiline: None,
             filter: &filter,
             template: None,
+            settled: &[],
         };
         for (nuls, is_truncated, sent_nuls) in
             [(1, false, 1), (511, false, 511), (512, false, 0), (1, true, 0), (0, true, 0), (9_000, false, 0)]
@@ -542,6 +561,7 @@ mod tests {
             multiline: None,
             filter: &filter,
             template: None,
+            settled: &[],
         };
         for (first, rest, expected) in
             [("I3456789abcdef0", "E\n", &[][..]), ("E3456789abcdef0", "I\n", &["1I\n"][..])]

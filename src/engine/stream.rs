@@ -115,7 +115,7 @@ impl Stream {
     pub(super) fn offer(&mut self, state: &mut IncarnationState, fresh: usize) {
         self.waiting += fresh;
         self.waiting_bytes += state.freshly_ready(fresh).map(memory_bytes).sum::<u64>();
-        if state.awaits_fingerprint() {
+        if state.holds_back() {
             return;
         }
         let may = match self.settings.order {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::content::Digest;
 use super::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use super::offset::Offset;
+use super::settled::Settled;
 
 /// How far one incarnation of a file has been settled, and how to know that incarnation again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Checkpoint {
     pub offset: Offset,
     /// The bytes just before `offset`.
     pub window: Window,
+    /// What is settled beyond `offset`.
+    pub settled: Settled,
     /// A digest of what comes before `offset`; `None` where the beginning was not read, and in what versions before 4
     /// wrote.
     pub proof: Option<Proof>,

@@ -14,6 +14,7 @@ pub mod offset;
 pub mod operation;
 pub mod record;
 pub mod settings;
+pub mod settled;
 pub mod time;
 pub mod verdict;
 pub mod watching;

@@ -152,6 +152,13 @@ impl<'a> LineAggregator<'a> {
         self.out.push_back(Message { span, at: span.start(), content, lines: 1, metadata: None, part });
     }
 
+    /// Lines that belong together so far are complete, whatever comes: an earlier process had cut here. A part of a line
+    /// is not, since the rest says whether the line is too long.
+    pub fn break_here(&mut self) {
+        self.close_group();
+        self.cover();
+    }
+
     /// Nothing more follows in the chunk.
     pub fn end(&mut self, end: ChunkEnd) {
         match end {

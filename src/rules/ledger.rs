@@ -1,17 +1,26 @@
-//! Spans in flight and settled; the frontier between what is done and what is not.
+//! Spans in flight and settled; the frontier between what is done and what is not, and what is done beyond it.
 //!
 //! The central rule. Spans are admitted in the order of the file and settled in any order; the frontier is the
-//! end of the contiguous settled prefix, and only the frontier may be checkpointed. The highest acknowledged
-//! span says nothing: one before it may still be lost.
+//! end of the contiguous settled prefix. The highest acknowledged span says nothing: one before it may still be lost.
+//! What is settled beyond the frontier are ranges: a checkpoint holds the frontier and the ranges, and after a restart
+//! spans that lie within one range are settled at once.
 //!
 //! Knows offsets. Does not know what settles a span (an acknowledgement, durable dead letters, nothing to send).
 //!
-//! *Invariant (L1, L2):* `frontier ≤ start of every unsettled span`; spans are contiguous and without overlap.
+//! *Invariant (L1, L2):* `frontier ≤ start of every unsettled span`; spans are contiguous and without overlap; no range
+//! holds a byte of an unsettled span, or of a span that settles with one.
+
+mod runs;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Entry;
+use crate::model::settled::MAX_RANGES;
+
+use self::runs::Runs;
 
 /// The spans of one incarnation that are not yet behind its frontier.
 #[derive(Clone, Debug)]
@@ -21,25 +30,73 @@ pub struct Ledger {
     /// The entry of the front of `open`.
     first: u64,
     open: VecDeque<Slot>,
+    /// What is settled in `open`.
+    runs: Runs,
+    /// Ranges that an earlier process settled, as far as they are not admitted yet.
+    known: VecDeque<Span>,
+    /// How often what a checkpoint holds has changed.
+    revision: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     end: Offset,
-    settled: bool,
+    state: SlotState,
 }
 
-/// What fell behind the frontier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SlotState {
+    Open,
+    /// Nothing was sent, nor would be.
+    Passed,
+    Settled,
+}
+
+/// How a span was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// There was nothing to send, nor would there be if the span were read again.
+    Nothing,
+    /// The service took the record.
+    Delivered,
+    /// The record is a dead letter: sent again, it would be one twice.
+    DeadLetter,
+}
+
+/// What one settled span changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Raised {
+    /// By how much the frontier rose, in bytes.
     pub bytes: u64,
+    /// Entries that fell behind the frontier.
     pub entries: u64,
+}
+
+/// What is settled beyond the frontier, as far as a checkpoint holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranges {
+    pub held: Vec<Span>,
+    /// Bytes of ranges that no checkpoint has room for.
+    pub over_bytes: u64,
 }
 
 impl Ledger {
     /// A ledger of which everything before `frontier` is settled.
     pub fn starting_at(frontier: Offset) -> Self {
-        Self { frontier, admitted: frontier, first: 0, open: VecDeque::new() }
+        Self::resuming(frontier, &[])
+    }
+
+    /// A ledger of which everything before `frontier` is settled, and `ranges` beyond it.
+    pub fn resuming(frontier: Offset, ranges: &[Span]) -> Self {
+        Self {
+            frontier,
+            admitted: frontier,
+            first: 0,
+            open: VecDeque::new(),
+            runs: Runs::default(),
+            known: ranges.iter().copied().collect(),
+            revision: 0,
+        }
     }
 
     /// Takes in the next span of the file.
@@ -50,7 +107,13 @@ impl Ledger {
     pub fn admit(&mut self, span: Span) -> Entry {
         assert!(span.start() == self.admitted, "L2: span {span} must begin at {}", self.admitted);
         self.admitted = span.end();
-        self.open.push_back(Slot { end: span.end(), settled: false });
+        self.open.push_back(Slot { end: span.end(), state: SlotState::Open });
+        while let Some(range) = self.known.pop_front() {
+            if range.end() > self.admitted {
+                self.known.push_front(Span::new(range.start().max(self.admitted), range.end()));
+                break;
+            }
+        }
         Entry(self.first + self.open.len() as u64 - 1)
     }
 
@@ -58,22 +121,78 @@ impl Ledger {
     ///
     /// # Panics
     /// When the entry was never admitted or is settled already: an acknowledgement was counted twice (L7).
-    pub fn settle(&mut self, entry: Entry) -> Raised {
-        let slot =
-            entry.0.checked_sub(self.first).and_then(|index| self.open.get_mut(usize::try_from(index).ok()?));
-        match slot {
-            Some(slot) if !slot.settled => slot.settled = true,
-            _ => panic!("L7: {entry:?} is settled already or was never admitted"),
+    pub fn settle(&mut self, entry: Entry, how: Settlement) -> Raised {
+        let slot = self.slot_mut(entry.0);
+        let Some(slot) = slot.filter(|slot| slot.state == SlotState::Open) else {
+            panic!("L7: {entry:?} is settled already or was never admitted");
+        };
+        slot.state = if how == Settlement::Nothing { SlotState::Passed } else { SlotState::Settled };
+        if how != Settlement::Nothing {
+            self.revision += 1;
+            let state = |entry: u64| slot_of(&self.open, self.first, entry).map(|slot| slot.state);
+            self.runs.add(entry.0, how == Settlement::DeadLetter, |entry| match state(entry) {
+                Some(SlotState::Passed | SlotState::Settled) => true,
+                Some(SlotState::Open) | None => false,
+            });
         }
         let before = (self.frontier, self.first);
         while let Some(slot) = self.open.front()
-            && slot.settled
+            && slot.state != SlotState::Open
         {
             self.frontier = slot.end;
             self.first += 1;
             self.open.pop_front();
         }
+        self.runs.drop_before(self.first);
         Raised { bytes: self.frontier.since(before.0), entries: self.first - before.1 }
+    }
+
+    /// Whether an earlier process settled all of a span that was not admitted yet.
+    pub fn knows(&self, span: Span) -> bool {
+        let behind = self.known.partition_point(|range| range.end() < span.end());
+        !span.is_empty() && self.known.get(behind).is_some_and(|range| range.start() <= span.start())
+    }
+
+    /// Ranges that an earlier process settled, as far as they are not admitted yet.
+    pub fn known(&self) -> impl Iterator<Item = Span> {
+        self.known.iter().copied()
+    }
+
+    /// What is settled beyond the frontier. Where that is more than a checkpoint holds, dead letters go first, because
+    /// nobody wants them twice, and then what has most bytes.
+    pub fn ranges(&self) -> Ranges {
+        let mut found: Vec<(Span, bool)> = Vec::with_capacity(self.runs.len() + self.known.len());
+        for run in self.runs.iter() {
+            if let Some(span) = self.covered(run.first, run.last) {
+                found.push((span, run.has_dead_letters));
+            }
+        }
+        for known in self.known() {
+            match found.last_mut() {
+                // What was read of a range since goes on in what was not.
+                Some((last, comes_first)) if last.end() == known.start() => {
+                    (*last, *comes_first) = (Span::new(last.start(), known.end()), true);
+                }
+                Some(_) | None => found.push((known, true)),
+            }
+        }
+        let mut over_bytes = 0;
+        if found.len() > MAX_RANGES {
+            found.sort_by_key(|(span, comes_first)| std::cmp::Reverse((*comes_first, span.len())));
+            over_bytes = found.drain(MAX_RANGES..).map(|(span, _)| span.len()).sum();
+            found.sort_by_key(|(span, _)| span.start());
+        }
+        Ranges { held: found.into_iter().map(|(span, _)| span).collect(), over_bytes }
+    }
+
+    /// Bytes that are settled beyond the frontier and for which no checkpoint has room.
+    pub fn over_bytes(&self) -> u64 {
+        if self.runs.len() + self.known.len() <= MAX_RANGES { 0 } else { self.ranges().over_bytes }
+    }
+
+    /// Changes whenever a checkpoint taken now may hold something else than before.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// Every byte before it is settled.
@@ -95,83 +214,31 @@ impl Ledger {
     pub fn is_settled(&self) -> bool {
         self.open.is_empty()
     }
+
+    fn slot_mut(&mut self, entry: u64) -> Option<&mut Slot> {
+        self.open.get_mut(usize::try_from(entry.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The bytes that the settled entries from `first` to `last` stand for.
+    ///
+    /// Empty spans settle with the next one that is not empty: of pieces of one message only the last has its bytes. So
+    /// where an empty span is open just before, the first bytes are not settled.
+    fn covered(&self, first: u64, last: u64) -> Option<Span> {
+        let end_of = |entry: u64| match entry.checked_sub(self.first) {
+            Some(_) => slot_of(&self.open, self.first, entry).map_or(self.admitted, |slot| slot.end),
+            None => self.frontier,
+        };
+        let start_of = |entry: u64| if entry <= self.first { self.frontier } else { end_of(entry - 1) };
+        let mut start = start_of(first);
+        let is_beheaded = first > self.first && start_of(first - 1) == start;
+        if is_beheaded {
+            start = (first..=last).map(end_of).find(|end| *end > start)?;
+        }
+        let end = end_of(last);
+        (start < end).then(|| Span::new(start, end))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LINE: u64 = 10;
-
-    fn span(index: u64) -> Span {
-        Span::new(Offset::new(index * LINE), Offset::new((index + 1) * LINE))
-    }
-
-    fn orders(entries: Vec<u64>) -> Vec<Vec<u64>> {
-        if entries.is_empty() {
-            return vec![Vec::new()];
-        }
-        let mut all = Vec::new();
-        for (index, first) in entries.iter().enumerate() {
-            let mut rest = entries.clone();
-            rest.remove(index);
-            for mut order in orders(rest) {
-                order.insert(0, *first);
-                all.push(order);
-            }
-        }
-        all
-    }
-
-    /// Exhaustive: every order of up to six acknowledgements, looked at after each of them (each is a crash
-    /// point). The model is the definition: the longest settled prefix.
-    #[test]
-    fn l1_the_frontier_is_the_contiguous_settled_prefix_in_every_order_of_six() {
-        for count in 1..=6 {
-            for order in orders((0..count).collect()) {
-                let mut ledger = Ledger::starting_at(Offset::ZERO);
-                for index in 0..count {
-                    assert_eq!(ledger.admit(span(index)), Entry(index));
-                }
-                let mut settled = Vec::new();
-                for entry in &order {
-                    let before = ledger.frontier();
-                    let raised = ledger.settle(Entry(*entry));
-                    settled.push(*entry);
-                    let prefix = (0..count).take_while(|index| settled.contains(index)).count() as u64;
-                    assert_eq!(ledger.frontier(), Offset::new(prefix * LINE), "L1: {order:?} at {settled:?}");
-                    assert_eq!(raised.bytes, ledger.frontier().since(before));
-                    assert_eq!(raised.entries * LINE, raised.bytes);
-                }
-                assert!(ledger.is_settled());
-            }
-        }
-    }
-
-    #[test]
-    fn spans_may_come_while_others_are_settled() {
-        let mut ledger = Ledger::starting_at(Offset::ZERO);
-        let first = ledger.admit(span(0));
-        ledger.settle(first);
-        let second = ledger.admit(span(1));
-        let third = ledger.admit(span(2));
-        assert_eq!(ledger.settle(third), Raised::default());
-        assert_eq!(ledger.settle(second), Raised { bytes: 20, entries: 2 });
-        assert_eq!(ledger.frontier(), ledger.admitted());
-    }
-
-    #[test]
-    #[should_panic(expected = "L2")]
-    fn l2_a_gap_is_refused() {
-        Ledger::starting_at(Offset::ZERO).admit(span(1));
-    }
-
-    #[test]
-    #[should_panic(expected = "L7")]
-    fn l7_settling_twice_is_refused() {
-        let mut ledger = Ledger::starting_at(Offset::ZERO);
-        let entry = ledger.admit(span(0));
-        ledger.settle(entry);
-        ledger.settle(entry);
-    }
+fn slot_of(open: &VecDeque<Slot>, first: u64, entry: u64) -> Option<&Slot> {
+    open.get(usize::try_from(entry.checked_sub(first)?).ok()?)
 }

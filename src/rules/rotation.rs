@@ -80,6 +80,7 @@ mod tests {
     use super::*;
     use crate::model::identity::{Fingerprint, Incarnation, Window};
     use crate::model::offset::Offset;
+    use crate::model::settled::Settled;
 
     const HEAD: &[u8] = b"first line\nsecond line\n";
 
@@ -100,6 +101,7 @@ mod tests {
             fingerprint: Fingerprint::of(head),
             offset: Offset::new(offset),
             window: Window::default(),
+            settled: Settled::default(),
             proof: None,
         }
     }

@@ -50,6 +50,8 @@ pub struct Split<'a> {
     cut: usize,
     newline: Newline,
     packing: Packing,
+    /// Where a record ends at the latest that holds many lines, if it begins before.
+    apart_at: Option<Offset>,
     /// The longest line without its newline, in bytes.
     longest: usize,
     /// The longest piece of one that is longer.
@@ -69,7 +71,18 @@ impl<'a> Split<'a> {
             Newline::Strip => RECORD_BYTES,
         };
         let max_piece_bytes = RECORD_BYTES;
-        Self { chunk, at, cut: 0, newline, packing, longest, max_piece_bytes, inside: false, tail }
+        Self {
+            chunk,
+            at,
+            cut: 0,
+            newline,
+            packing,
+            apart_at: None,
+            longest,
+            max_piece_bytes,
+            inside: false,
+            tail,
+        }
     }
 
     /// Cuts longer lines than these into pieces, if that is less than a record takes.
@@ -85,6 +98,16 @@ impl<'a> Split<'a> {
     pub fn beginning_inside(mut self, inside: bool) -> Self {
         self.inside = inside;
         self
+    }
+
+    /// The next lines do not share a record with those behind this place.
+    pub fn keep_apart_at(&mut self, place: Option<Offset>) {
+        self.apart_at = place;
+    }
+
+    /// Where the next line begins.
+    pub fn next_line(&self) -> Offset {
+        self.at.plus(u64::try_from(self.cut).expect("a chunk fits in memory"))
     }
 
     /// Whether what comes next goes on with a line of which a piece was cut.
@@ -143,15 +166,18 @@ impl<'a> Split<'a> {
     /// the chunk as they will in the record, so nothing is copied.
     fn pack(&mut self, first: Line, max_bytes: usize) -> Line {
         let from = self.cut - first.data.as_ref().map_or(0, Bytes::len);
+        let apart_at = self.apart_at.filter(|place| *place > first.span.start());
         let mut lines = first.lines;
         while lines < LINES_PER_RECORD {
             let room = max_bytes.min(RECORD_BYTES).saturating_sub(self.cut - from);
+            let before = apart_at.map_or(u64::MAX, |place| place.since(self.next_line()));
+            let room = room.min(usize::try_from(before).unwrap_or(usize::MAX));
             let left = &self.chunk[self.cut..];
             let Some(content) = memchr(b'\n', &left[..left.len().min(room)]) else { break };
             self.cut += content + 1;
             lines += 1;
         }
-        let end = self.at.plus(u64::try_from(self.cut).expect("a chunk fits in memory"));
+        let end = self.next_line();
         let data = Some(self.chunk.slice(from..self.cut));
         Line { span: Span::new(first.span.start(), end), data, lines, ..first }
     }

@@ -280,6 +280,26 @@ impl World {
         (self.service, self.address) = (service, address);
     }
 
+    /// What `standpipe checkpoints list --json` says.
+    pub(crate) fn checkpoints(&self) -> Value {
+        let (_, said, _) =
+            finished(&["checkpoints", "list", "--json", "--state-dir", text(&self.dir().join("state"))]);
+        serde_json::from_str(&said).unwrap()
+    }
+
+    /// What `standpipe shipped` says of a file that the source matches.
+    pub(crate) fn shipped(&self, name: &str) -> (i32, String, String) {
+        let (file, state) = (self.file(name), self.dir().join("state"));
+        finished(&["shipped", text(&file), "--state-dir", text(&state)])
+    }
+
+    /// How many dead letters there are.
+    pub(crate) fn dead_letters(&self) -> usize {
+        let (_, said, _) =
+            finished(&["dead-letters", "export", "--state-dir", text(&self.dir().join("state"))]);
+        said.lines().count()
+    }
+
     /// Everything that the service accepted for `stream`, in the order of acceptance.
     pub(crate) fn arrived(&self, stream: &str) -> Vec<u8> {
         assert_eq!(post(self.address, "/_standpipe/flush", "").code, 204);

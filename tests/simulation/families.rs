@@ -151,13 +151,8 @@ pub const FAMILIES: [(Family, Standing); 36] = [
         ),
     ),
     (Family::Outage, Holds),
-    (
-        Family::Repeats,
-        Open(
-            "what was acknowledged behind a record that failed is sent again after a crash, however long ago that was",
-        ),
-    ),
-    (Family::Stubborn, Open("everything behind a record that waits is sent again after a crash")),
+    (Family::Repeats, Holds),
+    (Family::Stubborn, Holds),
     (Family::Reloads, Holds),
     (
         Family::RenamedSources,

@@ -10,6 +10,7 @@ use standpipe::engine::{Engine, Memory};
 use standpipe::model::checkpoint::Checkpoint;
 use standpipe::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation, Window};
 use standpipe::model::offset::Offset;
+use standpipe::model::settled::Settled;
 use standpipe::model::time::Instant;
 
 use super::climate::settings;
@@ -144,6 +145,7 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
         fingerprint: Fingerprint::of(&original[..HEAD_BYTES]),
         offset: Offset::new(OFFSET as u64),
         window: Window::at_end_of(&original[..OFFSET]),
+        settled: Settled::default(),
         proof: None,
     };
     let memory = Memory {

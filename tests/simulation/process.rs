@@ -1,6 +1,7 @@
 //! The daemon's process: it starts, ends, gets another configuration, and lets go of files.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use standpipe::engine::port::{Event, FileId, Reload, Watching};
 use standpipe::engine::{Engine, Memory};
@@ -18,6 +19,8 @@ impl World {
         self.process += 1;
         self.services.iter_mut().for_each(super::service::Service::next_sender);
         self.left_out.clear();
+        let with_ranges = self.saved.values().filter(|saved| !saved.settled.is_empty());
+        self.reached.started_with_ranges += with_ranges.count() as u64;
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
             next_incarnation: self.next_incarnation,
@@ -48,6 +51,24 @@ impl World {
         if self.rng.bool() {
             self.start();
         }
+    }
+
+    /// The process is told to end while a record waits that fails whatever happens, and its time runs out. What was
+    /// acknowledged by then is durable, so only what is under way may come again.
+    pub fn stop_beside_trouble(&mut self) {
+        if self.engine.is_none() {
+            self.start();
+        }
+        self.tell(Event::Drain);
+        self.pass(Duration::from_secs(25));
+        self.tell(Event::Leave);
+        self.run_until(|world| world.unsaved_lines.0 == 0 && world.saves_under_way == 0, 10_000);
+        self.reached.stops_beside_trouble += u64::from(
+            self.status().is_some_and(|status| status.files.iter().any(|file| file.acknowledged < file.read)),
+        );
+        self.oracle.excuse_repeats(Excuse::AfterCrash, self.puts_under_way.values().sum());
+        self.down();
+        self.start();
     }
 
     /// The process ends, and with it all that it held.

@@ -48,6 +48,9 @@ impl World {
         if self.kind == Kind::Wide(Family::Truth) {
             self.check_lag();
         }
+        if self.kind == Kind::Wide(Family::Stubborn) {
+            self.stop_beside_trouble();
+        }
         self.end_trouble();
         let patience = self.now + Duration::from_secs(if self.is_wide() { 1_200 } else { 7_200 });
         let looked_at = Cell::new((0, false));

@@ -14,6 +14,8 @@ const COMPRESS: Kind = Kind::Wide(Family::Compress);
 const READ_ERRORS: Kind = Kind::Wide(Family::ReadErrors);
 const OUTAGE: Kind = Kind::Wide(Family::Outage);
 const RELOADS: Kind = Kind::Wide(Family::Reloads);
+const REPEATS: Kind = Kind::Wide(Family::Repeats);
+const STUBBORN: Kind = Kind::Wide(Family::Stubborn);
 const CLOCK: Kind = Kind::Wide(Family::Clock);
 
 /// Declares each counter once: its name, the worlds whose seeds must reach it, and what it counts.
@@ -61,6 +63,9 @@ counters! {
     accepted_records_of_many_lines [Packed] "A record of several lines was accepted.";
     refused_records_of_many_lines [Packed] "A record of several lines was refused.";
     held [Plain, OUTAGE] "A stream's records waited because its service failed.";
+    ranges_saved [Plain, Enveloped, Shaped, Packed, STREAMS, REPEATS, STUBBORN] "What was settled beyond a frontier became durable.";
+    started_with_ranges [Plain, Packed, Shaped, Enveloped, REPEATS, STUBBORN] "A process started with ranges that were settled beyond a frontier.";
+    stops_beside_trouble [STUBBORN] "The process was told to end while a record waited that always fails.";
     failed_saves [Plain] "Progress could not be made durable.";
     unread_bytes_lost [Plain] "Bytes that the engine declared lost.";
     reloads [Plain, STREAMS, RELOADS] "Another configuration took effect.";

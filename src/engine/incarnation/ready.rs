@@ -4,6 +4,12 @@ use super::IncarnationState;
 use crate::model::record::Record;
 
 impl IncarnationState {
+    /// Whether nothing that was never sent may leave: records wait until the fingerprint is durable, or until a checkpoint
+    /// has room for what would be acknowledged.
+    pub(in crate::engine) fn holds_back(&self) -> bool {
+        self.awaits_fingerprint() || self.outgoing.is_withheld
+    }
+
     /// Whether no record waits to be taken by a request.
     pub(in crate::engine) fn has_nothing_ready(&self) -> bool {
         self.outgoing.ready.is_empty()

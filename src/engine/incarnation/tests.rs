@@ -1,11 +1,16 @@
 //! What reads, looks, answers and saves change in one incarnation.
 
+mod shapes;
+
 use bytes::Bytes;
 
 use super::*;
 use crate::engine::samples::{at, beginning, checkpoint, path, read, send, shaped, whose};
+use crate::engine::shaping::Piece;
 use crate::model::identity::Fingerprint;
+use crate::model::offset::Span;
 use crate::model::record::Backing;
+use crate::rules::ledger::Settlement;
 
 fn state() -> IncarnationState {
     beginning(1, whose(0, 1))
@@ -60,7 +65,7 @@ fn nothing_is_behind_once_the_end_was_read_and_settled() {
     assert_eq!(state.behind_since(), Some(at(3)));
     let record = state.take_ready().expect("it was read");
     assert_eq!(state.read_at(&record), Some(at(4)));
-    state.settle(&record);
+    state.settle(&record, Settlement::Delivered);
     state.release();
     assert_eq!(state.behind_since(), None);
 }
@@ -75,10 +80,11 @@ fn memory_is_charged_for_what_is_read_and_returned_for_what_is_settled() {
     let change = read_up_to(&mut state, &["three\n"], (16, true));
     assert_eq!(change.buffered, (charged, 16 + 3 * MEMORY_OVERHEAD_BYTES), "before and after");
     let records: Vec<_> = std::iter::from_fn(|| state.take_ready()).collect();
-    assert_eq!(state.settle(&records[1]).bytes, 0, "the first is before it");
-    assert_eq!(state.settle(&records[0]).bytes, 10);
+    assert_eq!(state.settle(&records[1], Settlement::Delivered), 5, "beyond the frontier");
+    assert_eq!(state.frontier(), Offset::ZERO, "the first is before it");
+    assert_eq!(state.settle(&records[0], Settlement::Delivered), 5);
     assert_eq!(state.buffered(), 6 + MEMORY_OVERHEAD_BYTES);
-    assert_eq!(state.settle(&records[2]).bytes, 6);
+    assert_eq!(state.settle(&records[2], Settlement::Delivered), 6);
     assert_eq!(state.buffered(), 0);
     assert!(state.is_settled() && state.has_come_to_rest());
 }
@@ -92,7 +98,7 @@ fn memory_is_charged_for_what_a_record_has_beyond_its_lines() {
     // The bytes that were read are kept, and the record's own beside them.
     assert_eq!(change.buffered, (0, 5 + 18 + MEMORY_OVERHEAD_BYTES));
     let record = state.take_ready().expect("it was read");
-    state.settle(&record);
+    state.settle(&record, Settlement::Delivered);
     assert_eq!(state.buffered(), 0);
 }
 
@@ -118,7 +124,7 @@ fn dead_letters_are_handed_out_and_hold_the_frontier_until_they_are_settled() {
     assert_eq!(&dead[0].data[..], b"too long\n");
     assert!(state.has_outstanding(), "it is to be put aside");
     assert_eq!(state.frontier(), Offset::ZERO);
-    state.settle(&dead[0]);
+    state.settle(&dead[0], Settlement::DeadLetter);
     assert!(!state.has_outstanding());
     assert_eq!(state.frontier(), Offset::new(9));
 }
@@ -131,7 +137,7 @@ fn a_record_without_room_among_the_dead_letters_brings_the_incarnation_to_rest_w
     let second = state.take_ready().expect("two were read");
     assert!(state.block(), "the first that is blocked");
     assert!(!state.has_come_to_rest(), "another is under way");
-    state.settle(&second);
+    state.settle(&second, Settlement::Delivered);
     assert!(state.has_come_to_rest() && !state.is_settled());
     assert_eq!(state.frontier(), first.span.start());
     read(&mut state, &["last\n"], at(0));
@@ -175,7 +181,7 @@ fn progress_is_unsaved_from_a_settled_span_until_a_save_begins() {
     read(&mut state, &["line\n"], at(0));
     assert!(!state.has_unsaved_progress());
     let record = state.take_ready().expect("it was read");
-    state.settle(&record);
+    state.settle(&record, Settlement::Delivered);
     assert!(state.has_unsaved_progress());
     state.save_begun();
     assert!(!state.has_unsaved_progress());
@@ -189,7 +195,7 @@ fn a_checkpoint_tells_the_frontier_the_beginning_and_the_bytes_before_it() {
     let mut state = state();
     read(&mut state, &["line\n", "more\n"], at(0));
     let record = state.take_ready().expect("two were read");
-    state.settle(&record);
+    state.settle(&record, Settlement::Delivered);
     state.rename(path("b.log"), None);
     let checkpoint = state.checkpoint();
     assert_eq!(checkpoint.offset, Offset::new(5));
@@ -239,4 +245,118 @@ fn what_a_life_skips_at_its_beginning_is_known_to_the_next_process() {
     let again = IncarnationState::new(Incarnation(1), whose(0, 1), history, Head::default(), Some(&stored));
     assert_eq!(again.checkpoint().skipped_bytes, 7);
     assert_eq!(state().checkpoint().skipped_bytes, 0);
+}
+
+const LINES: [&str; 5] = ["first\n", "second\n", "third\n", "fourth\n", "fifth\n"];
+
+/// An incarnation of five lines of which those at `settled` were delivered.
+fn settled_but_for_gaps(settled: &[usize]) -> IncarnationState {
+    let mut state = state();
+    read(&mut state, &LINES, at(0));
+    let records: Vec<_> = std::iter::from_fn(|| state.take_ready()).collect();
+    for place in settled {
+        state.settle(&records[*place], Settlement::Delivered);
+        state.release();
+    }
+    state
+}
+
+/// The next process: goes on from what the last one would have saved.
+fn resumed(known: &Checkpoint) -> IncarnationState {
+    let history = History::resumed(known.offset, known.window, None);
+    IncarnationState::new(known.incarnation, whose(0, 1), history, Head::default(), Some(known))
+}
+
+fn all_ready(state: &mut IncarnationState) -> Vec<String> {
+    let records = std::iter::from_fn(|| state.take_ready());
+    records.map(|record| String::from_utf8_lossy(&record.data).into_owned()).collect()
+}
+
+#[test]
+fn what_is_settled_beyond_the_frontier_is_progress_and_is_not_sent_again_after_a_crash() {
+    let mut state = settled_but_for_gaps(&[1, 2, 4]);
+    assert!(state.has_unsaved_progress(), "the frontier did not move, and a save holds more");
+    state.save_begun();
+    assert!(!state.has_unsaved_progress());
+    let known = state.checkpoint();
+    let ranges: Vec<_> = known.settled.ranges().iter().map(ToString::to_string).collect();
+    assert_eq!((known.offset, ranges), (Offset::ZERO, vec!["6..19".to_owned(), "26..32".to_owned()]));
+    assert!(known.settled.window().matches(LINES.concat().as_bytes()));
+    let mut next = resumed(&known);
+    let (end, len) = next.to_confirm().expect("the file may have other content");
+    assert_eq!((end, len), (Offset::new(32), 32));
+    assert!(next.confirm(LINES.concat().as_bytes()));
+    assert_eq!(next.to_confirm(), None);
+    // A crash before anything is read keeps all of it, and so does one in the middle.
+    assert_eq!(next.checkpoint().settled, known.settled);
+    read(&mut next, &LINES[..2], at(0));
+    assert_eq!(next.checkpoint().settled, known.settled);
+    read(&mut next, &LINES[2..], at(0));
+    assert_eq!(next.checkpoint().settled, known.settled);
+    assert_eq!(all_ready(&mut next), ["first\n", "fourth\n"]);
+}
+
+#[test]
+fn ranges_are_not_relied_on_in_a_file_with_other_content_where_they_end() {
+    let known = settled_but_for_gaps(&[1, 2, 4]).checkpoint();
+    for bytes in [&b"other content that is as long.."[..], b"shorter", b""] {
+        let mut next = resumed(&known);
+        assert!(!next.confirm(bytes));
+        assert_eq!(next.checkpoint().settled, known.settled, "a copy of the file may still hold them");
+        read(&mut next, &LINES, at(0));
+        assert_eq!(all_ready(&mut next), LINES);
+    }
+    let mut next = resumed(&known);
+    read(&mut next, &LINES, at(0));
+    assert_eq!(all_ready(&mut next), LINES, "nobody has asked");
+}
+
+#[test]
+fn pieces_of_a_message_go_the_way_of_its_bytes() {
+    let known = settled_but_for_gaps(&[1, 2, 4]).checkpoint();
+    let piece = |at: u64, len: u64| Span::new(Offset::new(at), Offset::new(at + len));
+    let send = |data: &'static [u8]| send(Bytes::from_static(data));
+    let mut next = resumed(&known);
+    assert!(next.confirm(LINES.concat().as_bytes()));
+    let pieces = vec![
+        (piece(0, 0), send(b"fi")),
+        (piece(0, 6), send(b"rst")),
+        (piece(6, 0), send(b"sec")),
+        (piece(6, 0), Piece::DeadLetter(Bytes::from_static(b"on"), Backing::Own)),
+        (piece(6, 7), send(b"d")),
+        (piece(13, 0), send(b"th")),
+        // Cut otherwise than before: what was settled of it goes again.
+        (piece(13, 13), send(b"ird and fourth")),
+        (piece(26, 6), send(b"fifth")),
+    ];
+    let shaped = Shaped { pieces, bytes: 32, waits: None, stopped: false, cut: Cut::default() };
+    let kept = Bytes::from(LINES.concat());
+    let (_, dead) = next.take_in(shaped, kept, (Offset::new(32), true), at(0));
+    assert!(dead.is_empty(), "it was put aside before");
+    assert_eq!(all_ready(&mut next), ["fi", "rst", "th", "ird and fourth"]);
+}
+
+#[test]
+fn nothing_fresh_leaves_while_much_is_settled_that_no_checkpoint_has_room_for() {
+    let mut state = state();
+    let lines = vec!["line\n"; 200];
+    read(&mut state, &lines, at(0));
+    let records: Vec<_> = std::iter::from_fn(|| state.take_ready()).collect();
+    for record in records.iter().skip(1).step_by(2) {
+        state.settle(record, Settlement::Delivered);
+    }
+    for (max_bytes, is_held_back) in [(181, false), (180, true), (1, true)] {
+        state.weigh_ranges(max_bytes);
+        assert_eq!(
+            state.holds_back(),
+            is_held_back,
+            "36 lines of 5 bytes are too many, and {max_bytes} allowed"
+        );
+    }
+    assert_eq!(state.checkpoint().settled.ranges().len(), crate::model::settled::MAX_RANGES);
+    for record in records.iter().step_by(2).skip(1).take(40) {
+        state.settle(record, Settlement::Delivered);
+    }
+    state.weigh_ranges(1);
+    assert!(!state.holds_back(), "ranges have merged");
 }

@@ -39,7 +39,7 @@ fn unsettled(incarnation: u64, whose: Whose) -> IncarnationState {
 
 fn settle_all(state: &mut IncarnationState) {
     while let Some(record) = state.take_ready() {
-        state.settle(&record);
+        state.settle(&record, crate::rules::ledger::Settlement::Delivered);
     }
 }
 

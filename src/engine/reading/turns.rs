@@ -144,8 +144,10 @@ impl Engine {
                 (read, read.len)
             }
             Task::Confirm(incarnation) => {
-                let history = self.lives.on_its_way(incarnation).history();
-                let (at, len) = (history.position().minus(history.overlap() as u64), history.overlap());
+                let state = self.lives.on_its_way(incarnation);
+                let before_position = (state.position(), state.history().overlap());
+                let (end, len) = state.to_confirm().unwrap_or(before_position);
+                let at = end.minus(len as u64);
                 (Read { file: id, at, len, before: len }, len)
             }
             Task::Recheck(incarnation) => {

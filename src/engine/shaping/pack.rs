@@ -2,7 +2,8 @@
 //!
 //! Knows how much a record takes. Does not know what becomes of it.
 //!
-//! *Invariant:* a pack has room for what it takes in, or is empty.
+//! *Invariant:* a pack has room for what it takes in, or is empty; what it holds lies in its span, or in the span that
+//! follows where its own is empty.
 
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::offset::Span;
@@ -23,6 +24,12 @@ impl Pack {
             Packing::On { bytes, .. } => bytes.min(RECORD_BYTES),
         };
         self.lines < LINES_PER_RECORD && self.data.len() + more <= most
+    }
+
+    /// Whether a message settles with what comes after it, and not with what is here. An empty span stands for lines of the
+    /// next that is not empty: with lines before it in one record, these lines would be settled without it.
+    pub(super) fn is_of_another(&self, span: Span) -> bool {
+        span.is_empty() && self.span.is_some_and(|so_far| !so_far.is_empty())
     }
 
     pub(super) fn add(&mut self, span: Span, record: Vec<u8>) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::model::limits::{MAX_INCOMPLETE_BYTES, RECORD_BYTES};
 use crate::model::message::{ChunkEnd, Message, max_incomplete_bytes};
-use crate::model::offset::Offset;
+use crate::model::offset::{Offset, Span};
 use crate::model::settings::{
     Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
 };
@@ -23,6 +23,9 @@ pub(in crate::engine) struct Shape<'a> {
     pub(in crate::engine) multiline: Option<&'a Multiline>,
     pub(in crate::engine) filter: &'a LineFilter,
     pub(in crate::engine) template: Option<EnvelopeTemplate<'a>>,
+    /// Ranges that an earlier process settled: no record lies on both sides of an edge of one, so that what is cut as
+    /// before is in one range or in none.
+    pub(in crate::engine) settled: &'a [Span],
 }
 
 impl<'a> Shape<'a> {
@@ -30,6 +33,7 @@ impl<'a> Shape<'a> {
         source: &'a SourceSettings,
         packing: Packing,
         template: Option<EnvelopeTemplate<'a>>,
+        settled: &'a [Span],
     ) -> Self {
         Self {
             newline: source.newline,
@@ -41,6 +45,7 @@ impl<'a> Shape<'a> {
             multiline: source.multiline.as_ref(),
             filter: &source.filter,
             template,
+            settled,
         }
     }
 
@@ -63,6 +68,12 @@ impl<'a> Shape<'a> {
                 Split::new(chunk, at, newline, packing, chunk_end).cutting_at(self.max_line_bytes)
             }
         }
+    }
+
+    /// The next edge of a settled range behind a place.
+    pub(super) fn next_edge(&self, place: Offset) -> Option<Offset> {
+        let edges = self.settled.iter().flat_map(|range| [range.start(), range.end()]);
+        edges.into_iter().find(|edge| *edge > place)
     }
 
     pub(super) fn newline_bytes(&self) -> usize {

@@ -5,6 +5,9 @@
 use rusqlite::Row;
 
 use crate::model::checkpoint::{Checkpoint, Proof};
+use crate::model::identity::Window;
+use crate::model::offset::{Offset, Span};
+use crate::model::settled::Settled;
 
 use super::checksum::Checksum;
 
@@ -17,7 +20,8 @@ pub(super) struct Extras {
 
 impl Extras {
     pub(super) fn of(checkpoint: &Checkpoint) -> Self {
-        Self { settled: None, proof: checkpoint.proof.map(encode_proof) }
+        let settled = Some(&checkpoint.settled).filter(|settled| !settled.is_empty());
+        Self { settled: settled.map(encode_settled), proof: checkpoint.proof.map(encode_proof) }
     }
 
     /// What a row holds in `columns` (settled, proof, checksum), whose own checksum is `row_checksum`. `None` when that
@@ -43,8 +47,36 @@ impl Extras {
     }
 
     pub(super) fn give_to(self, checkpoint: &mut Checkpoint) {
+        let settled = self.settled.and_then(|blob| decode_settled(checkpoint.offset, &blob));
+        checkpoint.settled = settled.unwrap_or_default();
         checkpoint.proof = self.proof.and_then(|blob| decode_proof(&blob));
     }
+}
+
+/// The window, its length first, and then the ranges.
+fn encode_settled(settled: &Settled) -> Vec<u8> {
+    let window = settled.window();
+    let mut blob = window.len().to_le_bytes().to_vec();
+    blob.extend_from_slice(&window.hash().to_be_bytes());
+    for range in settled.ranges() {
+        blob.extend_from_slice(&range.start().bytes().to_le_bytes());
+        blob.extend_from_slice(&range.end().bytes().to_le_bytes());
+    }
+    blob
+}
+
+/// `None` unless the blob holds ranges that can lie beyond `frontier`.
+fn decode_settled(frontier: Offset, blob: &[u8]) -> Option<Settled> {
+    let (len, blob) = blob.split_first_chunk()?;
+    let (hash, blob) = blob.split_first_chunk()?;
+    let window = Window::from_parts(u16::from_le_bytes(*len), u128::from_be_bytes(*hash));
+    let mut ranges = Vec::new();
+    for range in blob.chunks(16) {
+        let (start, end) = range.split_first_chunk()?;
+        let (start, end) = (u64::from_le_bytes(*start), u64::from_le_bytes(end.try_into().ok()?));
+        ranges.push((start <= end).then(|| Span::new(Offset::new(start), Offset::new(end)))?);
+    }
+    Settled::try_new(frontier, ranges, window)
 }
 
 fn encode_proof(Proof { to, digest }: Proof) -> Vec<u8> {

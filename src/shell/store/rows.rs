@@ -15,6 +15,7 @@ use rusqlite::{Connection, Row, params};
 use crate::model::checkpoint::{Checkpoint, DeadLetter};
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use crate::model::offset::Offset;
+use crate::model::settled::Settled;
 
 use super::checksum::Checksum;
 use super::extras::Extras;
@@ -223,6 +224,7 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
         fingerprint: Fingerprint::from_parts(row.get(6)?, hash(7)?),
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
+        settled: Settled::default(),
         proof: None,
     };
     let updated_ms = row.get(11)?;
@@ -242,6 +244,7 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         fingerprint,
         offset,
         window,
+        settled: _,
         proof: _,
     } = checkpoint;
     let checksum = Checksum::default()

@@ -85,7 +85,7 @@ ALTER TABLE checkpoints ADD COLUMN skipped_bytes INTEGER;    -- NULL: none
 /// What is settled beyond the frontier, and a digest of what comes before it. Each may be left out: a row without them
 /// says less, and nothing wrong. So their checksum is another than the row's: damage to them costs no position.
 const V4: &str = "
-ALTER TABLE checkpoints ADD COLUMN settled BLOB;             -- ranges of the file: start and end of each, 8 bytes, lowest first
+ALTER TABLE checkpoints ADD COLUMN settled BLOB;             -- a window (length, 2 bytes; hash), then start and end of each range (8 bytes each, lowest first)
 ALTER TABLE checkpoints ADD COLUMN proof BLOB;               -- bytes covered (8 bytes, lowest first), digest (16 bytes)
 ALTER TABLE checkpoints ADD COLUMN extras_checksum INTEGER;  -- xxh3-64 of checksum, settled and proof; NULL: neither
 ";

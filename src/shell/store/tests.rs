@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::checkpoint::{DeadLetter, Proof};
 use crate::model::identity::{Fingerprint, Identity, Origin, Seen, Window};
-use crate::model::offset::Offset;
+use crate::model::offset::{Offset, Span};
+use crate::model::settled::Settled;
 
 fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
     Checkpoint {
@@ -41,9 +42,22 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         fingerprint: Fingerprint::of(b"the beginning"),
         offset: Offset::new(offset),
         window: Window::at_end_of(b"what comes just before"),
+        // And every fifth has settled ranges.
+        settled: if incarnation.is_multiple_of(5) {
+            settled(offset, &[(5, 9), (12, 20)])
+        } else {
+            Settled::default()
+        },
         // And every fourth is without proof.
         proof: Some(Proof { to: offset / 2, digest: [0x5A; 16] }).filter(|_| !incarnation.is_multiple_of(4)),
     }
+}
+
+/// Ranges that lie so far behind an offset.
+fn settled(offset: u64, ranges: &[(u64, u64)]) -> Settled {
+    let place = |behind: u64| Offset::new(offset.saturating_add(behind));
+    let ranges = ranges.iter().map(|(start, end)| Span::new(place(*start), place(*end))).collect();
+    Settled::try_new(place(0), ranges, Window::at_end_of(b"before the end")).expect("ranges in order")
 }
 
 fn letter(code: &str, data: &[u8]) -> DeadLetter {

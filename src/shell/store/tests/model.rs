@@ -22,9 +22,11 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             any::<Option<(i64, i64, u32)>>(),
             any::<u64>(),
             any::<Option<(u64, [u8; 16])>>(),
+            (any::<(u16, u128)>(), prop::collection::vec((1_u64..50, 1_u64..50), 0..=64)),
         ),
     )
         .prop_map(|((number, stream, path), (device, inode, birth_nanos), rest, later)| Checkpoint {
+            settled: any_settled(rest.2, later.5),
             incarnation: Incarnation(number),
             stream: Arc::from(stream),
             path,
@@ -38,6 +40,18 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             window: Window::from_parts(rest.3, rest.4),
             proof: later.4.map(|(to, digest)| Proof { to, digest }),
         })
+}
+
+/// Ranges of such lengths behind such gaps; none where the file would be too long.
+fn any_settled(frontier: u64, ((len, hash), ranges): ((u16, u128), Vec<(u64, u64)>)) -> Settled {
+    let mut end = frontier;
+    let mut spans = Vec::new();
+    for (gap, len) in ranges {
+        let Some(next) = end.checked_add(gap + len) else { return Settled::default() };
+        spans.push(Span::new(Offset::new(end + gap), Offset::new(next)));
+        end = next;
+    }
+    Settled::try_new(Offset::new(frontier), spans, Window::from_parts(len, hash)).expect("ranges in order")
 }
 
 fn any_letter() -> impl Strategy<Value = DeadLetter> {
