@@ -14,6 +14,8 @@
 mod alike;
 mod patience;
 mod proof;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +34,7 @@ use crate::rules::rotation::{is_younger, originals, uncompressed};
 use super::Engine;
 use super::files::State;
 use super::files::file::{Name, Task};
-use super::lives::{Afterwards, CopySearch};
+use super::lives::{Afterwards, CopySearch, Sought};
 use super::names::is_hidden;
 use super::parting::Parting;
 use super::port::{FileId, Observed, Opened};
@@ -234,13 +236,15 @@ impl Engine {
                 candidates.entry(of).or_default().push(observed);
             }
         }
-        for (_, mut found) in candidates {
+        for (of, mut found) in candidates {
             found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
             for observed in found.into_iter().take(MAX_COMPARED) {
                 if self.files.of(self.stream_of(source), observed.identity).is_none() {
+                    let is_since = |sought: Sought<'_>| sought.is_older_than(observed.identity);
+                    let is_since_cut_off = self.lives.sought(of).is_some_and(is_since);
                     let id = self.follow(source, observed, Name::Lost, now);
                     let kind = &mut self.files.known_mut(id).kind;
-                    kind.only_as_copy = true;
+                    (kind.only_as_copy, kind.is_since_cut_off) = (true, is_since_cut_off);
                     kind.decompressed = uncompressed(&observed.path).is_some();
                 }
             }

@@ -27,7 +27,7 @@ use crate::rules::rotation::{originals, same_file};
 use super::incarnation::{IncarnationState, Names};
 use super::port::FileId;
 
-pub(super) use self::search::CopySearch;
+pub(super) use self::search::{CopySearch, Sought};
 
 /// What becomes of the checkpoint of an incarnation that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -189,14 +189,7 @@ impl Engine {
     /// of a generation that nobody saw.
     fn begin_missed(&mut self, id: FileId, now: Instant) {
         let file = self.files.known(id);
-        let names = originals(file.real_path());
-        let mut cut_off = self
-            .lives
-            .sought_at(&names, &file.family)
-            .filter(|sought| sought.search.stream == file.stream && sought.is_older_than(file.identity));
-        let is_missed = cut_off.next().is_some();
-        drop(cut_off);
-        if !is_missed || file.name == Name::Matched {
+        if !file.kind.is_since_cut_off || file.name == Name::Matched {
             // It was opened for the comparison alone.
             return self.part(id, Parting::Handed, now);
         }

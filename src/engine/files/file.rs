@@ -127,6 +127,8 @@ pub(in crate::engine) struct Kind {
     pub(in crate::engine) is_new: bool,
     /// It was opened only because it may be the copy of what was cut off.
     pub(in crate::engine) only_as_copy: bool,
+    /// It was opened as that, and made since the content was read last that was cut off.
+    pub(in crate::engine) is_since_cut_off: bool,
     /// What is read is what a rotator compressed.
     pub(in crate::engine) decompressed: bool,
     /// The user ID that it belongs to.
