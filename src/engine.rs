@@ -71,7 +71,7 @@ use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
 
-pub use self::status::{FileState, FileStatus, Status, StreamStatus};
+pub use self::status::{FileState, FileStatus, Status, StreamStatus, StuckRecord};
 
 use self::descriptors::Descriptors;
 use self::families::Families;

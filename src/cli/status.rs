@@ -16,7 +16,8 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
 
-use crate::shell::http::status::{File, Status, Stream, Trouble};
+use crate::shell::http::status::{File, Status, Stream};
+use crate::shell::http::trouble::Trouble;
 
 use super::{DONE, FAILED, USAGE, runtime};
 
@@ -235,6 +236,11 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
     if stream.throttled > 0 || stream.dead_letters > 0 {
         let dead = stream.dead_letters;
         writeln!(out, "  {} requests throttled, {dead} dead letters", stream.throttled)?;
+    }
+    for stuck in &stream.stuck {
+        let age = duration(stuck.age_seconds);
+        writeln!(out, "  stuck for {age}: {} at {}", shortened(&stuck.path, 42), stuck.offset)?;
+        writeln!(out, "    {}: {}", plain(&stuck.code), plain(&stuck.message))?;
     }
     if let Some(advice) = &stream.advice {
         writeln!(out, "  {}", plain(advice))?;

@@ -193,7 +193,11 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         writeln!(out, "  only with server-side encryption")?;
     }
     let (initial, max) = (show_duration(settings.retry.initial), show_duration(settings.retry.max));
-    writeln!(out, "  retries after {initial} to {max}")
+    let stuck_after = show_duration(settings.retry.stuck_after);
+    writeln!(
+        out,
+        "  retries after {initial} to {max}; a record that fails alone is put aside after {stuck_after}"
+    )
 }
 
 fn without_user(url: &str) -> String {
@@ -249,7 +253,7 @@ stream app-logs to delivery stream app-logs
   PutRecord, up to 64 requests at once of 30s each, in order for each file
   quota 1000 requests, 1000 records, 1MiB a second; share 0.9, adaptive
   only with server-side encryption
-  retries after 100ms to 30s
+  retries after 100ms to 30s; a record that fails alone is put aside after 10m
 health on http://127.0.0.1:9909
 log text on a terminal, json otherwise, from level info
 checkpoint every 1s or 1MiB

@@ -118,4 +118,5 @@ fn the_defaults_are_those_of_the_interface() {
     assert_eq!((quota.requests_per_second.get(), quota.records_per_second.get()), (2000, 5000));
     assert_eq!((quota.bytes_per_second, quota.share, quota.adaptive), (5_000_000, 0.9, Adaptive::On));
     assert_eq!((stream.retry.initial.as_millis(), stream.retry.max.as_secs()), (100, 30));
+    assert_eq!(stream.retry.stuck_after.as_secs(), 600);
 }

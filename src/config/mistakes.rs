@@ -198,6 +198,11 @@ retry = { initial = "2s", max = "1s" }"#,
     ),
     (
         r#"[stream.s]
+retry = { stuck_after = "10ms" }"#,
+        "c.toml:3:25: stream.s.retry.stuck_after: 10ms is out of range; write a duration from 1s to 7days",
+    ),
+    (
+        r#"[stream.s]
 api = "batch""#,
         r#"c.toml:3:7: stream.s.api: `batch` is not one of the choices; write one of "put_record", "auto", "put_record_batch""#,
     ),

@@ -21,8 +21,11 @@ const DEFAULT: &str = "default";
 const MAX_IN_FLIGHT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const PACK_DELAY: Duration = Duration::from_secs(1);
-const RETRY: RetrySettings =
-    RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
+const RETRY: RetrySettings = RetrySettings {
+    initial: Duration::from_millis(100),
+    max: Duration::from_secs(30),
+    stuck_after: Duration::from_secs(10 * 60),
+};
 
 /// The quotas of a new delivery stream, from the API reference of `PutRecord`.
 const QUOTA: QuotaSettings = QuotaSettings {
@@ -255,6 +258,7 @@ impl<'a> Levels<'a> {
         let retry = RetrySettings {
             initial: initial.map_or(RETRY.initial, |typed| typed.value),
             max: max.map_or(RETRY.max, |typed| typed.value),
+            stuck_after: self.value(|table| &table.retry.stuck_after).unwrap_or(RETRY.stuck_after),
         };
         if retry.initial > retry.max
             && let Some(typed) = initial.or(max)

@@ -131,6 +131,7 @@ pub(super) struct QuotaTable {
 pub(super) struct RetryTable {
     pub(super) initial: Option<Typed<Duration>>,
     pub(super) max: Option<Typed<Duration>>,
+    pub(super) stuck_after: Option<Typed<Duration>>,
 }
 
 /// Reads `text`; `None` when it is not TOML.
@@ -293,7 +294,11 @@ fn quota(quota: &mut Section<'_, '_, '_>) -> QuotaTable {
 
 fn retry(retry: &mut Section<'_, '_, '_>) -> RetryTable {
     let least = Duration::from_millis(1);
-    RetryTable { initial: retry.duration("initial", least, HOUR), max: retry.duration("max", least, HOUR) }
+    RetryTable {
+        initial: retry.duration("initial", least, HOUR),
+        max: retry.duration("max", least, HOUR),
+        stuck_after: retry.duration("stuck_after", Duration::from_secs(1), 7 * DAY),
+    }
 }
 
 /// A delivery stream's name by the service's rule for it, up to 64 of `a-zA-Z0-9_.-` (API reference, `PutRecord`).

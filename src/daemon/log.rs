@@ -21,6 +21,7 @@ use crate::shell::http::snapshot::About;
 #[derive(Debug, Default)]
 pub(super) struct Log {
     dead_letters: Repeats<StreamId>,
+    stuck_records: Repeats<StreamId>,
     shortened: Repeats<SourceId>,
 }
 
@@ -65,18 +66,18 @@ impl Log {
                     dead_lettered(stream(of), path, *offset, code, message);
                 }
             }
+            Report::RecordStuck { stream: of, path, offset, why, after } => {
+                if self.stuck_records.is_new(*of, now) {
+                    record_stuck(stream(of), path, *offset, why, *after);
+                }
+            }
             Report::Shortened { source: of, path, messages } => {
                 if self.shortened.is_new(*of, now) {
                     shortened(source(of), path, *messages);
                 }
             }
             Report::Stuck { source: of, path, offset } => stuck(source(of), path, *offset),
-            Report::Silent { source: of } => {
-                warn!(
-                    source = source(of),
-                    "the file system does not answer: nothing of this source is taken for gone, and the others go on"
-                );
-            }
+            Report::Silent { source: of } => silent(source(of)),
             Report::Speaks { source: of } => info!(source = source(of), "the file system answers again"),
             Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
             Report::SavedAgain => info!("progress is saved again"),
@@ -89,6 +90,10 @@ impl Log {
             let stream = &*about.streams[stream.0].name;
             error!(stream, count, "more records were put aside as dead letters");
         }
+        for (stream, count) in self.stuck_records.due(now) {
+            let stream = &*about.streams[stream.0].name;
+            warn!(stream, count, "more records fail alone");
+        }
         for (source, count) in self.shortened.due(now) {
             let source = &*about.sources[source.0];
             warn!(source, count, "more reads brought lines of which only the beginning is shipped");
@@ -97,7 +102,9 @@ impl Log {
 
     /// When [`Log::tell_repeats`] has something to write next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.dead_letters.deadline().into_iter().chain(self.shortened.deadline()).min()
+        let deadlines =
+            [self.dead_letters.deadline(), self.stuck_records.deadline(), self.shortened.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 }
 
@@ -194,10 +201,25 @@ fn dead_lettered(stream: &str, path: &Path, offset: Offset, code: &str, message:
     );
 }
 
+fn record_stuck(stream: &str, path: &Path, offset: Offset, why: &Retry, after: Duration) {
+    warn!(
+        stream, path = %path.display(), offset = offset.bytes(), code = %why.code, reason = why.reason.label(),
+        error = %why.message, seconds = after.as_secs(),
+        "one record fails alone, and no other waits for it; it is tried on, and put aside as a dead letter if that lasts"
+    );
+}
+
 fn shortened(source: &str, path: &Path, messages: u64) {
     warn!(
         source, path = %path.display(), messages,
         "longer than max_line_bytes or a record: only the beginning is shipped"
+    );
+}
+
+fn silent(source: &str) {
+    warn!(
+        source,
+        "the file system does not answer: nothing of this source is taken for gone, and the others go on"
     );
 }
 

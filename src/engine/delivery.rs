@@ -39,6 +39,16 @@ impl Engine {
         let encryption = |stream: StreamId| streams[stream.0].encryption;
         let judged = self.streams.judge(request, outcome, encryption, &mut self.counts.streams, now);
         self.effects.extend(judged.reports.into_iter().map(Effect::Report));
+        for (place, why, after) in judged.stuck {
+            let path = Arc::clone(&self.lives.on_its_way(place.incarnation).whose().path);
+            self.report(Report::RecordStuck {
+                stream: judged.stream,
+                path,
+                offset: place.offset,
+                why,
+                after,
+            });
+        }
         let mut touched: BTreeSet<Incarnation> = BTreeSet::new();
         let mut settled = 0;
         for (record, encrypted) in judged.delivered {
@@ -46,9 +56,9 @@ impl Engine {
             touched.insert(record.incarnation);
             settled += self.settle(&record, Settlement::Delivered);
         }
-        for (record, code, message) in judged.rejected {
+        for (record, why) in judged.rejected {
             touched.insert(record.incarnation);
-            settled += self.set_aside(judged.stream, &record, code, message);
+            settled += self.set_aside(judged.stream, &record, why.code, why.message);
         }
         for incarnation in touched {
             self.after_settling(incarnation, std::mem::take(&mut settled), now);

@@ -59,6 +59,8 @@ pub enum Report {
     Resumed { stream: StreamId, after: Duration },
     /// A record that can never be accepted was put aside.
     DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, code: Arc<str>, message: Arc<str> },
+    /// A record fails alone, for so long by now; nothing else waits for it.
+    RecordStuck { stream: StreamId, path: Arc<Path>, offset: Offset, why: Retry, after: Duration },
     /// Of messages that were too long only the beginning is sent.
     Shortened { source: SourceId, path: Arc<Path>, messages: u64 },
     /// A record can never be accepted, and there is no room for more dead letters: its file waits there.
@@ -146,7 +148,7 @@ pub enum RequestEnd {
     Partial,
     /// None was, and all are sent again.
     Failed,
-    /// None was, and none ever will be.
+    /// None was, and all were refused for what they are.
     Rejected,
 }
 

@@ -136,7 +136,11 @@ pub(super) fn settings(sources: usize) -> Settings {
             share: 0.9,
             adaptive: Adaptive::On,
         },
-        retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+        retry: RetrySettings {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+            stuck_after: Duration::from_secs(600),
+        },
         encryption: Encryption::Optional,
     };
     Settings {

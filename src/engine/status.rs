@@ -94,6 +94,22 @@ pub struct StreamStatus {
     pub last_error: Option<(Instant, Retry)>,
     /// Whether lines wait for the quota of requests alone, so that batches would carry them.
     pub batches_would_help: bool,
+    /// How many records fail alone, and have for long.
+    pub stuck_records: usize,
+    /// Some of them.
+    pub stuck: Vec<StuckRecord>,
+}
+
+/// A record that fails alone, though its stream takes others or because of what it is.
+#[derive(Clone, Debug)]
+pub struct StuckRecord {
+    pub path: Arc<Path>,
+    /// Where its line begins.
+    pub offset: Offset,
+    /// How it failed last.
+    pub why: Retry,
+    /// When it failed first.
+    pub since: Instant,
 }
 
 impl Engine {
@@ -104,6 +120,8 @@ impl Engine {
         let unreadable = self.unwanted.told.iter().map(|((source, path), why)| (*source, path, why.as_str()));
         let late = self.files.iter().filter(|(_, file)| file.is_late);
         let late = late.map(|(_, file)| (file.source, &file.path, LATE));
+        let lives = &self.lives;
+        let path_of = |incarnation| Arc::clone(&lives.on_its_way(incarnation).whose().path);
         let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
         Status {
             at: now,
@@ -114,7 +132,7 @@ impl Engine {
                 .collect(),
             matched_files: self.surveys.matched_files(),
             silent: self.surveys.silent(),
-            streams: self.streams.status(now),
+            streams: self.streams.status(path_of, now),
             buffered_bytes: self.intake.buffered(),
             watching: self.surveys.watching(),
             opened: self.opened,

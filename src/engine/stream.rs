@@ -3,10 +3,11 @@
 //! Knows the queues of one stream. Does not know files beyond the records that they left here.
 //!
 //! *Invariant:* every file with records waiting gets its turn, a few records at a time; what is sent again goes
-//! ahead of what was never sent.
+//! ahead of what was never sent, but for probes of a stream that may have failed for what is sent again.
 
 mod again;
 mod formed;
+mod suspects;
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,7 @@ use crate::model::verdict::{RetryReason, Verdict};
 use crate::rules::batch::{Limits, Size};
 use crate::rules::bottleneck::Bottleneck;
 use crate::rules::circuit::{CircuitBreaker, Permit};
+use crate::rules::ladder::Ladder;
 use crate::rules::quota::{Cost, Payment, Quota};
 use crate::rules::retry::{Backoff, InvalidBackoff};
 use crate::rules::under_way::UnderWay;
@@ -26,7 +28,10 @@ use crate::rules::under_way::UnderWay;
 use super::incarnation::IncarnationState;
 
 use self::again::Again;
-use self::formed::{Formed, Request};
+use self::formed::Formed;
+
+pub(super) use self::again::{Company, Place};
+pub(super) use self::formed::Request;
 
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;
@@ -57,13 +62,21 @@ pub(super) struct Stream {
     /// What they cost in memory, in bytes.
     waiting_bytes: u64,
     again: Again,
+    /// Records that failed by themselves.
+    pub(super) ladder: Ladder<Place>,
     /// Put together, but not yet admitted by the quota.
     formed: Formed,
-    /// Requests under way, and their data in bytes.
-    pub(super) in_flight: usize,
-    in_flight_bytes: u64,
+    pub(super) in_flight: InFlight,
     /// When it is worth asking again though nothing happened.
     pub(super) deadline: Option<Instant>,
+}
+
+/// What is under way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct InFlight {
+    pub(super) requests: usize,
+    /// Their data, in bytes.
+    bytes: u64,
 }
 
 impl Stream {
@@ -82,15 +95,15 @@ impl Stream {
             bottleneck: Bottleneck::default(),
             advise: false,
             backoff,
+            ladder: Ladder::new(settings.retry.stuck_after),
             settings,
             turns: VecDeque::new(),
             waiting: 0,
             waiting_bytes: 0,
             again: Again::default(),
             formed: Formed::default(),
-            in_flight: 0,
+            in_flight: InFlight::default(),
             under_way: UnderWay::new(max_in_flight, checkpoint.max_bytes),
-            in_flight_bytes: 0,
             deadline: None,
         })
     }
@@ -100,8 +113,9 @@ impl Stream {
     pub(super) fn change(&mut self, fresh: Self, now: Instant) {
         // What was put together may be larger than what may be sent at once from now on.
         for request in std::mem::take(&mut self.formed).into_requests() {
-            self.send_again(request.records, now, true);
+            self.send_again(request.records, now, request.company);
         }
+        self.ladder.change(fresh.settings.retry.stuck_after);
         let Self { settings, under_way, backoff, quota, circuit, .. } = fresh;
         self.under_way.take_limits_of(&under_way);
         let earlier = std::mem::replace(&mut self.quota, quota);
@@ -128,8 +142,8 @@ impl Stream {
     }
 
     /// `records` failed together and go again at `due`.
-    pub(super) fn send_again(&mut self, records: Vec<Record>, due: Instant, alone: bool) {
-        self.again.add(records, due, alone);
+    pub(super) fn send_again(&mut self, records: Vec<Record>, due: Instant, company: Company) {
+        self.again.add(records, due, company);
     }
 
     /// A request with these records, sent at `sent_at`, is no longer under way.
@@ -144,17 +158,18 @@ impl Stream {
         let is_late =
             |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
         if verdicts.iter().all(is_late) {
-            self.under_way.timed_out(sent_at, (self.in_flight, self.in_flight_bytes), now);
+            let InFlight { requests, bytes } = self.in_flight;
+            self.under_way.timed_out(sent_at, (requests, bytes), now);
         } else {
             self.under_way.answered(bytes);
         }
-        self.in_flight -= 1;
-        self.in_flight_bytes -= bytes;
+        self.in_flight.requests -= 1;
+        self.in_flight.bytes -= bytes;
     }
 
     /// Whether no record waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting == 0 && self.again.is_empty() && self.formed.is_empty() && self.in_flight == 0
+        self.waiting == 0 && self.again.is_empty() && self.formed.is_empty() && self.in_flight.requests == 0
     }
 
     /// Records that were read and not yet taken by a request.
@@ -170,11 +185,12 @@ impl Stream {
     /// The next request that may leave now, if any; else sets the deadline.
     pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
-        self.quota.note_pause(self.in_flight, now);
-        if !self.under_way.has_room(self.in_flight, self.in_flight_bytes) {
+        let InFlight { requests, bytes } = self.in_flight;
+        self.quota.note_pause(requests, now);
+        if !self.under_way.has_room(requests, bytes) {
             return None;
         }
-        match self.circuit.may_send(self.in_flight, now) {
+        match self.circuit.may_send(requests, now) {
             Permit::Send => {}
             Permit::NotBefore(at) => {
                 self.deadline = (!self.is_empty()).then_some(at);
@@ -200,8 +216,8 @@ impl Stream {
 
     /// `request` is under way from now on.
     fn sent(&mut self, request: Request) -> Request {
-        self.in_flight += 1;
-        self.in_flight_bytes += data_bytes(&request.records);
+        self.in_flight.requests += 1;
+        self.in_flight.bytes += data_bytes(&request.records);
         request
     }
 
@@ -268,7 +284,7 @@ impl Stream {
         if self.formed.next.as_ref().is_some_and(|formed| formed.records.len() > 2 * max_records)
             && let Some(formed) = self.formed.next.take()
         {
-            self.send_again(formed.records, now, true);
+            self.send_again(formed.records, now, formed.company);
         }
     }
 
@@ -287,12 +303,18 @@ impl Stream {
                 Limits::batch(records, bytes)
             }
         });
-        let mut records = Vec::new();
-        if self.again.take_due(&mut records, &mut size, now) {
+        let (mut records, mut company) = (Vec::new(), Company::Open);
+        if self.probes_with_others() {
             self.take_turns(&mut records, &mut size, lives);
         }
+        if records.is_empty() {
+            company = self.again.take_due(&mut records, &mut size, now);
+            if company == Company::Open && !size.is_full() {
+                self.take_turns(&mut records, &mut size, lives);
+            }
+        }
         let payment = Payment::of(Cost::of_request(size.records(), size.bytes()));
-        (!records.is_empty()).then_some(Request { operation, records, payment })
+        (!records.is_empty()).then_some(Request { operation, records, company, payment })
     }
 
     fn take_turns(&mut self, records: &mut Vec<Record>, size: &mut Size, lives: &mut impl Ready) {

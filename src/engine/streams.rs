@@ -3,26 +3,37 @@
 //! Routes outcomes to each stream's circuit breaker, quota and backoff, and says what becomes of each record. Does not
 //! know files, nor where what is settled is saved.
 //!
-//! *Invariant (L7):* each record of a request gets exactly one end: delivered, rejected, or sent again.
+//! *Invariant (L7):* each record of a request gets exactly one end: delivered, put aside, or sent again.
 
+mod answer;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::Record;
 use crate::model::settings::{CheckpointSettings, Encryption, StreamId, StreamSettings};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::circuit::News;
+use crate::rules::ladder::{self, Fate, Suspect};
 use crate::rules::retry::InvalidBackoff;
 
 use super::incarnation::IncarnationState;
 use super::port::{Put, RequestId};
 use super::report::{Report, RequestEnd, StreamCounts};
-use super::status::StreamStatus;
-use super::stream::{Ready, Stream};
+use super::status::{StreamStatus, StuckRecord};
+use super::stream::{Company, Place, Ready, Request, Stream};
+
+use self::answer::{Whole, as_a_whole, end_of, failure, is_delivered, is_plain, refusal};
+
+/// So many stuck records of a stream are named; all are counted.
+const MAX_STUCK_SHOWN: usize = 10;
 
 /// One request under way.
 #[derive(Debug)]
@@ -30,6 +41,7 @@ struct Sent {
     stream: StreamId,
     operation: Operation,
     records: Vec<Record>,
+    company: Company,
     at: Instant,
 }
 
@@ -49,9 +61,17 @@ pub(super) struct Streams {
 pub(super) struct Judged {
     pub(super) stream: StreamId,
     pub(super) delivered: Vec<(Record, Encrypted)>,
-    /// Never accepted: the code and the message of the service beside each.
-    pub(super) rejected: Vec<(Record, std::sync::Arc<str>, std::sync::Arc<str>)>,
+    /// To be put aside: what the service said of each last.
+    pub(super) rejected: Vec<(Record, Retry)>,
+    /// Records of which it is news that they fail alone, and for how long they have.
+    pub(super) stuck: Vec<(Place, Retry, Duration)>,
     pub(super) reports: Vec<Report>,
+}
+
+impl Judged {
+    fn new(stream: StreamId) -> Self {
+        Self { stream, delivered: Vec::new(), rejected: Vec::new(), stuck: Vec::new(), reports: Vec::new() }
+    }
 }
 
 impl Streams {
@@ -121,14 +141,14 @@ impl Streams {
             while let Some(request) = stream.next(ready, now) {
                 let number = RequestId(self.next_request);
                 self.next_request += 1;
-                let (operation, records) = (request.operation, request.records);
+                let Request { operation, records, company, .. } = request;
                 puts.push(Put {
                     request: number,
                     stream: id,
                     operation,
                     records: records.iter().map(|record| record.data.clone()).collect(),
                 });
-                self.requests.insert(number, Sent { stream: id, operation, records, at: now });
+                self.requests.insert(number, Sent { stream: id, operation, records, company, at: now });
             }
             if std::mem::take(&mut stream.advise) {
                 reports.push(Report::BatchesWouldHelp { stream: id });
@@ -151,89 +171,153 @@ impl Streams {
     ) -> Judged {
         let sent = self.requests.remove(&request).expect("an outcome comes once for each request");
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
-        let stream = sent.stream;
-        let counts = &mut counts[stream.0];
+        let (stream, counts) = (sent.stream, &mut counts[sent.stream.0]);
         self.streams[stream.0].landed(&sent.records, &outcome.verdicts, sent.at, now);
-        let mut judged = Judged { stream, delivered: Vec::new(), rejected: Vec::new(), reports: Vec::new() };
-        judged.reports.extend(self.judge_request(&sent, &outcome, counts, now));
-        if sent.records.len() > 1 && outcome.verdicts.iter().all(is_rejected) {
-            self.bisect(stream, sent.records, now);
-            return judged;
-        }
-        if encryption(stream) == Encryption::Required {
-            judged.reports.extend(self.insist_on_encryption(stream, &outcome.verdicts, now));
-        }
-        let mut again = Vec::new();
-        for (record, verdict) in sent.records.into_iter().zip(outcome.verdicts) {
-            match verdict {
-                Verdict::Delivered { encrypted } => judged.delivered.push((record, encrypted)),
-                Verdict::Rejected { code, message } => judged.rejected.push((record, code, message)),
-                Verdict::Retry(why) => {
-                    *counts.retries.entry(why.reason).or_default() += 1;
-                    again.push(Record { failures: record.failures.saturating_add(1), ..record });
-                }
+        let end = self.count(&sent, &outcome, counts, now);
+        let Outcome { verdicts, .. } = outcome;
+        let (sent_at, refusal) = (sent.at, verdicts.iter().find_map(refusal));
+        let why = verdicts.iter().find_map(failure).cloned();
+        let insists = encryption(stream) == Encryption::Required;
+        let is_plain = verdicts.iter().any(is_plain);
+        let mut judged = Judged::new(stream);
+        let single = (sent.records.len() == 1).then(|| Place::of(&sent.records[0]));
+        match as_a_whole(&verdicts) {
+            Some(Whole::Refused) => self.streams[stream.0].halve(sent.records, sent.company, now),
+            Some(Whole::Failed(why)) => {
+                *counts.retries.entry(why.reason).or_default() += verdicts.len() as u64;
+                let records = sent.records.into_iter().map(failed_once_more).collect();
+                let chance = self.rng.f64();
+                self.streams[stream.0].send_group_again(records, sent.company, chance, now);
             }
+            None => self.judge_each(sent, verdicts, &mut judged, counts, now),
         }
-        let failures = again.iter().map(|record| record.failures).max().unwrap_or(1);
-        let delay = self.streams[stream.0].backoff.delay(failures, self.rng.f64());
-        self.streams[stream.0].send_again(again, now + delay, false);
+        let is_refused = judged.delivered.is_empty() && self.streams[stream.0].ladder.is_held();
+        let why = if end == RequestEnd::Failed { why } else { refusal.filter(|_| is_refused) };
+        let is_evidence = why.as_ref().is_some_and(ladder::is_evidence);
+        if !(is_evidence && single.is_some_and(|place| self.fails_for_itself(stream, place))) {
+            judged.reports.extend(self.judge_stream(stream, why, sent_at, now));
+        }
+        if insists && is_plain {
+            judged.reports.extend(self.stop_for_encryption(stream, now));
+        }
+        judged.stuck = self.streams[stream.0].ladder.newly_stuck(now);
         judged
     }
 
-    /// What the outcome says of the stream as a whole.
-    fn judge_request(
+    /// Whether a record's failure says nothing of the stream, which takes others.
+    fn fails_for_itself(&self, stream: StreamId, place: Place) -> bool {
+        let stream = &self.streams[stream.0];
+        stream.circuit.open().is_none() && stream.ladder.fails_for_itself(place)
+    }
+
+    /// What becomes of each record of an answer that tells them apart.
+    fn judge_each(
+        &mut self,
+        sent: Sent,
+        verdicts: Vec<Verdict>,
+        judged: &mut Judged,
+        counts: &mut StreamCounts,
+        now: Instant,
+    ) {
+        let Sent { records, at, company, .. } = sent;
+        let stream = &mut self.streams[judged.stream.0];
+        let (was_held, count) = (stream.ladder.is_held(), records.len());
+        for (record, _) in records.iter().zip(&verdicts).filter(|(_, verdict)| is_delivered(verdict)) {
+            stream.ladder.accepted(Place::of(record), at, now);
+        }
+        let (mut again, mut decided_by) = (Vec::new(), None);
+        for (record, verdict) in records.into_iter().zip(verdicts) {
+            let place = Place::of(&record);
+            let (why, fate) = match verdict {
+                Verdict::Delivered { encrypted } => {
+                    judged.delivered.push((record, encrypted));
+                    continue;
+                }
+                Verdict::Rejected { code, message } => {
+                    let why = Retry { reason: RetryReason::Rejected, code, message };
+                    (why.clone(), Some(stream.ladder.refused(place, why, at, now)))
+                }
+                Verdict::Retry(why) if ladder::is_evidence(&why) => {
+                    let since = company.since().unwrap_or(now);
+                    (why.clone(), Some(stream.ladder.failed(place, why, at, (since, now))))
+                }
+                Verdict::Retry(why) => (why, None),
+            };
+            if fate == Some(Fate::Blamed) {
+                judged.rejected.push((record, why));
+                continue;
+            }
+            *counts.retries.entry(why.reason).or_default() += 1;
+            let record = failed_once_more(record);
+            match fate {
+                Some(Fate::Again { failures, by }) if count == 1 || why.reason == RetryReason::Rejected => {
+                    stream.send_suspect_again(record, why.reason, (failures, by), self.rng.f64(), now);
+                }
+                Some(Fate::Again { by, .. }) => {
+                    again.push(record);
+                    decided_by = decided_by.into_iter().chain(by).min();
+                }
+                Some(Fate::Blamed) | None => again.push(record),
+            }
+        }
+        let failures = again.iter().map(|record| record.failures).max().unwrap_or(1);
+        let due = now + stream.backoff.delay(failures, self.rng.f64());
+        let company = if again.len() == count { company } else { Company::Open };
+        stream.send_again(again, decided_by.map_or(due, |by| due.min(by)), company);
+        if !judged.delivered.is_empty() {
+            judged.rejected.extend(stream.judge_suspects(was_held, now));
+        }
+    }
+
+    /// Counts a request's end, and notes what the answer says of quota and last error.
+    fn count(
         &mut self,
         sent: &Sent,
         outcome: &Outcome,
         counts: &mut StreamCounts,
         now: Instant,
-    ) -> Option<Report> {
+    ) -> RequestEnd {
         let verdicts = &outcome.verdicts;
-        let retries: Vec<&Retry> = verdicts
-            .iter()
-            .filter_map(|verdict| match verdict {
-                Verdict::Retry(why) => Some(why),
-                Verdict::Delivered { .. } | Verdict::Rejected { .. } => None,
-            })
-            .collect();
-        let end = end_of(verdicts, retries.len());
+        let retries = || verdicts.iter().filter_map(failure);
+        let end = end_of(verdicts, retries().count());
         *counts.requests.entry((sent.operation, end)).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
-        let stream = &mut self.streams[sent.stream.0];
-        stream.note_answer(&sent.records, verdicts, sent.at, now);
-        counts.throttled += u64::from(retries.iter().any(|why| why.reason == RetryReason::Throttled));
-        if let Some(why) = retries.first() {
-            self.last_errors[sent.stream.0] = Some((now, (*why).clone()));
+        self.streams[sent.stream.0].note_answer(&sent.records, verdicts, sent.at, now);
+        counts.throttled += u64::from(retries().any(|why| why.reason == RetryReason::Throttled));
+        let error = retries().next().cloned().or_else(|| verdicts.iter().find_map(refusal));
+        if let Some(why) = error {
+            self.last_errors[sent.stream.0] = Some((now, why));
         }
-        let id = sent.stream;
-        let (RequestEnd::Failed, Some(why)) = (end, retries.first()) else {
+        end
+    }
+
+    /// What a request says of the stream as a whole: that it failed, and `why`, or that the service is there.
+    fn judge_stream(
+        &mut self,
+        id: StreamId,
+        why: Option<Retry>,
+        sent_at: Instant,
+        now: Instant,
+    ) -> Option<Report> {
+        let stream = &mut self.streams[id.0];
+        let Some(why) = why else {
             let open = stream.circuit.answered()?;
             return Some(Report::Resumed { stream: id, after: now.since(open.since) });
         };
-        match stream.circuit.failed(why, sent.at, now, self.rng.f64()) {
+        match stream.circuit.failed(&why, sent_at, now, self.rng.f64()) {
             News::None => None,
             News::Held => {
                 stream.quota.silenced(now);
-                Some(Report::Held { stream: id, why: (*why).clone() })
+                Some(Report::Held { stream: id, why })
             }
             News::StillHeld { rounds, since } => {
-                let (why, after) = ((*why).clone(), now.since(since));
-                Some(Report::StillHeld { stream: id, why, tries: rounds, after })
+                Some(Report::StillHeld { stream: id, why, tries: rounds, after: now.since(since) })
             }
         }
     }
 
     /// What was accepted without encryption stays accepted; nothing follows it where that is not wanted.
-    fn insist_on_encryption(
-        &mut self,
-        stream: StreamId,
-        verdicts: &[Verdict],
-        now: Instant,
-    ) -> Option<Report> {
-        let is_plain = |verdict: &Verdict| matches!(verdict, Verdict::Delivered { encrypted: Encrypted::No });
-        if !verdicts.iter().any(is_plain) {
-            return None;
-        }
+    fn stop_for_encryption(&mut self, stream: StreamId, now: Instant) -> Option<Report> {
         let why = Retry::not_encrypted();
         self.streams[stream.0].circuit.stop(why.clone(), now).then(|| {
             self.last_errors[stream.0] = Some((now, why.clone()));
@@ -241,38 +325,35 @@ impl Streams {
         })
     }
 
-    /// One record spoils its batch: each half goes again by itself.
-    fn bisect(&mut self, stream: StreamId, mut records: Vec<Record>, now: Instant) {
-        let second = records.split_off(records.len() / 2);
-        self.streams[stream.0].send_again(records, now, true);
-        self.streams[stream.0].send_again(second, now, true);
-    }
-
-    pub(super) fn status(&mut self, now: Instant) -> Vec<StreamStatus> {
+    /// How each stream stands; `path` says under which name an incarnation is known.
+    pub(super) fn status(
+        &mut self,
+        path: impl Fn(Incarnation) -> Arc<Path>,
+        now: Instant,
+    ) -> Vec<StreamStatus> {
+        let stuck_record = |(place, suspect): (Place, &Suspect)| StuckRecord {
+            path: path(place.incarnation),
+            offset: place.offset,
+            why: suspect.why.clone(),
+            since: suspect.since,
+        };
         let streams = self.streams.iter_mut().zip(&self.last_errors).enumerate();
         let status = streams.map(|(index, (stream, last_error))| StreamStatus {
             stream: StreamId(index),
-            in_flight: stream.in_flight,
+            in_flight: stream.in_flight.requests,
             waiting: stream.waiting(),
             used: stream.quota.used(now),
             factor: stream.quota.factor(),
             held: stream.circuit.open().map(|open| (open.why.clone(), open.since)),
             last_error: last_error.clone(),
             batches_would_help: stream.bottleneck.lasts(now),
+            stuck_records: stream.ladder.stuck(now).count(),
+            stuck: stream.ladder.stuck(now).take(MAX_STUCK_SHOWN).map(stuck_record).collect(),
         });
         status.collect()
     }
 }
 
-fn is_rejected(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Rejected { .. })
-}
-
-fn end_of(verdicts: &[Verdict], retries: usize) -> RequestEnd {
-    match (retries, verdicts.iter().filter(|verdict| is_rejected(verdict)).count()) {
-        (0, 0) => RequestEnd::Delivered,
-        (retries, _) if retries == verdicts.len() => RequestEnd::Failed,
-        (_, rejected) if rejected == verdicts.len() => RequestEnd::Rejected,
-        _ => RequestEnd::Partial,
-    }
+fn failed_once_more(record: Record) -> Record {
+    Record { failures: record.failures.saturating_add(1), ..record }
 }

@@ -244,6 +244,8 @@ pub enum Adaptive {
 pub struct RetrySettings {
     pub initial: Duration,
     pub max: Duration,
+    /// For how long a record may fail alone, while others of its stream are accepted, before it becomes a dead letter.
+    pub stuck_after: Duration,
 }
 
 /// When acknowledged progress is made durable: as soon as either is reached.

@@ -10,7 +10,7 @@ pub enum Verdict {
     Delivered { encrypted: Encrypted },
     /// Not accepted, or not known to be: to be sent again.
     Retry(Retry),
-    /// Never to be accepted as it is: for the dead letters.
+    /// Refused for what it is: for the dead letters, if the stream takes others.
     Rejected { code: Arc<str>, message: Arc<str> },
 }
 
@@ -64,10 +64,13 @@ pub enum RetryReason {
     Ambiguous,
     /// Configuration, permission, key or credentials: it passes when somebody mends it.
     Setup,
+    /// Refused for what was sent; whether that is the record's fault or the stream's is not known yet.
+    Rejected,
 }
 
 impl RetryReason {
-    pub const ALL: [Self; 5] = [Self::Throttled, Self::Server, Self::Network, Self::Ambiguous, Self::Setup];
+    pub const ALL: [Self; 6] =
+        [Self::Throttled, Self::Server, Self::Network, Self::Ambiguous, Self::Setup, Self::Rejected];
 
     /// As it appears in metrics and logs.
     pub const fn label(self) -> &'static str {
@@ -77,6 +80,7 @@ impl RetryReason {
             Self::Network => "network",
             Self::Ambiguous => "ambiguous",
             Self::Setup => "setup",
+            Self::Rejected => "rejected",
         }
     }
 }

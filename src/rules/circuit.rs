@@ -2,7 +2,8 @@
 //!
 //! One request that fails says little, and only its records wait. Many in a row, with no success between them,
 //! say that the service is down: then the whole stream waits, and one probe at a time asks whether it is back.
-//! What only a person can mend (permission, key, credentials, a missing delivery stream) opens the stream at once.
+//! What only a person can mend (permission, key, credentials, a missing delivery stream) opens the stream at once; so does
+//! a service that refuses record after record, of which the ladder counts how many.
 //!
 //! Knows outcomes in the order they came. Does not know records, and draws no lots.
 //!
@@ -112,18 +113,19 @@ impl CircuitBreaker {
         is_news
     }
 
-    /// A request that was sent at `sent_at` failed as a whole. Says what is to be told of it.
+    /// A request that was sent at `sent_at` failed as a whole, or was refused after as many as hold the stream. Says what
+    /// is to be told of it.
     pub fn failed(&mut self, why: &Retry, sent_at: Instant, now: Instant, chance: f64) -> News {
         if self.streak == 0 {
             self.streak_began = now;
         }
         self.streak += 1;
-        let setup = why.reason == RetryReason::Setup;
+        let is_patient = matches!(why.reason, RetryReason::Setup | RetryReason::Rejected);
         let slows_down = self.adaptive == Adaptive::On && why.reason == RetryReason::Throttled;
         let lasts = !slows_down || now.since(self.streak_began) >= SILENCE;
         match &mut self.open {
-            None if setup || (self.streak >= STREAK && lasts) => {
-                let delay = match setup {
+            None if is_patient || (self.streak >= STREAK && lasts) => {
+                let delay = match is_patient {
                     true => self.backoff.patient_delay(chance),
                     false => self.backoff.delay(1, chance),
                 };
@@ -143,7 +145,7 @@ impl CircuitBreaker {
                 if sent_at >= open.round_began && open.until.is_some_and(|until| now >= until) {
                     open.rounds = open.rounds.saturating_add(1);
                     open.round_began = now;
-                    let delay = match setup {
+                    let delay = match is_patient {
                         true => self.backoff.patient_delay(chance),
                         false => self.backoff.delay(open.rounds, chance),
                     };
@@ -170,7 +172,11 @@ mod tests {
     use crate::model::settings::RetrySettings;
 
     fn standing() -> CircuitBreaker {
-        let settings = RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) };
+        let settings = RetrySettings {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+            stuck_after: Duration::from_secs(600),
+        };
         CircuitBreaker::new(Backoff::try_new(settings).expect("the delays are in order"), Adaptive::On)
     }
 
@@ -242,6 +248,17 @@ mod tests {
         let mut standing = standing();
         assert_eq!(standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0), News::Held);
         assert_eq!(standing.may_send(0, at(1)), Permit::NotBefore(at(15_000)));
+    }
+
+    #[test]
+    fn refusals_that_hold_the_stream_are_probed_patiently_and_any_acceptance_ends_it() {
+        let mut standing = standing();
+        assert_eq!(standing.failed(&why(RetryReason::Rejected), at(0), at(0), 0.0), News::Held);
+        assert_eq!(standing.may_send(0, at(14_999)), Permit::NotBefore(at(15_000)));
+        standing.failed(&why(RetryReason::Rejected), at(15_000), at(15_001), 0.0);
+        assert_eq!(standing.may_send(0, at(15_002)), Permit::NotBefore(at(30_001)));
+        assert!(standing.answered().is_some());
+        assert_eq!(standing.may_send(5, at(15_003)), Permit::Send);
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod giving_up;
 pub mod histogram;
 pub mod history;
 pub mod idle;
+pub mod ladder;
 pub mod ledger;
 pub mod pattern;
 pub mod quota;

@@ -123,7 +123,11 @@ mod tests {
                 share: 1.0,
                 adaptive: Adaptive::On,
             },
-            retry: RetrySettings { initial: Duration::from_secs(1), max: Duration::from_secs(1) },
+            retry: RetrySettings {
+                initial: Duration::from_secs(1),
+                max: Duration::from_secs(1),
+                stuck_after: Duration::from_secs(1),
+            },
             encryption: Encryption::Optional,
         };
         Settings {

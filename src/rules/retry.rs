@@ -31,7 +31,7 @@ impl Backoff {
     /// # Errors
     /// When the delays are zero or the wrong way round.
     pub fn try_new(settings: RetrySettings) -> Result<Self, InvalidBackoff> {
-        let RetrySettings { initial, max } = settings;
+        let RetrySettings { initial, max, .. } = settings;
         match (initial.is_zero(), initial > max) {
             (true, _) => Err(InvalidBackoff::NoDelay),
             (_, true) => Err(InvalidBackoff::InitialAboveMax),
@@ -61,8 +61,12 @@ mod tests {
     use super::*;
 
     fn backoff() -> Backoff {
-        Backoff::try_new(RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) })
-            .expect("the delays are in order")
+        Backoff::try_new(RetrySettings {
+            initial: Duration::from_millis(100),
+            max: Duration::from_secs(30),
+            stuck_after: Duration::from_secs(600),
+        })
+        .expect("the delays are in order")
     }
 
     #[test]
@@ -90,6 +94,7 @@ mod tests {
             Backoff::try_new(RetrySettings {
                 initial: Duration::from_secs(initial),
                 max: Duration::from_secs(max),
+                stuck_after: Duration::from_secs(600),
             })
         };
         assert_eq!(new(0, 1), Err(InvalidBackoff::NoDelay));

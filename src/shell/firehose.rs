@@ -1,8 +1,8 @@
 //! The delivery stream at the service: the only room that names its SDK.
 //!
-//! Knows clients and requests; `verdicts` knows what each kind of answer means, `describe` what can be asked beforehand.
-//! Sends each request once, with the SDK's own retries off: when to try again is decided by the rules, which know the
-//! quota. Knows neither files nor queues. Called by the daemon for each `Put`.
+//! Knows clients and requests; `verdicts` and `codes` know what each kind of answer means, `describe` what can be asked
+//! beforehand. Sends each request once, with the SDK's own retries off: when to try again is decided by the rules, which
+//! know the quota. Knows neither files nor queues. Called by the daemon for each `Put`.
 //!
 //! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
 //! not fit its request is never an acknowledgement.
@@ -30,6 +30,7 @@ use self::verdicts::{accepted, judge, judge_entries, late};
 
 pub use self::describe::{Described, Identity};
 
+mod codes;
 mod describe;
 mod verdicts;
 

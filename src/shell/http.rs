@@ -15,6 +15,7 @@ mod page;
 mod readiness;
 pub mod snapshot;
 pub mod status;
+pub mod trouble;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

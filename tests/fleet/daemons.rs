@@ -238,7 +238,11 @@ fn settings(plan: Plan) -> Settings {
                 share: 0.9,
                 adaptive: Adaptive::On,
             },
-            retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+            retry: RetrySettings {
+                initial: Duration::from_millis(100),
+                max: Duration::from_secs(30),
+                stuck_after: Duration::from_secs(600),
+            },
             encryption: Encryption::Optional,
         }],
         checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },

@@ -292,7 +292,11 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             max_in_flight: some(rng.u32(1..65)),
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
-            retry: RetrySettings { initial: Duration::from_millis(100), max: Duration::from_secs(30) },
+            retry: RetrySettings {
+                initial: Duration::from_millis(100),
+                max: Duration::from_secs(30),
+                stuck_after: Duration::from_secs(600),
+            },
             encryption: Encryption::Optional,
         }],
         checkpoint: CheckpointSettings {

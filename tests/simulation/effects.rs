@@ -18,7 +18,7 @@ use standpipe::model::verdict::Verdict;
 use super::disk::{File, FileIndex};
 use super::excuse::Excuse;
 use super::oracle;
-use super::service::Illness;
+use super::service::{Illness, POISON, STUBBORN, has};
 use super::world::{Todo, World};
 
 /// What the engine asks for at once, where a stream has enough, but for what it looks at again.
@@ -324,6 +324,10 @@ impl World {
         for letter in &save.dead_letters {
             let stream = self.stream_called(&letter.stream);
             self.oracle.dead_letter(stream, &letter.data);
+            let is_to_blame = [POISON, STUBBORN].iter().any(|word| has(&letter.data, word));
+            if !is_to_blame && &*letter.code != "Oversize" {
+                self.oracle.blame_wrongly();
+            }
         }
         for incarnation in &save.forgotten {
             self.saved.remove(incarnation);

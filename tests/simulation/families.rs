@@ -75,6 +75,8 @@ pub enum Family {
     Repeats,
     /// The process is killed while one record waits that always fails.
     Stubborn,
+    /// Some records always fail or are refused, and the service may refuse all of them for a while.
+    Blame,
     /// Configurations that leave sources out, while files are rotated.
     Reloads,
     /// Configurations that call sources otherwise, while files are rotated.
@@ -107,7 +109,7 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 36] = [
+pub const FAMILIES: [(Family, Standing); 37] = [
     (Family::Streams, Holds),
     (Family::Isolation, Holds),
     (Family::Silent, Holds),
@@ -124,7 +126,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     (Family::Late, Holds),
     (
         Family::Copies,
-        Open("a copy beside the patterns is not looked for when nothing of its original was read"),
+        Open("two of twenty seeds: a copy of what nothing was read of, among copies of its neighbours"),
     ),
     (Family::RenameCopy, Holds),
     (Family::Compress, Holds),
@@ -138,12 +140,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     (Family::ReadErrors, Holds),
     (Family::StaleDescriptors, Holds),
     (Family::StaleSizes, Holds),
-    (
-        Family::Strangers,
-        Open(
-            "a file that begins and ends like one that was cut off is taken for its copy, and its own lines are passed over",
-        ),
-    ),
+    (Family::Strangers, Holds),
     (
         Family::Share,
         Open(
@@ -153,6 +150,7 @@ pub const FAMILIES: [(Family, Standing); 36] = [
     (Family::Outage, Holds),
     (Family::Repeats, Holds),
     (Family::Stubborn, Holds),
+    (Family::Blame, Holds),
     (Family::Reloads, Holds),
     (
         Family::RenamedSources,
@@ -271,6 +269,7 @@ impl Family {
             Self::Truth => (climate.deed, climate.truncate, climate.remove) = (0.15, 0.03, 0.01),
             Self::Removed => (climate.names, climate.remove) = (12, 0.05),
             Self::Halves => (climate.names, climate.keep_halves) = (12, true),
+            Self::Blame => (climate.poison, climate.stubborn) = (0.01, 0.002),
             Self::Share | Self::Outage | Self::NoState => {}
         }
         if self == Self::Stubborn {
@@ -279,7 +278,14 @@ impl Family {
     }
 
     fn trouble_beside_files(self, rng: &mut fastrand::Rng, draw: &mut Draw) {
-        let ill = [Illness::Down, Illness::Refusing, Illness::Throttling, Illness::Slow, Illness::Silent];
+        let ill = [
+            Illness::Down,
+            Illness::Refusing,
+            Illness::Rejecting,
+            Illness::Throttling,
+            Illness::Slow,
+            Illness::Silent,
+        ];
         match self {
             Self::Streams => draw.faults.iter_mut().for_each(|faults| {
                 (faults.throttle, faults.server, faults.partial) = (rng.f64() / 3.0, 0.1, 0.1);
@@ -295,6 +301,11 @@ impl Family {
             Self::SilentReads => draw.climate.names = 8,
             Self::Repeats => draw.faults[0].server = rng.f64() / 3.0,
             Self::Stubborn => draw.faults[0].stubborn = true,
+            Self::Blame => {
+                draw.faults[0].stubborn = true;
+                draw.faults[0].illness = rng.bool().then_some(Illness::Rejecting);
+                draw.settings.streams[0].retry.stuck_after = Duration::from_secs(rng.u64(5..120));
+            }
             Self::Share => {
                 let share = [0.05, 0.1, 0.3, 0.5][rng.usize(0..4)];
                 let faults = &mut draw.faults[0];

@@ -126,6 +126,10 @@ impl World {
         self.reached.sources_back_with_records_under_way +=
             u64::from(comes && !self.puts_under_way.is_empty());
         self.left_out.clone_from(without);
+        if self.is_wide() && !without.is_empty() && !self.climate.keep_halves {
+            // What is left without a newline in a file that no source matches any more is shipped as it is.
+            self.disk.complete_all();
+        }
         let mut new = self.settings.clone();
         match self.kind {
             Kind::Wide(_) if renamed => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use standpipe::engine::port::Event;
 use standpipe::engine::{Engine, FileState};
+use standpipe::model::verdict::RetryReason;
 
 use super::climate::{CALM, Kind};
 use super::disk::FileIndex;
@@ -60,6 +61,9 @@ impl World {
             }
             looked_at.get().1
         };
+        let mended = self.now + Duration::from_secs(600);
+        self.run_until(|world| is_quiet(world) || world.now > mended, u64::MAX);
+        self.mend_what_refuses_everything();
         self.run_until(|world| is_quiet(world) || world.now > patience, u64::MAX);
         if self.now > patience {
             self.explain();
@@ -93,6 +97,15 @@ impl World {
             halves.for_each(|(number, _)| self.oracle.is_not_due(*number));
         } else {
             self.disk.complete_all();
+        }
+    }
+
+    /// A stream that is left with nothing but bad records is held for a person, who mends its service.
+    fn mend_what_refuses_everything(&mut self) {
+        let Some(status) = self.status() else { return };
+        for (service, stream) in self.services.iter_mut().zip(&status.streams) {
+            let held = stream.held.as_ref();
+            service.takes_poison = held.is_some_and(|(why, _)| why.reason == RetryReason::Rejected);
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Illness {
     Refusing,
     /// Every request is throttled.
     Throttling,
+    /// Every request is refused, in words that blame its records.
+    Rejecting,
     /// Answers take seconds.
     Slow,
     /// Requests are never answered.
@@ -56,13 +58,15 @@ pub struct Service {
     /// Which stream it is.
     stream: usize,
     quota: QuotaSettings,
+    /// Whether somebody mended the service: what was poison is taken.
+    pub takes_poison: bool,
     /// When each request of the last second was sent, with its records and KiB.
     window: VecDeque<(Instant, u64, u64)>,
 }
 
 impl Service {
     pub fn new(stream: usize, faults: Faults, quota: QuotaSettings) -> Self {
-        Self { stream, faults, quota, window: VecDeque::new() }
+        Self { stream, faults, quota, takes_poison: false, window: VecDeque::new() }
     }
 
     /// Another process sends from now on. It does not know what the one before it sent in the last second.
@@ -132,7 +136,7 @@ impl Service {
             all(retry(RetryReason::Throttled))
         } else if hit(faults.server) {
             all(retry(RetryReason::Server))
-        } else if put.records.iter().any(|data| has(data, POISON)) {
+        } else if !self.takes_poison && put.records.iter().any(|data| has(data, POISON)) {
             reached.refused += 1;
             if let [data] = &put.records[..] {
                 oracle.refuse(data);
@@ -177,6 +181,9 @@ impl Service {
             Illness::Down => Some(retry(RetryReason::Server)),
             Illness::Refusing => Some(retry(RetryReason::Setup)),
             Illness::Throttling => Some(retry(RetryReason::Throttled)),
+            Illness::Rejecting => {
+                Some(Verdict::Rejected { code: "InvalidArgumentException".into(), message: "no".into() })
+            }
             Illness::Slow | Illness::Silent => None,
         }
     }
@@ -186,7 +193,7 @@ fn has_many_lines(data: &bytes::Bytes) -> bool {
     data.iter().filter(|byte| **byte == b'\n').count() > 1
 }
 
-fn has(data: &bytes::Bytes, word: &str) -> bool {
+pub fn has(data: &bytes::Bytes, word: &str) -> bool {
     memchr::memmem::find(data, word.as_bytes()).is_some()
 }
 

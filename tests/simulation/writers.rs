@@ -145,7 +145,7 @@ impl World {
             // What is left without a newline in a renamed file is shipped as it is.
             let whole = match self.rng.u8(0..10) > 0 {
                 _ if self.climate.keep_halves => index + 1 < count,
-                false if self.is_wide() => !self.is_matched(file),
+                false if self.is_wide() => !self.is_matched(file) || !self.left_out.is_empty(),
                 whole => whole,
             };
             self.disk.append(file, number, &text, whole);

@@ -11,6 +11,8 @@ use crate::model::record::Record;
 use crate::model::time::Instant;
 use crate::rules::quota::{Admission, Cost, Payment, Quota};
 
+use super::again::Company;
+
 /// So many large requests may wait beside the small ones.
 const MAX_LARGE: usize = 16;
 
@@ -19,6 +21,7 @@ const MAX_LARGE: usize = 16;
 pub(in crate::engine) struct Request {
     pub(in crate::engine) operation: Operation,
     pub(in crate::engine) records: Vec<Record>,
+    pub(in crate::engine) company: Company,
     pub(super) payment: Payment,
 }
 

@@ -1,10 +1,10 @@
 //! What an answer of the service means for each record that was sent.
 //!
-//! Knows error codes, HTTP statuses and the shape of answers. Knows no client, no quota and no file. Called by
-//! `firehose` for each answer.
+//! Knows HTTP statuses, messages and the shape of answers; `codes` knows error codes. Knows no client, no quota and no
+//! file. Called by `firehose` for each answer.
 //!
 //! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
-//! not fit its request is never an acknowledgement.
+//! not fit its request is never an acknowledgement, and one that names no error code is about no record.
 
 use std::error::Error;
 
@@ -13,42 +13,13 @@ use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
 
-/// Error codes that pass once somebody mends configuration, permission, key, credentials or clock.
-const SETUP_CODES: &[&str] = &[
-    "ResourceNotFoundException",
-    "InvalidKMSResourceException",
-    "InvalidSourceException",
-    "AccessDenied",
-    "AccessDeniedException",
-    "NotAuthorized",
-    "OptInRequired",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "IncompleteSignatureException",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "MissingAuthenticationToken",
-    "MissingAuthenticationTokenException",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "UnknownOperationException",
-];
+use super::codes::{self, About};
 
-/// Error codes of a delivery stream whose throughput is exceeded.
-const THROTTLE_CODES: &[&str] = &[
-    "ServiceUnavailableException",
-    "ServiceUnavailable",
-    "LimitExceededException",
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "SlowDown",
-];
+/// The most of an error code that is kept, in characters: the service's own have at most 50.
+const MAX_CODE_CHARS: usize = 100;
+
+/// The most of a message that is kept, in characters.
+const MAX_MESSAGE_CHARS: usize = 1024;
 
 pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
     match id {
@@ -95,7 +66,7 @@ where
             }
         }
         SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
-            status @ (401 | 403 | 407 | 500..) => judge_status(status),
+            status @ 400.. => judge_status(status),
             status => ambiguous(&format!("status {status}: {}", causes(error))),
         },
         SdkError::TimeoutError(_) => late(),
@@ -137,32 +108,60 @@ pub(super) fn causes(error: &dyn Error) -> String {
     if said.is_empty() { error.to_string() } else { said.join(": ") }
 }
 
-/// By the service's error code; an unknown one by its HTTP status.
+/// By the service's error code; an unknown one by its HTTP status. What nobody knows passes, or is waited for.
 fn judge_code(code: &str, message: &str, status: u16) -> Verdict {
-    if THROTTLE_CODES.contains(&code) {
-        retry(RetryReason::Throttled, code, message)
-    } else if SETUP_CODES.contains(&code) || matches!(status, 401 | 403 | 407) {
-        retry(RetryReason::Setup, code, message)
-    } else if matches!(code, "InternalFailure" | "InternalServerError" | "InternalServiceError")
-        || status >= 500
-    {
-        retry(RetryReason::Server, code, message)
-    } else if (400..500).contains(&status) && !matches!(status, 408 | 429) {
-        Verdict::Rejected { code: code.into(), message: message.into() }
-    } else {
-        ambiguous(&format!("{code} with status {status}: {message}"))
+    let reason = match (codes::about(code), status) {
+        (Some(About::Rate), _) | (None, 429) => RetryReason::Throttled,
+        (Some(About::Way), _) | (None, 408) => RetryReason::Network,
+        (Some(About::Service), _) | (_, 500..) => RetryReason::Server,
+        (Some(About::Setup), _) | (_, 401 | 403 | 407) => RetryReason::Setup,
+        (Some(About::Record), 400..) => return judge_refusal(code, message),
+        (None, 400..) => RetryReason::Server,
+        _ => return ambiguous(&format!("{code} with status {status}: {message}")),
+    };
+    retry(reason, code, message)
+}
+
+/// A refusal of an argument is about a record, unless its message speaks of the delivery stream.
+fn judge_refusal(code: &str, message: &str) -> Verdict {
+    if let Some(source) = foreign_source(message) {
+        let why =
+            format!("the delivery stream's source is {source}, so that it takes no direct puts ({message})");
+        return retry(RetryReason::Setup, code, &why);
+    }
+    if message.to_ascii_lowercase().contains("'deliverystreamname'") {
+        return retry(RetryReason::Setup, code, message);
+    }
+    Verdict::Rejected {
+        code: kept(code, MAX_CODE_CHARS).into(),
+        message: kept(message, MAX_MESSAGE_CHARS).into(),
     }
 }
 
-/// An answer that names no error code comes from something before the service: a proxy, a captive portal.
+/// Where a delivery stream takes its data from that says "This operation is not permitted on KinesisStreamAsSource
+/// delivery stream type.".
+fn foreign_source(message: &str) -> Option<&'static str> {
+    let is_about_type = message.contains("not permitted") && message.contains("delivery stream type");
+    is_about_type.then(|| match message {
+        _ if message.contains("KinesisStreamAsSource") => "a Kinesis data stream",
+        _ if message.contains("MSKAsSource") => "an Amazon MSK topic",
+        _ if message.contains("DatabaseAsSource") => "a database",
+        _ => "another one than DirectPut",
+    })
+}
+
+/// An answer that names no error code comes from something before the service (a proxy, a gateway, a captive portal),
+/// and is about no record and no permission at the service.
 fn judge_status(status: u16) -> Verdict {
     let message = format!("an answer with status {status} and no error code");
-    match status {
-        401 | 403 | 407 => retry(RetryReason::Setup, &status.to_string(), &message),
-        429 => retry(RetryReason::Throttled, "429", &message),
-        500.. => retry(RetryReason::Server, &status.to_string(), &message),
-        _ => ambiguous(&message),
-    }
+    let reason = match status {
+        401 | 407 => RetryReason::Setup,
+        429 => RetryReason::Throttled,
+        500.. => RetryReason::Server,
+        400.. => RetryReason::Ambiguous,
+        _ => return ambiguous(&message),
+    };
+    retry(reason, &status.to_string(), &message)
 }
 
 fn ambiguous(message: &str) -> Verdict {
@@ -170,7 +169,14 @@ fn ambiguous(message: &str) -> Verdict {
 }
 
 fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
+    let (code, message) = (kept(code, MAX_CODE_CHARS), kept(message, MAX_MESSAGE_CHARS));
     Verdict::Retry(Retry { reason, code: code.into(), message: message.into() })
+}
+
+/// What is kept of a text that somebody else wrote: its beginning, with a blank for whatever would steer a terminal or
+/// end a line of the log.
+fn kept(text: &str, max_chars: usize) -> String {
+    text.chars().take(max_chars).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 #[cfg(test)]
@@ -192,15 +198,31 @@ mod tests {
     fn each_error_code_has_its_verdict() {
         let rows = [
             ("ServiceUnavailableException", 503, "throttled"),
+            ("RequestThrottledException", 400, "throttled"),
+            ("ProvisionedThroughputExceededException", 400, "throttled"),
+            ("KMSThrottlingException", 400, "throttled"),
+            ("TooMany", 429, "throttled"),
+            ("RequestAbortedException", 400, "network"),
+            ("RequestTimeoutException", 400, "network"),
+            ("RequestTimeout", 408, "network"),
+            ("SomethingNew", 408, "network"),
             ("InternalFailure", 500, "server"),
+            ("InternalFailure", 400, "server"),
             ("SomethingNew", 502, "server"),
+            ("InvalidArgumentException", 500, "server"),
+            ("SomethingNew", 400, "server"),
+            ("ResourceInUseException", 400, "server"),
+            ("MisdirectedRequest", 421, "server"),
             ("ResourceNotFoundException", 400, "setup"),
             ("InvalidKMSResourceException", 400, "setup"),
+            ("KMSDisabledException", 400, "setup"),
             ("AccessDeniedException", 400, "setup"),
             ("ExpiredTokenException", 400, "setup"),
             ("SomethingNew", 403, "setup"),
             ("InvalidArgumentException", 400, "refused"),
-            ("SomethingNew", 400, "refused"),
+            ("ValidationException", 400, "refused"),
+            ("SerializationException", 400, "refused"),
+            ("RequestEntityTooLargeException", 413, "refused"),
             ("SomethingNew", 200, "ambiguous"),
         ];
         for (code, status, expected) in rows {
@@ -209,10 +231,54 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_error_code_is_never_an_acknowledgement() {
-        for (status, expected) in [(200, "ambiguous"), (301, "ambiguous"), (403, "setup"), (503, "server")] {
+    fn an_answer_without_error_code_is_neither_an_acknowledgement_nor_about_a_record_or_permission() {
+        let rows = [
+            (200, "ambiguous"),
+            (301, "ambiguous"),
+            (400, "ambiguous"),
+            (403, "ambiguous"),
+            (404, "ambiguous"),
+            (413, "ambiguous"),
+            (401, "setup"),
+            (407, "setup"),
+            (429, "throttled"),
+            (503, "server"),
+        ];
+        for (status, expected) in rows {
             assert_eq!(reason(&judge_status(status)), expected, "{status}");
         }
+    }
+
+    #[test]
+    fn a_refusal_that_speaks_of_the_delivery_stream_is_about_no_record() {
+        let rows = [
+            ("This operation is not permitted on KinesisStreamAsSource delivery stream type.", "setup"),
+            ("This operation is not permitted on MSKAsSource delivery stream type.", "setup"),
+            (
+                "1 validation error detected: Value 'a/b' at 'deliveryStreamName' failed to satisfy constraint",
+                "setup",
+            ),
+            ("1 validation error detected: Value at 'record.data' failed to satisfy constraint", "refused"),
+            ("Record size 1024001 is above the limit", "refused"),
+        ];
+        for (message, expected) in rows {
+            assert_eq!(reason(&judge_code("InvalidArgumentException", message, 400)), expected, "{message}");
+        }
+        let Verdict::Retry(why) = judge_code("InvalidArgumentException", rows[0].0, 400) else {
+            panic!("it is no record's fault");
+        };
+        assert!(why.message.contains("a Kinesis data stream") && why.message.contains("no direct puts"));
+    }
+
+    #[test]
+    fn what_the_service_says_is_kept_in_one_line_of_bounded_length() {
+        let said = "first\n2026-11-25T00:00:00Z ERROR forged \x1b[31mred".to_owned() + &"m".repeat(200_000);
+        let Verdict::Rejected { code, message } = judge_refusal(&"C".repeat(200_000), &said) else {
+            panic!("a refusal")
+        };
+        assert_eq!((code.len(), message.len()), (MAX_CODE_CHARS, MAX_MESSAGE_CHARS));
+        assert!(message.starts_with("first 2026-11-25T00:00:00Z ERROR forged  [31mred"), "{message}");
+        assert!(!message.chars().any(char::is_control));
     }
 
     fn entry(id: Option<&str>, code: Option<&str>) -> PutRecordBatchResponseEntry {

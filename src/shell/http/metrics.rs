@@ -241,6 +241,11 @@ fn stream_gauges(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "1 while the stream's service accepts nothing",
         now(|stream| f64::from(u8::from(stream.held.is_some()))),
     )?;
+    out.gauge(
+        "standpipe_stuck_records",
+        "Records that have failed alone for long, though others pass",
+        now(|stream| stream.stuck_records as f64),
+    )?;
     out.gauge("standpipe_adaptive_factor", "What throttling left of the rate", now(|stream| stream.factor))?;
     let used = |(about, stream): (&'_ StreamAbout, &'_ StreamStatus)| {
         [("requests", stream.used.requests), ("records", stream.used.records), ("bytes", stream.used.bytes)]

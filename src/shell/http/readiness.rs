@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::StreamStatus;
 use crate::model::verdict::{Retry, RetryReason};
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, StreamAbout};
 
 /// One reason why the daemon is not ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         });
     }
     reasons.extend(held(snapshot));
+    reasons.extend(record_stuck(snapshot));
     if let Some(why) = &status.not_saved {
         reasons.push(Reason {
             code: "state_not_saved".to_owned(),
@@ -81,6 +83,31 @@ fn held(snapshot: &Snapshot) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+/// Each stream of which records fail alone.
+fn record_stuck(snapshot: &Snapshot) -> Vec<Reason> {
+    let about = |(about, stream): (&StreamAbout, &StreamStatus)| {
+        let stuck = stream.stuck.first()?;
+        let count = stream.stuck_records;
+        let seconds = snapshot.status.at.since(stuck.since).as_secs();
+        Some(Reason {
+            code: "record_stuck".to_owned(),
+            stream: Some(about.name.to_string()),
+            message: format!(
+                "{count} {} alone; the one of {} at offset {} for {seconds} s: {}: {}",
+                if count == 1 { "record fails" } else { "records fail" },
+                stuck.path.display(),
+                stuck.offset.bytes(),
+                stuck.why.code,
+                stuck.why.message
+            ),
+            advice: "look at that line, and at what the message says of it; while others are accepted, it becomes a \
+                     dead letter after `retry.stuck_after`"
+                .to_owned(),
+        })
+    };
+    snapshot.streams().filter_map(about).collect()
 }
 
 /// Files that wait for room among the dead letters.
@@ -148,6 +175,19 @@ pub fn advice(why: &Retry) -> &'static str {
         }
         (RetryReason::Ambiguous, _) => {
             "see what answers at the endpoint: a proxy or captive portal, or not the service"
+        }
+        (RetryReason::Rejected, _) => {
+            "see what the message says. Refused for one record, that becomes a dead letter; refused for record after \
+             record, nothing is put aside: compare the delivery stream's type and settings with what is sent"
+        }
+        (RetryReason::Setup, _) if why.message.contains("takes no direct puts") => {
+            "use a delivery stream of type DirectPut, or put the lines where this one takes its data from"
+        }
+        (RetryReason::Setup, "ValidationException" | "InvalidArgumentException") => {
+            "correct `delivery_stream`: the service does not accept that name"
+        }
+        (RetryReason::Setup, code) if code.starts_with("KMS") => {
+            "enable the delivery stream's key, and allow its use"
         }
         (RetryReason::Setup, "ResourceNotFoundException") => {
             "create the delivery stream, or correct `delivery_stream` and `region`"

@@ -4,7 +4,6 @@
 //! fields are added, never renamed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +15,7 @@ use crate::model::verdict::Retry;
 
 use super::readiness::{self, Reason};
 use super::snapshot::{Snapshot, StreamAbout, lag_bytes};
+use super::trouble::{StuckRecord, Trouble, seconds};
 
 /// The whole answer of `/status`. Ages and uptimes are in seconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,6 +86,12 @@ pub struct Stream {
     pub retries: BTreeMap<String, u64>,
     /// Records that became dead letters.
     pub dead_letters: u64,
+    /// Records that have failed alone for long, though others pass.
+    #[serde(default)]
+    pub stuck_records: u64,
+    /// The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stuck: Vec<StuckRecord>,
     /// Why nothing is accepted now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<Trouble>,
@@ -106,21 +112,6 @@ pub struct Axes {
     pub records: f64,
     /// Bytes.
     pub bytes: f64,
-}
-
-/// What went wrong, and what to do.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Trouble {
-    /// The kind of failure, as in metrics.
-    pub reason: String,
-    /// The service's error code, or one of standpipe's own.
-    pub code: String,
-    /// What the service or the network said.
-    pub message: String,
-    /// What to do about it, for a person.
-    pub advice: String,
-    /// How long ago it happened, or has lasted.
-    pub age_seconds: f64,
 }
 
 /// One source: how late it is, and what was read of it since the daemon began.
@@ -296,13 +287,7 @@ impl Stream {
         };
         let used =
             Axes { requests: stream.used.requests, records: stream.used.records, bytes: stream.used.bytes };
-        let trouble = |why: &Retry, since: Instant| Trouble {
-            reason: why.reason.label().to_owned(),
-            code: why.code.to_string(),
-            message: why.message.to_string(),
-            advice: readiness::advice(why).to_owned(),
-            age_seconds: seconds(snapshot.status.at.since(since)),
-        };
+        let trouble = |why: &Retry, since: Instant| Trouble::of(snapshot, why, since);
         let busy = stream.in_flight > 0 || stream.waiting > 0;
         Self {
             name: about.name.to_string(),
@@ -332,6 +317,8 @@ impl Stream {
             throttled: counts.throttled,
             retries: counts.retries.iter().map(|(why, count)| (why.label().to_owned(), *count)).collect(),
             dead_letters: counts.dead_letters.values().sum(),
+            stuck_records: stream.stuck_records as u64,
+            stuck: stream.stuck.iter().map(|record| StuckRecord::of(snapshot, record)).collect(),
             held: stream.held.as_ref().map(|(why, since)| trouble(why, *since)),
             last_error: stream.last_error.as_ref().map(|(at, why)| trouble(why, *at)),
             advice: stream.batches_would_help.then(|| readiness::BATCHES_WOULD_HELP.to_owned()),
@@ -392,9 +379,4 @@ fn unread(snapshot: &Snapshot) -> Vec<Unread> {
         reason: problem.reason.to_string(),
     });
     refused.chain(problems).collect()
-}
-
-/// Rounded to milliseconds: nobody reads more.
-fn seconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,0 +1,73 @@
+//! What goes wrong with a stream, field by field, as `/status` says it.
+//!
+//! Knows names and units; `status` holds the entries, and `readiness` the advice. Fields are added, never renamed.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine;
+use crate::model::time::Instant;
+use crate::model::verdict::Retry;
+
+use super::readiness;
+use super::snapshot::Snapshot;
+
+/// What went wrong, and what to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The kind of failure, as in metrics.
+    pub reason: String,
+    /// The service's error code, or one of standpipe's own.
+    pub code: String,
+    /// What the service or the network said.
+    pub message: String,
+    /// What to do about it, for a person.
+    pub advice: String,
+    /// How long ago it happened, or has lasted.
+    pub age_seconds: f64,
+}
+
+/// A record that fails alone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StuckRecord {
+    /// The name of the file with the record's line.
+    pub path: String,
+    /// Where the record's line begins in its file, in bytes.
+    pub offset: u64,
+    /// The service's error code, or one of standpipe's own.
+    pub code: String,
+    /// What the service or the network said.
+    pub message: String,
+    /// How long the record has failed alone.
+    pub age_seconds: f64,
+}
+
+impl Trouble {
+    pub(super) fn of(snapshot: &Snapshot, why: &Retry, since: Instant) -> Self {
+        Self {
+            reason: why.reason.label().to_owned(),
+            code: why.code.to_string(),
+            message: why.message.to_string(),
+            advice: readiness::advice(why).to_owned(),
+            age_seconds: seconds(snapshot.status.at.since(since)),
+        }
+    }
+}
+
+impl StuckRecord {
+    pub(super) fn of(snapshot: &Snapshot, record: &engine::StuckRecord) -> Self {
+        Self {
+            path: record.path.display().to_string(),
+            offset: record.offset.bytes(),
+            code: record.why.code.to_string(),
+            message: record.why.message.to_string(),
+            age_seconds: seconds(snapshot.status.at.since(record.since)),
+        }
+    }
+}
+
+/// Rounded to milliseconds: nobody reads more.
+pub(super) fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
