@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::time::Instant;
+use crate::rules::ledger::Settlement;
 
 /// One stream, in front of a service that answers after a millisecond.
 struct World {
@@ -67,7 +68,7 @@ impl World {
         let settled = judged.delivered.into_iter().map(|(record, _)| record);
         for record in settled.chain(judged.rejected.into_iter().map(|(record, _)| record)) {
             let state = self.waiting.ready(record.incarnation);
-            state.settle(&record);
+            let _ = state.settle(&record, Settlement::Delivered);
             state.release();
             self.streams.offer(state, 0);
         }
