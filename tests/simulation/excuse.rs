@@ -42,6 +42,8 @@ pub enum Excuse {
     ClosedAndDeleted,
     /// The file was truncated before anything of it was read, and a copy lies beside it.
     CopyNotSought,
+    /// The file was cut off and filled anew with the bytes that it had.
+    SameBytes,
 }
 
 /// What an excuse rests on.
@@ -56,7 +58,7 @@ pub enum Basis {
 }
 
 impl Excuse {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::CutOff,
         Self::BetweenTwoLooks,
         Self::DeletedWhileDown,
@@ -75,6 +77,7 @@ impl Excuse {
         Self::SeenAndDeleted,
         Self::ClosedAndDeleted,
         Self::CopyNotSought,
+        Self::SameBytes,
     ];
 
     /// The sentence that allows the excuse.
@@ -124,15 +127,21 @@ impl Excuse {
                 "a file that had a rotator's name before its source was looked at for the first time;"
             }
             Self::Ageless => "and a generation that was rotated away unseen is not found.",
-            Self::SeenAndDeleted | Self::ClosedAndDeleted | Self::CopyNotSought => {
-                return Basis::Nothing;
+            Self::SeenAndDeleted | Self::ClosedAndDeleted => {
+                "a file that is deleted after it was seen and before it could be opened, or with lines that came while it \
+                 was closed for want of descriptors: both are reported, as lost or as gone;"
             }
+            Self::SameBytes => {
+                "a file that is cut off and filled anew with the very bytes that were read of it, and perhaps more: that is \
+                 taken for the file that it was."
+            }
+            Self::CopyNotSought => return Basis::Nothing,
         })
     }
 }
 
 /// Excuses of what README.md does not except: faults that the older worlds let pass.
-pub const UNFOUNDED: [Excuse; 3] = [Excuse::SeenAndDeleted, Excuse::ClosedAndDeleted, Excuse::CopyNotSought];
+pub const UNFOUNDED: [Excuse; 1] = [Excuse::CopyNotSought];
 
 #[test]
 fn every_excuse_rests_on_a_sentence_of_the_readme_or_is_listed_as_unfounded() {

@@ -330,14 +330,13 @@ impl World {
             Some(file) => file,
             None => self.create(name),
         };
-        let mut lines = lines;
+        let mut again_lines = 0;
         if again && self.oracle.alike_missing() == 0 {
-            // As many again: a look shows nothing of it.
-            lines +=
-                u32::try_from(self.disk.files[file].content.len() / super::oracle::ALIKE.len()).expect("few");
+            // As many again: no look shows anything of it, and these are excused (`Excuse::SameBytes`).
+            again_lines = self.disk.files[file].content.len() / super::oracle::ALIKE.len();
             self.cut(file, &Default::default(), Excuse::CutOff);
         }
-        for _ in 0..lines {
+        for _ in 0..again_lines + lines as usize {
             self.disk.files[file].content.extend_from_slice(super::oracle::ALIKE);
         }
         self.oracle.write_alike(lines);

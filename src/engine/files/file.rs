@@ -118,6 +118,8 @@ pub(in crate::engine) struct FileEnd {
     pub(in crate::engine) modified: Option<Duration>,
     /// Whether a hint said that the file was written to, and it was not read to its end since.
     pub(in crate::engine) is_hinted: bool,
+    /// Since when the file is known to have been written to without growing, and holds what it held.
+    pub(in crate::engine) doubted_since: Option<Instant>,
 }
 
 /// What was known of a file when it was found.
@@ -236,6 +238,7 @@ impl FollowedFile {
     /// Whether it is looked after every second: hints no longer find it, or it is tried again.
     pub(in crate::engine) fn needs_tick(&self) -> bool {
         self.name == Name::Lost
+            || self.end.doubted_since.is_some()
             || matches!(
                 self.state(),
                 State::FailsToOpen { .. } | State::FailsToRead { .. } | State::HeldBack { .. }

@@ -22,6 +22,10 @@ use crate::rules::rotation::originals;
 /// a job that says the same each time. A longer one has rather been touched in place.
 const MAX_SAME_BYTES: u64 = 64 * 1024;
 
+/// How long such a file must stay as it is: while a line is being appended, the kernel tells the time of that before the
+/// size.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 impl Engine {
     /// A read reached the end of a file that was last written at `modified`.
     pub(super) fn note_modified(
@@ -31,16 +35,23 @@ impl Engine {
         modified: Option<Duration>,
         now: Instant,
     ) {
-        let Some(file) = self.files.get(id) else { return };
-        let (Task::Follow(current), State::AtEnd) = (file.task, file.state()) else { return };
-        if current != incarnation {
+        let Some(file) = self.files.get(id).filter(|file| file.task == Task::Follow(incarnation)) else {
             return;
-        }
+        };
+        // Where not all was taken in that was there, the file was not read to its end.
+        let modified = modified.filter(|_| file.state() == State::AtEnd);
         let file = self.files.known_mut(id);
         let grew = file.times.quiet_since == now;
         let before = std::mem::replace(&mut file.end.modified, modified);
         let is_hinted = std::mem::take(&mut file.end.is_hinted);
+        if grew {
+            file.end.doubted_since = None;
+        }
         let is_written = before.zip(modified).is_some_and(|(before, modified)| before != modified);
+        let is_over = file.end.doubted_since.is_some_and(|since| now.since(since) >= PATIENCE);
+        if is_over && !is_written && modified.is_some() {
+            return self.begin_again(id, now);
+        }
         if grew || !is_written || self.is_a_generation(id) || self.finishing.is_some() {
             return;
         }
@@ -85,14 +96,16 @@ impl Engine {
             return self.queue_read(id);
         }
         let is_same = expected == Some(*digest);
+        let is_small = self.lives.on_its_way(incarnation).position().bytes() <= MAX_SAME_BYTES;
         let file = self.files.known_mut(id);
         let is_hinted = std::mem::take(&mut file.end.is_hinted);
         file.task = Task::Follow(incarnation);
-        let is_small = self.lives.on_its_way(incarnation).position().bytes() <= MAX_SAME_BYTES;
-        if !is_same || (is_hinted && is_small) {
-            self.begin_again(id, now);
-        } else {
-            self.queue_read(id);
+        if !is_same {
+            return self.begin_again(id, now);
         }
+        if is_hinted && is_small {
+            file.end.doubted_since = file.end.doubted_since.or(Some(now));
+        }
+        self.queue_read(id);
     }
 }
