@@ -29,7 +29,6 @@ impl Engine {
             match file.state() {
                 State::FailsToOpen { retry_at } if retry_at <= now => self.files.await_descriptor(id),
                 State::FailsToRead { retry_at } if retry_at <= now => self.queue_read(id),
-                State::AtEnd if file.end.doubted_since.is_some() => self.queue_read(id),
                 State::AtEnd if file.name == Name::Lost => self.drain(id, now),
                 State::Queued
                 | State::Deferred

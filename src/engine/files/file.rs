@@ -238,7 +238,6 @@ impl FollowedFile {
     /// Whether it is looked after every second: hints no longer find it, or it is tried again.
     pub(in crate::engine) fn needs_tick(&self) -> bool {
         self.name == Name::Lost
-            || self.end.doubted_since.is_some()
             || matches!(
                 self.state(),
                 State::FailsToOpen { .. } | State::FailsToRead { .. } | State::HeldBack { .. }
@@ -265,7 +264,7 @@ impl FollowedFile {
     }
 
     pub(in crate::engine) fn waits_until(&self, due: Instant) -> bool {
-        self.end.waiting.is_some_and(|(_, _, known)| known == due)
+        self.end.doubted_since.is_some() || self.end.waiting.is_some_and(|(_, _, known)| known == due)
     }
 
     /// Whether what waits in a file that is read to `position`, and reaches to `end`, has waited long enough.

@@ -24,7 +24,7 @@ const MAX_SAME_BYTES: u64 = 64 * 1024;
 
 /// How long such a file must stay as it is: while a line is being appended, the kernel tells the time of that before the
 /// size.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(300);
 
 impl Engine {
     /// A read reached the end of a file that was last written at `modified`.
@@ -104,7 +104,8 @@ impl Engine {
             return self.begin_again(id, now);
         }
         if is_hinted && is_small {
-            file.end.doubted_since = file.end.doubted_since.or(Some(now));
+            let since = *file.end.doubted_since.get_or_insert(now);
+            self.files.wait_for_more(id, (since + PATIENCE).max(now));
         }
         self.queue_read(id);
     }
