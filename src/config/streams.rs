@@ -20,8 +20,8 @@ const DEFAULT: &str = "default";
 
 const MAX_IN_FLIGHT: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// At 2,000 lines a second ten lines share a request: docs/performance.md has what that saves. The service itself buffers
-/// for seconds before it delivers, so that nobody at the destination sees five milliseconds.
+/// At 2,000 lines a second in ten files about ten lines share a request, where without it one leaves for nearly each
+/// line. The service itself buffers for seconds before it delivers: nobody at the destination sees five milliseconds.
 const LINGER: Duration = Duration::from_millis(5);
 const PACK_DELAY: Duration = Duration::from_secs(1);
 const RETRY: RetrySettings = RetrySettings {
