@@ -139,7 +139,7 @@ impl Engine {
         seed: u64,
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
-        let streams = Streams::try_new(&settings.streams, settings.checkpoint, seed, now)?;
+        let mut streams = Streams::try_new(&settings.streams, settings.checkpoint, seed, now)?;
         let look_beside = match memory.checkpoints.is_empty() {
             true => BTreeSet::new(),
             false => (0..settings.streams.len()).map(StreamId).collect(),
@@ -149,6 +149,7 @@ impl Engine {
             Until::Drained => None,
             Until::EndOfFiles => {
                 surveys.finish();
+                streams.drain();
                 Some(OnDrain::ShipPartialLines)
             }
         };

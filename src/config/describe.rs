@@ -172,6 +172,11 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
     };
     let timeout = show_duration(stream.request_timeout);
     writeln!(out, "  {api}, up to {} requests at once of {timeout} each{order}", settings.max_in_flight)?;
+    let patience = settings.patience();
+    if !patience.is_zero() {
+        let patience = show_duration(patience);
+        writeln!(out, "  a record waits up to {patience} for others to share its request")?;
+    }
     if let Packing::On { bytes, delay } = settings.packing {
         let (bytes, delay) = (show_size(bytes as u64), show_duration(delay));
         writeln!(out, "  records of up to {bytes} or {LINES_PER_RECORD} lines, collected for {delay}")?;
@@ -273,12 +278,14 @@ shutdown within 25s; lines without their newline stay in their files
             shutdown = { ship_partial_lines = true }
             [stream.s]
             api = "put_record_batch"
+            linger = "20ms"
             quota = { adaptive = false, bytes_per_second = 3000000 }
             "#,
         );
         for line in [
             "  from the end, records without newline, symbolic links followed",
             "  PutRecordBatch, up to 64 requests at once of 30s each",
+            "  a record waits up to 20ms for others to share its request",
             "  quota 2000 requests, 5000 records, 3MB a second; share 0.9, not adaptive",
             "health off",
             "log json, from level debug",

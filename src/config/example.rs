@@ -114,6 +114,7 @@ fn the_defaults_are_those_of_the_interface() {
         (stream.api, stream.packing, stream.max_in_flight.get(), stream.order, stream.encryption),
         (Api::PutRecord, Packing::Off, 64, Order::Free, Encryption::Optional)
     );
+    assert_eq!(stream.linger.as_millis(), 5);
     let quota = stream.quota;
     assert_eq!((quota.requests_per_second.get(), quota.records_per_second.get()), (2000, 5000));
     assert_eq!((quota.bytes_per_second, quota.share, quota.adaptive), (5_000_000, 0.9, Adaptive::On));

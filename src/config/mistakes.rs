@@ -228,6 +228,11 @@ pack_delay = "2s""#,
     ),
     (
         r#"[stream.s]
+linger = "2s""#,
+        "c.toml:3:10: stream.s.linger: 2s is out of range; write a duration from 0s to 1s",
+    ),
+    (
+        r#"[stream.s]
 packing = "on"
 pack_bytes = "1001KiB""#,
         "c.toml:4:14: stream.s.pack_bytes: 1001KiB is out of range; write a size from 1B to 1000KiB",
@@ -235,7 +240,7 @@ pack_bytes = "1001KiB""#,
     (
         r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, packing, pack_bytes, pack_delay, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
     ),
 ];
 

@@ -22,6 +22,8 @@ const _: () = assert!(MIN_BUFFER >= 2 * RECORD_BYTES as u64, "the largest record
 const MAX_BYTES: u64 = 1 << 40;
 /// Above, a line waits in its file longer than a rotator may leave it there.
 const MAX_PACK_DELAY: Duration = Duration::from_secs(60);
+/// Above, a request has long been as large as the quota lets it be, or there is next to nothing to send.
+const MAX_LINGER: Duration = Duration::from_secs(1);
 /// Below, a truncated line says nothing.
 const MIN_LINE_BYTES: u64 = 16;
 const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
@@ -107,15 +109,23 @@ pub(super) struct StreamTable {
     pub(super) role_arn: Option<Typed<String>>,
     pub(super) endpoint_url: Option<Typed<String>>,
     pub(super) api: Option<Typed<Api>>,
-    pub(super) packing: Option<Typed<bool>>,
-    pub(super) pack_bytes: Option<Typed<u64>>,
-    pub(super) pack_delay: Option<Typed<Duration>>,
+    pub(super) linger: Option<Typed<Duration>>,
+    pub(super) packing: PackingTable,
     pub(super) max_in_flight: Option<Typed<u32>>,
     pub(super) ordered: Option<Typed<bool>>,
     pub(super) require_encryption: Option<Typed<bool>>,
     pub(super) quota: QuotaTable,
     pub(super) retry: RetryTable,
     pub(super) request_timeout: Option<Typed<Duration>>,
+}
+
+/// How lines share records: keys of a stream.
+#[derive(Debug)]
+pub(super) struct PackingTable {
+    /// Whether they do.
+    pub(super) packing: Option<Typed<bool>>,
+    pub(super) pack_bytes: Option<Typed<u64>>,
+    pub(super) pack_delay: Option<Typed<Duration>>,
 }
 
 #[derive(Debug)]
@@ -270,15 +280,22 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         role_arn: stream.parsed("role_arn", role_arn),
         endpoint_url: stream.parsed("endpoint_url", url),
         api: stream.choice("api", &apis),
-        packing: stream.choice("packing", &[("off", false), ("on", true)]),
-        pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
-        pack_delay: stream.duration("pack_delay", Duration::from_millis(1), MAX_PACK_DELAY),
+        linger: stream.duration("linger", Duration::ZERO, MAX_LINGER),
+        packing: packing(stream),
         max_in_flight: stream.count("max_in_flight", 1, 10_000),
         ordered: stream.switch("ordered"),
         require_encryption: stream.switch("require_encryption"),
         quota: stream.table("quota", quota),
         retry: stream.table("retry", retry),
         request_timeout: stream.duration("request_timeout", Duration::from_millis(10), HOUR),
+    }
+}
+
+fn packing(stream: &mut Section<'_, '_, '_>) -> PackingTable {
+    PackingTable {
+        packing: stream.choice("packing", &[("off", false), ("on", true)]),
+        pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
+        pack_delay: stream.duration("pack_delay", Duration::from_millis(1), MAX_PACK_DELAY),
     }
 }
 

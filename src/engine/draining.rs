@@ -21,6 +21,7 @@ impl Engine {
         }
         self.finishing = Some(self.settings.on_drain);
         self.surveys.finish();
+        self.streams.drain();
         for file in self.files.ids() {
             self.queue_read(file);
         }
@@ -218,6 +219,19 @@ mod tests {
         settings.streams[0].quota.requests_per_second = fast;
         settings.streams[0].quota.bytes_per_second = 1 << 40;
         settings
+    }
+
+    #[test]
+    fn in_a_drain_and_in_one_pass_no_record_waits_for_others() {
+        let mut once = settings(1);
+        once.until = Until::EndOfFiles;
+        for (settings, event) in [(settings(1), Event::Drain), (once, Event::Tick)] {
+            let is_one_pass = settings.until == Until::EndOfFiles;
+            let mut engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
+            assert_eq!(engine.streams.is_draining, is_one_pass);
+            engine.handle(event, at(0));
+            assert!(engine.streams.is_draining);
+        }
     }
 
     #[test]

@@ -126,6 +126,7 @@ pub(super) fn settings(sources: usize) -> Settings {
     let stream = |place: usize| StreamSettings {
         name: stream_name(place),
         api: Api::Auto,
+        linger: Duration::ZERO,
         packing: Packing::Off,
         max_in_flight: some(64),
         order: Order::Free,

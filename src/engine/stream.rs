@@ -8,8 +8,7 @@
 mod again;
 mod formed;
 mod suspects;
-
-use std::collections::VecDeque;
+mod turns;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
@@ -29,6 +28,7 @@ use super::incarnation::IncarnationState;
 
 use self::again::Again;
 use self::formed::Formed;
+use self::turns::Turns;
 
 pub(super) use self::again::{Company, Place};
 pub(super) use self::formed::Request;
@@ -55,8 +55,7 @@ pub(super) struct Stream {
     pub(super) bottleneck: Bottleneck,
     /// Whether the operator is to be told of it.
     pub(super) advise: bool,
-    /// Incarnations with records ready, each once.
-    turns: VecDeque<Incarnation>,
+    turns: Turns,
     /// Records ready in all incarnations of this stream.
     waiting: usize,
     /// What they cost in memory, in bytes.
@@ -79,6 +78,16 @@ pub(super) struct InFlight {
     bytes: u64,
 }
 
+/// What becomes of the next request that is not large.
+#[derive(Debug)]
+enum Small {
+    Leaves(Request),
+    /// Its records wait for others. Nothing large takes from them meanwhile what the quota has for them.
+    Lingers,
+    /// There is none, or it waits for the quota, or for what is large and paid for.
+    Waits,
+}
+
 impl Stream {
     /// # Errors
     /// When the retry delays make no backoff.
@@ -96,8 +105,8 @@ impl Stream {
             advise: false,
             backoff,
             ladder: Ladder::new(settings.retry.stuck_after),
+            turns: Turns::new(settings.patience()),
             settings,
-            turns: VecDeque::new(),
             waiting: 0,
             waiting_bytes: 0,
             again: Again::default(),
@@ -116,6 +125,7 @@ impl Stream {
             self.send_again(request.records, now, request.company);
         }
         self.ladder.change(fresh.settings.retry.stuck_after);
+        self.turns.linger.change(fresh.settings.patience());
         let Self { settings, under_way, backoff, quota, circuit, .. } = fresh;
         self.under_way.take_limits_of(&under_way);
         let earlier = std::mem::replace(&mut self.quota, quota);
@@ -136,9 +146,14 @@ impl Stream {
             Order::Free => true,
             Order::PerFile => !state.has_outstanding(),
         };
-        if may && !state.has_nothing_ready() && state.enter_turn() {
-            self.turns.push_back(state.incarnation());
+        if may {
+            self.turns.enter(state);
         }
+    }
+
+    /// A drain has begun: no record waits for others any more.
+    pub(super) fn drain(&mut self) {
+        self.turns.linger.end();
     }
 
     /// `records` failed together and go again at `due`.
@@ -202,8 +217,10 @@ impl Stream {
             self.deadline = Some(at);
             return None;
         }
-        if let Some(request) = self.next_small(lives, now) {
-            return Some(self.sent(request));
+        match self.next_small(lives, now) {
+            Small::Leaves(request) => return Some(self.sent(request)),
+            Small::Lingers => return None,
+            Small::Waits => {}
         }
         match self.formed.next_large(&mut self.quota, now) {
             Ok(request) => Some(self.sent(request)),
@@ -222,29 +239,33 @@ impl Stream {
     }
 
     /// The next request that is not large, if it may leave now; what is large steps aside.
-    fn next_small(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
+    fn next_small(&mut self, lives: &mut impl Ready, now: Instant) -> Small {
         while !self.formed.is_large_to_leave() {
             self.take_apart(now);
             if self.formed.next.is_none() {
+                if let Some(until) = self.linger_until(lives, now) {
+                    self.deadline = self.again.first_due().into_iter().chain([until]).min();
+                    return Small::Lingers;
+                }
                 self.formed.next = self.form(lives, now);
             }
             if self.formed.next.is_none() {
                 self.deadline = self.again.first_due();
-                return None;
+                return Small::Waits;
             }
             match self.formed.next_small(&mut self.quota, now) {
-                Ok(request) => return Some(request),
+                Ok(request) => return Small::Leaves(request),
                 Err(None) => {}
                 Err(at) => {
                     self.deadline = at;
                     if self.would_fit_into_batches(now) {
                         self.advise |= self.bottleneck.saw(now);
                     }
-                    return None;
+                    return Small::Waits;
                 }
             }
         }
-        None
+        Small::Waits
     }
 
     /// What the service's answer says of the quota: how much of a request it took, and how much was too much.
@@ -324,7 +345,7 @@ impl Stream {
             Order::PerFile => 1,
         };
         let mut full = size.is_full();
-        while !full && let Some(incarnation) = self.turns.pop_front() {
+        while !full && let Some(incarnation) = self.turns.next() {
             let state = lives.ready(incarnation);
             state.leave_turn();
             let mut taken = 0;

@@ -54,6 +54,8 @@ pub(super) struct Streams {
     /// Draws the jitter of backoff.
     rng: fastrand::Rng,
     next_request: u64,
+    /// Whether everything is to be delivered and be done.
+    pub(super) is_draining: bool,
 }
 
 /// What an answer means for its records.
@@ -91,6 +93,7 @@ impl Streams {
             last_errors: vec![None; settings.len()],
             rng: fastrand::Rng::with_seed(seed),
             next_request: 0,
+            is_draining: false,
         })
     }
 
@@ -112,7 +115,16 @@ impl Streams {
         }
         self.streams.extend(fresh);
         self.last_errors.resize(settings.len(), None);
+        if self.is_draining {
+            self.drain();
+        }
         Ok(())
+    }
+
+    /// Everything is to be delivered and be done: no record waits for others any more.
+    pub(super) fn drain(&mut self) {
+        self.is_draining = true;
+        self.streams.iter_mut().for_each(Stream::drain);
     }
 
     /// `state` has records ready, the last `fresh` of them new.

@@ -169,6 +169,8 @@ pub struct StreamSettings {
     /// The stream as the configuration names it.
     pub name: Arc<str>,
     pub api: Api,
+    /// How long a record may wait for others to share its request, where one can be shared.
+    pub linger: Duration,
     pub packing: Packing,
     /// The most requests under way at once.
     pub max_in_flight: NonZeroU32,
@@ -176,6 +178,17 @@ pub struct StreamSettings {
     pub quota: QuotaSettings,
     pub retry: RetrySettings,
     pub encryption: Encryption,
+}
+
+impl StreamSettings {
+    /// How long a record waits for others. Zero where each record has a request to itself, and where lines were collected
+    /// already before they were made a record.
+    pub fn patience(&self) -> Duration {
+        match (self.api, self.packing) {
+            (Api::PutRecord, _) | (_, Packing::On { .. }) => Duration::ZERO,
+            (Api::Auto | Api::PutRecordBatch, Packing::Off) => self.linger,
+        }
+    }
 }
 
 /// What is done about an acknowledgement that does not say that the record is kept under server-side encryption.
@@ -277,4 +290,49 @@ pub enum Until {
 pub enum OnDrain {
     KeepPartialLines,
     ShipPartialLines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_that_are_records_of_their_own_and_can_share_a_request_wait() {
+        let packed = Packing::On { bytes: 1000, delay: Duration::from_secs(1) };
+        let table = [
+            (Api::PutRecord, Packing::Off, 0),
+            (Api::PutRecord, packed, 0),
+            (Api::Auto, Packing::Off, 5),
+            (Api::Auto, packed, 0),
+            (Api::PutRecordBatch, Packing::Off, 5),
+            (Api::PutRecordBatch, packed, 0),
+        ];
+        for (api, packing, millis) in table {
+            let linger = Duration::from_millis(5);
+            let settings = StreamSettings { api, packing, linger, ..settings() };
+            assert_eq!(settings.patience().as_millis(), millis, "{api:?}, {packing:?}");
+        }
+    }
+
+    fn settings() -> StreamSettings {
+        let one = NonZeroU32::MIN;
+        let second = Duration::from_secs(1);
+        StreamSettings {
+            name: "s".into(),
+            api: Api::Auto,
+            linger: Duration::ZERO,
+            packing: Packing::Off,
+            max_in_flight: one,
+            order: Order::Free,
+            quota: QuotaSettings {
+                requests_per_second: one,
+                records_per_second: one,
+                bytes_per_second: 1,
+                share: 1.0,
+                adaptive: Adaptive::Off,
+            },
+            retry: RetrySettings { initial: second, max: second, stuck_after: second },
+            encryption: Encryption::Optional,
+        }
+    }
 }

@@ -21,6 +21,7 @@ pub mod history;
 pub mod idle;
 pub mod ladder;
 pub mod ledger;
+pub mod linger;
 pub mod pattern;
 pub mod quota;
 pub mod reload;

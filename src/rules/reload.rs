@@ -113,6 +113,7 @@ mod tests {
         let stream = |name: &&str| StreamSettings {
             name: (*name).into(),
             api: Api::Auto,
+            linger: Duration::ZERO,
             packing: Packing::Off,
             max_in_flight: some(name.len()),
             order: Order::Free,

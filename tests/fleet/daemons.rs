@@ -228,6 +228,7 @@ fn settings(plan: Plan) -> Settings {
         streams: vec![StreamSettings {
             name: "fleet".into(),
             api: plan.api,
+            linger: Duration::from_millis(5),
             packing: Packing::Off,
             max_in_flight: number(64),
             order: Order::Free,

@@ -283,13 +283,17 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
         share: 0.5 + rng.f64() / 2.0,
         adaptive: if rng.bool() { Adaptive::On } else { Adaptive::Off },
     };
+    let api = [Api::PutRecord, Api::Auto, Api::PutRecordBatch][rng.usize(0..3)];
+    let max_in_flight = some(rng.u32(1..65));
     Settings {
         sources: vec![source("source", 0)],
         streams: vec![StreamSettings {
             name: "stream".into(),
-            api: [Api::PutRecord, Api::Auto, Api::PutRecordBatch][rng.usize(0..3)],
+            api,
+            // Not drawn by itself: the worlds of old seeds stay what they were.
+            linger: Duration::from_millis(u64::from(max_in_flight.get() % 8)),
             packing: Packing::Off,
-            max_in_flight: some(rng.u32(1..65)),
+            max_in_flight,
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
             retry: RetrySettings {

@@ -25,6 +25,11 @@ impl IncarnationState {
         self.outgoing.ready.front()
     }
 
+    /// The records that wait, in the order in which they are taken.
+    pub(in crate::engine) fn all_ready(&self) -> impl Iterator<Item = &Record> {
+        self.outgoing.ready.iter()
+    }
+
     /// A request takes the next record.
     pub(in crate::engine) fn take_ready(&mut self) -> Option<Record> {
         let record = self.outgoing.ready.pop_front();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod blame;
+mod linger;
 
 use super::*;
 use crate::engine::samples::{at, beginning, read, whose};
@@ -19,6 +20,7 @@ fn settings() -> StreamSettings {
     StreamSettings {
         name: "stream-0".into(),
         api: Api::PutRecordBatch,
+        linger: Duration::ZERO,
         packing: Packing::Off,
         max_in_flight: NonZeroU32::new(8).unwrap(),
         order: Order::Free,
