@@ -137,10 +137,11 @@ fn no_line_of_the_json_log_has_a_key_twice() {
     let stage = Stage::new();
     let text = std::fs::read_to_string(stage.config()).unwrap();
     std::fs::write(stage.config(), text.replace("format = \"text\"", "format = \"json\"")).unwrap();
-    stage.service.faults(r#"{"next": [["invalid_argument", 1], ["access_denied", 1]]}"#);
+    stage.service.faults(r#"{"rates": {"invalid_argument": 1.0}}"#);
     stage.append("app.log", &lines(0..1));
     let mut daemon = stage.run();
     daemon.await_log("put aside");
+    stage.service.faults(r#"{"rates": {"access_denied": 1.0}}"#);
     stage.append("app.log", &lines(1..2));
     daemon.await_log("not delivering");
     let log = daemon.log();
