@@ -239,11 +239,10 @@ fn dead_letters_are_shown_exported_sent_again_and_dropped() {
     tally.check(20);
     assert_eq!(tally.repeats(), 0);
 
-    stage.service.faults(r#"{"rates": {"invalid_argument": 1.0}}"#);
-    stage.append("app.log", &line(20));
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
+    stage.append("app.log", &lines(20..40));
     let daemon = stage.run();
     stage.await_shipped(&["app.log"]);
-    stage.service.faults("{}");
     assert_eq!(daemon.stop(), 0);
     assert_eq!(stage.say(&["dead-letters", "purge", "--stream", "other"]).code, 0);
     assert_eq!(stage.say(&["dead-letters", "list"]).out.lines().count(), 2);
@@ -271,12 +270,11 @@ fn a_file_stops_when_there_is_no_room_for_its_dead_letters() {
     }
     drop(store);
 
-    stage.append("a.log", &lines(0..1));
-    stage.service.faults(r#"{"rates": {"invalid_argument": 1.0}}"#);
+    stage.append("a.log", &lines(0..50));
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
     let mut daemon = stage.run();
     daemon.await_log("the dead letters are full");
-    stage.service.faults("{}");
-    stage.append("b.log", &lines(1..100));
+    stage.append("b.log", &lines(50..100));
     stage.await_shipped(&["b.log"]);
     await_that("all but one", || stage.service.tally(STREAM).0.len() == 99);
     let a = stage.log("a.log");
@@ -284,15 +282,16 @@ fn a_file_stops_when_there_is_no_room_for_its_dead_letters() {
     assert_eq!(stage.say(&["dead-letters", "list", "--json"]).json().as_array().unwrap().len(), 256);
     assert_eq!(daemon.stop(), 0);
 
-    stage.service.faults(r#"{"rates": {"invalid_argument": 1.0}}"#);
+    // A record is blamed only while others are taken.
+    stage.append("c.log", &lines(100..150));
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
     let once = stage.say(&["run", "--once"]);
     assert_eq!(once.code, 1, "{once:?}");
     assert!(once.err.contains("the dead letters are full"), "{}", once.err);
-    stage.service.faults("{}");
 
     assert_eq!(stage.say(&["dead-letters", "purge"]).code, 0);
     assert_eq!(stage.say(&["run", "--once"]).code, 0);
-    stage.service.tally(STREAM).check(100);
+    stage.service.tally(STREAM).check(150);
 }
 
 #[test]
