@@ -283,7 +283,7 @@ pub enum FileFault {
     /// The process or the machine has no descriptor left.
     #[error("too many open files")]
     NoDescriptor,
-    /// It is there but refused: no permission, not a regular file, a link, an I/O error.
+    /// The file is there, but is refused: no permission, not a regular file, a link, an I/O error.
     #[error("{0}")]
     Unreadable(String),
 }

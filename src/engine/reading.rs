@@ -62,13 +62,9 @@ impl Chunk<'_> {
 }
 
 impl Engine {
-    pub(super) fn on_bytes(
-        &mut self,
-        id: FileId,
-        result: Result<Bytes, FileFault>,
-        (unix_time, modified): (Duration, Option<Duration>),
-        now: Instant,
-    ) {
+    /// A read is over, whatever came of it: its slot and what was reserved for it are free. Returns what was to be read, how many
+    /// bytes were reserved for it, and whether the file is to be read again.
+    pub(super) fn end_read(&mut self, id: FileId, now: Instant) -> (Read, u64, bool) {
         let slot = self.files.known(id).state().slot();
         if !self.note_answer(id) {
             self.intake.leave_slot(slot);
@@ -78,6 +74,17 @@ impl Engine {
         file.times.read_at = now;
         let stream = file.stream;
         self.intake.release(stream, reserved);
+        (read, reserved, again)
+    }
+
+    pub(super) fn on_bytes(
+        &mut self,
+        id: FileId,
+        result: Result<Bytes, FileFault>,
+        (unix_time, modified): (Duration, Option<Duration>),
+        now: Instant,
+    ) {
+        let (read, reserved, again) = self.end_read(id, now);
         let task = self.files.known(id).task;
         let bytes = match (result, task) {
             (Ok(bytes), _) => bytes,

@@ -32,7 +32,7 @@ pub enum Report {
     Silent { source: SourceId },
     /// A source's file system answers again.
     Speaks { source: SourceId },
-    /// The same file now has another name, or none that a source matches.
+    /// A followed file has another name now, or none that a source matches.
     Rotated { source: SourceId, from: Arc<Path>, to: Option<Arc<Path>> },
     /// The content that was read is no longer there: the file is read again from its beginning.
     Truncated { source: SourceId, path: Arc<Path>, read: Offset },
@@ -40,8 +40,8 @@ pub enum Report {
     Copied { source: SourceId, path: Arc<Path>, of: Arc<Path> },
     /// Bytes vanished before they could be read: a declared loss.
     Abandoned { source: SourceId, path: Arc<Path>, from: Offset, bytes: u64, why: Loss },
-    /// A file that was closed, or read by an earlier process, is under no name, and no copy of it was found: it was
-    /// read up to here.
+    /// A file that was closed, or read by an earlier process, is under no name, and no copy of it was found. `at` is how
+    /// far the file was read.
     Gone { source: SourceId, path: Arc<Path>, at: Offset },
     /// The kernel has no more descriptors: so many files are open, and others wait.
     FewDescriptors { most: usize },
@@ -49,7 +49,7 @@ pub enum Report {
     Closed { source: SourceId, path: Arc<Path> },
     /// A stream's records wait: its service fails.
     Held { stream: StreamId, why: Retry },
-    /// They still do, and so many tries have failed.
+    /// A stream's records still wait, and so many tries have failed.
     StillHeld { stream: StreamId, why: Retry, tries: u32, after: Duration },
     /// A stream's records wait for another configuration: the service keeps what it takes without encryption.
     Stopped { stream: StreamId, why: Retry },

@@ -43,15 +43,7 @@ impl Engine {
         result: Result<Likeness, FileFault>,
         now: Instant,
     ) {
-        let slot = self.files.known(id).state().slot();
-        if !self.note_answer(id) {
-            self.intake.leave_slot(slot);
-        }
-        let (read, reserved, again) = self.files.read_ended(id);
-        let file = self.files.known_mut(id);
-        file.times.read_at = now;
-        let stream = file.stream;
-        self.intake.release(stream, reserved);
+        let (read, _, again) = self.end_read(id, now);
         let Task::Alike { of, .. } = self.files.known(id).task else {
             // What it was compared with was cut off, or it was let go: it is read.
             return self.queue_read(id);

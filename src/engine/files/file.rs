@@ -127,9 +127,9 @@ pub(in crate::engine) struct FileEnd {
 pub(in crate::engine) struct Kind {
     /// Nothing was known of it, and no byte of it was looked at.
     pub(in crate::engine) is_new: bool,
-    /// It was opened only because it may be the copy of what was cut off.
+    /// The file was opened only because it may be the copy of another that was cut off.
     pub(in crate::engine) only_as_copy: bool,
-    /// It was opened as that, and made since the content was read last that was cut off.
+    /// The file was opened only as such a copy, and was made after the last read of what was cut off.
     pub(in crate::engine) is_since_cut_off: bool,
     /// What is read is what a rotator compressed.
     pub(in crate::engine) decompressed: bool,
