@@ -17,6 +17,7 @@
 //! | `shaping.rs` | how a chunk becomes records: a value |
 //! | `streams.rs`, `stream.rs` | requests, queues and quotas of the delivery streams |
 //! | `saves.rs` | what is to be durable |
+//! | `numbers.rs` | which numbers incarnations get |
 //!
 //! | handlers | take in |
 //! |---|---|
@@ -45,6 +46,7 @@ mod incarnation;
 mod intake;
 mod lives;
 mod names;
+mod numbers;
 mod opening;
 mod parting;
 pub mod port;
@@ -79,6 +81,7 @@ use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
 use self::lives::Lives;
+use self::numbers::Numbers;
 use self::port::{Effect, Event, FileId, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
@@ -93,6 +96,8 @@ pub struct Memory {
     pub checkpoints: Vec<Checkpoint>,
     /// A number that no incarnation has had.
     pub next_incarnation: u64,
+    /// The first number that a start after a crash may give to another incarnation.
+    pub reserved: u64,
     /// Whether nothing was ever saved: only then may a source start at the end of its files.
     pub first_start: bool,
     /// All data of all dead letters.
@@ -164,7 +169,7 @@ impl Engine {
             files: Files::default(),
             families: Families::of_checkpoints(&memory.checkpoints),
             descriptors: Descriptors::default(),
-            lives: Lives::new(memory.checkpoints, memory.next_incarnation),
+            lives: Lives::new(memory.checkpoints, Numbers::new(memory.next_incarnation, memory.reserved)),
             intake: Intake::new(settings.memory, settings.streams.len()),
             streams,
             saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
@@ -214,6 +219,7 @@ impl Engine {
         self.read(now);
         self.send(now);
         self.save(now);
+        self.go_unsaved(now);
     }
 
     /// The next thing to do, if any.

@@ -214,6 +214,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
     let memory = Memory {
         checkpoints: loaded.checkpoints,
         next_incarnation: loaded.next_incarnation,
+        reserved: loaded.reserved,
         first_start: loaded.first_start,
         dead_letter_bytes: loaded.dead_letter_bytes,
     };

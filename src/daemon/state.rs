@@ -36,7 +36,8 @@ impl State {
         let (answer, answers) = mpsc::channel(1);
         let (opened, loaded) = oneshot::channel();
         let serve = move || match Store::open(&dir) {
-            Ok((store, loaded)) => {
+            Ok((mut store, mut loaded)) => {
+                loaded.reserved = store.reserve();
                 // Whoever asked may have left.
                 if opened.send(Ok(loaded)).is_ok() {
                     commit_all(store, taken, &answer);

@@ -160,8 +160,28 @@ impl Engine {
             }
             checkpoints.extend(self.lives.checkpoint(*incarnation));
         }
-        let save = self.saves.begin(changed, checkpoints);
+        let mut save = self.saves.begin(changed, checkpoints, now);
+        save.reserved = self.lives.numbers_mut().reserve();
         self.effects.push_back(Effect::Save(save));
+    }
+
+    /// Where nothing can be saved, records that name their incarnations leave all the same, unless other lines could be
+    /// named alike after a crash.
+    pub(super) fn go_unsaved(&mut self, now: Instant) {
+        if !self.saves.is_in_trouble(now) {
+            return;
+        }
+        for incarnation in self.saves.take_awaiting() {
+            let may = self.lives.state(incarnation).map(|state| state.may_go_unsaved(self.lives.numbers()));
+            match (may, self.lives.state_mut(incarnation)) {
+                (Some(true), Some(state)) => {
+                    state.goes_unsaved();
+                    self.streams.offer(state, 0);
+                }
+                (Some(false), _) => self.saves.await_at_all_events(incarnation),
+                _ => {}
+            }
+        }
     }
 
     pub(super) fn on_saved(&mut self, result: Result<(), String>, now: Instant) {
@@ -169,10 +189,15 @@ impl Engine {
             Ok(()) => {
                 self.counts.commits += 1;
                 let saved = self.saves.came_through();
+                self.lives.numbers_mut().reserved();
                 for (incarnation, offset, covered) in saved.offsets {
                     let Some(state) = self.lives.state_mut(incarnation) else { continue };
                     state.saved(offset, covered);
-                    if !state.awaits_fingerprint() && self.saves.fingerprint_is_durable(incarnation) {
+                    if state.awaits_fingerprint() {
+                        if !state.has_nothing_ready() {
+                            self.saves.await_fingerprint(incarnation, now);
+                        }
+                    } else if self.saves.fingerprint_is_durable(incarnation) {
                         self.streams.offer(state, 0);
                     }
                 }

@@ -29,6 +29,7 @@ use crate::rules::ledger::Ledger;
 
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
+use super::numbers::Numbers;
 use super::shaping::{Cut, Shaped};
 
 /// What is known of one incarnation on its way from its file to the service.
@@ -74,6 +75,8 @@ struct Durability {
     /// Whether records name this incarnation: then none leaves before the database would know by its fingerprint, after
     /// a crash, that other lines are another incarnation's.
     is_named: bool,
+    /// Whether records leave all the same, as nothing can be saved.
+    goes_unsaved: bool,
     /// How many bytes the fingerprint covers that the database is known to hold; `None` when it holds none.
     known_by: Option<u16>,
     /// Where the last save that was begun stands, whether it came through or not: the frontier, and the ledger's revision.
@@ -118,6 +121,7 @@ impl IncarnationState {
         let settled = settled.filter(|settled| !settled.window().is_empty());
         let durability = Durability {
             is_named: false,
+            goes_unsaved: false,
             known_by: known.map(|known| known.fingerprint.len()),
             checkpointed: (position, 0),
             durable: known.map(|known| known.offset),
@@ -357,11 +361,27 @@ impl IncarnationState {
     pub(super) fn saved(&mut self, offset: Offset, covered: u16) {
         self.durability.durable = Some(offset);
         self.durability.known_by = Some(covered);
+        self.durability.goes_unsaved = false;
+    }
+
+    /// Whether records may leave though nothing can be saved. After a crash the file goes on from a position that is
+    /// durable, behind content that is the same; or nobody knows the file, and it gets another number.
+    pub(super) fn may_go_unsaved(&self, numbers: &Numbers) -> bool {
+        match self.durability.durable {
+            Some(durable) => durable > Offset::ZERO,
+            None => numbers.is_reserved(self.incarnation),
+        }
+    }
+
+    /// Records leave from now on until something is saved.
+    pub(super) fn goes_unsaved(&mut self) {
+        self.durability.goes_unsaved = true;
     }
 
     /// Whether records wait until the fingerprint is durable.
     pub(super) fn awaits_fingerprint(&self) -> bool {
         let covers = self.head.fingerprint().len();
-        self.durability.is_named && self.durability.known_by.is_none_or(|covered| covered < covers)
+        let waits = self.durability.is_named && !self.durability.goes_unsaved;
+        waits && self.durability.known_by.is_none_or(|covered| covered < covers)
     }
 }

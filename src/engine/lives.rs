@@ -25,6 +25,7 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::rules::rotation::{originals, same_file};
 
 use super::incarnation::{IncarnationState, Names};
+use super::numbers::Numbers;
 use super::port::FileId;
 
 pub(super) use self::search::{CopySearch, Sought};
@@ -80,7 +81,7 @@ pub(super) struct Lives {
     closed: VecDeque<Incarnation>,
     /// Those that were let go of with their source.
     let_go: BTreeMap<Incarnation, SourceId>,
-    next: u64,
+    numbers: Numbers,
 }
 
 impl Life {
@@ -161,9 +162,9 @@ impl Life {
 }
 
 impl Lives {
-    /// What the state database holds; `next` is a number that no incarnation has had.
-    pub(super) fn new(checkpoints: Vec<Checkpoint>, next: u64) -> Self {
-        let mut lives = Self { next, ..Self::default() };
+    /// What the state database holds, and the numbers that are left.
+    pub(super) fn new(checkpoints: Vec<Checkpoint>, numbers: Numbers) -> Self {
+        let mut lives = Self { numbers, ..Self::default() };
         for checkpoint in checkpoints {
             lives.put(checkpoint.incarnation, Life::Stored(Box::new(checkpoint)));
         }
@@ -177,8 +178,15 @@ impl Lives {
 
     /// A number that no incarnation has had.
     pub(super) fn fresh(&mut self) -> Incarnation {
-        self.next += 1;
-        Incarnation(self.next - 1)
+        self.numbers.fresh()
+    }
+
+    pub(super) fn numbers(&self) -> &Numbers {
+        &self.numbers
+    }
+
+    pub(super) fn numbers_mut(&mut self) -> &mut Numbers {
+        &mut self.numbers
     }
 
     pub(super) fn state(&self, incarnation: Incarnation) -> Option<&IncarnationState> {

@@ -16,6 +16,9 @@ use crate::model::settings::{CheckpointSettings, SourceId};
 use crate::model::time::Instant;
 use crate::rules::checkpoint::{Due, MAX_DEAD_LETTER_BYTES, Pace, RENEW_EVERY};
 
+/// A save that takes longer counts as one that fails: records wait for no disk that hangs.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// What a save under way holds.
 #[derive(Debug)]
 struct UnderWay {
@@ -24,6 +27,7 @@ struct UnderWay {
     offsets: Vec<(Incarnation, Offset, u16)>,
     /// From the front of the dead letters.
     dead_letters: usize,
+    begun_at: Instant,
 }
 
 /// What a save that came through made durable.
@@ -43,6 +47,8 @@ pub(super) struct Saves {
     changed: BTreeSet<Incarnation>,
     /// Those whose records wait until their fingerprints are durable.
     awaiting_fingerprint: BTreeSet<Incarnation>,
+    /// Those of which no record may leave for as long as nothing can be saved.
+    awaiting_at_all_events: BTreeSet<Incarnation>,
     /// Incarnations that are over and still in the database.
     forgotten: BTreeSet<Incarnation>,
     /// Dead letters that are not durable yet; every save carries all of them.
@@ -65,6 +71,7 @@ impl Saves {
             pace: Pace::new(settings),
             changed: BTreeSet::new(),
             awaiting_fingerprint: BTreeSet::new(),
+            awaiting_at_all_events: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             dead_letters: Vec::new(),
             unsaved_dead_letter_bytes: 0,
@@ -100,18 +107,48 @@ impl Saves {
 
     /// Records of `incarnation` wait until its fingerprint is durable.
     pub(super) fn await_fingerprint(&mut self, incarnation: Incarnation, now: Instant) {
-        self.awaiting_fingerprint.insert(incarnation);
+        if !self.awaiting_at_all_events.contains(&incarnation) {
+            self.awaiting_fingerprint.insert(incarnation);
+        }
         self.note_changed(incarnation, 0, now);
     }
 
     /// No record of `incarnation` waits for its fingerprint any more; tells whether one did.
     pub(super) fn fingerprint_is_durable(&mut self, incarnation: Incarnation) -> bool {
-        self.awaiting_fingerprint.remove(&incarnation)
+        let was_told = self.awaiting_at_all_events.remove(&incarnation);
+        self.awaiting_fingerprint.remove(&incarnation) || was_told
+    }
+
+    /// Whether nothing can be saved: the last save failed, or the one under way does not answer.
+    pub(super) fn is_in_trouble(&self, now: Instant) -> bool {
+        self.not_saved.is_some() || self.silent_at().is_some_and(|silent_at| now >= silent_at)
+    }
+
+    /// When the save under way counts as one that does not answer.
+    fn silent_at(&self) -> Option<Instant> {
+        self.under_way.as_ref().map(|under_way| under_way.begun_at + PATIENCE)
+    }
+
+    /// Those whose records wait until their fingerprints are durable, to be asked about in trouble.
+    pub(super) fn take_awaiting(&mut self) -> BTreeSet<Incarnation> {
+        std::mem::take(&mut self.awaiting_fingerprint)
+    }
+
+    /// Records of `incarnation` wait for as long as nothing can be saved.
+    pub(super) fn await_at_all_events(&mut self, incarnation: Incarnation) {
+        self.awaiting_at_all_events.insert(incarnation);
+    }
+
+    /// How many incarnations wait for as long as nothing can be saved.
+    pub(super) fn awaiting_at_all_events(&self) -> usize {
+        self.awaiting_at_all_events.len()
     }
 
     /// `incarnation` is over, and the database is to forget it.
     pub(super) fn forget(&mut self, incarnation: Incarnation, now: Instant) {
         self.changed.remove(&incarnation);
+        self.awaiting_fingerprint.remove(&incarnation);
+        self.awaiting_at_all_events.remove(&incarnation);
         self.forgotten.insert(incarnation);
         self.pace.changed(0, now);
     }
@@ -166,11 +203,13 @@ impl Saves {
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        match self.pace.due(now) {
+        let due = match self.pace.due(now) {
             Due::Now => Some(now + Duration::from_millis(1)),
             Due::NotBefore(at) => Some(at),
             Due::Nothing => None,
-        }
+        };
+        let silent_at = self.silent_at().filter(|at| !self.awaiting_fingerprint.is_empty() && *at > now);
+        due.into_iter().chain(silent_at).min()
     }
 
     /// The incarnations of which a save that begins now holds checkpoints; `None` when none is to begin. The caller
@@ -178,6 +217,7 @@ impl Saves {
     pub(super) fn take_due(&mut self, is_last: bool, now: Instant) -> Option<BTreeSet<Incarnation>> {
         let cannot_wait = !self.dead_letters.is_empty()
             || !self.awaiting_fingerprint.is_empty()
+            || !self.awaiting_at_all_events.is_empty()
             || !self.looks.is_empty()
             || is_last;
         let is_due = match self.pace.due(now) {
@@ -199,6 +239,7 @@ impl Saves {
         &mut self,
         changed: BTreeSet<Incarnation>,
         checkpoints: Vec<crate::model::checkpoint::Checkpoint>,
+        now: Instant,
     ) -> Save {
         let forgotten = std::mem::take(&mut self.forgotten);
         let told = checkpoints.iter().map(|saved| (saved.incarnation, saved.offset, saved.fingerprint.len()));
@@ -209,7 +250,7 @@ impl Saves {
         };
         let offsets = told.collect();
         let dead_letters = self.dead_letters.len();
-        self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters });
+        self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters, begun_at: now });
         self.looks.values_mut().for_each(|is_under_way| *is_under_way = true);
         self.pace.begun();
         Save { checkpoints, ..save }
@@ -278,6 +319,28 @@ mod tests {
     }
 
     #[test]
+    fn a_save_that_fails_or_does_not_answer_is_trouble_until_one_comes_through() {
+        let mut saves = saves();
+        saves.await_fingerprint(Incarnation(1), at(0));
+        let changed = saves.take_due(false, at(0)).expect("it cannot wait");
+        saves.begin(changed, Vec::new(), at(0));
+        assert!(!saves.is_in_trouble(at(0)));
+        assert_eq!(saves.deadline(at(0)), Some(at(0) + PATIENCE));
+        assert!(saves.is_in_trouble(at(0) + PATIENCE), "no answer");
+        assert_eq!(saves.take_awaiting(), [Incarnation(1)].into());
+        saves.await_at_all_events(Incarnation(1));
+        saves.await_fingerprint(Incarnation(1), at(1));
+        assert_eq!((saves.take_awaiting().len(), saves.awaiting_at_all_events()), (0, 1), "once asked");
+        saves.failed("disk full".into(), |_| true, at(2));
+        assert!(saves.is_in_trouble(at(2)));
+        let changed = saves.take_due(false, at(10)).expect("it cannot wait");
+        saves.begin(changed, Vec::new(), at(10));
+        saves.came_through();
+        assert!(!saves.is_in_trouble(at(20)) && saves.fingerprint_is_durable(Incarnation(1)));
+        assert_eq!(saves.awaiting_at_all_events(), 0);
+    }
+
+    #[test]
     fn a_change_waits_for_the_interval_and_a_dead_letter_does_not() {
         let mut saves = saves();
         assert_eq!(saves.take_due(false, at(0)), None, "nothing changed");
@@ -295,12 +358,12 @@ mod tests {
         saves.forget(Incarnation(3), at(0));
         saves.add_dead_letter(letter(10));
         let changed = saves.take_due(false, at(1)).expect("it is due");
-        let save = saves.begin(changed, Vec::new());
+        let save = saves.begin(changed, Vec::new(), at(1));
         assert_eq!((save.forgotten, save.dead_letters.len()), (vec![Incarnation(3)], 1));
         assert!(saves.failed("disk full".into(), |incarnation| incarnation == Incarnation(2), at(1)));
         assert_eq!(saves.take_due(false, at(1)), None, "not at once");
         assert_eq!(saves.take_due(false, at(2)), Some([Incarnation(2)].into()));
-        let save = saves.begin(BTreeSet::new(), Vec::new());
+        let save = saves.begin(BTreeSet::new(), Vec::new(), at(2));
         assert_eq!((save.forgotten, save.dead_letters.len()), (vec![Incarnation(3)], 1));
         assert!(saves.came_through().is_again);
         assert!(!saves.any_wait());
@@ -312,13 +375,13 @@ mod tests {
         let mut saves = saves();
         saves.add_dead_letter(letter(10));
         let changed = saves.take_due(false, at(0)).expect("it cannot wait");
-        assert_eq!(saves.begin(changed, Vec::new()).dead_letters.len(), 1);
+        assert_eq!(saves.begin(changed, Vec::new(), at(1)).dead_letters.len(), 1);
         saves.add_dead_letter(letter(20));
         assert_eq!(saves.take_due(false, at(0)), None, "one save at a time");
         drop(saves.came_through());
         assert_eq!(saves.unsaved_dead_letter_bytes(), 20);
         let changed = saves.take_due(false, at(0)).expect("it cannot wait");
-        assert_eq!(saves.begin(changed, Vec::new()).dead_letters.len(), 1);
+        assert_eq!(saves.begin(changed, Vec::new(), at(1)).dead_letters.len(), 1);
     }
 
     #[test]

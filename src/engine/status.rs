@@ -39,6 +39,8 @@ pub struct Status {
     pub opened: bool,
     /// Why progress is not durable, when it is not.
     pub not_saved: Option<String>,
+    /// Of so many files no line is sent for as long as nothing can be saved.
+    pub waiting_for_a_save: usize,
     /// Since when the oldest progress that is not durable has waited.
     pub unsaved_since: Option<Instant>,
     /// Data of the dead letters, in bytes.
@@ -136,6 +138,7 @@ impl Engine {
             buffered_bytes: self.intake.buffered(),
             watching: self.surveys.watching(),
             opened: self.opened,
+            waiting_for_a_save: self.saves.awaiting_at_all_events(),
             not_saved: self.saves.not_saved().map(|why| why.as_ref().to_owned()),
             unsaved_since: self.saves.unsaved_since(),
             dead_letter_bytes: self.saves.all_dead_letter_bytes(),

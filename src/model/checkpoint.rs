@@ -89,6 +89,8 @@ pub struct Save {
     /// Incarnations that are over: read to the end, settled and gone.
     pub forgotten: Vec<Incarnation>,
     pub dead_letters: Vec<DeadLetter>,
+    /// No start gives an incarnation a number below this one any more.
+    pub reserved: u64,
 }
 
 impl Save {

@@ -25,9 +25,13 @@ pub struct Identity {
 
 /// One life of one file's content in one stream: it ends when the file is truncated or another takes its place.
 ///
-/// Numbered upwards in the state database and never given twice.
+/// Numbered upwards in the state database and never given twice, also after a crash: a number that is below what is
+/// reserved in the database may be named in records before anything else is saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub u64);
+
+/// So many numbers of incarnations are reserved at a time: as many files may come while nothing can be saved.
+pub const RESERVED_AT_ONCE: u64 = 4096;
 
 /// Which file an incarnation began in. It stays what it was when a copy of the file goes on with the incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

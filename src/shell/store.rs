@@ -65,9 +65,12 @@ pub struct Store {
 pub struct Loaded {
     /// All checkpoints, in the order of their incarnations.
     pub checkpoints: Vec<Checkpoint>,
-    /// The first number that may be given to a new incarnation: no number that was ever saved is given again.
-    /// A number that was given but never saved may be given again, since nothing durable refers to it.
+    /// The first number that may be given to a new incarnation: no number that was ever saved is given again, nor one
+    /// that an earlier process had [reserved](Store::reserve). A number that was given, and neither saved nor reserved,
+    /// may be given again.
     pub next_incarnation: u64,
+    /// The first number that is not [reserved](Store::reserve).
+    pub reserved: u64,
     /// Whether there has never been a commit. Only then may `start_at = "end"` be obeyed: after a database that
     /// could not be read it is false, and every file starts at its beginning.
     pub first_start: bool,
@@ -108,6 +111,7 @@ impl Store {
         let loaded = Loaded {
             checkpoints: contents.checkpoints,
             next_incarnation: meta.next_incarnation,
+            reserved: meta.next_incarnation,
             first_start: !meta.started,
             moved_aside,
             dead_letter_bytes: meta.dead_letter_bytes,
@@ -132,6 +136,21 @@ impl Store {
     /// letters are there twice.
     pub fn commit(&mut self, save: &Save) -> Result<(), StoreError> {
         self.change(save, &[])
+    }
+
+    /// Reserves numbers for incarnations of which nothing can be saved later. Returns the first number that is not
+    /// reserved: [`Loaded::next_incarnation`] when the state cannot be written now.
+    pub fn reserve(&mut self) -> u64 {
+        let Some(mut database) = self.database.take() else { return self.meta.next_incarnation };
+        match database.reserve(self.meta) {
+            Ok(meta) => (self.database, self.meta) = (Some(database), meta),
+            Err(error) => {
+                self.unsynced |= error.is_failed_sync();
+                tracing::warn!(%error, "the state cannot be written");
+                database.abandon();
+            }
+        }
+        self.meta.next_incarnation
     }
 
     /// Deletes dead letters, by which they are lost unless they have been sent again.

@@ -332,6 +332,7 @@ impl World {
         for incarnation in &save.forgotten {
             self.saved.remove(incarnation);
         }
+        self.next_incarnation = self.next_incarnation.max(save.reserved);
         for checkpoint in save.checkpoints {
             self.check_checkpoint(&checkpoint);
             self.reached.ranges_saved += u64::from(!checkpoint.settled.is_empty());

@@ -166,7 +166,7 @@ pub const FAMILIES: [(Family, Standing); 37] = [
         Open("bytes that a survey showed and nobody read are not declared when they are cut off"),
     ),
     (Family::Removed, Holds),
-    (Family::NoState, Open("lines with envelopes wait for as long as nothing can be saved")),
+    (Family::NoState, Holds),
     (Family::Halves, Holds),
 ];
 

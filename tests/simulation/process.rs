@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use standpipe::engine::port::{Event, FileId, Reload, Watching};
 use standpipe::engine::{Engine, Memory};
-use standpipe::model::identity::Identity;
+use standpipe::model::identity::{Identity, RESERVED_AT_ONCE};
 use standpipe::model::settings::Packing;
 use standpipe::rules::reload::merge;
 
@@ -21,9 +21,14 @@ impl World {
         self.left_out.clear();
         let with_ranges = self.saved.values().filter(|saved| !saved.settled.is_empty());
         self.reached.started_with_ranges += with_ranges.count() as u64;
+        let next_incarnation = self.next_incarnation;
+        if self.rng.f64() >= self.climate.fail_save {
+            self.next_incarnation += RESERVED_AT_ONCE;
+        }
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
-            next_incarnation: self.next_incarnation,
+            next_incarnation,
+            reserved: self.next_incarnation,
             first_start: self.first_start,
             dead_letter_bytes: 0,
         };

@@ -161,6 +161,25 @@ fn records_that_name_their_incarnation_wait_until_its_fingerprint_is_durable() {
 }
 
 #[test]
+fn records_leave_unsaved_only_where_a_crash_gives_their_id_to_no_other_line() {
+    let (reserved, used_up) = (Numbers::new(2, 2), Numbers::new(1, 1));
+    let mut state = state();
+    state.names_itself();
+    read(&mut state, &["line\n"], at(0));
+    assert!(state.may_go_unsaved(&reserved), "nobody knows it: it gets another number");
+    assert!(!state.may_go_unsaved(&used_up), "another file would get its number");
+    state.saved(Offset::ZERO, 2);
+    assert!(!state.may_go_unsaved(&reserved), "what begins with the two bytes would be taken for it");
+    state.saved(Offset::new(5), 5);
+    read(&mut state, &["more\n"], at(0));
+    assert!(state.awaits_fingerprint() && state.may_go_unsaved(&reserved), "five bytes are the same");
+    state.goes_unsaved();
+    assert!(!state.awaits_fingerprint());
+    state.saved(Offset::new(5), 5);
+    assert!(state.awaits_fingerprint(), "it can be saved again");
+}
+
+#[test]
 fn an_incarnation_that_goes_on_is_known_by_the_fingerprint_that_was_stored() {
     let whose = whose(0, 1);
     let mut known = checkpoint(1, whose.clone(), 5);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::closed::MAX_CLOSED;
 use super::{Afterwards, CopySearch, Life, Lives, Over};
 use crate::engine::incarnation::{IncarnationState, Whose};
+use crate::engine::numbers::Numbers;
 use crate::engine::port::FileId;
 use crate::engine::report::Loss;
 use crate::engine::samples::{at, beginning, checkpoint, identity, path, read, stream_name, whose};
@@ -45,7 +46,7 @@ fn settle_all(state: &mut IncarnationState) {
 
 /// One file of which the only life is attached.
 fn attached() -> (Lives, Incarnation) {
-    let mut lives = Lives::new(Vec::new(), 1);
+    let mut lives = Lives::new(Vec::new(), Numbers::new(1, 0));
     let incarnation = lives.fresh();
     lives.attach(FILE, unsettled(incarnation.0, whose(0, 1)));
     (lives, incarnation)
@@ -58,7 +59,7 @@ fn parted(afterwards: Afterwards) -> (Lives, Incarnation) {
 }
 
 fn stored() -> (Lives, Incarnation) {
-    (Lives::new(vec![checkpoint(1, whose(0, 1), 5)], 2), Incarnation(1))
+    (Lives::new(vec![checkpoint(1, whose(0, 1), 5)], Numbers::new(2, 0)), Incarnation(1))
 }
 
 fn stored_of(lives: &Lives) -> Vec<Incarnation> {
@@ -67,7 +68,7 @@ fn stored_of(lives: &Lives) -> Vec<Incarnation> {
 
 #[test]
 fn numbers_are_never_used_twice() {
-    let mut lives = Lives::new(Vec::new(), 41);
+    let mut lives = Lives::new(Vec::new(), Numbers::new(41, 0));
     assert_eq!([lives.fresh(), lives.fresh()], [Incarnation(41), Incarnation(42)]);
 }
 
@@ -188,7 +189,7 @@ fn a_position_may_be_claimed_while_copies_are_looked_for_only_when_it_is_kept() 
 
 #[test]
 fn of_files_that_come_and_go_a_thousand_positions_are_kept() {
-    let mut lives = Lives::new(Vec::new(), 0);
+    let mut lives = Lives::new(Vec::new(), Numbers::new(0, 0));
     for number in 0..MAX_CLOSED as u64 + 2 {
         let incarnation = lives.fresh();
         lives.attach(FileId(number), beginning(incarnation.0, whose(0, number)));
@@ -205,7 +206,7 @@ fn of_files_that_come_and_go_a_thousand_positions_are_kept() {
 
 #[test]
 fn one_that_was_closed_and_is_read_again_or_on_its_way_is_not_forgotten() {
-    let mut lives = Lives::new(Vec::new(), 0);
+    let mut lives = Lives::new(Vec::new(), Numbers::new(0, 0));
     let close = |lives: &mut Lives, state: IncarnationState| {
         let incarnation = state.incarnation();
         lives.attach(FileId(incarnation.0), state);
@@ -482,7 +483,7 @@ proptest! {
     fn l12_indexes_agree_with_the_map_and_the_map_with_a_model_after_any_sequence(
         steps in proptest::collection::vec(step(), 1..80)
     ) {
-        let mut lives = Lives::new(vec![checkpoint(0, whose(0, 9), 3)], 1);
+        let mut lives = Lives::new(vec![checkpoint(0, whose(0, 9), 3)], Numbers::new(1, 0));
         let mut model: BTreeMap<_, _> = [(Incarnation(0), Is::Stored)].into();
         for (choice, step) in steps {
             take_step(&mut lives, &mut model, choice, step);

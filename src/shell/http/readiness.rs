@@ -57,7 +57,10 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         reasons.push(Reason {
             code: "state_not_saved".to_owned(),
             stream: None,
-            message: why.clone(),
+            message: match status.waiting_for_a_save {
+                0 => why.clone(),
+                files => format!("{why}; {files} files wait, whose records would carry an id that a crash could give again"),
+            },
             advice: "make the state directory writable and give it space; a restart now would send again what was \
                      delivered since the last save"
                 .to_owned(),

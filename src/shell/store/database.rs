@@ -13,7 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::model::checkpoint::{Checkpoint, Save};
-use crate::model::identity::Incarnation;
+use crate::model::identity::{Incarnation, RESERVED_AT_ONCE};
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
 
 use super::error::{Fault, StoreError, judge, sqlite_at};
@@ -122,6 +122,20 @@ impl Database {
             return Err(StoreError::Gone { path });
         }
         Ok(meta)
+    }
+
+    /// Reserves numbers for incarnations, and tells what is said of the whole from then on. It is no commit: a first start
+    /// is one still.
+    pub(super) fn reserve(&mut self, meta: Meta) -> Result<Meta, StoreError> {
+        let path = self.place.database();
+        let next_incarnation = meta.next_incarnation.saturating_add(RESERVED_AT_ONCE);
+        let after = Meta { next_incarnation, ..meta };
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let written = transaction.and_then(|transaction| {
+            after.write(&transaction)?;
+            transaction.commit()
+        });
+        written.map_err(sqlite_at(&path)).map(|()| after)
     }
 
     fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Meta> {
@@ -255,7 +269,7 @@ fn fill(path: &Path, meta: Meta) -> rusqlite::Result<()> {
 fn behind_all(next: u64, restored: &[Checkpoint], save: &Save) -> u64 {
     let written = restored.iter().chain(&save.checkpoints).map(|checkpoint| checkpoint.incarnation);
     let used = written.chain(save.forgotten.iter().copied());
-    used.map(|incarnation| incarnation.0.saturating_add(1)).fold(next, u64::max)
+    used.map(|incarnation| incarnation.0.saturating_add(1)).fold(next.max(save.reserved), u64::max)
 }
 
 /// Milliseconds since 1970; a clock before that is taken for 1970.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::model::checkpoint::{DeadLetter, Proof};
-use crate::model::identity::{Fingerprint, Identity, Origin, Seen, Window};
+use crate::model::identity::{Fingerprint, Identity, Origin, RESERVED_AT_ONCE, Seen, Window};
 use crate::model::offset::{Offset, Span};
 use crate::model::settled::Settled;
 
@@ -130,6 +130,18 @@ fn mode(path: &Path) -> u32 {
 fn save_at(dir: &Path, checkpoints: &[Checkpoint], unix_ms: i64) {
     let connection = Connection::open(database(dir)).unwrap();
     rows::write_checkpoints(&connection, checkpoints, unix_ms).unwrap();
+}
+
+#[test]
+fn reserved_numbers_are_given_by_no_later_start_and_are_no_commit() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, loaded) = open(dir.path());
+    let reserved = store.reserve();
+    assert_eq!((loaded.next_incarnation, reserved), (1, 1 + RESERVED_AT_ONCE));
+    let loaded = load(crashed(dir.path()).path());
+    assert_eq!((loaded.next_incarnation, loaded.first_start), (reserved, true));
+    store.commit(&Save { reserved: 50_000, ..save(&[checkpoint(1, 11)]) }).unwrap();
+    assert_eq!(load(crashed(dir.path()).path()).next_incarnation, 50_000);
 }
 
 #[test]

@@ -79,7 +79,7 @@ proptest! {
         dead_letters in prop::collection::vec(any_letter(), 0..4),
     ) {
         let dir = TempDir::new().unwrap();
-        let save = Save { checkpoints: checkpoints.clone(), forgotten: Vec::new(), dead_letters: dead_letters.clone() };
+        let save = Save { checkpoints: checkpoints.clone(), forgotten: Vec::new(), dead_letters: dead_letters.clone(), ..Save::default() };
         open(dir.path()).0.commit(&save).unwrap();
 
         let mut expected: Vec<_> = checkpoints;
