@@ -69,7 +69,7 @@ pub struct Daemon {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct RunSummary {
-    /// Whether everything was delivered, or the time was over.
+    /// Whether everything was delivered, and if not, why it ended.
     pub how: ExitReason,
     /// The engine's status at the end.
     pub status: Status,
@@ -86,6 +86,8 @@ pub enum ExitReason {
     Done,
     /// The time for shutting down was over; what was not delivered comes after the next start.
     TimedOut,
+    /// What was not delivered waits for streams that take nothing under this configuration, and comes after the next start.
+    Stopped,
 }
 
 impl Daemon {
@@ -139,6 +141,9 @@ impl Daemon {
             self.show_life();
             if self.engine.is_done() {
                 break ExitReason::Done;
+            }
+            if self.engine.is_left_with_stopped_streams() {
+                break ExitReason::Stopped;
             }
             if give_up_at.is_some_and(|at| at <= now) {
                 break ExitReason::TimedOut;

@@ -248,6 +248,18 @@ impl Engine {
             && !self.saves.any_wait()
     }
 
+    /// Whether a drain has come to its end but for what waits for streams that take nothing under this configuration.
+    pub fn is_left_with_stopped_streams(&self) -> bool {
+        let is_stopped = |stream| self.streams.is_stopped(stream);
+        self.finishing.is_some()
+            && self.streams.any_stopped()
+            && self.surveys.all_finished()
+            && !self.streams.any_under_way()
+            && !self.saves.any_wait()
+            && self.files.iter().all(|(id, file)| is_stopped(file.stream) || self.is_read(id))
+            && self.lives.states().all(|state| state.has_come_to_rest() || is_stopped(state.stream()))
+    }
+
     /// What the engine works by, with everything that was ever configured in its place.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -172,7 +172,7 @@ async fn ship(
     }
     let missing = match summary.how {
         ExitReason::Done => missing(config).await,
-        ExitReason::TimedOut => Vec::new(),
+        ExitReason::TimedOut | ExitReason::Stopped => Vec::new(),
     };
     conclude(args, config, &summary, &missing)
 }

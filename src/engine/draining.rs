@@ -75,8 +75,14 @@ impl Engine {
 
     /// Everything that was there when the drain began is read, or cannot be.
     pub(super) fn everything_is_read(&self) -> bool {
+        self.files.iter().all(|(id, _)| self.is_read(id))
+    }
+
+    /// What was there of a file when the drain began is read, or cannot be.
+    pub(super) fn is_read(&self, id: FileId) -> bool {
         let is_blocked = |incarnation| self.lives.on_its_way(incarnation).is_blocked();
-        self.files.iter().all(|(_, file)| file.end.finished || file.incarnation().is_some_and(is_blocked))
+        let file = self.files.known(id);
+        file.end.finished || file.incarnation().is_some_and(is_blocked)
     }
 }
 
@@ -86,7 +92,7 @@ mod tests {
     use crate::engine::Memory;
     use crate::engine::port::{Effect, Event, Hint, Observation, Observed, Opened};
     use crate::engine::samples::{at, identity, path, settings};
-    use crate::model::settings::{Settings, Until};
+    use crate::model::settings::{Encryption, Settings, Until};
     use crate::model::time::Instant;
     use crate::model::verdict::{Encrypted, Outcome, Verdict};
 
@@ -219,6 +225,20 @@ mod tests {
         settings.streams[0].quota.requests_per_second = fast;
         settings.streams[0].quota.bytes_per_second = 1 << 40;
         settings
+    }
+
+    #[test]
+    fn what_waits_for_a_stream_that_takes_nothing_does_not_make_a_drain_wait_and_is_not_done() {
+        let mut settings = quick();
+        settings.streams[0].encryption = Encryption::Required;
+        let mut beside = Beside::new(settings);
+        while beside.turn(1) {}
+        assert!(beside.engine.streams.any_stopped(), "the service says that it keeps nothing encrypted");
+        assert!(!beside.engine.is_left_with_stopped_streams(), "nobody stops");
+        beside.tell(Event::Drain);
+        assert!(!beside.is_done_in_time(|_| 1), "lines are left");
+        assert!(beside.engine.is_left_with_stopped_streams());
+        assert_eq!(beside.saved_to, LINE.len() as u64, "one record was the first and the last");
     }
 
     #[test]

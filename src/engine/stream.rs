@@ -100,7 +100,7 @@ impl Stream {
         let max_in_flight = settings.max_in_flight.get() as usize;
         Ok(Self {
             quota: Quota::new(settings.quota, now),
-            circuit: CircuitBreaker::new(backoff, settings.quota.adaptive),
+            circuit: CircuitBreaker::new(backoff, settings.quota.adaptive).requiring(settings.encryption),
             bottleneck: Bottleneck::default(),
             advise: false,
             backoff,
@@ -312,6 +312,7 @@ impl Stream {
     fn form(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         let due = self.again.due(now);
         let operation = match self.settings.api {
+            _ if self.circuit.awaits_encryption() => Operation::PutRecord,
             Api::PutRecord => Operation::PutRecord,
             Api::PutRecordBatch => Operation::PutRecordBatch,
             Api::Auto if due + self.waiting > 1 => Operation::PutRecordBatch,

@@ -191,6 +191,9 @@ impl Streams {
         let why = verdicts.iter().find_map(failure).cloned();
         let insists = encryption(stream) == Encryption::Required;
         let is_plain = verdicts.iter().any(is_plain);
+        if insists && !is_plain && verdicts.iter().any(is_delivered) {
+            self.streams[stream.0].circuit.encrypted();
+        }
         let mut judged = Judged::new(stream);
         let single = (sent.records.len() == 1).then(|| Place::of(&sent.records[0]));
         match as_a_whole(&verdicts) {
@@ -335,6 +338,16 @@ impl Streams {
             self.last_errors[stream.0] = Some((now, why.clone()));
             Report::Stopped { stream, why }
         })
+    }
+
+    /// Whether a stream takes nothing under this configuration.
+    pub(super) fn is_stopped(&self, stream: StreamId) -> bool {
+        self.streams[stream.0].circuit.is_stopped()
+    }
+
+    /// Whether some stream takes nothing under this configuration.
+    pub(super) fn any_stopped(&self) -> bool {
+        self.streams.iter().any(|stream| stream.circuit.is_stopped())
     }
 
     /// How each stream stands; `path` says under which name an incarnation is known.

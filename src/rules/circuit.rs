@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use crate::model::settings::Adaptive;
+use crate::model::settings::{Adaptive, Encryption};
 use crate::model::time::Instant;
 use crate::model::verdict::{Retry, RetryReason};
 
@@ -47,7 +47,7 @@ pub enum Permit {
     Send,
     /// Held: ask again then.
     NotBefore(Instant),
-    /// A probe is under way; its outcome decides.
+    /// A probe is under way, or a first record that has to be kept encrypted; its outcome decides.
     HalfOpen,
     /// Stopped: not with this configuration.
     Never,
@@ -64,6 +64,8 @@ pub struct CircuitBreaker {
     /// When the streak began.
     streak_began: Instant,
     open: Option<Open>,
+    /// Whether records leave one at a time, until an answer says that the service keeps them encrypted.
+    awaits_encryption: bool,
 }
 
 /// A stream held back.
@@ -84,12 +86,40 @@ pub struct Open {
 
 impl CircuitBreaker {
     pub fn new(backoff: Backoff, adaptive: Adaptive) -> Self {
-        Self { backoff, adaptive, streak: 0, streak_began: Instant::ZERO, open: None }
+        Self {
+            backoff,
+            adaptive,
+            streak: 0,
+            streak_began: Instant::ZERO,
+            open: None,
+            awaits_encryption: false,
+        }
+    }
+
+    /// Lets one record at a time leave, until an answer says that the service keeps it encrypted.
+    pub fn requiring(self, encryption: Encryption) -> Self {
+        Self { awaits_encryption: encryption == Encryption::Required, ..self }
+    }
+
+    /// Whether no answer has said yet that the service keeps records encrypted, and one has to.
+    pub fn awaits_encryption(&self) -> bool {
+        self.awaits_encryption
+    }
+
+    /// An answer says that the service keeps records encrypted.
+    pub fn encrypted(&mut self) {
+        self.awaits_encryption = false;
+    }
+
+    /// Whether nothing may be sent under this configuration any more.
+    pub fn is_stopped(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.until.is_none())
     }
 
     /// Whether one more request may be sent while `in_flight` are under way.
     pub fn may_send(&self, in_flight: usize, now: Instant) -> Permit {
         match &self.open {
+            None if self.awaits_encryption && in_flight > 0 => Permit::HalfOpen,
             None => Permit::Send,
             Some(Open { until: None, .. }) => Permit::Never,
             Some(Open { until: Some(until), .. }) if now < *until => Permit::NotBefore(*until),
@@ -186,6 +216,19 @@ mod tests {
 
     fn why(reason: RetryReason) -> Retry {
         Retry { reason, code: "Code".into(), message: "message".into() }
+    }
+
+    #[test]
+    fn where_encryption_is_required_one_record_at_a_time_leaves_until_an_answer_says_so() {
+        let mut standing = standing().requiring(Encryption::Required);
+        assert!(standing.awaits_encryption());
+        assert_eq!(
+            (standing.may_send(0, at(0)), standing.may_send(1, at(0))),
+            (Permit::Send, Permit::HalfOpen)
+        );
+        standing.encrypted();
+        assert_eq!((standing.awaits_encryption(), standing.may_send(63, at(0))), (false, Permit::Send));
+        assert!(!super::tests::standing().requiring(Encryption::Optional).awaits_encryption());
     }
 
     #[test]

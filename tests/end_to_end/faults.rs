@@ -204,6 +204,21 @@ fn without_region_or_credentials_it_stays_up_says_so_and_keeps_trying() {
 
 #[test]
 fn without_encryption_nothing_follows_the_first_record_where_it_is_required() {
+    let mut world =
+        World::new().configured("api = \"auto\"\nrequire_encryption = true\n[shutdown]\ntimeout = \"1h\"\n");
+    let a = world.file("a.log");
+    world.written.append(&a, "a", 10);
+    let daemon = world.run();
+    assert!(daemon.not_ready("NotEncrypted").contains("server-side encryption"));
+    daemon.running.stop();
+    assert_eq!(world.compare().missing, 9, "and the stop waited for nothing");
+    world.restart_service(&["--encrypted"]);
+    assert_eq!(world.once().0, 0);
+    assert_eq!(world.compare().missing, 0);
+}
+
+#[test]
+fn a_stream_that_takes_nothing_without_encryption_goes_on_with_another_configuration() {
     let mut world = World::new().configured("max_in_flight = 1\nrequire_encryption = true\n");
     let a = world.file("a.log");
     world.written.append(&a, "a", 10);

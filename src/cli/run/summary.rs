@@ -77,7 +77,7 @@ pub(super) fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, mi
     let Sums { lines, records, requests, retries, dead_letters, .. } = sums;
     let seconds = summary.took.as_secs_f64();
     match (args.once, summary.how) {
-        (false, ExitReason::TimedOut) => {
+        (false, ExitReason::TimedOut | ExitReason::Stopped) => {
             warn!(
                 lines,
                 records, "stopped before everything was delivered; the rest comes after the next start"
@@ -88,7 +88,7 @@ pub(super) fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, mi
             info!(lines, records, requests, retries, dead_letters, seconds, "stopped");
             return DONE;
         }
-        (true, ExitReason::Done | ExitReason::TimedOut) => {}
+        (true, _) => {}
     }
     say_what_was_done(args, config, &sums, seconds);
     let lacks = lacks(summary, &sums, missing.len());
@@ -124,6 +124,13 @@ fn lacks(summary: &RunSummary, sums: &Sums, missing: usize) -> Vec<String> {
     if summary.how == ExitReason::TimedOut {
         lacks.push(
             "the time was over before everything was delivered; the rest comes with the next run".to_owned(),
+        );
+        lacks.extend(undelivered(status));
+    }
+    if summary.how == ExitReason::Stopped {
+        lacks.push(
+            "not everything is delivered: what is left waits for another configuration; the rest comes with the next run"
+                .to_owned(),
         );
         lacks.extend(undelivered(status));
     }
