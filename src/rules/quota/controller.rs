@@ -35,8 +35,9 @@ use self::window::Window;
 const MIN: f64 = 1.0 / 2048.0;
 
 /// What a refusal takes from a factor of 1: so little that two daemons that give way together leave less than a tenth
-/// of the quota unused …
+/// of the quota unused. Of a smaller factor it takes a smaller part, by this power of it …
 const BACK_OFF: f64 = 0.2;
+const BACK_OFF_POWER: f64 = 0.8;
 /// … and at least, from any: with less, two hundred would be refused more than one request in fifty.
 const MIN_BACK_OFF: f64 = 0.03;
 
@@ -48,8 +49,9 @@ const STEEPEST: f64 = 13.0;
 const CLIMB_PER_SECOND: f64 = 0.03;
 /// … and below this factor less, in proportion …
 const SMALL: f64 = 1.0 / 17.0;
-/// … and of a large factor at most this, times its root …
-const LARGE_STEP: f64 = 0.0134;
+/// … and of a large factor at most this, divided by it: who has more gains less, so that a few daemons that started
+/// unequal come to equal parts …
+const LARGE_STEP: f64 = 0.003;
 /// … and while refusals are tolerated, more: nobody is known to be in the way.
 const TOLERANT_CLIMB_PER_SECOND: f64 = 0.15;
 
@@ -285,7 +287,12 @@ impl Controller {
             true => (self.highest.value, self.highest.share),
             false => (self.value, share),
         };
-        self.stage = Stage::Probing(Probe::new(share, from, before, now));
+        // What was sent in spite of refusals says nothing of what can be had once they end; what was accepted does.
+        let can_be_had = match self.stage {
+            Stage::Tolerating(_) => before.min(self.accepted.lately(now)),
+            Stage::GivingWay { .. } | Stage::Probing(_) => before,
+        };
+        self.stage = Stage::Probing(Probe::new(share, from, (before, can_be_had), now));
         self.lower_to((from / Probe::DEPTH).min(self.value), now);
     }
 
@@ -344,7 +351,7 @@ impl Controller {
             Some(Finding::Helps) => {
                 // Where little was refused, the rate was nearly right.
                 let nearly_right =
-                    if probe.share() < WORTH_A_PROBE_SOON { probe.from() } else { probe.before() };
+                    if probe.share() < WORTH_A_PROBE_SOON { probe.from() } else { probe.can_be_had() };
                 self.value = self.value.max(nearly_right * REGAINED);
                 self.regain = self.value;
                 let until = now + self.believe(true);
@@ -383,12 +390,12 @@ impl Controller {
 
 /// The part that a refusal takes: the larger, the more there is.
 fn back_off(value: f64) -> f64 {
-    (BACK_OFF * value.sqrt()).max(MIN_BACK_OFF)
+    (BACK_OFF * value.powf(BACK_OFF_POWER)).max(MIN_BACK_OFF)
 }
 
-/// What each second after a refusal brings back: of a factor in the middle the largest part, so that large ones come
-/// down to the others, and small ones stay calm.
+/// What each second after a refusal brings back: of a factor in the middle the most, so that large ones come down to the
+/// others, and small ones stay calm.
 fn step(value: f64) -> f64 {
     let part = value * CLIMB_PER_SECOND * (value / SMALL).min(1.0);
-    part.min(LARGE_STEP * value.sqrt())
+    part.min(LARGE_STEP / value)
 }

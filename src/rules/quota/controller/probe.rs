@@ -38,6 +38,7 @@ pub(super) struct Probe {
     share: f64,
     from: f64,
     before: f64,
+    can_be_had: f64,
     look_from: Instant,
     requests: u32,
     refused: f64,
@@ -60,10 +61,11 @@ impl Probe {
     /// For at most so long it is looked at what is refused.
     pub(super) const AT_MOST: Duration = Duration::from_secs(15);
 
-    /// The share of refusals was `share` at a factor of `from`, and is `before` now.
-    pub(super) fn new(share: f64, from: f64, before: f64, now: Instant) -> Self {
+    /// The share of refusals was `share` at a factor of `from`. The factor is `before` now; one of `can_be_had` is when
+    /// refusals end.
+    pub(super) fn new(share: f64, from: f64, (before, can_be_had): (f64, f64), now: Instant) -> Self {
         let look_from = now + SETTLING;
-        Self { share, from, before, look_from, requests: 0, refused: 0.0, hits: 0 }
+        Self { share, from, before, can_be_had, look_from, requests: 0, refused: 0.0, hits: 0 }
     }
 
     /// The share of refusals before.
@@ -77,6 +79,11 @@ impl Probe {
 
     pub(super) fn before(&self) -> f64 {
         self.before
+    }
+
+    /// The factor that can be had when refusals have ended.
+    pub(super) fn can_be_had(&self) -> f64 {
+        self.can_be_had
     }
 
     pub(super) fn note(&mut self, answer: &Answer) {

@@ -219,12 +219,16 @@ fn a_quota_that_is_doubled_is_found_within_a_minute() {
 
 #[test]
 fn refusals_that_end_are_tolerated_no_longer() {
-    let mut toy = Toy::new(Service { refuses: 0.3, quota: 900.0, ..AMPLE }, 1, 1);
-    toy.run(60 * SECOND);
-    toy.service.refuses = 0.0;
-    toy.run(80 * SECOND);
-    let sent = toy.controllers[0].value() * ALLOWED;
-    assert!((750.0..=1_000.0).contains(&sent), "{sent:.0} a second of 900");
+    for seed in 1..5 {
+        let mut toy = Toy::new(Service { refuses: 0.3, quota: 900.0, ..AMPLE }, 1, seed);
+        toy.run(60 * SECOND);
+        toy.service.refuses = 0.0;
+        // As much is refused as before, so that nothing tells it before the finding is asked about again.
+        toy.run(LAST_PATIENCE.as_secs() as u32 * SECOND);
+        toy.run(10 * SECOND);
+        let sent = toy.controllers[0].value() * ALLOWED;
+        assert!((750.0..=1_000.0).contains(&sent), "{sent:.0} a second of 900, seed {seed}");
+    }
 }
 
 #[test]
@@ -282,8 +286,9 @@ fn a_small_part_of_a_request_lowers_it_by_little() {
 
 #[test]
 fn who_has_more_gives_way_by_more_and_none_by_nothing() {
-    let parts: Vec<_> = [1.0, 0.25, 0.01, MIN].map(back_off).into();
-    assert_eq!(parts, [0.2, 0.1, 0.03, 0.03]);
+    let parts: Vec<_> = [1.0, 0.25, 0.15, 0.01, MIN].map(back_off).into();
+    let falls = parts[..4].windows(2).all(|pair| pair[0] > pair[1] * 1.2);
+    assert!(falls && parts[0] == 0.2 && parts[3..] == [0.03, 0.03], "{parts:?}");
 }
 
 #[test]
