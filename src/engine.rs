@@ -62,13 +62,14 @@ mod surveys;
 mod unnamed;
 mod unwanted;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
+use crate::rules::dead_letters::Room;
 use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus, StuckRecord};
@@ -95,8 +96,8 @@ pub struct Memory {
     pub next_incarnation: u64,
     /// Whether nothing was ever saved: only then may a source start at the end of its files.
     pub first_start: bool,
-    /// All data of all dead letters.
-    pub dead_letter_bytes: u64,
+    /// What the dead letters of each stream take on disk, in bytes.
+    pub dead_letter_bytes: BTreeMap<Arc<str>, u64>,
 }
 
 /// Everything that is known and under way.
@@ -120,6 +121,11 @@ pub struct Engine {
     opened: bool,
     /// Set once the engine is to read everything to its end and be done: what becomes of last lines.
     finishing: Option<OnDrain>,
+}
+
+/// The streams that have parts of the room for dead letters.
+fn stream_names(settings: &Settings) -> impl Iterator<Item = Arc<str>> {
+    settings.streams.iter().map(|stream| Arc::clone(&stream.name))
 }
 
 impl Ready for Lives {
@@ -167,7 +173,11 @@ impl Engine {
             lives: Lives::new(memory.checkpoints, memory.next_incarnation),
             intake: Intake::new(settings.memory, settings.streams.len()),
             streams,
-            saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
+            saves: Saves::new(
+                settings.checkpoint,
+                Room::new(stream_names(&settings), memory.dead_letter_bytes),
+                now,
+            ),
             unwanted: Unwanted::default(),
             leaving: BTreeSet::new(),
             opened: false,
@@ -188,6 +198,7 @@ impl Engine {
             Event::Compared { file, result } => self.on_likeness(file, result, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),
+            Event::DeadLettersDeleted(bytes) => self.on_dead_letters_deleted(&bytes, now),
             Event::Watching(watching) => self.surveys.set_watching(watching),
             Event::Descriptors(limit) => self.descriptors.set_limit(limit),
             Event::Tick => {}

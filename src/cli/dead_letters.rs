@@ -192,7 +192,7 @@ fn purge(which: &Which) -> Result<(), u8> {
         bytes += page.iter().map(|stored| stored.letter.data.len()).sum::<usize>();
     }
     eprintln!("standpipe: {count} dead letters with {bytes} bytes deleted");
-    Ok(())
+    store.shrink().map_err(|error| refuse(&error))
 }
 
 fn delete(store: &mut Store, page: &[StoredDeadLetter]) -> Result<(), u8> {
@@ -200,7 +200,7 @@ fn delete(store: &mut Store, page: &[StoredDeadLetter]) -> Result<(), u8> {
         return Ok(());
     }
     let ids: Vec<_> = page.iter().map(|stored| stored.id).collect();
-    store.delete_dead_letters(&ids).map_err(|error| refuse(&error))
+    store.delete_dead_letters(&ids).map(drop).map_err(|error| refuse(&error))
 }
 
 fn replay(which: &Which) -> Result<(), u8> {
@@ -209,6 +209,7 @@ fn replay(which: &Which) -> Result<(), u8> {
     let runtime = runtime().map_err(|error| fail(&error))?;
     let (sent, kept) = runtime.block_on(send_again(&config, &mut store, &reader, which))?;
     eprintln!("standpipe: {sent} dead letters sent again and accepted, {kept} kept");
+    store.shrink().map_err(|error| refuse(&error))?;
     if kept > 0 { Err(FAILED) } else { Ok(()) }
 }
 

@@ -215,7 +215,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
         checkpoints: loaded.checkpoints,
         next_incarnation: loaded.next_incarnation,
         first_start: loaded.first_start,
-        dead_letter_bytes: loaded.dead_letter_bytes,
+        dead_letter_bytes: loaded.dead_letter_disk_bytes,
     };
     Ok(Prepared { state, memory, server, embedded, destinations })
 }

@@ -3,7 +3,7 @@
 //! The daemon and the simulation both drive the engine through these nouns and nothing else. Every effect that
 //! asks a question is answered by exactly one event; effects without an answer say so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,6 +170,8 @@ pub enum Event {
     },
     /// The answer to [`Effect::Save`].
     Saved(Result<(), String>),
+    /// Dead letters were deleted from the state database: so many bytes on disk became free for each stream.
+    DeadLettersDeleted(BTreeMap<Arc<str>, u64>),
     /// How far hints can be relied on has changed.
     Watching(Watching),
     /// So many files may be open at once. Without it, any number.

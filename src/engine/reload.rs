@@ -50,6 +50,7 @@ impl Engine {
                 .into_iter()
                 .for_each(|known| self.families.goes_on_as(known, source));
         }
+        self.saves.room_mut().change(super::stream_names(&self.settings));
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
         self.counts.reloads += 1;
         // An order that has become free lets files go on that waited for an answer.

@@ -14,7 +14,8 @@ use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
 use crate::model::settings::{CheckpointSettings, SourceId};
 use crate::model::time::Instant;
-use crate::rules::checkpoint::{Due, MAX_DEAD_LETTER_BYTES, Pace, RENEW_EVERY};
+use crate::rules::checkpoint::{Due, Pace, RENEW_EVERY};
+use crate::rules::dead_letters::{Room, disk_bytes_of};
 
 /// What a save under way holds.
 #[derive(Debug)]
@@ -48,8 +49,8 @@ pub(super) struct Saves {
     /// Dead letters that are not durable yet; every save carries all of them.
     dead_letters: Vec<DeadLetter>,
     unsaved_dead_letter_bytes: u64,
-    /// Data of the dead letters that are durable, in bytes.
-    dead_letter_bytes: u64,
+    /// What all dead letters take on disk, those that are not durable yet among them.
+    room: Room,
     under_way: Option<UnderWay>,
     renewed_at: Instant,
     not_saved: Option<Arc<str>>,
@@ -59,8 +60,8 @@ pub(super) struct Saves {
 }
 
 impl Saves {
-    /// Nothing waits; `dead_letter_bytes` is what the database holds of dead letters.
-    pub(super) fn new(settings: CheckpointSettings, dead_letter_bytes: u64, now: Instant) -> Self {
+    /// Nothing waits; `room` is what the dead letters in the database leave.
+    pub(super) fn new(settings: CheckpointSettings, room: Room, now: Instant) -> Self {
         Self {
             pace: Pace::new(settings),
             changed: BTreeSet::new(),
@@ -68,7 +69,7 @@ impl Saves {
             forgotten: BTreeSet::new(),
             dead_letters: Vec::new(),
             unsaved_dead_letter_bytes: 0,
-            dead_letter_bytes,
+            room,
             under_way: None,
             renewed_at: now,
             not_saved: None,
@@ -126,13 +127,19 @@ impl Saves {
         is_due
     }
 
-    /// Whether a dead letter of so many bytes has room.
-    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        self.all_dead_letter_bytes() + bytes as u64 <= MAX_DEAD_LETTER_BYTES
+    /// Whether a dead letter has room.
+    pub(super) fn has_room_for(&self, letter: &DeadLetter) -> bool {
+        self.room.fits(&letter.stream, disk_bytes_of(letter))
+    }
+
+    /// The room that dead letters have.
+    pub(super) fn room_mut(&mut self) -> &mut Room {
+        &mut self.room
     }
 
     pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {
         self.unsaved_dead_letter_bytes += letter.data.len() as u64;
+        self.room.take(&letter.stream, disk_bytes_of(&letter));
         self.dead_letters.push(letter);
     }
 
@@ -141,9 +148,9 @@ impl Saves {
         self.unsaved_dead_letter_bytes
     }
 
-    /// All dead letters, in bytes of data.
+    /// What all dead letters take on disk, in bytes.
     pub(super) fn all_dead_letter_bytes(&self) -> u64 {
-        self.dead_letter_bytes + self.unsaved_dead_letter_bytes
+        self.room.taken()
     }
 
     /// Why progress is not durable, when it is not.
@@ -223,8 +230,7 @@ impl Saves {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.saved();
         self.looks.retain(|_, is_under_way| !*is_under_way);
-        let written = self.dead_letters.drain(..under_way.dead_letters);
-        self.dead_letter_bytes += written.map(|letter| letter.data.len() as u64).sum::<u64>();
+        drop(self.dead_letters.drain(..under_way.dead_letters));
         self.unsaved_dead_letter_bytes =
             self.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
         Saved { offsets: under_way.offsets, is_again: self.not_saved.take().is_some() }
@@ -253,6 +259,7 @@ impl Saves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::dead_letters::MAX_DEAD_LETTER_BYTES;
 
     const SETTINGS: CheckpointSettings =
         CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1000 };
@@ -262,7 +269,7 @@ mod tests {
     }
 
     fn saves() -> Saves {
-        Saves::new(SETTINGS, 0, at(0))
+        Saves::new(SETTINGS, Room::new(["stream".into()], BTreeMap::new()), at(0))
     }
 
     fn letter(bytes: usize) -> DeadLetter {
@@ -304,7 +311,7 @@ mod tests {
         assert_eq!((save.forgotten, save.dead_letters.len()), (vec![Incarnation(3)], 1));
         assert!(saves.came_through().is_again);
         assert!(!saves.any_wait());
-        assert_eq!(saves.all_dead_letter_bytes(), 10);
+        assert_eq!(saves.all_dead_letter_bytes(), disk_bytes_of(&letter(10)));
     }
 
     #[test]
@@ -322,11 +329,14 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_have_a_room_of_256_mib() {
-        let most = usize::try_from(MAX_DEAD_LETTER_BYTES).expect("64 bits");
-        let mut saves = Saves::new(SETTINGS, MAX_DEAD_LETTER_BYTES - 10, at(0));
-        assert!(saves.has_room_for(10) && !saves.has_room_for(11));
-        saves.add_dead_letter(letter(1));
-        assert!(saves.has_room_for(9) && !saves.has_room_for(10) && !saves.has_room_for(most));
+    fn dead_letters_that_are_not_durable_yet_take_room_already() {
+        let nearly = MAX_DEAD_LETTER_BYTES - disk_bytes_of(&letter(10));
+        let room = Room::new(["stream".into()], BTreeMap::from([("stream".into(), nearly)]));
+        let mut saves = Saves::new(SETTINGS, room, at(0));
+        assert!(saves.has_room_for(&letter(10)) && !saves.has_room_for(&letter(11)));
+        saves.add_dead_letter(letter(10));
+        assert!(!saves.has_room_for(&letter(0)));
+        saves.room_mut().free("stream", 1000);
+        assert!(saves.has_room_for(&letter(10)));
     }
 }

@@ -24,8 +24,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::Incarnation;
@@ -75,6 +76,8 @@ pub struct Loaded {
     pub moved_aside: Option<PathBuf>,
     /// All data of all dead letters, in bytes.
     pub dead_letter_bytes: u64,
+    /// What the dead letters of each stream take on disk, in bytes.
+    pub dead_letter_disk_bytes: BTreeMap<Arc<str>, u64>,
 }
 
 /// What the database lacks of what was durable, and has of what never was, or is no longer wanted.
@@ -111,6 +114,7 @@ impl Store {
             first_start: !meta.started,
             moved_aside,
             dead_letter_bytes: meta.dead_letter_bytes,
+            dead_letter_disk_bytes: contents.dead_letter_disk_bytes,
         };
         let store = Self {
             database: Some(database),
@@ -131,15 +135,38 @@ impl Store {
     /// since: a commit that failed at its very end may be in the database nevertheless, and then its dead
     /// letters are there twice.
     pub fn commit(&mut self, save: &Save) -> Result<(), StoreError> {
-        self.change(save, &[])
+        self.change(save, &[]).map(drop)
     }
 
-    /// Deletes dead letters, by which they are lost unless they have been sent again.
+    /// Deletes dead letters, by which they are lost unless they have been sent again. Returns what that frees of the room
+    /// of each stream, in bytes on disk.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
-    pub fn delete_dead_letters(&mut self, ids: &[DeadLetterId]) -> Result<(), StoreError> {
+    pub fn delete_dead_letters(
+        &mut self,
+        ids: &[DeadLetterId],
+    ) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
         self.change(&Save::default(), ids)
+    }
+
+    /// Gives back to the file system what deleted dead letters have left in the database, where that is worth the work.
+    ///
+    /// # Errors
+    /// When the database cannot be copied, for example because the disk is full. What is durable stays so.
+    pub fn shrink(&mut self) -> Result<(), StoreError> {
+        let Some(mut database) = self.database.take() else { return Ok(()) };
+        match database.shrink() {
+            Ok(()) => {
+                self.database = Some(database);
+                Ok(())
+            }
+            Err(error) => {
+                self.unsynced |= error.is_failed_sync();
+                database.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// The first number that may be given to a new incarnation.
@@ -152,7 +179,11 @@ impl Store {
         self.meta.dead_letter_bytes
     }
 
-    fn change(&mut self, save: &Save, removed: &[DeadLetterId]) -> Result<(), StoreError> {
+    fn change(
+        &mut self,
+        save: &Save,
+        removed: &[DeadLetterId],
+    ) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
         let mut database = match self.database.take() {
             Some(database) => database,
             None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
@@ -161,12 +192,12 @@ impl Store {
         // A lock that has lost its name keeps nobody out: its owner may be writing too.
         let held = if self.lock.is_in_place() { Ok(()) } else { Err(self.gone()) };
         match held.and_then(|()| database.commit(change, self.meta)) {
-            Ok(meta) => {
+            Ok((meta, freed)) => {
                 self.database = Some(database);
                 self.meta = meta;
                 self.owed = Owed::default();
                 self.remember(save);
-                Ok(())
+                Ok(freed)
             }
             Err(error) => {
                 self.unsynced |= error.is_failed_sync();

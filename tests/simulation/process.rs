@@ -25,7 +25,7 @@ impl World {
             checkpoints: self.saved.values().cloned().collect(),
             next_incarnation: self.next_incarnation,
             first_start: self.first_start,
-            dead_letter_bytes: 0,
+            dead_letter_bytes: Default::default(),
         };
         if self.first_start {
             self.ailments.looked.clear();

@@ -6,7 +6,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a database moved aside is named by the time")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::config::DbConfig;
@@ -15,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::Incarnation;
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
+use crate::rules::dead_letters::is_worth_shrinking;
 
 use super::error::{Fault, StoreError, judge, sqlite_at};
 use super::place::{Files, Place};
@@ -46,7 +49,12 @@ pub(super) struct Contents {
     /// Rows that cannot be trusted, or that nobody has claimed for long: to be deleted.
     pub(super) dropped: Vec<Incarnation>,
     pub(super) meta: Meta,
+    /// What the dead letters of each stream take on disk, in bytes.
+    pub(super) dead_letter_disk_bytes: BTreeMap<Arc<str>, u64>,
 }
+
+/// What one change makes of the whole, and what it frees of each stream's room for dead letters, in bytes on disk.
+type Changed = (Meta, BTreeMap<Arc<str>, u64>);
 
 /// A database, what was in it, and where the one went that was in its place and could not be read.
 pub(super) type Opened = (Database, Contents, Option<PathBuf>);
@@ -114,17 +122,38 @@ impl Database {
     }
 
     /// Makes one change durable, all or nothing, and tells what is said of the whole from then on.
-    pub(super) fn commit(&mut self, change: Change<'_>, meta: Meta) -> Result<Meta, StoreError> {
+    pub(super) fn commit(&mut self, change: Change<'_>, meta: Meta) -> Result<Changed, StoreError> {
         let path = self.place.database();
-        let meta = self.write(change, meta).map_err(sqlite_at(&path))?;
+        let changed = self.write(change, meta).map_err(sqlite_at(&path))?;
         // SQLite writes on into files that have lost their names; no restart would find those.
         if self.place.files()? != self.files {
             return Err(StoreError::Gone { path });
         }
-        Ok(meta)
+        Ok(changed)
     }
 
-    fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Meta> {
+    /// Copies the database into a smaller one, where much of it is free and little is to be copied.
+    pub(super) fn shrink(&mut self) -> Result<(), StoreError> {
+        let path = self.place.database();
+        let number = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        let shrink = || {
+            let page_bytes = number("PRAGMA page_size")?.cast_unsigned();
+            let bytes = number("PRAGMA page_count")?.cast_unsigned() * page_bytes;
+            let free = number("PRAGMA freelist_count")?.cast_unsigned() * page_bytes;
+            if is_worth_shrinking(bytes, free) {
+                // The copy is small, and needs no directory for temporary files, which a sandbox may not have.
+                self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+                self.connection.execute_batch("VACUUM")?;
+                // Only writing the log back makes the file itself shorter. A reader may keep it from that: then a later
+                // checkpoint does it.
+                self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            }
+            Ok(())
+        };
+        shrink().map_err(sqlite_at(&path))
+    }
+
+    fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Changed> {
         let now_ms = unix_ms();
         let Change { dropped, restored, save, removed } = change;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -133,7 +162,7 @@ impl Database {
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
         rows::write_dead_letters(&transaction, &save.dead_letters, now_ms)?;
-        let removed_bytes = rows::delete_dead_letters(&transaction, removed)?;
+        let (removed_bytes, freed) = rows::delete_dead_letters(&transaction, removed)?;
         let added_bytes: u64 = save.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
         let after = Meta {
             next_incarnation: behind_all(before.next_incarnation, restored, save),
@@ -145,7 +174,7 @@ impl Database {
             after.write(&transaction)?;
         }
         transaction.commit()?;
-        Ok(after)
+        Ok((after, freed))
     }
 
     /// Closes the connection without the checkpoint that closing makes: it would go through a descriptor whose
@@ -211,7 +240,8 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     }
     dropped.extend(expired.into_iter().map(|stored| stored.checkpoint.incarnation));
     let checkpoints = kept.into_iter().map(|stored| stored.checkpoint).collect();
-    Ok(Some(Contents { checkpoints, dropped, meta }))
+    let dead_letter_disk_bytes = rows::dead_letter_disk_bytes(connection)?;
+    Ok(Some(Contents { checkpoints, dropped, meta, dead_letter_disk_bytes }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {

@@ -3,6 +3,7 @@
 //! *Invariant:* a row of `meta` or `checkpoints` that is read back is the row that was written, or is reported
 //! as damaged: SQLite notices damage to its own structure, not to what it stores.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -16,6 +17,7 @@ use crate::model::checkpoint::{Checkpoint, DeadLetter};
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settled::Settled;
+use crate::rules::dead_letters::disk_bytes;
 
 use super::checksum::Checksum;
 use super::extras::Extras;
@@ -313,16 +315,40 @@ pub(super) fn write_dead_letters(
     Ok(())
 }
 
-/// Deletes dead letters; tells how many bytes of data they held.
-pub(super) fn delete_dead_letters(connection: &Connection, ids: &[DeadLetterId]) -> rusqlite::Result<u64> {
-    let mut delete = connection.prepare("DELETE FROM dead_letters WHERE id = ?1 RETURNING length(data)")?;
-    let mut bytes = 0;
+/// All data and texts of one letter, in bytes.
+const CONTENT_BYTES: &str = "octet_length(data) + octet_length(stream) + octet_length(source) + octet_length(path) \
+                             + octet_length(code) + octet_length(message)";
+
+/// Deletes dead letters; tells how many bytes of data they held, and what they took on disk for each stream.
+pub(super) fn delete_dead_letters(
+    connection: &Connection,
+    ids: &[DeadLetterId],
+) -> rusqlite::Result<(u64, BTreeMap<Arc<str>, u64>)> {
+    let mut delete = connection.prepare(&format!(
+        "DELETE FROM dead_letters WHERE id = ?1 RETURNING length(data), stream, {CONTENT_BYTES}"
+    ))?;
+    let (mut bytes, mut freed) = (0, BTreeMap::new());
     for id in ids {
-        for deleted in delete.query_map([id.0], |row| unsigned(row, 0))? {
-            bytes += deleted?;
+        let deleted = delete
+            .query_map([id.0], |row| Ok((unsigned(row, 0)?, text(row, 1)?, disk_bytes(unsigned(row, 2)?))))?;
+        for deleted in deleted {
+            let (data, stream, disk) = deleted?;
+            bytes += data;
+            *freed.entry(stream).or_default() += disk;
         }
     }
-    Ok(bytes)
+    Ok((bytes, freed))
+}
+
+/// What the dead letters of each stream take on disk, in bytes. No data is read for it.
+pub(super) fn dead_letter_disk_bytes(connection: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, u64>> {
+    let mut select = connection.prepare(&format!("SELECT stream, {CONTENT_BYTES} FROM dead_letters"))?;
+    let mut taken = BTreeMap::new();
+    for letter in select.query_map([], |row| Ok((text(row, 0)?, disk_bytes(unsigned(row, 1)?))))? {
+        let (stream, disk) = letter?;
+        *taken.entry(stream).or_default() += disk;
+    }
+    Ok(taken)
 }
 
 /// Up to `limit` dead letters behind `after`, oldest first; a damaged one is shown as far as it can be read.
