@@ -9,6 +9,7 @@
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
 mod changes;
+mod control;
 mod lanes;
 mod leaving;
 mod log;
@@ -31,6 +32,7 @@ use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
+use crate::shell::control::Order;
 use crate::shell::files::{self, Problem, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::http::snapshot::{About, Snapshot};
@@ -42,6 +44,9 @@ use self::time::{unix_time, until};
 pub use changes::{Change, Changed};
 pub use lanes::MAX_THREADS;
 pub use state::{OpenError, State};
+
+use control::Control;
+use state::Ended;
 
 use changes::{InPlace, about, fitted};
 use log::Log;
@@ -58,6 +63,7 @@ pub struct Daemon {
     began: Clock,
     about: Arc<About>,
     questions: mpsc::Receiver<Question>,
+    control: Control,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
     hints: watch::Hints,
@@ -89,7 +95,7 @@ pub enum ExitReason {
 }
 
 impl Daemon {
-    /// A daemon that goes on from `memory`, and answers what comes through `questions`.
+    /// A daemon that goes on from `memory`, answers what comes through `questions`, and does what comes as `orders`.
     ///
     /// # Errors
     /// When a stream's retry delays make no backoff.
@@ -99,7 +105,7 @@ impl Daemon {
         destinations: Vec<Destination>,
         state: State,
         memory: Memory,
-        questions: mpsc::Receiver<Question>,
+        (questions, orders): (mpsc::Receiver<Question>, mpsc::Receiver<Order>),
     ) -> Result<Self, InvalidBackoff> {
         let (watch, hints) = watch::start();
         let seed = fastrand::u64(..);
@@ -109,6 +115,7 @@ impl Daemon {
             began: Clock::now(),
             about: Arc::new(about(config)),
             questions,
+            control: Control::new(orders),
             snapshot: None,
             hints,
             tasks: Tasks::new(sources, destinations, state, watch),
@@ -166,6 +173,7 @@ impl Daemon {
                     self.change(change);
                 }
                 Some(question) = self.questions.recv() => self.answer(question),
+                Some(order) = self.control.next() => self.obey(order),
                 done = self.tasks.next() => self.take(done),
                 hints = self.hints.next() => self.tell_hints(hints),
                 () = until(self.began, deadline) => self.tell(Event::Tick),
@@ -261,6 +269,7 @@ impl Daemon {
             Effect::Close(file) => self.tasks.close(file),
             Effect::Put(request) => self.tasks.put(request),
             Effect::Save(save) => self.tasks.save(save),
+            Effect::Moved { number, result } => self.moved(number, result),
             Effect::Report(report) => {
                 let now = self.now();
                 self.log.tell(&report, &self.about, now);
@@ -336,7 +345,10 @@ impl Daemon {
             Done::Identified(_, Err(_)) => {}
             Done::Identified(stream, Ok(identity)) => self.tell_identity(stream, &identity),
             Done::Connected(stream, destination) => self.tasks.connected(stream, *destination),
-            Done::Saved(result) => self.tell(Event::Saved(result.map_err(|error| error.to_string()))),
+            Done::Stored(Ended::Committed(result)) => {
+                self.tell(Event::Saved(result.map_err(|error| error.to_string())));
+            }
+            Done::Stored(Ended::Purged(result)) => self.purged(result),
         }
     }
 

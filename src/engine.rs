@@ -29,6 +29,7 @@
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
 //! | `reload.rs` | another configuration |
+//! | `moving.rs` | positions that a person moves |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
@@ -44,6 +45,7 @@ mod generations;
 mod incarnation;
 mod intake;
 mod lives;
+mod moving;
 mod names;
 mod opening;
 mod parting;
@@ -80,7 +82,8 @@ use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
 use self::lives::Lives;
-use self::port::{Effect, Event, FileId, Survey};
+use self::moving::Leaving;
+use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
 use self::stream::Ready;
@@ -115,8 +118,7 @@ pub struct Engine {
     streams: Streams,
     saves: Saves,
     unwanted: Unwanted,
-    /// Files that are to be let go of as soon as nothing of them is under way.
-    leaving: BTreeSet<FileId>,
+    leaving: Leaving,
     /// Whether everything that was there at the start has been opened.
     opened: bool,
     /// Set once the engine is to read everything to its end and be done: what becomes of last lines.
@@ -179,7 +181,7 @@ impl Engine {
                 now,
             ),
             unwanted: Unwanted::default(),
-            leaving: BTreeSet::new(),
+            leaving: Leaving::default(),
             opened: false,
             finishing,
             settings,
@@ -208,10 +210,12 @@ impl Engine {
                 }
             }
             Event::ReloadRefused => self.counts.reloads_refused += 1,
+            Event::Move(asked) => self.on_move(*asked),
             Event::Drain => self.on_drain(),
             Event::Leave => self.on_leave(),
         }
         self.let_go_of_leaving(now);
+        self.carry_out_moves(now);
         if self.saves.renewal_is_due(now) {
             let followed: Vec<_> = self.lives.states().map(IncarnationState::incarnation).collect();
             followed.into_iter().for_each(|incarnation| self.saves.note_changed(incarnation, 0, now));

@@ -23,10 +23,11 @@ use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
 use crate::rules::quota::{Admission, Cost, Payment, Quota};
 use crate::rules::retry::Backoff;
+use crate::shell::control::{self, Answer, Request};
 use crate::shell::firehose::Destination;
-use crate::shell::store::{DeadLetterId, Reader, Store, StoredDeadLetter};
+use crate::shell::store::{DeadLetterId, Reader, Store, StoredDeadLetter, Wanted};
 
-use super::state::{StateArgs, refuse, time};
+use super::state::{Holder, StateArgs, refuse, time};
 use super::table::{plain, table};
 use super::{CONFIGURATION, DONE, FAILED, configure, fail, runtime};
 
@@ -65,7 +66,7 @@ enum DeadLettersCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Deletes them, and with them their data; refuses while a daemon runs
+    /// Deletes them, and with them their data; a daemon that runs does it
     Purge {
         #[command(flatten)]
         which: Which,
@@ -79,6 +80,13 @@ struct Which {
     stream: Option<String>,
     #[command(flatten)]
     state: StateArgs,
+}
+
+impl Which {
+    /// What a daemon is asked for first.
+    fn pages(&self) -> control::Pages {
+        control::Pages { stream: self.stream.clone(), ..control::Pages::default() }
+    }
 }
 
 pub(super) fn dead_letters(args: &DeadLettersArgs) -> u8 {
@@ -183,16 +191,37 @@ fn said(stored: &StoredDeadLetter) -> Value {
 }
 
 fn purge(which: &Which) -> Result<(), u8> {
-    let (mut store, reader) = which.state.hold()?;
-    let mut pages = Pages::new(&reader, which);
-    let (mut count, mut bytes) = (0, 0);
-    while let Some(page) = pages.next()? {
-        delete(&mut store, &page)?;
-        count += page.len();
-        bytes += page.iter().map(|stored| stored.letter.data.len()).sum::<usize>();
-    }
+    let (count, bytes) = match which.state.hold()? {
+        Holder::Own(own) => purge_alone(own.0, which)?,
+        Holder::Daemon(daemon) => {
+            let (mut count, mut bytes) = (0, 0);
+            let mut next = Some(which.pages());
+            while let Some(pages) = next {
+                let Answer::Page(page) = daemon.ask(&Request::Purge(pages))? else {
+                    return Err(daemon.confused());
+                };
+                count += page.deleted;
+                bytes += page.bytes;
+                next = page.next;
+            }
+            (count, bytes)
+        }
+    };
     eprintln!("standpipe: {count} dead letters with {bytes} bytes deleted");
-    store.shrink().map_err(|error| refuse(&error))
+    Ok(())
+}
+
+/// Deletes dead letters of a state that no daemon holds. Returns how many, and how many bytes of data.
+fn purge_alone(mut store: Store, which: &Which) -> Result<(u64, u64), u8> {
+    let (mut count, mut bytes) = (0, 0);
+    let mut next = Some(Wanted { stream: which.stream.as_deref().map(Arc::from), ..Wanted::default() });
+    while let Some(wanted) = next {
+        let page = store.purge(&wanted).map_err(|error| refuse(&error))?;
+        count += page.count as u64;
+        bytes += page.bytes;
+        next = page.next;
+    }
+    Ok((count, bytes))
 }
 
 fn delete(store: &mut Store, page: &[StoredDeadLetter]) -> Result<(), u8> {
@@ -205,7 +234,12 @@ fn delete(store: &mut Store, page: &[StoredDeadLetter]) -> Result<(), u8> {
 
 fn replay(which: &Which) -> Result<(), u8> {
     let config = configure(which.state.config.as_ref(), &Overrides::default())?;
-    let (mut store, reader) = which.state.hold()?;
+    let (mut store, reader) = match which.state.hold()? {
+        Holder::Own(own) => *own,
+        Holder::Daemon(daemon) => {
+            return Err(daemon.ask(&Request::Replay(which.pages())).map_or_else(|code| code, |_| FAILED));
+        }
+    };
     let runtime = runtime().map_err(|error| fail(&error))?;
     let (sent, kept) = runtime.block_on(send_again(&config, &mut store, &reader, which))?;
     eprintln!("standpipe: {sent} dead letters sent again and accepted, {kept} kept");

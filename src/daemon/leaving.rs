@@ -48,7 +48,7 @@ impl Daemon {
         loop {
             while let Some(effect) = self.engine.poll_effect() {
                 match effect {
-                    Effect::Save(_) | Effect::Report(_) => self.carry_out(effect),
+                    Effect::Save(_) | Effect::Report(_) | Effect::Moved { .. } => self.carry_out(effect),
                     Effect::Survey(_)
                     | Effect::Open(_)
                     | Effect::Read(_)
@@ -65,7 +65,7 @@ impl Daemon {
             tokio::select! {
                 biased;
                 done = self.tasks.next() => {
-                    if matches!(done, Done::Saved(_) | Done::Put(..)) {
+                    if matches!(done, Done::Stored(_) | Done::Put(..)) {
                         self.take(done);
                     }
                 }

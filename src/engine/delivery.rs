@@ -60,11 +60,16 @@ impl Engine {
         }
         for (record, why) in judged.rejected {
             touched.insert(record.incarnation);
+            if self.leaving.is_withdrawn(record.incarnation) {
+                self.settle(&record, Settlement::Nothing);
+                continue;
+            }
             settled += self.set_aside(judged.stream, &record, why.code, why.message);
         }
         for incarnation in touched {
             self.after_settling(incarnation, std::mem::take(&mut settled), now);
         }
+        self.withdraw_records(now);
     }
 
     fn count_delivered(&mut self, stream: StreamId, record: &Record, encrypted: Encrypted, now: Instant) {
@@ -163,7 +168,7 @@ impl Engine {
     }
 
     /// Returns how many bytes of the file that settles, before the frontier or beyond it.
-    fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
+    pub(super) fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
         let state = self.lives.on_its_way_mut(record.incarnation);
         let before = state.buffered();
         let settled = state.settle(record, how);
@@ -213,6 +218,8 @@ impl Engine {
                         self.streams.offer(state, 0);
                     }
                 }
+                let moved = saved.moved.into_iter();
+                self.effects.extend(moved.map(|(number, moved)| Effect::Moved { number, result: Ok(moved) }));
                 if saved.is_again {
                     self.report(Report::SavedAgain);
                 }

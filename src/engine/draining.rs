@@ -188,7 +188,7 @@ mod tests {
                     self.saved_to = self.saved_to.max(saved.unwrap_or(0));
                     self.tell(Event::Saved(Ok(())));
                 }
-                Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) => {}
+                Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) | Effect::Moved { .. } => {}
             }
             true
         }

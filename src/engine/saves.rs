@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::port::{MoveId, Moved};
 use crate::model::checkpoint::{DeadLetter, Save};
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
@@ -32,6 +33,8 @@ struct UnderWay {
 pub(super) struct Saved {
     /// Incarnations with their frontiers, and how many bytes their fingerprints cover.
     pub(super) offsets: Vec<(Incarnation, Offset, u16)>,
+    /// Positions that were moved, for whoever asked.
+    pub(super) moved: Vec<(MoveId, Vec<Moved>)>,
     /// Whether the saves before it failed.
     pub(super) is_again: bool,
 }
@@ -57,6 +60,8 @@ pub(super) struct Saves {
     /// Sources that start at the end, and whose first look is to be durable before their files are opened; whether the save
     /// under way holds it.
     looks: BTreeMap<SourceId, bool>,
+    /// Moves that are to be answered once they are durable; whether the save under way holds them.
+    answers: Vec<(MoveId, Vec<Moved>, bool)>,
 }
 
 impl Saves {
@@ -74,6 +79,7 @@ impl Saves {
             renewed_at: now,
             not_saved: None,
             looks: BTreeMap::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -81,6 +87,12 @@ impl Saves {
     /// was not there.
     pub(super) fn await_look(&mut self, source: SourceId, now: Instant) {
         self.looks.insert(source, false);
+        self.pace.changed(0, now);
+    }
+
+    /// Whoever asked for a move is answered once it is durable, which is due at once.
+    pub(super) fn await_answer(&mut self, number: MoveId, moved: Vec<Moved>, now: Instant) {
+        self.answers.push((number, moved, false));
         self.pace.changed(0, now);
     }
 
@@ -170,6 +182,7 @@ impl Saves {
             || !self.forgotten.is_empty()
             || !self.dead_letters.is_empty()
             || !self.looks.is_empty()
+            || !self.answers.is_empty()
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -186,6 +199,7 @@ impl Saves {
         let cannot_wait = !self.dead_letters.is_empty()
             || !self.awaiting_fingerprint.is_empty()
             || !self.looks.is_empty()
+            || !self.answers.is_empty()
             || is_last;
         let is_due = match self.pace.due(now) {
             Due::Now => true,
@@ -218,6 +232,7 @@ impl Saves {
         let dead_letters = self.dead_letters.len();
         self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters });
         self.looks.values_mut().for_each(|is_under_way| *is_under_way = true);
+        self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = true);
         self.pace.begun();
         Save { checkpoints, ..save }
     }
@@ -230,10 +245,15 @@ impl Saves {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.saved();
         self.looks.retain(|_, is_under_way| !*is_under_way);
+        let (durable, waiting) =
+            std::mem::take(&mut self.answers).into_iter().partition(|(_, _, is_under_way)| *is_under_way);
+        self.answers = waiting;
+        let durable: Vec<_> = durable;
+        let moved = durable.into_iter().map(|(number, moved, _)| (number, moved)).collect();
         drop(self.dead_letters.drain(..under_way.dead_letters));
         self.unsaved_dead_letter_bytes =
             self.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
-        Saved { offsets: under_way.offsets, is_again: self.not_saved.take().is_some() }
+        Saved { offsets: under_way.offsets, moved, is_again: self.not_saved.take().is_some() }
     }
 
     /// The save under way failed: all that it held waits again, but for incarnations that are no more. Returns whether
@@ -250,6 +270,7 @@ impl Saves {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.failed(now);
         self.looks.values_mut().for_each(|is_under_way| *is_under_way = false);
+        self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = false);
         self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
         self.forgotten.extend(under_way.forgotten);
         self.not_saved.replace(why).is_none()

@@ -9,6 +9,7 @@ mod again;
 mod formed;
 mod suspects;
 mod turns;
+mod withdrawn;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;

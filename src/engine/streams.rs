@@ -132,6 +132,11 @@ impl Streams {
         self.streams[state.stream().0].offer(state, fresh);
     }
 
+    /// Takes every record of an incarnation out of the queues of its stream. What is under way stays so.
+    pub(super) fn withdraw(&mut self, state: &mut IncarnationState) -> Vec<Record> {
+        self.streams[state.stream().0].withdraw(state)
+    }
+
     /// What the records that wait in a stream cost in memory, in bytes.
     pub(super) fn waiting_bytes(&self, stream: StreamId) -> u64 {
         self.streams[stream.0].waiting_bytes()

@@ -271,7 +271,7 @@ mod tests {
                         self.reports.push(report);
                         continue;
                     }
-                    Effect::Compare(_) | Effect::Close(_) => continue,
+                    Effect::Compare(_) | Effect::Close(_) | Effect::Moved { .. } => continue,
                 };
                 self.engine.handle(event, at(self.seconds));
                 self.engine.check_laws();

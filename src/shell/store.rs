@@ -80,6 +80,31 @@ pub struct Loaded {
     pub dead_letter_disk_bytes: BTreeMap<Arc<str>, u64>,
 }
 
+/// What deleted dead letters free of the room of each stream, in bytes on disk.
+pub type Freed = BTreeMap<Arc<str>, u64>;
+
+/// A page of dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only those of this stream.
+    pub stream: Option<Arc<str>>,
+    /// Only those behind this one; the default is before all.
+    pub after: DeadLetterId,
+    /// Only those up to this one; `None`: up to the last that there is now.
+    pub until: Option<DeadLetterId>,
+}
+
+/// What a page of a purge has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurgedPage {
+    pub count: usize,
+    /// Data that was deleted, in bytes.
+    pub bytes: u64,
+    pub freed: Freed,
+    /// The next page, if there is one.
+    pub next: Option<Wanted>,
+}
+
 /// What the database lacks of what was durable, and has of what never was, or is no longer wanted.
 #[derive(Debug, Default)]
 struct Owed {
@@ -143,11 +168,42 @@ impl Store {
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
-    pub fn delete_dead_letters(
-        &mut self,
-        ids: &[DeadLetterId],
-    ) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+    pub fn delete_dead_letters(&mut self, ids: &[DeadLetterId]) -> Result<Freed, StoreError> {
         self.change(&Save::default(), ids)
+    }
+
+    /// Deletes a page of dead letters, and tells where the next one begins; behind the last, what that frees is given back
+    /// to the file system where it is worth the work.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). What a failed copy of the database does not give back is used for other rows.
+    pub fn purge(&mut self, wanted: &Wanted) -> Result<PurgedPage, StoreError> {
+        let bytes = self.meta.dead_letter_bytes;
+        let (ids, next) = self.database()?.dead_letter_ids(wanted)?;
+        let freed = if ids.is_empty() { Freed::new() } else { self.delete_dead_letters(&ids)? };
+        if next.is_none()
+            && let Err(error) = self.shrink()
+        {
+            tracing::warn!(%error, "the state database stays as large as it is");
+        }
+        Ok(PurgedPage { count: ids.len(), bytes: bytes - self.meta.dead_letter_bytes, freed, next })
+    }
+
+    /// A page of dead letters.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn dead_letters(&mut self, wanted: &Wanted) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        self.database()?.dead_letters(wanted)
+    }
+
+    /// The open database; a fresh connection where the last one was given up.
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        if self.database.is_none() {
+            // A commit that changes nothing owed opens one, and makes good what it lacks.
+            self.change(&Save::default(), &[])?;
+        }
+        self.database.as_ref().ok_or_else(|| self.gone())
     }
 
     /// Gives back to the file system what deleted dead letters have left in the database, where that is worth the work.
@@ -179,11 +235,7 @@ impl Store {
         self.meta.dead_letter_bytes
     }
 
-    fn change(
-        &mut self,
-        save: &Save,
-        removed: &[DeadLetterId],
-    ) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+    fn change(&mut self, save: &Save, removed: &[DeadLetterId]) -> Result<Freed, StoreError> {
         let mut database = match self.database.take() {
             Some(database) => database,
             None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,

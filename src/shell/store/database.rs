@@ -19,9 +19,10 @@ use crate::model::identity::Incarnation;
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
 use crate::rules::dead_letters::is_worth_shrinking;
 
+use super::Wanted;
 use super::error::{Fault, StoreError, judge, sqlite_at};
 use super::place::{Files, Place};
-use super::rows::{self, DeadLetterId, Meta};
+use super::rows::{self, DeadLetterId, Meta, StoredDeadLetter};
 use super::schema::{self, Look};
 
 /// How long to wait for a reader that is just recovering the log; readers block writers at no other time.
@@ -130,6 +131,23 @@ impl Database {
             return Err(StoreError::Gone { path });
         }
         Ok(changed)
+    }
+
+    /// The dead letters of a page, without their data, and the page behind it, if there is one.
+    pub(super) fn dead_letter_ids(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<(Vec<DeadLetterId>, Option<Wanted>), StoreError> {
+        rows::dead_letter_ids(&self.connection, wanted).map_err(sqlite_at(&self.place.database()))
+    }
+
+    /// The dead letters of a page.
+    pub(super) fn dead_letters(&self, wanted: &Wanted) -> Result<Vec<StoredDeadLetter>, StoreError> {
+        let read = || {
+            let (ids, _) = rows::dead_letter_ids(&self.connection, wanted)?;
+            rows::read_some_dead_letters(&self.connection, &ids)
+        };
+        read().map_err(sqlite_at(&self.place.database()))
     }
 
     /// Copies the database into a smaller one, where much of it is free and little is to be copied.

@@ -19,6 +19,7 @@ use crate::model::offset::Offset;
 use crate::model::settled::Settled;
 use crate::rules::dead_letters::disk_bytes;
 
+use super::Wanted;
 use super::checksum::Checksum;
 use super::extras::Extras;
 
@@ -351,6 +352,74 @@ pub(super) fn dead_letter_disk_bytes(connection: &Connection) -> rusqlite::Resul
     Ok(taken)
 }
 
+/// The most dead letters of a page, and the most data of them in bytes: a save waits for one page at the most.
+const PAGE_LETTERS: usize = 256;
+const PAGE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The dead letters of a page, oldest first, at least one where there is one; and the page behind it, if there is one.
+pub(super) fn dead_letter_ids(
+    connection: &Connection,
+    wanted: &Wanted,
+) -> rusqlite::Result<(Vec<DeadLetterId>, Option<Wanted>)> {
+    let last = || connection.query_row("SELECT coalesce(max(id), 0) FROM dead_letters", [], |row| row.get(0));
+    let until = match wanted.until {
+        Some(until) => until,
+        None => DeadLetterId(last()?),
+    };
+    let mut select = connection.prepare(
+        "SELECT id, octet_length(data) FROM dead_letters
+         WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR stream = ?3) ORDER BY id",
+    )?;
+    let mut rows = select.query(params![wanted.after.0, until.0, wanted.stream])?;
+    let (mut ids, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        bytes += unsigned(row, 1)?;
+        if let Some(after) = ids.last().copied()
+            && (ids.len() >= PAGE_LETTERS || bytes > PAGE_BYTES)
+        {
+            let next = Wanted { after, until: Some(until), stream: wanted.stream.clone() };
+            return Ok((ids, Some(next)));
+        }
+        ids.push(DeadLetterId(row.get(0)?));
+    }
+    Ok((ids, None))
+}
+
+/// The dead letters with these numbers, as far as they are there.
+pub(super) fn read_some_dead_letters(
+    connection: &Connection,
+    ids: &[DeadLetterId],
+) -> rusqlite::Result<Vec<StoredDeadLetter>> {
+    let mut select = connection.prepare(&format!("{SELECT_DEAD_LETTERS} WHERE id = ?1"))?;
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        for letter in select.query_map([id.0], dead_letter)? {
+            found.push(letter?);
+        }
+    }
+    Ok(found)
+}
+
+const SELECT_DEAD_LETTERS: &str =
+    "SELECT id, time_ms, stream, source, path, offset, code, message, data FROM dead_letters";
+
+/// A row as [`SELECT_DEAD_LETTERS`] shows it.
+fn dead_letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
+    Ok(StoredDeadLetter {
+        id: DeadLetterId(row.get(0)?),
+        time_ms: row.get(1)?,
+        letter: DeadLetter {
+            stream: text(row, 2)?,
+            source: text(row, 3)?,
+            path: path(row, 4)?,
+            offset: Offset::new(unsigned(row, 5)?),
+            code: text(row, 6)?,
+            message: text(row, 7)?,
+            data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
+        },
+    })
+}
+
 /// Up to `limit` dead letters behind `after`, oldest first; a damaged one is shown as far as it can be read.
 pub(super) fn read_dead_letters(
     connection: &Connection,
@@ -359,25 +428,8 @@ pub(super) fn read_dead_letters(
 ) -> rusqlite::Result<Vec<StoredDeadLetter>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     connection
-        .prepare(
-            "SELECT id, time_ms, stream, source, path, offset, code, message, data
-             FROM dead_letters WHERE id > ?1 ORDER BY id LIMIT ?2",
-        )?
-        .query_map([after.0, limit], |row| {
-            Ok(StoredDeadLetter {
-                id: DeadLetterId(row.get(0)?),
-                time_ms: row.get(1)?,
-                letter: DeadLetter {
-                    stream: text(row, 2)?,
-                    source: text(row, 3)?,
-                    path: path(row, 4)?,
-                    offset: Offset::new(unsigned(row, 5)?),
-                    code: text(row, 6)?,
-                    message: text(row, 7)?,
-                    data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
-                },
-            })
-        })?
+        .prepare(&format!("{SELECT_DEAD_LETTERS} WHERE id > ?1 ORDER BY id LIMIT ?2"))?
+        .query_map([after.0, limit], dead_letter)?
         .collect()
 }
 
