@@ -14,6 +14,7 @@ mod lanes;
 mod leaving;
 mod log;
 mod progress;
+mod replays;
 mod state;
 mod surveys;
 mod tasks;
@@ -51,6 +52,7 @@ use state::Ended;
 use changes::{InPlace, about, fitted};
 use log::Log;
 use progress::Progress;
+use replays::Replays;
 use tasks::{Done, Tasks};
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
@@ -64,6 +66,7 @@ pub struct Daemon {
     about: Arc<About>,
     questions: mpsc::Receiver<Question>,
     control: Control,
+    replays: Replays,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
     hints: watch::Hints,
@@ -116,6 +119,7 @@ impl Daemon {
             about: Arc::new(about(config)),
             questions,
             control: Control::new(orders),
+            replays: Replays::default(),
             snapshot: None,
             hints,
             tasks: Tasks::new(sources, destinations, state, watch),
@@ -187,7 +191,8 @@ impl Daemon {
         let since_began = |at: Clock| Instant::at(at.saturating_duration_since(self.began));
         let beat = self.heartbeat.deadline().map(since_began);
         let watch = self.tasks.watch_deadline().map(since_began);
-        let own = [give_up_at, beat, watch, self.log.deadline()].into_iter().flatten();
+        let replays = self.replays.deadline().map(since_began);
+        let own = [give_up_at, beat, watch, replays, self.log.deadline()].into_iter().flatten();
         self.engine.next_deadline(now).into_iter().chain(own).min()
     }
 
@@ -255,8 +260,13 @@ impl Daemon {
 
     /// Starts what the engine wants done.
     fn launch(&mut self) {
-        while let Some(effect) = self.engine.poll_effect() {
-            self.carry_out(effect);
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                self.carry_out(effect);
+            }
+            if !self.tend_replays() {
+                break;
+            }
         }
     }
 
@@ -269,6 +279,7 @@ impl Daemon {
             Effect::Close(file) => self.tasks.close(file),
             Effect::Put(request) => self.tasks.put(request),
             Effect::Save(save) => self.tasks.save(save),
+            Effect::Replayed { letter, end } => self.replayed(letter, end),
             Effect::Moved { number, result } => self.moved(number, result),
             Effect::Report(report) => {
                 let now = self.now();
@@ -349,6 +360,8 @@ impl Daemon {
                 self.tell(Event::Saved(result.map_err(|error| error.to_string())));
             }
             Done::Stored(Ended::Purged(result)) => self.purged(result),
+            Done::Stored(Ended::Letters(result)) => self.take_letters(result),
+            Done::Stored(Ended::Deleted(result)) => self.deleted(result),
         }
     }
 

@@ -210,6 +210,14 @@ impl Engine {
                 }
             }
             Event::ReloadRefused => self.counts.reloads_refused += 1,
+            Event::Replay(letters) => {
+                let ends = self.streams.add_letters(letters, now);
+                self.tell_letters(ends);
+            }
+            Event::StopReplay => {
+                let ends = self.streams.stop_letters();
+                self.tell_letters(ends);
+            }
             Event::Move(asked) => self.on_move(*asked),
             Event::Drain => self.on_drain(),
             Event::Leave => self.on_leave(),

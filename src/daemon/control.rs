@@ -29,11 +29,13 @@ pub(super) struct Control {
     moves: u64,
     /// Who waits for a page of dead letters to be deleted.
     purger: Option<oneshot::Sender<Answer>>,
+    /// Whether the state is just deleting a page: its asker may have left.
+    is_purging: bool,
 }
 
 impl Control {
     pub(super) fn new(orders: mpsc::Receiver<Order>) -> Self {
-        Self { orders, mover: None, moves: 0, purger: None }
+        Self { orders, mover: None, moves: 0, purger: None, is_purging: false }
     }
 
     /// The next request; `None` when nobody can ask any more.
@@ -53,13 +55,16 @@ impl Daemon {
                 info!(path = %PathBuf::from(asked.path.clone()).display(), "a command moves a position");
                 self.tell(Event::Move(Box::new(as_move(asked, number))));
             }
+            Request::Purge(_) if self.control.is_purging => {
+                let why = "the state directory does not answer an earlier command: look at its disk";
+                let _ = answer.send(Answer::Failed(why.to_owned()));
+            }
             Request::Purge(pages) => {
+                self.control.is_purging = true;
                 self.control.purger = Some(answer);
                 self.tasks.order(super::state::Order::Purge(as_wanted(pages)));
             }
-            Request::Replay(_) => {
-                let _ = answer.send(Answer::Failed("this daemon sends no dead letters again".to_owned()));
-            }
+            Request::Replay(pages) => self.replay(pages, answer),
         }
     }
 
@@ -95,6 +100,7 @@ impl Daemon {
             }
             Err(error) => Answer::Failed(format!("{error}: the dead letters of this page are kept")),
         };
+        self.control.is_purging = false;
         if let Some(purger) = self.control.purger.take() {
             let _ = purger.send(answer);
         }
@@ -126,11 +132,11 @@ fn as_move(asked: MoveRequest, number: MoveId) -> Move {
     }
 }
 
-fn as_wanted(Pages { stream, after, until }: Pages) -> Wanted {
+pub(super) fn as_wanted(Pages { stream, after, until }: Pages) -> Wanted {
     Wanted { stream: stream.map(Arc::from), after: DeadLetterId(after), until: until.map(DeadLetterId) }
 }
 
-fn as_pages(Wanted { stream, after, until }: Wanted) -> Pages {
+pub(super) fn as_pages(Wanted { stream, after, until }: Wanted) -> Pages {
     Pages {
         stream: stream.map(|stream| stream.to_string()),
         after: after.0,

@@ -15,7 +15,7 @@ use std::thread::{Builder, JoinHandle};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::checkpoint::Save;
-use crate::shell::store::{Loaded, PurgedPage, Store, StoreError, Wanted};
+use crate::shell::store::{DeadLetterId, Freed, LettersPage, Loaded, PurgedPage, Store, StoreError, Wanted};
 
 /// What the thread is to do.
 #[derive(Debug)]
@@ -23,6 +23,10 @@ pub(super) enum Order {
     Commit(Save),
     /// Delete a page of dead letters.
     Purge(Wanted),
+    /// Read a page of dead letters.
+    Letters(Wanted),
+    /// Delete these dead letters.
+    Delete(Vec<DeadLetterId>),
 }
 
 /// What the thread has done.
@@ -30,6 +34,8 @@ pub(super) enum Order {
 pub(super) enum Ended {
     Committed(Result<(), StoreError>),
     Purged(Result<PurgedPage, StoreError>),
+    Letters(Result<LettersPage, StoreError>),
+    Deleted(Result<Freed, StoreError>),
 }
 
 /// The state directory, open for this process.
@@ -82,7 +88,7 @@ impl State {
     pub(super) fn order(&mut self, order: Order) {
         match order {
             Order::Commit(_) => self.waiting.push_front(order),
-            Order::Purge(_) => self.waiting.push_back(order),
+            Order::Purge(_) | Order::Letters(_) | Order::Delete(_) => self.waiting.push_back(order),
         }
         self.begin_next();
     }
@@ -131,6 +137,8 @@ fn serve_all(mut store: Store, mut orders: mpsc::Receiver<Order>, answer: &mpsc:
         let ended = match order {
             Order::Commit(save) => Ended::Committed(store.commit(&save)),
             Order::Purge(wanted) => Ended::Purged(store.purge(&wanted)),
+            Order::Letters(wanted) => Ended::Letters(store.dead_letters(&wanted)),
+            Order::Delete(ids) => Ended::Deleted(store.delete_dead_letters(&ids)),
         };
         // Whoever ordered it may have left.
         let _ = answer.blocking_send(ended);

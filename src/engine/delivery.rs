@@ -19,6 +19,7 @@ use super::Engine;
 use super::incarnation::{Blocked, IncarnationState};
 use super::port::{Effect, RequestId};
 use super::report::Report;
+use super::streams::Ends;
 use crate::rules::dead_letters::cut_message;
 use crate::rules::ledger::Settlement;
 
@@ -31,14 +32,26 @@ const OVERSIZE: &str = "Oversize";
 impl Engine {
     /// Sends every request that may leave now.
     pub(super) fn send(&mut self, now: Instant) {
-        let (puts, reports) = self.streams.send(&mut self.lives, now);
+        let (puts, reports, ends) = self.streams.send(&mut self.lives, now);
+        self.tell_letters(ends);
         self.effects.extend(puts.into_iter().map(Effect::Put));
         self.effects.extend(reports.into_iter().map(Effect::Report));
+    }
+
+    /// Tells what became of letters.
+    pub(super) fn tell_letters(&mut self, ends: Ends) {
+        self.effects.extend(ends.into_iter().map(|(letter, end)| Effect::Replayed { letter, end }));
     }
 
     pub(super) fn on_put_done(&mut self, request: RequestId, outcome: Outcome, now: Instant) {
         let streams = &self.settings.streams;
         let encryption = |stream: StreamId| streams[stream.0].encryption;
+        let letters =
+            self.streams.judge_letters(request, &outcome, encryption, &mut self.counts.streams, now);
+        if let Some((ends, reports)) = letters {
+            self.effects.extend(reports.into_iter().map(Effect::Report));
+            return self.tell_letters(ends);
+        }
         let judged = self.streams.judge(request, outcome, encryption, &mut self.counts.streams, now);
         self.effects.extend(judged.reports.into_iter().map(Effect::Report));
         for (place, why, after) in judged.stuck {

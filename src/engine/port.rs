@@ -15,7 +15,7 @@ use crate::model::identity::{Fingerprint, Identity, Window};
 use crate::model::offset::Offset;
 use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
-use crate::model::verdict::Outcome;
+use crate::model::verdict::{Outcome, Retry};
 
 pub use crate::model::watching::Watching;
 
@@ -49,6 +49,8 @@ pub enum Effect {
     Put(Put),
     /// Make progress durable. Answered by [`Event::Saved`]; one is under way at a time.
     Save(Save),
+    /// Tell what became of one letter of [`Event::Replay`]. No answer.
+    Replayed { letter: LetterId, end: LetterEnd },
     /// Tell whoever asked by [`Event::Move`] what was done, once it is durable, or why nothing was. No answer.
     Moved { number: MoveId, result: Result<Vec<Moved>, NotMoved> },
     /// Tell the operator. No answer.
@@ -184,6 +186,10 @@ pub enum Event {
     Reload(Box<Reload>),
     /// The configuration has changed into one that cannot be used.
     ReloadRefused,
+    /// Send dead letters again. Each gets one [`Effect::Replayed`].
+    Replay(Vec<Letter>),
+    /// Send no letter more that is not on its way.
+    StopReplay,
     /// A person moves the position of a file. Answered by [`Effect::Moved`].
     Move(Box<Move>),
     /// Read what is there, deliver it, save, and be done.
@@ -199,6 +205,30 @@ pub struct Reload {
     pub settings: Settings,
     /// Sources that are no longer configured: no survey shows their files from now on.
     pub retired: BTreeSet<SourceId>,
+}
+
+/// One dead letter, by its number in the state database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId(pub i64);
+
+/// A dead letter that is to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    pub id: LetterId,
+    /// The stream as the configuration names it.
+    pub stream: Arc<str>,
+    pub data: Bytes,
+}
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterEnd {
+    /// The service has it: it is to be deleted.
+    Accepted,
+    /// The service does not take it, or cannot be asked; why.
+    Kept(Retry),
+    /// Nobody asked the service.
+    NotSent,
 }
 
 /// One move that was asked for.

@@ -9,13 +9,14 @@
 //! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
 //! an offset that was not saved for them.
 //!
-//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `extras` (what a row may
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `extras` (what a row may
 //! be without), `checksum`, `database` (one connection), `reader`.
 
 mod checksum;
 mod database;
 mod error;
 mod extras;
+mod letters;
 mod lock;
 mod place;
 mod reader;
@@ -57,6 +58,9 @@ pub struct Store {
     durable: HashMap<Incarnation, Checkpoint>,
     meta: Meta,
     owed: Owed,
+    /// The last number that was given to a dead letter. None is given twice in one process: a letter that is deleted late
+    /// is the one that was meant.
+    last_letter: DeadLetterId,
     /// Whether an fsync has failed, so that what is in the files may not be on the disk.
     unsynced: bool,
 }
@@ -105,6 +109,16 @@ pub struct PurgedPage {
     pub next: Option<Wanted>,
 }
 
+/// Some dead letters, with their data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LettersPage {
+    pub letters: Vec<StoredDeadLetter>,
+    /// The last letter that was there when the first page was read.
+    pub until: DeadLetterId,
+    /// The next page, if there is one.
+    pub next: Option<Wanted>,
+}
+
 /// What the database lacks of what was durable, and has of what never was, or is no longer wanted.
 #[derive(Debug, Default)]
 struct Owed {
@@ -148,6 +162,7 @@ impl Store {
             durable,
             meta,
             owed: Owed { restored: Vec::new(), dropped: contents.dropped },
+            last_letter: contents.last_letter,
             unsynced: false,
         };
         Ok((store, loaded))
@@ -179,7 +194,7 @@ impl Store {
     /// As [`commit`](Self::commit). What a failed copy of the database does not give back is used for other rows.
     pub fn purge(&mut self, wanted: &Wanted) -> Result<PurgedPage, StoreError> {
         let bytes = self.meta.dead_letter_bytes;
-        let (ids, next) = self.database()?.dead_letter_ids(wanted)?;
+        let (ids, _, next) = self.database()?.dead_letter_ids(wanted)?;
         let freed = if ids.is_empty() { Freed::new() } else { self.delete_dead_letters(&ids)? };
         if next.is_none()
             && let Err(error) = self.shrink()
@@ -193,7 +208,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn dead_letters(&mut self, wanted: &Wanted) -> Result<Vec<StoredDeadLetter>, StoreError> {
+    pub fn dead_letters(&mut self, wanted: &Wanted) -> Result<LettersPage, StoreError> {
         self.database()?.dead_letters(wanted)
     }
 
@@ -240,7 +255,9 @@ impl Store {
             Some(database) => database,
             None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
         };
-        let change = Change { dropped: &self.owed.dropped, restored: &self.owed.restored, save, removed };
+        let (Owed { restored, dropped }, last_letter) = (&self.owed, self.last_letter);
+        let change = Change { dropped, restored, save, removed, last_letter };
+        self.last_letter.0 += i64::try_from(save.dead_letters.len()).expect("letters fit into memory");
         // A lock that has lost its name keeps nobody out: its owner may be writing too.
         let held = if self.lock.is_in_place() { Ok(()) } else { Err(self.gone()) };
         match held.and_then(|()| database.commit(change, self.meta)) {
@@ -278,6 +295,7 @@ impl Store {
             next_incarnation: self.meta.next_incarnation.max(contents.meta.next_incarnation),
             ..contents.meta
         };
+        self.last_letter = self.last_letter.max(contents.last_letter);
         let found: HashMap<_, _> = contents.checkpoints.iter().map(|it| (it.incarnation, it)).collect();
         let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
         self.owed = Owed {

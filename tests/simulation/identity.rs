@@ -116,7 +116,8 @@ impl Found {
             | Effect::Put(_)
             | Effect::Close(_)
             | Effect::Report(_)
-            | Effect::Moved { .. } => None,
+            | Effect::Moved { .. }
+            | Effect::Replayed { .. } => None,
         }
     }
 

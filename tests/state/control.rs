@@ -8,22 +8,32 @@ use standpipe::shell::store::Store;
 
 use crate::stage::{STREAM, Stage, await_that, line, lines};
 
-/// Dead letters of a mebibyte each, that an earlier daemon has left.
-fn leave_letters(stage: &Stage, stream: &str, count: usize) {
-    let letter = |number: usize| DeadLetter {
+/// Dead letters that an earlier daemon has left.
+fn leave(stage: &Stage, stream: &str, data: impl IntoIterator<Item = Vec<u8>>) {
+    let letter = |(number, data): (usize, Vec<u8>)| DeadLetter {
         stream: stream.into(),
         source: "app".into(),
         path: std::path::Path::new("/earlier.log").into(),
         offset: standpipe::model::offset::Offset::new(number as u64),
         code: "InvalidArgumentException".into(),
         message: "refused".into(),
-        data: vec![b'x'; 1_000_000].into(),
+        data: data.into(),
     };
     let (mut store, _) = Store::open(&stage.state()).unwrap();
-    for first in (0..count).step_by(64) {
-        let dead_letters = (first..count.min(first + 64)).map(letter).collect();
+    let mut data = data.into_iter().enumerate().map(letter).peekable();
+    while data.peek().is_some() {
+        let dead_letters = data.by_ref().take(64).collect();
         store.commit(&Save { dead_letters, ..Save::default() }).unwrap();
     }
+}
+
+/// Dead letters of a million bytes each.
+fn leave_letters(stage: &Stage, stream: &str, count: usize) {
+    leave(stage, stream, std::iter::repeat_n(vec![b'x'; 1_000_000], count));
+}
+
+fn leave_lines(stage: &Stage, stream: &str, numbers: std::ops::Range<usize>) {
+    leave(stage, stream, numbers.map(|number| line(number).into_bytes()));
 }
 
 fn listed(stage: &Stage) -> usize {
@@ -156,4 +166,69 @@ fn whoever_holds_the_state_and_does_not_listen_is_named() {
     let pid = format!("held by another standpipe (pid {})", std::process::id());
     assert!(said.err.contains(&pid) && said.err.contains("control.sock"), "{}", said.err);
     drop(store);
+}
+
+#[test]
+fn dead_letters_are_sent_again_by_a_running_daemon() {
+    for api in ["put_record", "auto"] {
+        let stage = Stage::new();
+        stage.configure(&format!("[stream.{STREAM}]\napi = \"{api}\"\n"));
+        leave_lines(&stage, STREAM, 0..100);
+        leave_lines(&stage, "gone", 900..902);
+        leave_lines(&stage, STREAM, 100..600);
+        let mut daemon = stage.run();
+        daemon.await_log("starting");
+        stage.append("app.log", &lines(600..1_000));
+        stage.await_shipped(&["app.log"]);
+        let said = stage.say(&["dead-letters", "replay"]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(said.err.contains("600 dead letters sent again and accepted, 2 kept"), "{}", said.err);
+        assert!(said.err.contains("gone: NoStream"), "it is told by name: {}", said.err);
+        assert_eq!(listed(&stage), 2);
+        let said = stage.say(&["dead-letters", "replay", "--stream", STREAM]);
+        assert!(said.code == 0 && said.err.contains("0 dead letters"), "{said:?}");
+        assert_eq!(daemon.stop(), 0);
+        let tally = stage.service.tally(STREAM);
+        tally.check(1_000);
+        assert_eq!(tally.repeats(), 0, "{api}");
+    }
+}
+
+#[test]
+fn what_the_service_does_not_take_from_a_running_daemon_is_kept_and_told() {
+    let stage = Stage::new();
+    leave_lines(&stage, STREAM, 0..20);
+    let mut daemon = stage.run();
+    daemon.await_log("starting");
+    await_that("the socket", || stage.say(&["dead-letters", "purge", "--stream", "none"]).code == 0);
+    stage.service.faults(r#"{"rates": {"not_found": 1.0}}"#);
+    let said = stage.say(&["dead-letters", "replay"]);
+    assert!(said.code == 1 && said.err.contains("0 dead letters sent again"), "{said:?}");
+    assert!(said.err.contains("ResourceNotFoundException"), "{}", said.err);
+    assert_eq!(listed(&stage), 20);
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}, {"fault": "unavailable", "requests": 3}]}"#);
+    let said = stage.say(&["dead-letters", "replay"]);
+    assert!(
+        said.code == 1 && said.err.contains("19 dead letters sent again and accepted, 1 kept"),
+        "{said:?}"
+    );
+    assert_eq!(listed(&stage), 1);
+    assert_eq!(stage.say(&["dead-letters", "replay"]).code, 0);
+    assert_eq!(daemon.stop(), 0);
+    let tally = stage.service.tally(STREAM);
+    tally.check(20);
+    assert_eq!(tally.repeats(), 0);
+}
+
+#[test]
+fn without_a_daemon_a_letter_of_a_stream_that_is_gone_holds_up_no_other() {
+    let stage = Stage::new();
+    leave_lines(&stage, "gone", 900..902);
+    leave_lines(&stage, STREAM, 0..600);
+    let said = stage.say(&["dead-letters", "replay"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("600 dead letters sent again and accepted, 2 kept"), "{}", said.err);
+    assert!(said.err.contains("gone: NoStream"), "{}", said.err);
+    assert_eq!(listed(&stage), 2);
+    stage.service.tally(STREAM).check(600);
 }

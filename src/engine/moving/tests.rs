@@ -77,7 +77,7 @@ impl Played {
             }
             Effect::Save(_) => Event::Saved(Err("disk full".to_owned())),
             Effect::Moved { result, .. } => return self.moved.push(result),
-            Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) => return,
+            Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) | Effect::Replayed { .. } => return,
         };
         self.engine.handle(answer, at(self.seconds));
     }

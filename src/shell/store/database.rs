@@ -19,11 +19,12 @@ use crate::model::identity::Incarnation;
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
 use crate::rules::dead_letters::is_worth_shrinking;
 
-use super::Wanted;
 use super::error::{Fault, StoreError, judge, sqlite_at};
+use super::letters::{self, PageOfIds};
 use super::place::{Files, Place};
-use super::rows::{self, DeadLetterId, Meta, StoredDeadLetter};
+use super::rows::{self, DeadLetterId, Meta};
 use super::schema::{self, Look};
+use super::{LettersPage, Wanted};
 
 /// How long to wait for a reader that is just recovering the log; readers block writers at no other time.
 const BUSY: Duration = Duration::from_secs(5);
@@ -52,6 +53,8 @@ pub(super) struct Contents {
     pub(super) meta: Meta,
     /// What the dead letters of each stream take on disk, in bytes.
     pub(super) dead_letter_disk_bytes: BTreeMap<Arc<str>, u64>,
+    /// The highest number of a dead letter that is there.
+    pub(super) last_letter: DeadLetterId,
 }
 
 /// What one change makes of the whole, and what it frees of each stream's room for dead letters, in bytes on disk.
@@ -68,6 +71,8 @@ pub(super) struct Change<'a> {
     pub(super) restored: &'a [Checkpoint],
     pub(super) save: &'a Save,
     pub(super) removed: &'a [DeadLetterId],
+    /// The last number that was given to a dead letter, whether or not it was saved.
+    pub(super) last_letter: DeadLetterId,
 }
 
 impl Database {
@@ -134,18 +139,16 @@ impl Database {
     }
 
     /// The dead letters of a page, without their data, and the page behind it, if there is one.
-    pub(super) fn dead_letter_ids(
-        &self,
-        wanted: &Wanted,
-    ) -> Result<(Vec<DeadLetterId>, Option<Wanted>), StoreError> {
-        rows::dead_letter_ids(&self.connection, wanted).map_err(sqlite_at(&self.place.database()))
+    pub(super) fn dead_letter_ids(&self, wanted: &Wanted) -> Result<PageOfIds, StoreError> {
+        letters::dead_letter_ids(&self.connection, wanted).map_err(sqlite_at(&self.place.database()))
     }
 
     /// The dead letters of a page.
-    pub(super) fn dead_letters(&self, wanted: &Wanted) -> Result<Vec<StoredDeadLetter>, StoreError> {
+    pub(super) fn dead_letters(&self, wanted: &Wanted) -> Result<LettersPage, StoreError> {
         let read = || {
-            let (ids, _) = rows::dead_letter_ids(&self.connection, wanted)?;
-            rows::read_some_dead_letters(&self.connection, &ids)
+            let (ids, until, next) = letters::dead_letter_ids(&self.connection, wanted)?;
+            let letters = letters::read_some_dead_letters(&self.connection, &ids)?;
+            Ok(LettersPage { letters, until, next })
         };
         read().map_err(sqlite_at(&self.place.database()))
     }
@@ -173,14 +176,14 @@ impl Database {
 
     fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Changed> {
         let now_ms = unix_ms();
-        let Change { dropped, restored, save, removed } = change;
+        let Change { dropped, restored, save, removed, last_letter } = change;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         rows::delete_checkpoints(&transaction, dropped.iter().copied())?;
         rows::write_checkpoints(&transaction, restored, now_ms)?;
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
-        rows::write_dead_letters(&transaction, &save.dead_letters, now_ms)?;
-        let (removed_bytes, freed) = rows::delete_dead_letters(&transaction, removed)?;
+        letters::write_dead_letters(&transaction, &save.dead_letters, last_letter, now_ms)?;
+        let (removed_bytes, freed) = letters::delete_dead_letters(&transaction, removed)?;
         let added_bytes: u64 = save.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
         let after = Meta {
             next_incarnation: behind_all(before.next_incarnation, restored, save),
@@ -258,8 +261,9 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     }
     dropped.extend(expired.into_iter().map(|stored| stored.checkpoint.incarnation));
     let checkpoints = kept.into_iter().map(|stored| stored.checkpoint).collect();
-    let dead_letter_disk_bytes = rows::dead_letter_disk_bytes(connection)?;
-    Ok(Some(Contents { checkpoints, dropped, meta, dead_letter_disk_bytes }))
+    let dead_letter_disk_bytes = letters::dead_letter_disk_bytes(connection)?;
+    let last_letter = letters::last_dead_letter(connection)?;
+    Ok(Some(Contents { checkpoints, dropped, meta, dead_letter_disk_bytes, last_letter }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {

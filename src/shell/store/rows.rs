@@ -3,13 +3,11 @@
 //! *Invariant:* a row of `meta` or `checkpoints` that is read back is the row that was written, or is reported
 //! as damaged: SQLite notices damage to its own structure, not to what it stores.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
@@ -17,9 +15,7 @@ use crate::model::checkpoint::{Checkpoint, DeadLetter};
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settled::Settled;
-use crate::rules::dead_letters::disk_bytes;
 
-use super::Wanted;
 use super::checksum::Checksum;
 use super::extras::Extras;
 
@@ -292,158 +288,17 @@ fn moved_from(checkpoint: &Checkpoint) -> Option<Origin> {
     Some(checkpoint.origin).filter(|origin| *origin != Origin::from(checkpoint.identity))
 }
 
-pub(super) fn write_dead_letters(
-    connection: &Connection,
-    letters: &[DeadLetter],
-    now_ms: i64,
-) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare(
-        "INSERT INTO dead_letters (time_ms, stream, source, path, offset, code, message, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for letter in letters {
-        insert.execute(params![
-            now_ms,
-            letter.stream,
-            letter.source,
-            letter.path.as_os_str().as_bytes(),
-            letter.offset.bytes().cast_signed(),
-            letter.code,
-            letter.message,
-            letter.data.as_ref(),
-        ])?;
-    }
-    Ok(())
-}
-
-/// All data and texts of one letter, in bytes.
-const CONTENT_BYTES: &str = "octet_length(data) + octet_length(stream) + octet_length(source) + octet_length(path) \
-                             + octet_length(code) + octet_length(message)";
-
-/// Deletes dead letters; tells how many bytes of data they held, and what they took on disk for each stream.
-pub(super) fn delete_dead_letters(
-    connection: &Connection,
-    ids: &[DeadLetterId],
-) -> rusqlite::Result<(u64, BTreeMap<Arc<str>, u64>)> {
-    let mut delete = connection.prepare(&format!(
-        "DELETE FROM dead_letters WHERE id = ?1 RETURNING length(data), stream, {CONTENT_BYTES}"
-    ))?;
-    let (mut bytes, mut freed) = (0, BTreeMap::new());
-    for id in ids {
-        let deleted = delete
-            .query_map([id.0], |row| Ok((unsigned(row, 0)?, text(row, 1)?, disk_bytes(unsigned(row, 2)?))))?;
-        for deleted in deleted {
-            let (data, stream, disk) = deleted?;
-            bytes += data;
-            *freed.entry(stream).or_default() += disk;
-        }
-    }
-    Ok((bytes, freed))
-}
-
-/// What the dead letters of each stream take on disk, in bytes. No data is read for it.
-pub(super) fn dead_letter_disk_bytes(connection: &Connection) -> rusqlite::Result<BTreeMap<Arc<str>, u64>> {
-    let mut select = connection.prepare(&format!("SELECT stream, {CONTENT_BYTES} FROM dead_letters"))?;
-    let mut taken = BTreeMap::new();
-    for letter in select.query_map([], |row| Ok((text(row, 0)?, disk_bytes(unsigned(row, 1)?))))? {
-        let (stream, disk) = letter?;
-        *taken.entry(stream).or_default() += disk;
-    }
-    Ok(taken)
-}
-
-/// The most dead letters of a page, and the most data of them in bytes: a save waits for one page at the most.
-const PAGE_LETTERS: usize = 256;
-const PAGE_BYTES: u64 = 4 * 1024 * 1024;
-
-/// The dead letters of a page, oldest first, at least one where there is one; and the page behind it, if there is one.
-pub(super) fn dead_letter_ids(
-    connection: &Connection,
-    wanted: &Wanted,
-) -> rusqlite::Result<(Vec<DeadLetterId>, Option<Wanted>)> {
-    let last = || connection.query_row("SELECT coalesce(max(id), 0) FROM dead_letters", [], |row| row.get(0));
-    let until = match wanted.until {
-        Some(until) => until,
-        None => DeadLetterId(last()?),
-    };
-    let mut select = connection.prepare(
-        "SELECT id, octet_length(data) FROM dead_letters
-         WHERE id > ?1 AND id <= ?2 AND (?3 IS NULL OR stream = ?3) ORDER BY id",
-    )?;
-    let mut rows = select.query(params![wanted.after.0, until.0, wanted.stream])?;
-    let (mut ids, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        bytes += unsigned(row, 1)?;
-        if let Some(after) = ids.last().copied()
-            && (ids.len() >= PAGE_LETTERS || bytes > PAGE_BYTES)
-        {
-            let next = Wanted { after, until: Some(until), stream: wanted.stream.clone() };
-            return Ok((ids, Some(next)));
-        }
-        ids.push(DeadLetterId(row.get(0)?));
-    }
-    Ok((ids, None))
-}
-
-/// The dead letters with these numbers, as far as they are there.
-pub(super) fn read_some_dead_letters(
-    connection: &Connection,
-    ids: &[DeadLetterId],
-) -> rusqlite::Result<Vec<StoredDeadLetter>> {
-    let mut select = connection.prepare(&format!("{SELECT_DEAD_LETTERS} WHERE id = ?1"))?;
-    let mut found = Vec::with_capacity(ids.len());
-    for id in ids {
-        for letter in select.query_map([id.0], dead_letter)? {
-            found.push(letter?);
-        }
-    }
-    Ok(found)
-}
-
-const SELECT_DEAD_LETTERS: &str =
-    "SELECT id, time_ms, stream, source, path, offset, code, message, data FROM dead_letters";
-
-/// A row as [`SELECT_DEAD_LETTERS`] shows it.
-fn dead_letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
-    Ok(StoredDeadLetter {
-        id: DeadLetterId(row.get(0)?),
-        time_ms: row.get(1)?,
-        letter: DeadLetter {
-            stream: text(row, 2)?,
-            source: text(row, 3)?,
-            path: path(row, 4)?,
-            offset: Offset::new(unsigned(row, 5)?),
-            code: text(row, 6)?,
-            message: text(row, 7)?,
-            data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
-        },
-    })
-}
-
-/// Up to `limit` dead letters behind `after`, oldest first; a damaged one is shown as far as it can be read.
-pub(super) fn read_dead_letters(
-    connection: &Connection,
-    after: DeadLetterId,
-    limit: usize,
-) -> rusqlite::Result<Vec<StoredDeadLetter>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    connection
-        .prepare(&format!("{SELECT_DEAD_LETTERS} WHERE id > ?1 ORDER BY id LIMIT ?2"))?
-        .query_map([after.0, limit], dead_letter)?
-        .collect()
-}
-
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }
 
-fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Path>> {
+pub(super) fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Path>> {
     let bytes = row.get_ref(column)?.as_blob()?;
     Ok(Arc::from(Path::new(OsStr::from_bytes(bytes))))
 }
 
 /// Text, with what is no UTF-8 replaced: one flipped bit must not hide a dead letter from its reader.
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
     let bytes = row.get_ref(column)?.as_bytes()?;
     Ok(Arc::from(String::from_utf8_lossy(bytes)))
 }

@@ -69,3 +69,44 @@ fn a_database_gives_back_what_was_deleted_and_keeps_what_was_not() {
     assert_eq!(load(dir.path()).checkpoints, [checkpoint(1, 10), checkpoint(2, 20)]);
     assert_eq!(all(dir.path()), kept);
 }
+
+#[test]
+fn no_number_is_given_to_two_dead_letters() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    add(&mut store, letters("a", [1, 2]));
+    let ids: Vec<_> = all(dir.path()).iter().map(|stored| stored.id).collect();
+    store.delete_dead_letters(&ids).unwrap();
+    add(&mut store, letters("b", [3]));
+    // A deletion that is tried again, because nobody knows whether the first came through.
+    assert_eq!(store.delete_dead_letters(&ids).unwrap(), BTreeMap::new());
+    assert_eq!(all(dir.path()).len(), 1);
+    drop(store);
+    let (mut store, _) = open(dir.path());
+    add(&mut store, letters("b", [4]));
+    let found: Vec<_> = all(dir.path()).iter().map(|stored| (stored.id, stored.letter.data.len())).collect();
+    assert_eq!(found, [(DeadLetterId(3), 3), (DeadLetterId(4), 4)]);
+}
+
+#[test]
+fn pages_hold_so_many_letters_or_so_much_data_and_go_up_to_the_last_of_the_beginning() {
+    let dir = TempDir::new().unwrap();
+    let (mut store, _) = open(dir.path());
+    add(&mut store, letters("a", std::iter::repeat_n(1, 300)));
+    add(&mut store, letters("b", std::iter::repeat_n(1, 2)));
+    add(&mut store, letters("a", [3_000_000, 3_000_000, 5_000_000]));
+    let mut wanted = Some(Wanted { stream: Some("a".into()), ..Wanted::default() });
+    let mut pages = Vec::new();
+    while let Some(next) = wanted {
+        let read = store.dead_letters(&next).unwrap().letters.len();
+        // What comes meanwhile is not meant.
+        add(&mut store, letters("a", [7]));
+        let page = store.purge(&next).unwrap();
+        assert!(next.until.is_none() || page.count == read);
+        pages.push((page.count, page.bytes));
+        wanted = page.next;
+    }
+    assert_eq!(pages, [(256, 256), (45, 3_000_044), (1, 3_000_000), (1, 5_000_000), (1, 7)]);
+    let left: Vec<_> = all(dir.path()).iter().map(|stored| stored.letter.data.len()).collect();
+    assert_eq!(left, [1, 1, 7, 7, 7, 7]);
+}
