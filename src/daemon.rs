@@ -9,10 +9,12 @@
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
 mod changes;
+mod control;
 mod lanes;
 mod leaving;
 mod log;
 mod progress;
+mod replays;
 mod state;
 mod surveys;
 mod tasks;
@@ -31,6 +33,7 @@ use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
+use crate::shell::control::Order;
 use crate::shell::files::{self, Problem, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::http::snapshot::{About, Snapshot};
@@ -43,9 +46,13 @@ pub use changes::{Change, Changed};
 pub use lanes::MAX_THREADS;
 pub use state::{OpenError, State};
 
+use control::Control;
+use state::Ended;
+
 use changes::{InPlace, about, fitted};
 use log::Log;
 use progress::Progress;
+use replays::Replays;
 use tasks::{Done, Tasks};
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
@@ -58,6 +65,8 @@ pub struct Daemon {
     began: Clock,
     about: Arc<About>,
     questions: mpsc::Receiver<Question>,
+    control: Control,
+    replays: Replays,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
     hints: watch::Hints,
@@ -91,7 +100,7 @@ pub enum ExitReason {
 }
 
 impl Daemon {
-    /// A daemon that goes on from `memory`, and answers what comes through `questions`.
+    /// A daemon that goes on from `memory`, answers what comes through `questions`, and does what comes as `orders`.
     ///
     /// # Errors
     /// When a stream's retry delays make no backoff.
@@ -101,7 +110,7 @@ impl Daemon {
         destinations: Vec<Destination>,
         state: State,
         memory: Memory,
-        questions: mpsc::Receiver<Question>,
+        (questions, orders): (mpsc::Receiver<Question>, mpsc::Receiver<Order>),
     ) -> Result<Self, InvalidBackoff> {
         let (watch, hints) = watch::start();
         let seed = fastrand::u64(..);
@@ -111,6 +120,8 @@ impl Daemon {
             began: Clock::now(),
             about: Arc::new(about(config)),
             questions,
+            control: Control::new(orders),
+            replays: Replays::default(),
             snapshot: None,
             hints,
             tasks: Tasks::new(sources, destinations, state, watch),
@@ -171,6 +182,7 @@ impl Daemon {
                     self.change(change);
                 }
                 Some(question) = self.questions.recv() => self.answer(question),
+                Some(order) = self.control.next() => self.obey(order),
                 done = self.tasks.next() => self.take(done),
                 hints = self.hints.next() => self.tell_hints(hints),
                 () = until(self.began, deadline) => self.tell(Event::Tick),
@@ -184,7 +196,8 @@ impl Daemon {
         let since_began = |at: Clock| Instant::at(at.saturating_duration_since(self.began));
         let beat = self.heartbeat.deadline().map(since_began);
         let watch = self.tasks.watch_deadline().map(since_began);
-        let own = [give_up_at, beat, watch, self.log.deadline()].into_iter().flatten();
+        let replays = self.replays.deadline().map(since_began);
+        let own = [give_up_at, beat, watch, replays, self.log.deadline()].into_iter().flatten();
         self.engine.next_deadline(now).into_iter().chain(own).min()
     }
 
@@ -252,8 +265,13 @@ impl Daemon {
 
     /// Starts what the engine wants done.
     fn launch(&mut self) {
-        while let Some(effect) = self.engine.poll_effect() {
-            self.carry_out(effect);
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                self.carry_out(effect);
+            }
+            if !self.tend_replays() {
+                break;
+            }
         }
     }
 
@@ -266,6 +284,8 @@ impl Daemon {
             Effect::Close(file) => self.tasks.close(file),
             Effect::Put(request) => self.tasks.put(request),
             Effect::Save(save) => self.tasks.save(save),
+            Effect::Replayed { letter, end } => self.replayed(letter, end),
+            Effect::Moved { number, result } => self.moved(number, result),
             Effect::Report(report) => {
                 let now = self.now();
                 self.log.tell(&report, &self.about, now);
@@ -341,7 +361,12 @@ impl Daemon {
             Done::Identified(_, Err(_)) => {}
             Done::Identified(stream, Ok(identity)) => self.tell_identity(stream, &identity),
             Done::Connected(stream, destination) => self.tasks.connected(stream, *destination),
-            Done::Saved(result) => self.tell(Event::Saved(result.map_err(|error| error.to_string()))),
+            Done::Stored(Ended::Committed(result)) => {
+                self.tell(Event::Saved(result.map_err(|error| error.to_string())));
+            }
+            Done::Stored(Ended::Purged(result)) => self.purged(result),
+            Done::Stored(Ended::Letters(result)) => self.take_letters(result),
+            Done::Stored(Ended::Deleted(result)) => self.deleted(result),
         }
     }
 

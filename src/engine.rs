@@ -30,6 +30,7 @@
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
 //! | `reload.rs` | another configuration |
+//! | `moving.rs` | positions that a person moves |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
@@ -45,6 +46,7 @@ mod generations;
 mod incarnation;
 mod intake;
 mod lives;
+mod moving;
 mod names;
 mod numbers;
 mod opening;
@@ -64,13 +66,14 @@ mod surveys;
 mod unnamed;
 mod unwanted;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
+use crate::rules::dead_letters::Room;
 use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus, StuckRecord};
@@ -81,8 +84,9 @@ use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
 use self::lives::Lives;
+use self::moving::Leaving;
 use self::numbers::Numbers;
-use self::port::{Effect, Event, FileId, Survey};
+use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
 use self::stream::Ready;
@@ -100,8 +104,8 @@ pub struct Memory {
     pub reserved: u64,
     /// Whether nothing was ever saved: only then may a source start at the end of its files.
     pub first_start: bool,
-    /// All data of all dead letters.
-    pub dead_letter_bytes: u64,
+    /// What the dead letters of each stream take on disk, in bytes.
+    pub dead_letter_bytes: BTreeMap<Arc<str>, u64>,
 }
 
 /// Everything that is known and under way.
@@ -119,12 +123,16 @@ pub struct Engine {
     streams: Streams,
     saves: Saves,
     unwanted: Unwanted,
-    /// Files that are to be let go of as soon as nothing of them is under way.
-    leaving: BTreeSet<FileId>,
+    leaving: Leaving,
     /// Whether everything that was there at the start has been opened.
     opened: bool,
     /// Set once the engine is to read everything to its end and be done: what becomes of last lines.
     finishing: Option<OnDrain>,
+}
+
+/// The streams that have parts of the room for dead letters.
+fn stream_names(settings: &Settings) -> impl Iterator<Item = Arc<str>> {
+    settings.streams.iter().map(|stream| Arc::clone(&stream.name))
 }
 
 impl Ready for Lives {
@@ -172,9 +180,13 @@ impl Engine {
             lives: Lives::new(memory.checkpoints, Numbers::new(memory.next_incarnation, memory.reserved)),
             intake: Intake::new(settings.memory, settings.streams.len()),
             streams,
-            saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
+            saves: Saves::new(
+                settings.checkpoint,
+                Room::new(stream_names(&settings), memory.dead_letter_bytes),
+                now,
+            ),
             unwanted: Unwanted::default(),
-            leaving: BTreeSet::new(),
+            leaving: Leaving::default(),
             opened: false,
             finishing,
             settings,
@@ -193,6 +205,7 @@ impl Engine {
             Event::Compared { file, result } => self.on_likeness(file, result, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),
             Event::Saved(result) => self.on_saved(result, now),
+            Event::DeadLettersDeleted(bytes) => self.on_dead_letters_deleted(&bytes, now),
             Event::Watching(watching) => self.surveys.set_watching(watching),
             Event::Descriptors(limit) => self.descriptors.set_limit(limit),
             Event::Tick => {}
@@ -202,10 +215,20 @@ impl Engine {
                 }
             }
             Event::ReloadRefused => self.counts.reloads_refused += 1,
+            Event::Replay(letters) => {
+                let ends = self.streams.add_letters(letters, now);
+                self.tell_letters(ends);
+            }
+            Event::StopReplay => {
+                let ends = self.streams.stop_letters();
+                self.tell_letters(ends);
+            }
+            Event::Move(asked) => self.on_move(*asked),
             Event::Drain => self.on_drain(),
             Event::Leave => self.on_leave(),
         }
         self.let_go_of_leaving(now);
+        self.carry_out_moves(now);
         if self.saves.renewal_is_due(now) {
             let followed: Vec<_> = self.lives.states().map(IncarnationState::incarnation).collect();
             followed.into_iter().for_each(|incarnation| self.saves.note_changed(incarnation, 0, now));

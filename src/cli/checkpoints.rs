@@ -1,7 +1,7 @@
 //! `standpipe checkpoints`: the positions, as they are on disk; and how a person moves them.
 //!
 //! Knows how a position is shown, and what makes one that the daemon will believe: identity, beginning, and the bytes
-//! before it come from the file itself. Changing is for when no daemon runs.
+//! before it come from the file itself. A daemon that runs is asked to move it.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,16 +11,17 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::engine::port::{FileFault, Opened};
+use crate::engine::port::{FileFault, Opened, Position};
 use crate::model::checkpoint::{Checkpoint, Save};
-use crate::model::identity::{Fingerprint, Incarnation, WINDOW_BYTES, Window};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, WINDOW_BYTES, Window};
 use crate::model::offset::Offset;
 use crate::model::settled::Settled;
 use crate::rules::rotation::same_file;
+use crate::shell::control::{Answer, MoveRequest, Request, WireIdentity, WirePath, WirePosition};
 use crate::shell::files;
-use crate::shell::store::StoredCheckpoint;
+use crate::shell::store::{Reader, Store, StoredCheckpoint};
 
-use super::state::{StateArgs, refuse, time};
+use super::state::{Asked, Holder, StateArgs, refuse, time};
 use super::table::{plain, table};
 use super::{DONE, FAILED, USAGE};
 
@@ -42,9 +43,10 @@ enum CheckpointsCommand {
         #[command(flatten)]
         state: StateArgs,
     },
-    /// Makes the next start go on at OFFSET in this file; refuses while a daemon runs
+    /// Makes standpipe go on at OFFSET in this file: a daemon that runs at once, else the next start
     ///
-    /// What lies before OFFSET and was not shipped never will be, and `shipped` does not ask for it; what lies behind it
+    /// A daemon lets go of what it has read of the file and not delivered; what is under way just then may arrive. What
+    /// lies before OFFSET and was not shipped never will be, and `shipped` does not ask for it; what lies behind it
     /// and was shipped is shipped again.
     Set {
         /// The file
@@ -59,7 +61,7 @@ enum CheckpointsCommand {
         #[command(flatten)]
         state: StateArgs,
     },
-    /// Makes the next start ship this file from its beginning; refuses while a daemon runs
+    /// Makes standpipe ship this file from its beginning: a daemon that runs at once, else the next start
     Forget {
         /// The file; when it is there no more, the name that it had
         #[arg(value_name = "PATH")]
@@ -143,84 +145,150 @@ fn as_json(stored: &StoredCheckpoint) -> Value {
 }
 
 fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> Result<(), u8> {
-    let (mut store, reader) = state.hold()?;
+    let holder = state.hold()?;
     let path = absolute(path);
     let (file, opened) = open(&path)?;
     let offset = place(&path, &file, &opened, wanted)?;
-    let stored = reader.checkpoints().map_err(|error| refuse(&error))?;
-    let of_file = stored.iter().map(|stored| &stored.checkpoint);
-    let of_file: Vec<_> = of_file
-        .filter(|stored| same_file(stored.identity, opened.identity) && in_stream(stored, stream))
-        .collect();
-    let mut streams: Vec<Arc<str>> = of_file.iter().map(|stored| Arc::clone(&stored.stream)).collect();
-    streams.extend(stream.map(Arc::from));
-    streams.sort();
-    streams.dedup();
-    if streams.is_empty() {
-        eprintln!("standpipe: {}: has no position yet; name its stream with --stream", path.display());
-        return Err(FAILED);
-    }
     let before = usize::try_from(offset.bytes()).unwrap_or(usize::MAX).min(WINDOW_BYTES);
     let window = read(&path, &file, offset.minus(before as u64), before)?;
     // No more than the daemon will have read: what lies behind may still change.
     let head = usize::try_from(offset.bytes()).unwrap_or(usize::MAX).min(opened.head.len());
+    let to = Position {
+        offset,
+        fingerprint: Fingerprint::of(&opened.head[..head]),
+        window: Window::at_end_of(&window),
+    };
+    let moved = match holder {
+        Holder::Own(own) => set_alone(*own, &path, opened.identity, to, stream)?,
+        Holder::Daemon(daemon) => ask(&daemon, &path, Some(opened.identity), Some(to), stream)?,
+    };
+    if moved.is_empty() {
+        eprintln!("standpipe: {}: has no position yet; name its stream with --stream", path.display());
+        return Err(FAILED);
+    }
+    for (stream, from) in moved {
+        let from = from.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+        eprintln!("standpipe: {}: {stream}: from {from} to {offset}", path.display());
+    }
+    Ok(())
+}
+/// The streams in which a position was moved, each with where it was before.
+type MovedStreams = Vec<(String, Option<u64>)>;
+
+/// Has the daemon move a position; no stream at all when the file has none.
+fn ask(
+    daemon: &Asked,
+    path: &Path,
+    identity: Option<Identity>,
+    to: Option<Position>,
+    stream: Option<&str>,
+) -> Result<MovedStreams, u8> {
+    let identity =
+        identity.map(|Identity { device, inode, birth_nanos }| WireIdentity { device, inode, birth_nanos });
+    let to = to.map(|Position { offset, fingerprint, window }| WirePosition {
+        offset: offset.bytes(),
+        fingerprint: (fingerprint.len(), fingerprint.hash().to_be_bytes()),
+        window: (window.len(), window.hash().to_be_bytes()),
+    });
+    let target = target(path).map(|target| WirePath::from(&*target));
+    let stream = stream.map(str::to_owned);
+    match daemon.ask(&Request::Move(MoveRequest { path: path.into(), target, stream, identity, to }))? {
+        Answer::Moved(moved) => Ok(moved),
+        Answer::NoPosition => Ok(Vec::new()),
+        Answer::Page(_) | Answer::Failed(_) => Err(daemon.confused()),
+    }
+}
+
+/// The name behind links, where it is another.
+fn target(path: &Path) -> Option<Arc<Path>> {
+    std::fs::canonicalize(path).ok().filter(|real| *real != path).map(Arc::from)
+}
+
+/// Sets a position in a state that no daemon holds.
+fn set_alone(
+    (mut store, reader): (Store, Reader),
+    path: &Path,
+    identity: Identity,
+    to: Position,
+    stream: Option<&str>,
+) -> Result<MovedStreams, u8> {
+    let stored = reader.checkpoints().map_err(|error| refuse(&error))?;
+    let of_file = stored.iter().map(|stored| &stored.checkpoint);
+    let of_file: Vec<_> =
+        of_file.filter(|stored| same_file(stored.identity, identity) && in_stream(stored, stream)).collect();
+    let mut streams: Vec<Arc<str>> = of_file.iter().map(|stored| Arc::clone(&stored.stream)).collect();
+    streams.extend(stream.map(Arc::from));
+    streams.sort();
+    streams.dedup();
     let mut save =
         Save { forgotten: of_file.iter().map(|stored| stored.incarnation).collect(), ..Save::default() };
     for (next, stream) in (store.next_incarnation()..).zip(&streams) {
         save.checkpoints.push(Checkpoint {
             incarnation: Incarnation(next),
             stream: Arc::clone(stream),
-            path: Arc::from(path.as_path()),
-            target: std::fs::canonicalize(&path).ok().filter(|real| *real != path).map(Arc::from),
-            identity: opened.identity,
+            path: Arc::from(path),
+            target: target(path),
+            identity,
             seen: None,
-            origin: opened.identity.into(),
+            origin: identity.into(),
             // What lies before is skipped by somebody who knows.
             skipped_bytes: 0,
-            fingerprint: Fingerprint::of(&opened.head[..head]),
-            offset,
-            window: Window::at_end_of(&window),
+            fingerprint: to.fingerprint,
+            offset: to.offset,
+            window: to.window,
             settled: Settled::default(),
             proof: None,
         });
     }
     store.commit(&save).map_err(|error| refuse(&error))?;
-    for stream in &streams {
-        let from = of_file.iter().filter(|stored| stored.stream == *stream).map(|stored| stored.offset).max();
-        let from = from.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
-        eprintln!("standpipe: {}: {stream}: from {from} to {offset}", path.display());
-    }
-    Ok(())
+    let from = |stream: &str| {
+        let of_stream = of_file.iter().filter(|stored| *stored.stream == *stream);
+        of_stream.map(|stored| stored.offset.bytes()).max()
+    };
+    Ok(streams.iter().map(|stream| (stream.to_string(), from(stream))).collect())
 }
 
 fn forget(path: &Path, stream: Option<&str>, state: &StateArgs) -> Result<(), u8> {
-    let (mut store, reader) = state.hold()?;
+    let holder = state.hold()?;
     let path = absolute(path);
     let identity = match files::open(&path, true) {
         Ok((_, opened)) => Some(opened.identity),
         Err(_) => None,
     };
+    let forgotten = match holder {
+        Holder::Own(own) => forget_alone(*own, &path, identity, stream)?,
+        Holder::Daemon(daemon) => ask(&daemon, &path, identity, None, stream)?,
+    };
+    if forgotten.is_empty() {
+        eprintln!("standpipe: {}: has no position", path.display());
+        return Err(FAILED);
+    }
+    for (stream, offset) in forgotten {
+        eprintln!("standpipe: {}: {stream}: forgot {}", path.display(), offset.unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Forgets positions in a state that no daemon holds.
+fn forget_alone(
+    (mut store, reader): (Store, Reader),
+    path: &Path,
+    identity: Option<Identity>,
+    stream: Option<&str>,
+) -> Result<MovedStreams, u8> {
     let stored = reader.checkpoints().map_err(|error| refuse(&error))?;
     let is_meant = |stored: &&Checkpoint| match identity {
         Some(identity) => same_file(stored.identity, identity),
         None => *stored.path == *path,
     };
-    let meant: Vec<_> = stored
-        .iter()
-        .map(|stored| &stored.checkpoint)
-        .filter(is_meant)
-        .filter(|stored| in_stream(stored, stream))
-        .collect();
+    let of_stream = stored.iter().map(|stored| &stored.checkpoint).filter(|stored| in_stream(stored, stream));
+    let meant: Vec<_> = of_stream.filter(is_meant).collect();
     if meant.is_empty() {
-        eprintln!("standpipe: {}: has no position", path.display());
-        return Err(FAILED);
+        return Ok(Vec::new());
     }
     let forgotten = meant.iter().map(|stored| stored.incarnation).collect();
     store.commit(&Save { forgotten, ..Save::default() }).map_err(|error| refuse(&error))?;
-    for stored in meant {
-        eprintln!("standpipe: {}: {}: forgot {}", path.display(), stored.stream, stored.offset);
-    }
-    Ok(())
+    Ok(meant.iter().map(|stored| (stored.stream.to_string(), Some(stored.offset.bytes()))).collect())
 }
 
 fn in_stream(stored: &Checkpoint, stream: Option<&str>) -> bool {

@@ -2,39 +2,32 @@
 //! drop.
 //!
 //! Knows how they are shown, and that one leaves the state only when it was accepted or its loss is asked for.
-//! Reading may go on beside a daemon; changing is for when none runs.
+//! Reading may go on beside a daemon, and a daemon that runs is asked for changes.
 
-#![expect(clippy::disallowed_methods, reason = "sends again at its own pace")]
+mod replay;
 
-use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write as _};
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::sync::Arc;
-use std::time::Instant as Clock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::config::{Config, Overrides};
-use crate::model::operation::Operation;
-use crate::model::settings::{Encryption, StreamSettings};
-use crate::model::time::Instant;
-use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
-use crate::rules::quota::{Admission, Cost, Payment, Quota};
-use crate::rules::retry::Backoff;
-use crate::shell::firehose::Destination;
-use crate::shell::store::{DeadLetterId, Reader, Store, StoredDeadLetter};
+use crate::config::Overrides;
+use crate::shell::control::{self, Answer, Request};
+use crate::shell::store::{DeadLetterId, Reader, Store, StoredDeadLetter, Wanted};
 
-use super::state::{StateArgs, refuse, time};
+use super::state::{Holder, StateArgs, refuse, time};
 use super::table::{plain, table};
-use super::{CONFIGURATION, DONE, FAILED, configure, fail, runtime};
+use super::{DONE, FAILED, configure, fail, runtime};
 
-/// How many are in memory at a time, and deleted together: each may hold 1,000 KiB.
+/// How many are in memory at a time: each may hold 1,000 KiB.
 const PAGE: usize = 16;
 
-/// How often one is sent before the service counts as out of reach.
-const TRIES: u32 = 8;
+/// How many different reasons are told why letters are kept.
+const MAX_REASONS: usize = 20;
 
 /// Shows, exports, sends again or drops the records that the service refused
 #[derive(Args, Clone, Debug)]
@@ -58,14 +51,15 @@ enum DeadLettersCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Sends them again, and deletes those that are accepted; refuses while a daemon runs
+    /// Sends them again, and deletes those that are accepted; a daemon that runs does it, within its quota
     ///
-    /// Streams are reached as the configuration says. Exits 1 when some were not accepted; those are kept.
+    /// Streams are reached as the configuration says: the daemon's, where one runs. Exits 1 when some were not accepted;
+    /// those are kept, and why is told. What was accepted is deleted, however the command ends.
     Replay {
         #[command(flatten)]
         which: Which,
     },
-    /// Deletes them, and with them their data; refuses while a daemon runs
+    /// Deletes them, and with them their data; a daemon that runs does it
     Purge {
         #[command(flatten)]
         which: Which,
@@ -79,6 +73,13 @@ struct Which {
     stream: Option<String>,
     #[command(flatten)]
     state: StateArgs,
+}
+
+impl Which {
+    /// What a daemon is asked for first.
+    fn pages(&self) -> control::Pages {
+        control::Pages { stream: self.stream.clone(), ..control::Pages::default() }
+    }
 }
 
 pub(super) fn dead_letters(args: &DeadLettersArgs) -> u8 {
@@ -183,145 +184,88 @@ fn said(stored: &StoredDeadLetter) -> Value {
 }
 
 fn purge(which: &Which) -> Result<(), u8> {
-    let (mut store, reader) = which.state.hold()?;
-    let mut pages = Pages::new(&reader, which);
-    let (mut count, mut bytes) = (0, 0);
-    while let Some(page) = pages.next()? {
-        delete(&mut store, &page)?;
-        count += page.len();
-        bytes += page.iter().map(|stored| stored.letter.data.len()).sum::<usize>();
-    }
+    let (count, bytes) = match which.state.hold()? {
+        Holder::Own(own) => purge_alone(own.0, which)?,
+        Holder::Daemon(daemon) => {
+            let (mut count, mut bytes) = (0, 0);
+            let mut next = Some(which.pages());
+            while let Some(pages) = next {
+                let Answer::Page(page) = daemon.ask(&Request::Purge(pages))? else {
+                    return Err(daemon.confused());
+                };
+                count += page.deleted;
+                bytes += page.bytes;
+                next = page.next;
+            }
+            (count, bytes)
+        }
+    };
     eprintln!("standpipe: {count} dead letters with {bytes} bytes deleted");
     Ok(())
 }
 
-fn delete(store: &mut Store, page: &[StoredDeadLetter]) -> Result<(), u8> {
-    if page.is_empty() {
-        return Ok(());
+/// Deletes dead letters of a state that no daemon holds. Returns how many, and how many bytes of data.
+fn purge_alone(mut store: Store, which: &Which) -> Result<(u64, u64), u8> {
+    let (mut count, mut bytes) = (0, 0);
+    let mut next = Some(Wanted { stream: which.stream.as_deref().map(Arc::from), ..Wanted::default() });
+    while let Some(wanted) = next {
+        let page = store.purge(&wanted).map_err(|error| refuse(&error))?;
+        count += page.count as u64;
+        bytes += page.bytes;
+        next = page.next;
     }
-    let ids: Vec<_> = page.iter().map(|stored| stored.id).collect();
-    store.delete_dead_letters(&ids).map_err(|error| refuse(&error))
+    Ok((count, bytes))
 }
 
 fn replay(which: &Which) -> Result<(), u8> {
-    let config = configure(which.state.config.as_ref(), &Overrides::default())?;
-    let (mut store, reader) = which.state.hold()?;
-    let runtime = runtime().map_err(|error| fail(&error))?;
-    let (sent, kept) = runtime.block_on(send_again(&config, &mut store, &reader, which))?;
+    let mut told = Counts::default();
+    match which.state.hold()? {
+        Holder::Own(own) => {
+            let config = configure(which.state.config.as_ref(), &Overrides::default())?;
+            let runtime = runtime().map_err(|error| fail(&error))?;
+            let done = runtime.block_on(replay::alone(&config, own.0, which.stream.as_deref(), &mut told));
+            // What is under way is of no more interest.
+            runtime.shutdown_background();
+            done?;
+        }
+        Holder::Daemon(daemon) => {
+            let mut next = Some(which.pages());
+            while let Some(pages) = next {
+                let Answer::Page(page) = daemon.ask(&Request::Replay(pages))? else {
+                    return Err(daemon.confused());
+                };
+                told.add(page.deleted, page.kept, page.why);
+                next = page.next;
+            }
+        }
+    }
+    let Counts { sent, kept, .. } = told;
     eprintln!("standpipe: {sent} dead letters sent again and accepted, {kept} kept");
     if kept > 0 { Err(FAILED) } else { Ok(()) }
 }
 
-async fn send_again(
-    config: &Config,
-    store: &mut Store,
-    reader: &Reader,
-    which: &Which,
-) -> Result<(usize, usize), u8> {
-    let mut ways: BTreeMap<Arc<str>, Way> = BTreeMap::new();
-    for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
-        if which.stream.as_deref().is_none_or(|only| *stream.name == *only) {
-            let destination = Destination::connect(stream, None).await;
-            let way = Way::try_new(destination, settings).map_err(|error| fail(&error))?;
-            ways.insert(Arc::clone(&stream.name), way);
-        }
-    }
-    let mut pages = Pages::new(reader, which);
-    let (mut sent, mut kept) = (0, 0);
-    while let Some(page) = pages.next()? {
-        let mut accepted = Vec::with_capacity(page.len());
-        for stored in page {
-            let letter = &stored.letter;
-            let Some(way) = ways.get_mut(&letter.stream) else {
-                eprintln!(
-                    "standpipe: {}: no source of the configuration ships to this stream",
-                    letter.stream
-                );
-                return Err(CONFIGURATION);
-            };
-            match way.put(&letter.data).await {
-                Ok(true) => accepted.push(stored),
-                Ok(false) => kept += 1,
-                Err(why) => {
-                    delete(store, &accepted)?;
-                    sent += accepted.len();
-                    eprintln!(
-                        "standpipe: {}: {}: {}: {sent} dead letters sent again and accepted, all others kept",
-                        letter.stream, why.code, why.message
-                    );
-                    return Err(FAILED);
-                }
-            }
-        }
-        delete(store, &accepted)?;
-        sent += accepted.len();
-    }
-    Ok((sent, kept))
+/// How far a replay is.
+#[derive(Debug, Default)]
+struct Counts {
+    sent: u64,
+    kept: u64,
+    /// Reasons that were told.
+    why: BTreeSet<String>,
 }
 
-/// The way to one stream, below its quotas.
-struct Way {
-    destination: Destination,
-    began: Clock,
-    quota: Quota,
-    backoff: Backoff,
-    encryption: Encryption,
-    /// Whether the service took a record without saying that it keeps it encrypted.
-    is_plain: bool,
-}
-
-impl Way {
-    fn try_new(
-        destination: Destination,
-        settings: &StreamSettings,
-    ) -> Result<Self, crate::rules::retry::InvalidBackoff> {
-        let backoff = Backoff::try_new(settings.retry)?;
-        Ok(Self {
-            destination,
-            began: Clock::now(),
-            quota: Quota::new(settings.quota, Instant::ZERO),
-            backoff,
-            encryption: settings.encryption,
-            is_plain: false,
-        })
-    }
-
-    /// Whether the record was accepted, and not refused again.
-    async fn put(&mut self, data: &bytes::Bytes) -> Result<bool, Retry> {
-        if self.is_plain && self.encryption == Encryption::Required {
-            return Err(Retry::not_encrypted());
+impl Counts {
+    /// Tells what became of some letters more, and each reason once.
+    fn add(&mut self, sent: u64, kept: u64, why: impl IntoIterator<Item = String>) {
+        self.sent += sent;
+        self.kept += kept;
+        for why in why {
+            if self.why.len() < MAX_REASONS && !self.why.contains(&why) {
+                eprintln!("standpipe: kept: {}", plain(&why));
+                self.why.insert(why);
+            }
         }
-        let cost = Cost::of_request(1, data.len());
-        let mut failures = 0;
-        loop {
-            let mut payment = Payment::of(cost);
-            while let Admission::NotBefore(at) = self.quota.admit(&mut payment, self.now()) {
-                tokio::time::sleep(at.since(self.now())).await;
-            }
-            let sent_at = self.now();
-            let outcome = self.destination.put(Operation::PutRecord, vec![data.clone()]).await;
-            let verdict = outcome.verdicts.into_iter().next().expect("one verdict for each record");
-            let why = match verdict {
-                Verdict::Delivered { encrypted } => {
-                    self.quota.answered(cost, 0.0, sent_at, self.now());
-                    self.is_plain |= encrypted == Encrypted::No;
-                    return Ok(true);
-                }
-                Verdict::Rejected { .. } => return Ok(false),
-                Verdict::Retry(why) => why,
-            };
-            failures += 1;
-            if why.reason == RetryReason::Setup || failures == TRIES {
-                return Err(why);
-            }
-            if why.reason == RetryReason::Throttled {
-                self.quota.answered(Cost::default(), 1.0, sent_at, self.now());
-            }
-            tokio::time::sleep(self.backoff.delay(failures, 1.0)).await;
+        if io::stderr().is_terminal() {
+            eprintln!("standpipe: {} dead letters accepted, {} kept so far", self.sent, self.kept);
         }
-    }
-
-    fn now(&self) -> Instant {
-        Instant::at(self.began.elapsed())
     }
 }

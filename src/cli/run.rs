@@ -19,6 +19,7 @@ use crate::config::{Config, Faults, Overrides, Source, Stream};
 use crate::daemon::{Change, Changed, Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
+use crate::shell::control;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Embedded};
 use crate::shell::http;
@@ -137,7 +138,9 @@ async fn ship(
 ) -> u8 {
     let Prepared { state, memory, server, embedded, destinations } = prepared;
     let (handle, questions) = http::handle();
-    let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, questions) {
+    let (sender, orders) = control::orders();
+    let asked = (questions, orders);
+    let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, asked) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
     };
@@ -150,6 +153,12 @@ async fn ship(
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
         endpoint.spawn(http::serve(listen, handle));
     }
+    match control::Listener::bind(&config.state_dir) {
+        Ok(listener) => drop(endpoint.spawn(listener.serve(sender))),
+        Err(error) => {
+            warn!(%error, "commands cannot ask this daemon for anything: they have to wait for its end");
+        }
+    }
     let (sender, changes) = mpsc::channel(1);
     let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
     let running = daemon.run(stop, changes, (config.shutdown_timeout, deadline), progress);
@@ -158,8 +167,8 @@ async fn ship(
         summary = running => summary,
         never = reload(hangups, args, config, embedded.as_ref(), sender) => match never {},
     };
-    // Dropping the tasks of the endpoint ends them: none of them blocks.
-    drop(endpoint);
+    // None of the tasks blocks; the socket's name is gone when its task has ended.
+    endpoint.shutdown().await;
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
@@ -216,7 +225,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
         next_incarnation: loaded.next_incarnation,
         reserved: loaded.reserved,
         first_start: loaded.first_start,
-        dead_letter_bytes: loaded.dead_letter_bytes,
+        dead_letter_bytes: loaded.dead_letter_disk_bytes,
     };
     Ok(Prepared { state, memory, server, embedded, destinations })
 }

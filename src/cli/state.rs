@@ -1,16 +1,17 @@
 //! What the subcommands that look into the state directory share.
 //!
-//! Knows where it is, how to look into it beside a daemon, and how to hold it when no daemon runs. Reading makes
-//! nothing there; holding makes no state where there is none.
+//! Knows where it is, how to look into it beside a daemon, how to ask that for a change, and how to hold the state when no
+//! daemon runs. Reading makes nothing there; holding makes no state where there is none.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use crate::config::{Overrides, Routes};
+use crate::shell::control::{self, Answer, AskError, Request};
 use crate::shell::store::{Reader, Store, StoreError};
 
-use super::{CONFIGURATION, DEFAULT_FILE, logging, routes, state_dir};
+use super::{CONFIGURATION, DEFAULT_FILE, FAILED, logging, routes, state_dir};
 
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
@@ -53,16 +54,66 @@ impl StateArgs {
         Reader::open(&self.dir()?).map_err(|error| refuse(&error))
     }
 
-    /// Opens the state for this process alone; refuses while a daemon runs.
-    pub(super) fn hold(&self) -> Result<(Store, Reader), u8> {
+    /// Opens the state for this process alone, or finds who has it: a daemon that runs is asked to do what is wanted.
+    pub(super) fn hold(&self) -> Result<Holder, u8> {
         let dir = self.dir()?;
         // What is moved aside, and why, is told there.
         let _ = logging::start(&Default::default());
         // Before the lock, which would be made: where no daemon has been there is nothing to change.
         Reader::open(&dir).map_err(|error| refuse(&error))?;
-        let (store, _) = Store::open(&dir).map_err(|error| refuse(&error))?;
+        let store = match Store::open(&dir) {
+            Ok((store, _)) => store,
+            Err(held @ StoreError::Held { .. }) => return Ok(Holder::Daemon(Asked { dir, held })),
+            Err(error) => return Err(refuse(&error)),
+        };
         let reader = Reader::open(&dir).map_err(|error| refuse(&error))?;
-        Ok((store, reader))
+        Ok(Holder::Own(Box::new((store, reader))))
+    }
+}
+
+/// Who changes the state.
+#[derive(Debug)]
+pub(super) enum Holder {
+    /// This process.
+    Own(Box<(Store, Reader)>),
+    /// Another one.
+    Daemon(Asked),
+}
+
+/// The daemon that holds a state directory.
+#[derive(Debug)]
+pub(super) struct Asked {
+    dir: PathBuf,
+    held: StoreError,
+}
+
+impl Asked {
+    /// Has the daemon do something; an exit code, after a message, when there is no answer, or a bad one.
+    pub(super) fn ask(&self, request: &Request) -> Result<Answer, u8> {
+        match control::ask(&self.dir, request) {
+            Ok(Answer::Failed(why)) => {
+                eprintln!("standpipe: {}: the daemon says: {why}", self.dir.display());
+                Err(FAILED)
+            }
+            Ok(answer) => Ok(answer),
+            Err(error @ (AskError::NotThere { .. } | AskError::Denied { .. })) => {
+                eprintln!("standpipe: {}; asked through {error}", self.held);
+                Err(self.held.exit_code())
+            }
+            Err(error @ (AskError::Hangs { .. } | AskError::Broken { .. })) => {
+                eprintln!("standpipe: {error}");
+                Err(FAILED)
+            }
+        }
+    }
+
+    /// What a daemon says that answers another question.
+    pub(super) fn confused(&self) -> u8 {
+        eprintln!(
+            "standpipe: {}: the daemon gave the answer to another question: it is of another version than this command",
+            self.dir.display()
+        );
+        FAILED
     }
 }
 

@@ -38,6 +38,8 @@ impl Daemon {
         let status = self.engine.status(now);
         progress.finish(&status);
         let problems = self.tasks.problems();
+        // What the service has is deleted with the last that is done.
+        self.delete_accepted();
         // What is not closed in time is none the worse for it: a start after a crash finds the same.
         let _ = tokio::time::timeout_at(until, self.tasks.leave()).await;
         RunSummary { how, status, problems, took: now.since(Instant::ZERO) }
@@ -48,7 +50,9 @@ impl Daemon {
         loop {
             while let Some(effect) = self.engine.poll_effect() {
                 match effect {
-                    Effect::Save(_) | Effect::Report(_) => self.carry_out(effect),
+                    Effect::Save(_) | Effect::Report(_) | Effect::Moved { .. } | Effect::Replayed { .. } => {
+                        self.carry_out(effect);
+                    }
                     Effect::Survey(_)
                     | Effect::Open(_)
                     | Effect::Read(_)
@@ -65,7 +69,7 @@ impl Daemon {
             tokio::select! {
                 biased;
                 done = self.tasks.next() => {
-                    if matches!(done, Done::Saved(_) | Done::Put(..)) {
+                    if matches!(done, Done::Stored(_) | Done::Put(..)) {
                         self.take(done);
                     }
                 }

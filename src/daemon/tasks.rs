@@ -26,11 +26,10 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::Outcome;
 use crate::shell::files::{self, Compressed, Problem, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
-use crate::shell::store::StoreError;
 use crate::shell::watch::{Directories, Watch};
 
 use super::lanes::{LaneId, Lanes};
-use super::state::State;
+use super::state::{Ended, Order, State};
 use super::surveys::{Seen, SurveyedSource};
 use super::time::unix_time;
 
@@ -120,7 +119,7 @@ pub(super) enum Done {
     Put(StreamId, RequestId, Outcome),
     Connected(StreamId, Box<Destination>),
     Identified(StreamId, Result<Identity, String>),
-    Saved(Result<(), StoreError>),
+    Stored(Ended),
 }
 
 /// A file on its way into [`Tasks::opened`].
@@ -154,7 +153,7 @@ impl Tasks {
         tokio::select! {
             // A commit's answer frees memory, and is seldom there.
             biased;
-            result = self.state.answer() => Done::Saved(result),
+            ended = self.state.answer() => Done::Stored(ended),
             Some(landed) = self.running.join_next() => self.land(landed),
         }
     }
@@ -325,8 +324,13 @@ impl Tasks {
         });
     }
 
-    pub(super) fn save(&self, save: Save) {
-        self.state.commit(save);
+    pub(super) fn save(&mut self, save: Save) {
+        self.order(Order::Commit(save));
+    }
+
+    /// Has the state's thread do something.
+    pub(super) fn order(&mut self, order: Order) {
+        self.state.order(order);
     }
 
     /// Finds out by whom the streams' requests are signed.

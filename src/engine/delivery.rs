@@ -4,7 +4,7 @@
 //! every save carries until one succeeds: a dead letter and the checkpoint that covers it are durable together or not at
 //! all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::model::checkpoint::DeadLetter;
@@ -16,8 +16,11 @@ use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome};
 
 use super::Engine;
+use super::incarnation::{Blocked, IncarnationState};
 use super::port::{Effect, RequestId};
 use super::report::Report;
+use super::streams::Ends;
+use crate::rules::dead_letters::cut_message;
 use crate::rules::ledger::Settlement;
 
 /// How many error codes dead letters are counted by; the service chooses their names, and others become one.
@@ -29,14 +32,26 @@ const OVERSIZE: &str = "Oversize";
 impl Engine {
     /// Sends every request that may leave now.
     pub(super) fn send(&mut self, now: Instant) {
-        let (puts, reports) = self.streams.send(&mut self.lives, now);
+        let (puts, reports, ends) = self.streams.send(&mut self.lives, now);
+        self.tell_letters(ends);
         self.effects.extend(puts.into_iter().map(Effect::Put));
         self.effects.extend(reports.into_iter().map(Effect::Report));
+    }
+
+    /// Tells what became of letters.
+    pub(super) fn tell_letters(&mut self, ends: Ends) {
+        self.effects.extend(ends.into_iter().map(|(letter, end)| Effect::Replayed { letter, end }));
     }
 
     pub(super) fn on_put_done(&mut self, request: RequestId, outcome: Outcome, now: Instant) {
         let streams = &self.settings.streams;
         let encryption = |stream: StreamId| streams[stream.0].encryption;
+        let letters =
+            self.streams.judge_letters(request, &outcome, encryption, &mut self.counts.streams, now);
+        if let Some((ends, reports)) = letters {
+            self.effects.extend(reports.into_iter().map(Effect::Report));
+            return self.tell_letters(ends);
+        }
         let judged = self.streams.judge(request, outcome, encryption, &mut self.counts.streams, now);
         self.effects.extend(judged.reports.into_iter().map(Effect::Report));
         for (place, why, after) in judged.stuck {
@@ -58,11 +73,16 @@ impl Engine {
         }
         for (record, why) in judged.rejected {
             touched.insert(record.incarnation);
+            if self.leaving.is_withdrawn(record.incarnation) {
+                self.settle(&record, Settlement::Nothing);
+                continue;
+            }
             settled += self.set_aside(judged.stream, &record, why.code, why.message);
         }
         for incarnation in touched {
             self.after_settling(incarnation, std::mem::take(&mut settled), now);
         }
+        self.withdraw_records(now);
     }
 
     fn count_delivered(&mut self, stream: StreamId, record: &Record, encrypted: Encrypted, now: Instant) {
@@ -95,38 +115,73 @@ impl Engine {
     /// A record that is never accepted becomes a dead letter, or, where there is no room for more of them, keeps its
     /// place in the file, and the file is read no further. Returns how many bytes of the file that settles.
     fn set_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) -> u64 {
-        if self.saves.has_room_for(record.data.len()) {
-            self.add_dead_letter(stream, record, code, message);
+        let letter = self.dead_letter(record, &code, &message);
+        if self.saves.has_room_for(&letter) {
+            self.add_dead_letter(stream, letter);
             return self.settle(record, Settlement::DeadLetter);
         }
         let state = self.lives.on_its_way_mut(record.incarnation);
-        if state.block() {
+        if state.block(Blocked { record: record.clone(), code, message }) {
             let (source, path) = (state.whose().source, Arc::clone(&state.whose().path));
             self.report(Report::Stuck { source, path, offset: record.span.start() });
         }
         0
     }
 
-    fn add_dead_letter(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) {
+    /// Dead letters were deleted: records that had no room among them may have room now, and their files go on.
+    pub(super) fn on_dead_letters_deleted(&mut self, freed: &BTreeMap<Arc<str>, u64>, now: Instant) {
+        for (stream, bytes) in freed {
+            self.saves.room_mut().free(stream, *bytes);
+        }
+        let blocked =
+            self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::incarnation);
+        for incarnation in blocked.collect::<Vec<_>>() {
+            let state = self.lives.on_its_way_mut(incarnation);
+            let stream = state.stream();
+            let mut settled = 0;
+            for Blocked { record, code, message } in state.take_blocked() {
+                let letter = self.dead_letter(&record, &code, &message);
+                if self.saves.has_room_for(&letter) {
+                    self.add_dead_letter(stream, letter);
+                    settled += self.settle(&record, Settlement::DeadLetter);
+                } else {
+                    self.lives.on_its_way_mut(incarnation).block(Blocked { record, code, message });
+                }
+            }
+            let goes_on = !self.lives.on_its_way(incarnation).is_blocked();
+            if let Some(file) = self.lives.file_of(incarnation).filter(|_| goes_on) {
+                self.files.unblock(file);
+            }
+            self.after_settling(incarnation, settled, now);
+        }
+    }
+
+    /// What is kept of a record that is never accepted.
+    fn dead_letter(&self, record: &Record, code: &Arc<str>, message: &Arc<str>) -> DeadLetter {
+        let whose = self.lives.on_its_way(record.incarnation).whose();
+        DeadLetter {
+            stream: Arc::clone(&whose.stream_name),
+            source: Arc::clone(&self.settings.sources[whose.source.0].name),
+            path: Arc::clone(&whose.path),
+            offset: record.span.start(),
+            code: cut_message(code),
+            message: cut_message(message),
+            data: record.data.clone(),
+        }
+    }
+
+    fn add_dead_letter(&mut self, stream: StreamId, letter: DeadLetter) {
+        let (path, offset, code) = (Arc::clone(&letter.path), letter.offset, Arc::clone(&letter.code));
+        let message = Arc::clone(&letter.message);
         let counted = &mut self.counts.streams[stream.0].dead_letters;
         let known = counted.len() < MAX_CODES_COUNTED || counted.contains_key(&code);
         *counted.entry(if known { Arc::clone(&code) } else { "other".into() }).or_default() += 1;
-        let whose = self.lives.on_its_way(record.incarnation).whose();
-        let (path, offset) = (Arc::clone(&whose.path), record.span.start());
-        self.saves.add_dead_letter(DeadLetter {
-            stream: Arc::clone(self.stream_name(stream)),
-            source: Arc::clone(&self.settings.sources[whose.source.0].name),
-            path: Arc::clone(&path),
-            offset,
-            code: Arc::clone(&code),
-            message: Arc::clone(&message),
-            data: record.data.clone(),
-        });
+        self.saves.add_dead_letter(letter);
         self.report(Report::DeadLettered { stream, path, offset, code, message });
     }
 
     /// Returns how many bytes of the file that settles, before the frontier or beyond it.
-    fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
+    pub(super) fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
         let state = self.lives.on_its_way_mut(record.incarnation);
         let before = state.buffered();
         let settled = state.settle(record, how);
@@ -201,6 +256,8 @@ impl Engine {
                         self.streams.offer(state, 0);
                     }
                 }
+                let moved = saved.moved.into_iter();
+                self.effects.extend(moved.map(|(number, moved)| Effect::Moved { number, result: Ok(moved) }));
                 if saved.is_again {
                     self.report(Report::SavedAgain);
                 }

@@ -22,6 +22,8 @@ impl Engine {
         self.finishing = Some(self.settings.on_drain);
         self.surveys.finish();
         self.streams.drain();
+        let ends = self.streams.stop_letters();
+        self.tell_letters(ends);
         for file in self.files.ids() {
             self.queue_read(file);
         }
@@ -194,7 +196,11 @@ mod tests {
                     self.saved_to = self.saved_to.max(saved.unwrap_or(0));
                     self.tell(Event::Saved(Ok(())));
                 }
-                Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) => {}
+                Effect::Compare(_)
+                | Effect::Close(_)
+                | Effect::Report(_)
+                | Effect::Moved { .. }
+                | Effect::Replayed { .. } => {}
             }
             true
         }

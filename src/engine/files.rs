@@ -5,6 +5,7 @@
 //!
 //! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
 
+mod blocked;
 pub(super) mod file;
 #[cfg(test)]
 mod tests;

@@ -61,12 +61,20 @@ struct Outgoing {
     /// Records that were taken by a request, or are to become dead letters, and are not settled.
     outstanding: usize,
     /// Those of them that are never accepted while there is no room for more dead letters. They stay here, and with
-    /// them the frontier, until the next start.
-    blocked: usize,
+    /// them the frontier, until there is room.
+    blocked: Vec<Blocked>,
     /// Whether the incarnation waits for its turn in its stream.
     in_turn: bool,
     /// Whether nothing fresh leaves, because what would be acknowledged has no room in a checkpoint.
     is_withheld: bool,
+}
+
+/// A record that is to become a dead letter, and has no room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Blocked {
+    pub(super) record: Record,
+    pub(super) code: Arc<str>,
+    pub(super) message: Arc<str>,
 }
 
 /// What the state database is known to hold of one incarnation.
@@ -309,14 +317,19 @@ impl IncarnationState {
         (change, dead)
     }
 
-    /// One record is never accepted and has no room among the dead letters. Returns whether it is the first.
-    pub(super) fn block(&mut self) -> bool {
-        self.outgoing.blocked += 1;
-        self.outgoing.blocked == 1
+    /// One record is never accepted and has no room among the dead letters. Returns whether no other has been blocked.
+    pub(super) fn block(&mut self, blocked: Blocked) -> bool {
+        self.outgoing.blocked.push(blocked);
+        self.outgoing.blocked.len() == 1
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.outgoing.blocked > 0
+        !self.outgoing.blocked.is_empty()
+    }
+
+    /// The records that have had no room among the dead letters, to be tried again.
+    pub(super) fn take_blocked(&mut self) -> Vec<Blocked> {
+        std::mem::take(&mut self.outgoing.blocked)
     }
 
     /// The frontier may have risen: what lies before it needs no memory.
@@ -334,7 +347,7 @@ impl IncarnationState {
 
     /// Whether the frontier will rise no further: all is settled, or what is not is blocked or lies behind it.
     pub(super) fn has_come_to_rest(&self) -> bool {
-        self.is_settled() || (self.is_blocked() && self.outgoing.outstanding == self.outgoing.blocked)
+        self.is_settled() || (self.is_blocked() && self.outgoing.outstanding == self.outgoing.blocked.len())
     }
 
     /// What a checkpoint taken now holds.

@@ -11,6 +11,7 @@
 
 mod closed;
 mod laws;
+mod moved;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use super::incarnation::{IncarnationState, Names};
 use super::numbers::Numbers;
 use super::port::FileId;
 
+pub(super) use self::moved::Placed;
 pub(super) use self::search::{CopySearch, Sought};
 
 /// What becomes of the checkpoint of an incarnation that is over.
@@ -37,6 +39,8 @@ pub(super) enum Afterwards {
     Forgotten,
     /// Its file may be there, and may be wanted again.
     Kept,
+    /// A person moved the position: no save holds the checkpoint any more.
+    Withdrawn,
 }
 
 /// What one incarnation is.
@@ -226,6 +230,9 @@ impl Lives {
     /// What a save taken now holds of one.
     pub(super) fn checkpoint(&self, incarnation: Incarnation) -> Option<Checkpoint> {
         let life = self.by_incarnation.get(&incarnation)?;
+        if matches!(life, Life::Parted { afterwards: Afterwards::Withdrawn, .. }) {
+            return None;
+        }
         life.state().map(IncarnationState::checkpoint).or_else(|| life.stored().cloned())
     }
 
@@ -309,7 +316,7 @@ impl Lives {
             unreachable!("just seen");
         };
         match afterwards {
-            Afterwards::Forgotten => Some(Over::Forgotten),
+            Afterwards::Forgotten | Afterwards::Withdrawn => Some(Over::Forgotten),
             Afterwards::Kept => {
                 self.put(incarnation, Life::Stored(Box::new(state.checkpoint())));
                 Some(Over::Stored)

@@ -289,8 +289,8 @@ impl Engine {
         if let Some(incarnation) = meant_incarnation {
             self.lives.move_to(incarnation, meant);
         }
-        if self.leaving.contains(&id) {
-            self.leaving.insert(meant);
+        if self.leaving.files.contains(&id) {
+            self.leaving.files.insert(meant);
         }
         self.seek(meant, now);
         true

@@ -26,6 +26,8 @@ pub(super) enum Parting {
     Handed,
     /// The bytes stay in the file, whose source is no longer configured: read when the source comes back.
     LeftInPlace,
+    /// The bytes stay in the file, which is found again and read from where a person wants.
+    Moved,
     /// The bytes are no lines, and stay in the file, which is compressed.
     Refused,
     /// The bytes are lost.
@@ -45,7 +47,7 @@ impl Engine {
             self.abandon(file.source, Arc::clone(&file.path), position, unread, why);
         }
         let file = self.files.remove(id);
-        self.leaving.remove(&id);
+        self.leaving.files.remove(&id);
         if file.is_open() {
             self.descriptors.release();
             self.effects.push_back(Effect::Close(id));
@@ -54,7 +56,7 @@ impl Engine {
         let state = self.lives.on_its_way(incarnation);
         // Without a birth time nothing could tell the file from another.
         let afterwards = match state.whose().identity.birth_nanos {
-            _ if parting == Parting::Refused => Afterwards::Forgotten,
+            _ if matches!(parting, Parting::Refused | Parting::Moved) => Afterwards::Forgotten,
             None if parting != Parting::LeftInPlace => Afterwards::Forgotten,
             _ => Afterwards::Kept,
         };
@@ -64,7 +66,7 @@ impl Engine {
                 assert!(unread == 0, "L13: {unread} bytes of {file:?} were not read");
             }
             Parting::LeftInPlace => self.lives.let_go_of(incarnation, file.source),
-            Parting::Handed | Parting::Refused | Parting::Declared(_) => {}
+            Parting::Handed | Parting::Refused | Parting::Moved | Parting::Declared(_) => {}
         }
         self.lives.part(incarnation, afterwards);
         if afterwards == Afterwards::Kept && parting != Parting::LeftInPlace {

@@ -3,7 +3,7 @@
 //! The daemon and the simulation both drive the engine through these nouns and nothing else. Every effect that
 //! asks a question is answered by exactly one event; effects without an answer say so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Save;
-use crate::model::identity::Identity;
+use crate::model::identity::{Fingerprint, Identity, Window};
 use crate::model::offset::Offset;
 use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
-use crate::model::verdict::Outcome;
+use crate::model::verdict::{Outcome, Retry};
 
 pub use crate::model::watching::Watching;
 
@@ -49,6 +49,10 @@ pub enum Effect {
     Put(Put),
     /// Make progress durable. Answered by [`Event::Saved`]; one is under way at a time.
     Save(Save),
+    /// Tell what became of one letter of [`Event::Replay`]. No answer.
+    Replayed { letter: LetterId, end: LetterEnd },
+    /// Tell whoever asked by [`Event::Move`] what was done, once it is durable, or why nothing was. No answer.
+    Moved { number: MoveId, result: Result<Vec<Moved>, NotMoved> },
     /// Tell the operator. No answer.
     Report(Report),
 }
@@ -170,6 +174,8 @@ pub enum Event {
     },
     /// The answer to [`Effect::Save`].
     Saved(Result<(), String>),
+    /// Dead letters were deleted from the state database: so many bytes on disk became free for each stream.
+    DeadLettersDeleted(BTreeMap<Arc<str>, u64>),
     /// How far hints can be relied on has changed.
     Watching(Watching),
     /// So many files may be open at once. Without it, any number.
@@ -180,6 +186,12 @@ pub enum Event {
     Reload(Box<Reload>),
     /// The configuration has changed into one that cannot be used.
     ReloadRefused,
+    /// Send dead letters again. Each gets one [`Effect::Replayed`].
+    Replay(Vec<Letter>),
+    /// Send no letter more that is not on its way.
+    StopReplay,
+    /// A person moves the position of a file. Answered by [`Effect::Moved`].
+    Move(Box<Move>),
     /// Read what is there, deliver it, save, and be done.
     Drain,
     /// The time for that is over: save what is known at once. Nothing else that is asked for is done any more.
@@ -193,6 +205,77 @@ pub struct Reload {
     pub settings: Settings,
     /// Sources that are no longer configured: no survey shows their files from now on.
     pub retired: BTreeSet<SourceId>,
+}
+
+/// One dead letter, by its number in the state database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LetterId(pub i64);
+
+/// A dead letter that is to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    pub id: LetterId,
+    /// The stream as the configuration names it.
+    pub stream: Arc<str>,
+    pub data: Bytes,
+}
+
+/// What became of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterEnd {
+    /// The service has it: it is to be deleted.
+    Accepted,
+    /// The service does not take it, or cannot be asked; why.
+    Kept(Retry),
+    /// Nobody asked the service.
+    NotSent,
+}
+
+/// One move that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MoveId(pub u64);
+
+/// Where a person wants one file to be gone on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    pub number: MoveId,
+    /// Only in this stream; otherwise in each in which the file has a position.
+    pub stream: Option<Arc<str>>,
+    pub path: Arc<Path>,
+    /// The name behind links, where it is another than `path`.
+    pub target: Option<Arc<Path>>,
+    /// `None` when no file has the name any more: then positions are found by the name.
+    pub identity: Option<Identity>,
+    /// `None`: from the beginning, as a file of which nothing is known.
+    pub to: Option<Position>,
+}
+
+/// A position that a person chose, and how to know the content before it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Where a line begins.
+    pub offset: Offset,
+    /// Of the file's beginning, no further than `offset`.
+    pub fingerprint: Fingerprint,
+    /// The bytes just before `offset`.
+    pub window: Window,
+}
+
+/// A position that was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    pub stream: Arc<str>,
+    /// Where the file was before in this stream, if it had a position.
+    pub from: Option<Offset>,
+}
+
+/// Why no position was moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotMoved {
+    /// The file has none, and no stream was named.
+    NoPosition,
+    /// Everything is being read to its end: nothing begins any more.
+    Stopping,
 }
 
 /// Where to look. Only ever a hint: one that is lost costs time, never data.

@@ -37,7 +37,7 @@ impl Engine {
             moved.map(|(place, _)| SourceId(place)).chain(retired.iter().copied()).collect();
         // A source that is back before its files were let go of has never been away.
         let leaves = self.files.iter().filter(|(_, file)| gone.contains(&file.source) && !is_last_hold(file));
-        self.leaving = leaves.map(|(id, _)| id).collect();
+        self.leaving.files = leaves.map(|(id, _)| id).collect();
         let back = self.surveys.retired().difference(&retired);
         let look_beside: BTreeSet<StreamId> = back.map(|source| settings.sources[source.0].stream).collect();
         let before = self.settings.sources.len();
@@ -50,6 +50,7 @@ impl Engine {
                 .into_iter()
                 .for_each(|known| self.families.goes_on_as(known, source));
         }
+        self.saves.room_mut().change(super::stream_names(&self.settings));
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
         self.counts.reloads += 1;
         // An order that has become free lets files go on that waited for an answer.
@@ -61,9 +62,9 @@ impl Engine {
 
     /// Lets go of the files that are to be let go of, unless one is just being opened or read.
     pub(super) fn let_go_of_leaving(&mut self, now: Instant) {
-        for id in self.leaving.clone() {
+        for id in self.leaving.files.clone() {
             let Some(file) = self.files.get(id) else {
-                self.leaving.remove(&id);
+                self.leaving.files.remove(&id);
                 continue;
             };
             if matches!(file.state(), State::Reading { .. } | State::Opening { .. }) {

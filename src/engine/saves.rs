@@ -9,12 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::port::{MoveId, Moved};
 use crate::model::checkpoint::{DeadLetter, Save};
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
 use crate::model::settings::{CheckpointSettings, SourceId};
 use crate::model::time::Instant;
-use crate::rules::checkpoint::{Due, MAX_DEAD_LETTER_BYTES, Pace, RENEW_EVERY};
+use crate::rules::checkpoint::{Due, Pace, RENEW_EVERY};
+use crate::rules::dead_letters::{Room, disk_bytes_of};
 
 /// A save that takes longer counts as one that fails: records wait for no disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,6 +37,8 @@ struct UnderWay {
 pub(super) struct Saved {
     /// Incarnations with their frontiers, and how many bytes their fingerprints cover.
     pub(super) offsets: Vec<(Incarnation, Offset, u16)>,
+    /// Positions that were moved, for whoever asked.
+    pub(super) moved: Vec<(MoveId, Vec<Moved>)>,
     /// Whether the saves before it failed.
     pub(super) is_again: bool,
 }
@@ -54,19 +58,21 @@ pub(super) struct Saves {
     /// Dead letters that are not durable yet; every save carries all of them.
     dead_letters: Vec<DeadLetter>,
     unsaved_dead_letter_bytes: u64,
-    /// Data of the dead letters that are durable, in bytes.
-    dead_letter_bytes: u64,
+    /// What all dead letters take on disk, those that are not durable yet among them.
+    room: Room,
     under_way: Option<UnderWay>,
     renewed_at: Instant,
     not_saved: Option<Arc<str>>,
     /// Sources that start at the end, and whose first look is to be durable before their files are opened; whether the save
     /// under way holds it.
     looks: BTreeMap<SourceId, bool>,
+    /// Moves that are to be answered once they are durable; whether the save under way holds them.
+    answers: Vec<(MoveId, Vec<Moved>, bool)>,
 }
 
 impl Saves {
-    /// Nothing waits; `dead_letter_bytes` is what the database holds of dead letters.
-    pub(super) fn new(settings: CheckpointSettings, dead_letter_bytes: u64, now: Instant) -> Self {
+    /// Nothing waits; `room` is what the dead letters in the database leave.
+    pub(super) fn new(settings: CheckpointSettings, room: Room, now: Instant) -> Self {
         Self {
             pace: Pace::new(settings),
             changed: BTreeSet::new(),
@@ -75,11 +81,12 @@ impl Saves {
             forgotten: BTreeSet::new(),
             dead_letters: Vec::new(),
             unsaved_dead_letter_bytes: 0,
-            dead_letter_bytes,
+            room,
             under_way: None,
             renewed_at: now,
             not_saved: None,
             looks: BTreeMap::new(),
+            answers: Vec::new(),
         }
     }
 
@@ -87,6 +94,12 @@ impl Saves {
     /// was not there.
     pub(super) fn await_look(&mut self, source: SourceId, now: Instant) {
         self.looks.insert(source, false);
+        self.pace.changed(0, now);
+    }
+
+    /// Whoever asked for a move is answered once it is durable, which is due at once.
+    pub(super) fn await_answer(&mut self, number: MoveId, moved: Vec<Moved>, now: Instant) {
+        self.answers.push((number, moved, false));
         self.pace.changed(0, now);
     }
 
@@ -163,13 +176,19 @@ impl Saves {
         is_due
     }
 
-    /// Whether a dead letter of so many bytes has room.
-    pub(super) fn has_room_for(&self, bytes: usize) -> bool {
-        self.all_dead_letter_bytes() + bytes as u64 <= MAX_DEAD_LETTER_BYTES
+    /// Whether a dead letter has room.
+    pub(super) fn has_room_for(&self, letter: &DeadLetter) -> bool {
+        self.room.fits(&letter.stream, disk_bytes_of(letter))
+    }
+
+    /// The room that dead letters have.
+    pub(super) fn room_mut(&mut self) -> &mut Room {
+        &mut self.room
     }
 
     pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {
         self.unsaved_dead_letter_bytes += letter.data.len() as u64;
+        self.room.take(&letter.stream, disk_bytes_of(&letter));
         self.dead_letters.push(letter);
     }
 
@@ -178,9 +197,9 @@ impl Saves {
         self.unsaved_dead_letter_bytes
     }
 
-    /// All dead letters, in bytes of data.
+    /// What all dead letters take on disk, in bytes.
     pub(super) fn all_dead_letter_bytes(&self) -> u64 {
-        self.dead_letter_bytes + self.unsaved_dead_letter_bytes
+        self.room.taken()
     }
 
     /// Why progress is not durable, when it is not.
@@ -200,6 +219,7 @@ impl Saves {
             || !self.forgotten.is_empty()
             || !self.dead_letters.is_empty()
             || !self.looks.is_empty()
+            || !self.answers.is_empty()
     }
 
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -219,6 +239,7 @@ impl Saves {
             || !self.awaiting_fingerprint.is_empty()
             || !self.awaiting_at_all_events.is_empty()
             || !self.looks.is_empty()
+            || !self.answers.is_empty()
             || is_last;
         let is_due = match self.pace.due(now) {
             Due::Now => true,
@@ -252,6 +273,7 @@ impl Saves {
         let dead_letters = self.dead_letters.len();
         self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters, begun_at: now });
         self.looks.values_mut().for_each(|is_under_way| *is_under_way = true);
+        self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = true);
         self.pace.begun();
         Save { checkpoints, ..save }
     }
@@ -264,11 +286,15 @@ impl Saves {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.saved();
         self.looks.retain(|_, is_under_way| !*is_under_way);
-        let written = self.dead_letters.drain(..under_way.dead_letters);
-        self.dead_letter_bytes += written.map(|letter| letter.data.len() as u64).sum::<u64>();
+        let (durable, waiting) =
+            std::mem::take(&mut self.answers).into_iter().partition(|(_, _, is_under_way)| *is_under_way);
+        self.answers = waiting;
+        let durable: Vec<_> = durable;
+        let moved = durable.into_iter().map(|(number, moved, _)| (number, moved)).collect();
+        drop(self.dead_letters.drain(..under_way.dead_letters));
         self.unsaved_dead_letter_bytes =
             self.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
-        Saved { offsets: under_way.offsets, is_again: self.not_saved.take().is_some() }
+        Saved { offsets: under_way.offsets, moved, is_again: self.not_saved.take().is_some() }
     }
 
     /// The save under way failed: all that it held waits again, but for incarnations that are no more. Returns whether
@@ -285,6 +311,7 @@ impl Saves {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.failed(now);
         self.looks.values_mut().for_each(|is_under_way| *is_under_way = false);
+        self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = false);
         self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
         self.forgotten.extend(under_way.forgotten);
         self.not_saved.replace(why).is_none()
@@ -294,6 +321,7 @@ impl Saves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::dead_letters::MAX_DEAD_LETTER_BYTES;
 
     const SETTINGS: CheckpointSettings =
         CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1000 };
@@ -303,7 +331,7 @@ mod tests {
     }
 
     fn saves() -> Saves {
-        Saves::new(SETTINGS, 0, at(0))
+        Saves::new(SETTINGS, Room::new(["stream".into()], BTreeMap::new()), at(0))
     }
 
     fn letter(bytes: usize) -> DeadLetter {
@@ -367,7 +395,7 @@ mod tests {
         assert_eq!((save.forgotten, save.dead_letters.len()), (vec![Incarnation(3)], 1));
         assert!(saves.came_through().is_again);
         assert!(!saves.any_wait());
-        assert_eq!(saves.all_dead_letter_bytes(), 10);
+        assert_eq!(saves.all_dead_letter_bytes(), disk_bytes_of(&letter(10)));
     }
 
     #[test]
@@ -385,11 +413,14 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_have_a_room_of_256_mib() {
-        let most = usize::try_from(MAX_DEAD_LETTER_BYTES).expect("64 bits");
-        let mut saves = Saves::new(SETTINGS, MAX_DEAD_LETTER_BYTES - 10, at(0));
-        assert!(saves.has_room_for(10) && !saves.has_room_for(11));
-        saves.add_dead_letter(letter(1));
-        assert!(saves.has_room_for(9) && !saves.has_room_for(10) && !saves.has_room_for(most));
+    fn dead_letters_that_are_not_durable_yet_take_room_already() {
+        let nearly = MAX_DEAD_LETTER_BYTES - disk_bytes_of(&letter(10));
+        let room = Room::new(["stream".into()], BTreeMap::from([("stream".into(), nearly)]));
+        let mut saves = Saves::new(SETTINGS, room, at(0));
+        assert!(saves.has_room_for(&letter(10)) && !saves.has_room_for(&letter(11)));
+        saves.add_dead_letter(letter(10));
+        assert!(!saves.has_room_for(&letter(0)));
+        saves.room_mut().free("stream", 1000);
+        assert!(saves.has_room_for(&letter(10)));
     }
 }

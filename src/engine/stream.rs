@@ -9,6 +9,7 @@ mod again;
 mod formed;
 mod suspects;
 mod turns;
+mod withdrawn;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
@@ -48,7 +49,7 @@ pub(super) struct Stream {
     pub(super) settings: StreamSettings,
     /// How much may be under way. A crash repeats it, as it repeats what was acknowledged since the last checkpoint, and
     /// the same bound holds for the bytes of both.
-    under_way: UnderWay,
+    pub(super) under_way: UnderWay,
     pub(super) backoff: Backoff,
     pub(super) quota: Quota,
     pub(super) circuit: CircuitBreaker,
@@ -75,7 +76,7 @@ pub(super) struct Stream {
 pub(super) struct InFlight {
     pub(super) requests: usize,
     /// Their data, in bytes.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// What becomes of the next request that is not large.
@@ -161,15 +162,8 @@ impl Stream {
         self.again.add(records, due, company);
     }
 
-    /// A request with these records, sent at `sent_at`, is no longer under way.
-    pub(super) fn landed(
-        &mut self,
-        records: &[Record],
-        verdicts: &[Verdict],
-        sent_at: Instant,
-        now: Instant,
-    ) {
-        let bytes = data_bytes(records);
+    /// A request with so many bytes of data, sent at `sent_at`, is no longer under way.
+    pub(super) fn landed(&mut self, bytes: u64, verdicts: &[Verdict], sent_at: Instant, now: Instant) {
         let is_late =
             |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
         if verdicts.iter().all(is_late) {
@@ -271,15 +265,14 @@ impl Stream {
     /// What the service's answer says of the quota: how much of a request it took, and how much was too much.
     pub(super) fn note_answer(
         &mut self,
-        records: &[Record],
+        sizes: &[usize],
         verdicts: &[Verdict],
         sent_at: Instant,
         now: Instant,
     ) {
         let is_throttled = |verdict: &&Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Throttled);
-        let accepted = records.iter().zip(verdicts).filter(|(_, it)| !matches!(it, Verdict::Retry(_)));
-        let (count, bytes) =
-            accepted.fold((0, 0), |(count, bytes), (record, _)| (count + 1, bytes + record.data.len()));
+        let accepted = sizes.iter().zip(verdicts).filter(|(_, it)| !matches!(it, Verdict::Retry(_)));
+        let (count, bytes) = accepted.fold((0, 0), |(count, bytes), (size, _)| (count + 1, bytes + size));
         let throttled = verdicts.iter().filter(is_throttled).count();
         // A service that takes nothing at all is not asked for its share.
         if count == 0 && (throttled == 0 || self.circuit.open().is_some()) {

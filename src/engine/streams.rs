@@ -6,6 +6,8 @@
 //! *Invariant (L7):* each record of a request gets exactly one end: delivered, put aside, or sent again.
 
 mod answer;
+mod letters;
+mod sending;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
@@ -25,10 +29,14 @@ use crate::rules::ladder::{self, Fate, Suspect};
 use crate::rules::retry::InvalidBackoff;
 
 use super::incarnation::IncarnationState;
-use super::port::{Put, RequestId};
+use super::port::RequestId;
 use super::report::{Report, RequestEnd, StreamCounts};
 use super::status::{StreamStatus, StuckRecord};
-use super::stream::{Company, Place, Ready, Request, Stream};
+use super::stream::{Company, Place, Stream};
+
+pub(super) use self::letters::Ends;
+
+use self::letters::{Letters, SentLetters};
 
 use self::answer::{Whole, as_a_whole, end_of, failure, is_delivered, is_plain, refusal};
 
@@ -50,6 +58,9 @@ struct Sent {
 pub(super) struct Streams {
     streams: Vec<Stream>,
     requests: HashMap<RequestId, Sent>,
+    /// Dead letters that are sent again, by stream.
+    letters: Vec<Letters>,
+    sent_letters: HashMap<RequestId, SentLetters>,
     last_errors: Vec<Option<(Instant, Retry)>>,
     /// Draws the jitter of backoff.
     rng: fastrand::Rng,
@@ -90,6 +101,8 @@ impl Streams {
         Ok(Self {
             streams: streams?,
             requests: HashMap::new(),
+            letters: settings.iter().map(|_| Letters::default()).collect(),
+            sent_letters: HashMap::new(),
             last_errors: vec![None; settings.len()],
             rng: fastrand::Rng::with_seed(seed),
             next_request: 0,
@@ -115,6 +128,7 @@ impl Streams {
         }
         self.streams.extend(fresh);
         self.last_errors.resize(settings.len(), None);
+        self.letters.resize_with(settings.len(), Letters::default);
         if self.is_draining {
             self.drain();
         }
@@ -132,41 +146,22 @@ impl Streams {
         self.streams[state.stream().0].offer(state, fresh);
     }
 
+    /// Takes every record of an incarnation out of the queues of its stream. What is under way stays so.
+    pub(super) fn withdraw(&mut self, state: &mut IncarnationState) -> Vec<Record> {
+        self.streams[state.stream().0].withdraw(state)
+    }
+
     /// What the records that wait in a stream cost in memory, in bytes.
     pub(super) fn waiting_bytes(&self, stream: StreamId) -> u64 {
         self.streams[stream.0].waiting_bytes()
     }
 
     pub(super) fn any_under_way(&self) -> bool {
-        !self.requests.is_empty()
+        !self.requests.is_empty() || !self.sent_letters.is_empty()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.streams.iter().filter_map(|stream| stream.deadline).min()
-    }
-
-    /// Every request that may leave now, and what the operator is to be told.
-    pub(super) fn send(&mut self, ready: &mut impl Ready, now: Instant) -> (Vec<Put>, Vec<Report>) {
-        let (mut puts, mut reports) = (Vec::new(), Vec::new());
-        for (index, stream) in self.streams.iter_mut().enumerate() {
-            let id = StreamId(index);
-            while let Some(request) = stream.next(ready, now) {
-                let number = RequestId(self.next_request);
-                self.next_request += 1;
-                let Request { operation, records, company, .. } = request;
-                puts.push(Put {
-                    request: number,
-                    stream: id,
-                    operation,
-                    records: records.iter().map(|record| record.data.clone()).collect(),
-                });
-                self.requests.insert(number, Sent { stream: id, operation, records, company, at: now });
-            }
-            if std::mem::take(&mut stream.advise) {
-                reports.push(Report::BatchesWouldHelp { stream: id });
-            }
-        }
-        (puts, reports)
     }
 
     /// A request has its outcome.
@@ -184,7 +179,8 @@ impl Streams {
         let sent = self.requests.remove(&request).expect("an outcome comes once for each request");
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let (stream, counts) = (sent.stream, &mut counts[sent.stream.0]);
-        self.streams[stream.0].landed(&sent.records, &outcome.verdicts, sent.at, now);
+        let bytes = sizes_of(sent.records.iter().map(|record| &record.data));
+        self.streams[stream.0].landed(bytes, &outcome.verdicts, sent.at, now);
         let end = self.count(&sent, &outcome, counts, now);
         let Outcome { verdicts, .. } = outcome;
         let (sent_at, refusal) = (sent.at, verdicts.iter().find_map(refusal));
@@ -297,7 +293,8 @@ impl Streams {
         let end = end_of(verdicts, retries().count());
         *counts.requests.entry((sent.operation, end)).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
-        self.streams[sent.stream.0].note_answer(&sent.records, verdicts, sent.at, now);
+        let sizes: Vec<_> = sent.records.iter().map(|record| record.data.len()).collect();
+        self.streams[sent.stream.0].note_answer(&sizes, verdicts, sent.at, now);
         counts.throttled += u64::from(retries().any(|why| why.reason == RetryReason::Throttled));
         let error = retries().next().cloned().or_else(|| verdicts.iter().find_map(refusal));
         if let Some(why) = error {
@@ -377,6 +374,11 @@ impl Streams {
         });
         status.collect()
     }
+}
+
+/// What the data of a request has, in bytes.
+fn sizes_of<'a>(data: impl Iterator<Item = &'a Bytes>) -> u64 {
+    data.map(|data| data.len() as u64).sum()
 }
 
 fn failed_once_more(record: Record) -> Record {

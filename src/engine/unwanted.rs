@@ -271,7 +271,10 @@ mod tests {
                         self.reports.push(report);
                         continue;
                     }
-                    Effect::Compare(_) | Effect::Close(_) => continue,
+                    Effect::Compare(_)
+                    | Effect::Close(_)
+                    | Effect::Moved { .. }
+                    | Effect::Replayed { .. } => continue,
                 };
                 self.engine.handle(event, at(self.seconds));
                 self.engine.check_laws();

@@ -22,9 +22,6 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a checkpoint is kept that no file claims: its source may come back into the configuration.
 pub const KEEP_UNCLAIMED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The most data that all dead letters together may hold, in bytes: above it the files that produce more stop.
-pub const MAX_DEAD_LETTER_BYTES: u64 = 256 * 1024 * 1024;
-
 /// Decides when the next save is due.
 #[derive(Clone, Debug)]
 pub struct Pace {

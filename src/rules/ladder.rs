@@ -227,6 +227,11 @@ impl<K: Copy + Ord> Ladder<K> {
         self.suspects.remove(&key).map(|suspect| suspect.why)
     }
 
+    /// Suspects whose records are to be sent no more are none.
+    pub fn forget(&mut self, is_gone: impl Fn(&K) -> bool) {
+        self.suspects.retain(|key, _| !is_gone(key));
+    }
+
     /// The stream takes records again: what was refused meanwhile is judged anew.
     pub fn acquit(&mut self) {
         for suspect in self.suspects.values_mut() {

@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod circuit;
 pub mod compression;
 pub mod copies;
+pub mod dead_letters;
 pub mod envelope;
 pub mod gather;
 pub mod giving_up;

@@ -9,13 +9,14 @@
 //! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
 //! an offset that was not saved for them.
 //!
-//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `extras` (what a row may
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `extras` (what a row may
 //! be without), `checksum`, `database` (one connection), `reader`.
 
 mod checksum;
 mod database;
 mod error;
 mod extras;
+mod letters;
 mod lock;
 mod place;
 mod reader;
@@ -24,8 +25,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::Incarnation;
@@ -56,6 +58,9 @@ pub struct Store {
     durable: HashMap<Incarnation, Checkpoint>,
     meta: Meta,
     owed: Owed,
+    /// The last number that was given to a dead letter. None is given twice in one process: a letter that is deleted late
+    /// is the one that was meant.
+    last_letter: DeadLetterId,
     /// Whether an fsync has failed, so that what is in the files may not be on the disk.
     unsynced: bool,
 }
@@ -78,6 +83,43 @@ pub struct Loaded {
     pub moved_aside: Option<PathBuf>,
     /// All data of all dead letters, in bytes.
     pub dead_letter_bytes: u64,
+    /// What the dead letters of each stream take on disk, in bytes.
+    pub dead_letter_disk_bytes: BTreeMap<Arc<str>, u64>,
+}
+
+/// What deleted dead letters free of the room of each stream, in bytes on disk.
+pub type Freed = BTreeMap<Arc<str>, u64>;
+
+/// A page of dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only those of this stream.
+    pub stream: Option<Arc<str>>,
+    /// Only those behind this one; the default is before all.
+    pub after: DeadLetterId,
+    /// Only those up to this one; `None`: up to the last that there is now.
+    pub until: Option<DeadLetterId>,
+}
+
+/// What a page of a purge has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurgedPage {
+    pub count: usize,
+    /// Data that was deleted, in bytes.
+    pub bytes: u64,
+    pub freed: Freed,
+    /// The next page, if there is one.
+    pub next: Option<Wanted>,
+}
+
+/// Some dead letters, with their data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LettersPage {
+    pub letters: Vec<StoredDeadLetter>,
+    /// The last letter that was there when the first page was read.
+    pub until: DeadLetterId,
+    /// The next page, if there is one.
+    pub next: Option<Wanted>,
 }
 
 /// What the database lacks of what was durable, and has of what never was, or is no longer wanted.
@@ -115,6 +157,7 @@ impl Store {
             first_start: !meta.started,
             moved_aside,
             dead_letter_bytes: meta.dead_letter_bytes,
+            dead_letter_disk_bytes: contents.dead_letter_disk_bytes,
         };
         let store = Self {
             database: Some(database),
@@ -123,6 +166,7 @@ impl Store {
             durable,
             meta,
             owed: Owed { restored: Vec::new(), dropped: contents.dropped },
+            last_letter: contents.last_letter,
             unsynced: false,
         };
         Ok((store, loaded))
@@ -135,7 +179,7 @@ impl Store {
     /// since: a commit that failed at its very end may be in the database nevertheless, and then its dead
     /// letters are there twice.
     pub fn commit(&mut self, save: &Save) -> Result<(), StoreError> {
-        self.change(save, &[])
+        self.change(save, &[]).map(drop)
     }
 
     /// Reserves numbers for incarnations of which nothing can be saved later. Returns the first number that is not
@@ -153,12 +197,66 @@ impl Store {
         self.meta.next_incarnation
     }
 
-    /// Deletes dead letters, by which they are lost unless they have been sent again.
+    /// Deletes dead letters, by which they are lost unless they have been sent again. Returns what that frees of the room
+    /// of each stream, in bytes on disk.
     ///
     /// # Errors
     /// As [`commit`](Self::commit).
-    pub fn delete_dead_letters(&mut self, ids: &[DeadLetterId]) -> Result<(), StoreError> {
+    pub fn delete_dead_letters(&mut self, ids: &[DeadLetterId]) -> Result<Freed, StoreError> {
         self.change(&Save::default(), ids)
+    }
+
+    /// Deletes a page of dead letters, and tells where the next one begins; behind the last, what that frees is given back
+    /// to the file system where it is worth the work.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). What a failed copy of the database does not give back is used for other rows.
+    pub fn purge(&mut self, wanted: &Wanted) -> Result<PurgedPage, StoreError> {
+        let bytes = self.meta.dead_letter_bytes;
+        let (ids, _, next) = self.database()?.dead_letter_ids(wanted)?;
+        let freed = if ids.is_empty() { Freed::new() } else { self.delete_dead_letters(&ids)? };
+        if next.is_none()
+            && let Err(error) = self.shrink()
+        {
+            tracing::warn!(%error, "the state database stays as large as it is");
+        }
+        Ok(PurgedPage { count: ids.len(), bytes: bytes - self.meta.dead_letter_bytes, freed, next })
+    }
+
+    /// A page of dead letters.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn dead_letters(&mut self, wanted: &Wanted) -> Result<LettersPage, StoreError> {
+        self.database()?.dead_letters(wanted)
+    }
+
+    /// The open database; a fresh connection where the last one was given up.
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        if self.database.is_none() {
+            // A commit that changes nothing owed opens one, and makes good what it lacks.
+            self.change(&Save::default(), &[])?;
+        }
+        self.database.as_ref().ok_or_else(|| self.gone())
+    }
+
+    /// Gives back to the file system what deleted dead letters have left in the database, where that is worth the work.
+    ///
+    /// # Errors
+    /// When the database cannot be copied, for example because the disk is full. What is durable stays so.
+    pub fn shrink(&mut self) -> Result<(), StoreError> {
+        let Some(mut database) = self.database.take() else { return Ok(()) };
+        match database.shrink() {
+            Ok(()) => {
+                self.database = Some(database);
+                Ok(())
+            }
+            Err(error) => {
+                self.unsynced |= error.is_failed_sync();
+                database.abandon();
+                Err(error)
+            }
+        }
     }
 
     /// The first number that may be given to a new incarnation.
@@ -171,21 +269,23 @@ impl Store {
         self.meta.dead_letter_bytes
     }
 
-    fn change(&mut self, save: &Save, removed: &[DeadLetterId]) -> Result<(), StoreError> {
+    fn change(&mut self, save: &Save, removed: &[DeadLetterId]) -> Result<Freed, StoreError> {
         let mut database = match self.database.take() {
             Some(database) => database,
             None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
         };
-        let change = Change { dropped: &self.owed.dropped, restored: &self.owed.restored, save, removed };
+        let (Owed { restored, dropped }, last_letter) = (&self.owed, self.last_letter);
+        let change = Change { dropped, restored, save, removed, last_letter };
+        self.last_letter.0 += i64::try_from(save.dead_letters.len()).expect("letters fit into memory");
         // A lock that has lost its name keeps nobody out: its owner may be writing too.
         let held = if self.lock.is_in_place() { Ok(()) } else { Err(self.gone()) };
         match held.and_then(|()| database.commit(change, self.meta)) {
-            Ok(meta) => {
+            Ok((meta, freed)) => {
                 self.database = Some(database);
                 self.meta = meta;
                 self.owed = Owed::default();
                 self.remember(save);
-                Ok(())
+                Ok(freed)
             }
             Err(error) => {
                 self.unsynced |= error.is_failed_sync();
@@ -214,6 +314,7 @@ impl Store {
             next_incarnation: self.meta.next_incarnation.max(contents.meta.next_incarnation),
             ..contents.meta
         };
+        self.last_letter = self.last_letter.max(contents.last_letter);
         let found: HashMap<_, _> = contents.checkpoints.iter().map(|it| (it.incarnation, it)).collect();
         let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
         self.owed = Owed {

@@ -175,7 +175,11 @@ impl Fleet {
                     self.daemons[daemon].advised += 1;
                     continue;
                 }
-                Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) => continue,
+                Effect::Compare(_)
+                | Effect::Close(_)
+                | Effect::Report(_)
+                | Effect::Moved { .. }
+                | Effect::Replayed { .. } => continue,
             };
             self.later(Duration::from_micros(100), daemon, Todo::Tell(event));
         }

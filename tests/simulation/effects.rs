@@ -63,6 +63,7 @@ impl World {
             }
             Effect::Close(tail) => return self.close(*tail),
             Effect::Report(report) => return self.note(report),
+            Effect::Moved { .. } | Effect::Replayed { .. } => unreachable!("nobody asks for it"),
             Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) | Effect::Compare(_) => {}
         }
         if self.is_silent(&effect) {
@@ -86,7 +87,7 @@ impl World {
                 let file = self.open[file];
                 self.disk.names_of(file).any(in_silent)
             }
-            Effect::Close(_) | Effect::Report(_) => false,
+            Effect::Close(_) | Effect::Report(_) | Effect::Moved { .. } | Effect::Replayed { .. } => false,
         }
     }
 
@@ -135,7 +136,9 @@ impl World {
                 self.read(read)
             }
             Effect::Compare(compare) => self.compare(compare),
-            Effect::Close(_) | Effect::Report(_) => unreachable!("done at once"),
+            Effect::Close(_) | Effect::Report(_) | Effect::Moved { .. } | Effect::Replayed { .. } => {
+                unreachable!("done at once")
+            }
         };
         let delay = late + self.delay();
         self.later(delay, Todo::Tell(process, event));

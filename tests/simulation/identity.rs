@@ -112,7 +112,12 @@ impl Found {
                 })
             }
             Effect::Save(_) => Some(Event::Saved(Ok(()))),
-            Effect::Compare(_) | Effect::Put(_) | Effect::Close(_) | Effect::Report(_) => None,
+            Effect::Compare(_)
+            | Effect::Put(_)
+            | Effect::Close(_)
+            | Effect::Report(_)
+            | Effect::Moved { .. }
+            | Effect::Replayed { .. } => None,
         }
     }
 

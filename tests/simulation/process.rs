@@ -30,7 +30,7 @@ impl World {
             next_incarnation,
             reserved: self.next_incarnation,
             first_start: self.first_start,
-            dead_letter_bytes: 0,
+            dead_letter_bytes: Default::default(),
         };
         if self.first_start {
             self.ailments.looked.clear();

@@ -153,12 +153,6 @@ fn checkpoints_are_listed_and_moved_by_a_person() {
     assert!(table.lines().nth(1).unwrap().ends_with(path), "{table}");
     assert!(table.contains(&all.to_string()), "{table}");
 
-    let pid = daemon.pid().to_string();
-    for args in [vec!["checkpoints", "set", path, "0"], vec!["checkpoints", "forget", path]] {
-        let said = stage.say(&args);
-        assert_eq!(said.code, 75, "{said:?}");
-        assert!(said.err.contains(&pid), "{}", said.err);
-    }
     assert_eq!(daemon.stop(), 0);
 
     let refused = [("7", "the line begins at 0"), ("99999999", "nothing is at"), ("-1", "error")];
@@ -219,9 +213,6 @@ fn dead_letters_are_shown_exported_sent_again_and_dropped() {
         exported.push(data);
     }
     assert_eq!(exported.len(), 3);
-    for command in ["replay", "purge"] {
-        assert_eq!(stage.say(&["dead-letters", command]).code, 75, "{command}");
-    }
     assert_eq!(daemon.stop(), 0);
 
     // One is refused again and kept, two are accepted.

@@ -5,6 +5,7 @@
 #![expect(unreachable_pub, reason = "the rooms of a test are for that test alone")]
 
 mod commands;
+mod control;
 mod faults;
 mod golden;
 mod kills;

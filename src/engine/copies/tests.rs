@@ -160,6 +160,7 @@ impl World {
                 self.open.remove(&file);
                 return None;
             }
+            Effect::Moved { .. } | Effect::Replayed { .. } => return None,
             Effect::Report(report) => {
                 self.copied += usize::from(matches!(report, Report::Copied { .. }));
                 return None;

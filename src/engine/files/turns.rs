@@ -21,7 +21,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(30);
 
 impl Files {
-    fn set(&mut self, id: FileId, state: State) {
+    pub(super) fn set(&mut self, id: FileId, state: State) {
         self.leave_queue(id);
         self.known_mut(id).state = StateOf(state);
         self.note_tick(id);
@@ -82,7 +82,7 @@ impl Files {
         }
     }
 
-    fn wrong(&self, id: FileId, to: &str) -> ! {
+    pub(super) fn wrong(&self, id: FileId, to: &str) -> ! {
         panic!("L11: {:?} cannot become {to}: {:?}", id, self.by_id.get(&id));
     }
 
@@ -232,14 +232,6 @@ impl Files {
         match self.known(id).state() {
             State::Queued => self.set(id, State::Deferred),
             _ => self.wrong(id, "Deferred"),
-        }
-    }
-
-    /// Queued → Blocked.
-    pub(in crate::engine) fn block(&mut self, id: FileId) {
-        match self.known(id).state() {
-            State::Queued => self.set(id, State::Blocked),
-            _ => self.wrong(id, "Blocked"),
         }
     }
 

@@ -135,14 +135,18 @@ fn a_record_without_room_among_the_dead_letters_brings_the_incarnation_to_rest_w
     read(&mut state, &["line\n", "more\n"], at(0));
     let first = state.take_ready().expect("two were read");
     let second = state.take_ready().expect("two were read");
-    assert!(state.block(), "the first that is blocked");
+    let blocked =
+        |record: &Record| Blocked { record: record.clone(), code: "code".into(), message: "why".into() };
+    assert!(state.block(blocked(&first)), "the first that is blocked");
     assert!(!state.has_come_to_rest(), "another is under way");
     state.settle(&second, Settlement::Delivered);
     assert!(state.has_come_to_rest() && !state.is_settled());
     assert_eq!(state.frontier(), first.span.start());
     read(&mut state, &["last\n"], at(0));
-    drop(state.take_ready());
-    assert!(!state.block(), "it is known");
+    let last = state.take_ready().expect("it was read");
+    assert!(!state.block(blocked(&last)), "it is known");
+    assert_eq!(state.take_blocked(), [blocked(&first), blocked(&last)]);
+    assert!(!state.is_blocked() && !state.has_come_to_rest());
 }
 
 #[test]

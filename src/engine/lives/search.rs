@@ -129,7 +129,7 @@ impl Lives {
             (Subject::Stored(checkpoint), Afterwards::Kept) => {
                 self.put(incarnation, Life::Stored(checkpoint));
             }
-            (Subject::Stored(_), Afterwards::Forgotten) => is_forgotten = true,
+            (Subject::Stored(_), Afterwards::Forgotten | Afterwards::Withdrawn) => is_forgotten = true,
         }
         Some((search, is_forgotten))
     }

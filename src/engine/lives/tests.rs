@@ -427,7 +427,7 @@ fn take_step(lives: &mut Lives, model: &mut BTreeMap<Incarnation, Is>, choice: u
                     assert_eq!(end, Some(Over::Stored));
                     Some(Is::Stored)
                 }
-                Is::Parted(true, Afterwards::Forgotten) => {
+                Is::Parted(true, Afterwards::Forgotten | Afterwards::Withdrawn) => {
                     assert_eq!(end, Some(Over::Forgotten));
                     None
                 }

@@ -140,6 +140,17 @@ impl Again {
         }
     }
 
+    /// Takes out every record of an incarnation.
+    pub(super) fn withdraw(&mut self, incarnation: Incarnation, records: &mut Vec<Record>) {
+        let is_of = |record: &mut Record| record.incarnation == incarnation;
+        for group in self.groups.values_mut().chain(&mut self.halves) {
+            records.extend(group.records.extract_if(.., is_of));
+        }
+        self.groups.retain(|_, group| !group.records.is_empty());
+        self.halves.retain(|group| !group.records.is_empty());
+        self.refused.retain(|place, _| place.incarnation != incarnation);
+    }
+
     /// Takes what is due to be sent again, up to what others may not join.
     pub(super) fn take_due(&mut self, records: &mut Vec<Record>, size: &mut Size, now: Instant) -> Company {
         if let Some(half) = self.halves.pop() {

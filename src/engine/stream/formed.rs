@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::Record;
 use crate::model::time::Instant;
@@ -41,6 +42,16 @@ impl Formed {
 
     pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {
         self.next.into_iter().chain(self.large)
+    }
+
+    /// Takes out every record of an incarnation. What is left of a request costs what the whole did.
+    pub(super) fn withdraw(&mut self, incarnation: Incarnation, records: &mut Vec<Record>) {
+        for request in self.next.iter_mut().chain(&mut self.large) {
+            let is_of = |record: &mut Record| record.incarnation == incarnation;
+            records.extend(request.records.extract_if(.., is_of));
+        }
+        self.next.take_if(|request| request.records.is_empty());
+        self.large.retain(|request| !request.records.is_empty());
     }
 
     /// Whether a large request is paid for: nothing passes it any more.

@@ -38,6 +38,14 @@ impl Turns {
         }
     }
 
+    /// An incarnation has nothing ready any more.
+    pub(super) fn forget(&mut self, incarnation: Incarnation) {
+        self.waiting.retain(|waiting| *waiting != incarnation);
+        if self.waiting.is_empty() {
+            self.linger.clear();
+        }
+    }
+
     /// The incarnation whose turn it is.
     pub(super) fn next(&mut self) -> Option<Incarnation> {
         let next = self.waiting.pop_front();

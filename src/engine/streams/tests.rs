@@ -7,10 +7,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 mod blame;
+mod letters;
 mod linger;
 
 use super::*;
+use crate::engine::port::Put;
 use crate::engine::samples::{at, beginning, read, whose};
+use crate::engine::stream::Ready;
 use crate::model::identity::Incarnation;
 use crate::model::settings::{Adaptive, Api, Order, Packing, QuotaSettings, RetrySettings};
 
@@ -64,7 +67,7 @@ fn sent(lines: &[&str]) -> Case {
     let fresh = read(&mut state, lines, at(0));
     streams.offer(&mut state, fresh);
     let mut waiting = Waiting([(Incarnation(1), state)].into());
-    let (mut puts, _) = streams.send(&mut waiting, at(0));
+    let (mut puts, ..) = streams.send(&mut waiting, at(0));
     assert_eq!(puts.len(), 1, "one request takes them all");
     let put = puts.remove(0);
     assert_eq!(put.records.len(), lines.len());

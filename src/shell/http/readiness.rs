@@ -121,16 +121,16 @@ fn dead_letters_full(snapshot: &Snapshot) -> Option<Reason> {
         code: "dead_letters_full".to_owned(),
         stream: None,
         message: format!(
-            "{} files wait, {} of source {} among them: the service refuses a record of theirs, and {} bytes of dead \
-                 letters leave no room for it",
+            "{} files wait, {} of source {} among them: the service refuses a record of theirs, and the room of its \
+                 stream among {} bytes of dead letters is full",
             status.stuck.len(),
             path.display(),
             snapshot.source(*source),
             status.dead_letter_bytes
         ),
         advice:
-            "stop standpipe, look at what `standpipe dead-letters export` shows, `replay` or `purge` it, and \
-                     start again"
+            "look at what `standpipe dead-letters export` shows, and `replay` or `purge` it, beside this process: the \
+                     files go on as soon as there is room"
                 .to_owned(),
     })
 }

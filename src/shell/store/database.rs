@@ -6,7 +6,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a database moved aside is named by the time")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rusqlite::config::DbConfig;
@@ -15,11 +17,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::{Incarnation, RESERVED_AT_ONCE};
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
+use crate::rules::dead_letters::is_worth_shrinking;
 
 use super::error::{Fault, StoreError, judge, sqlite_at};
+use super::letters::{self, PageOfIds};
 use super::place::{Files, Place};
 use super::rows::{self, DeadLetterId, Meta};
 use super::schema::{self, Look};
+use super::{LettersPage, Wanted};
 
 /// How long to wait for a reader that is just recovering the log; readers block writers at no other time.
 const BUSY: Duration = Duration::from_secs(5);
@@ -46,7 +51,14 @@ pub(super) struct Contents {
     /// Rows that cannot be trusted, or that nobody has claimed for long: to be deleted.
     pub(super) dropped: Vec<Incarnation>,
     pub(super) meta: Meta,
+    /// What the dead letters of each stream take on disk, in bytes.
+    pub(super) dead_letter_disk_bytes: BTreeMap<Arc<str>, u64>,
+    /// The highest number of a dead letter that is there.
+    pub(super) last_letter: DeadLetterId,
 }
+
+/// What one change makes of the whole, and what it frees of each stream's room for dead letters, in bytes on disk.
+type Changed = (Meta, BTreeMap<Arc<str>, u64>);
 
 /// A database, what was in it, and where the one went that was in its place and could not be read.
 pub(super) type Opened = (Database, Contents, Option<PathBuf>);
@@ -59,6 +71,8 @@ pub(super) struct Change<'a> {
     pub(super) restored: &'a [Checkpoint],
     pub(super) save: &'a Save,
     pub(super) removed: &'a [DeadLetterId],
+    /// The last number that was given to a dead letter, whether or not it was saved.
+    pub(super) last_letter: DeadLetterId,
 }
 
 impl Database {
@@ -114,14 +128,14 @@ impl Database {
     }
 
     /// Makes one change durable, all or nothing, and tells what is said of the whole from then on.
-    pub(super) fn commit(&mut self, change: Change<'_>, meta: Meta) -> Result<Meta, StoreError> {
+    pub(super) fn commit(&mut self, change: Change<'_>, meta: Meta) -> Result<Changed, StoreError> {
         let path = self.place.database();
-        let meta = self.write(change, meta).map_err(sqlite_at(&path))?;
+        let changed = self.write(change, meta).map_err(sqlite_at(&path))?;
         // SQLite writes on into files that have lost their names; no restart would find those.
         if self.place.files()? != self.files {
             return Err(StoreError::Gone { path });
         }
-        Ok(meta)
+        Ok(changed)
     }
 
     /// Reserves numbers for incarnations, and tells what is said of the whole from then on. It is no commit: a first start
@@ -138,16 +152,52 @@ impl Database {
         written.map_err(sqlite_at(&path)).map(|()| after)
     }
 
-    fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Meta> {
+    /// The dead letters of a page, without their data, and the page behind it, if there is one.
+    pub(super) fn dead_letter_ids(&self, wanted: &Wanted) -> Result<PageOfIds, StoreError> {
+        letters::dead_letter_ids(&self.connection, wanted).map_err(sqlite_at(&self.place.database()))
+    }
+
+    /// The dead letters of a page.
+    pub(super) fn dead_letters(&self, wanted: &Wanted) -> Result<LettersPage, StoreError> {
+        let read = || {
+            let (ids, until, next) = letters::dead_letter_ids(&self.connection, wanted)?;
+            let letters = letters::read_some_dead_letters(&self.connection, &ids)?;
+            Ok(LettersPage { letters, until, next })
+        };
+        read().map_err(sqlite_at(&self.place.database()))
+    }
+
+    /// Copies the database into a smaller one, where much of it is free and little is to be copied.
+    pub(super) fn shrink(&mut self) -> Result<(), StoreError> {
+        let path = self.place.database();
+        let number = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        let shrink = || {
+            let page_bytes = number("PRAGMA page_size")?.cast_unsigned();
+            let bytes = number("PRAGMA page_count")?.cast_unsigned() * page_bytes;
+            let free = number("PRAGMA freelist_count")?.cast_unsigned() * page_bytes;
+            if is_worth_shrinking(bytes, free) {
+                // The copy is small, and needs no directory for temporary files, which a sandbox may not have.
+                self.connection.pragma_update(None, "temp_store", "MEMORY")?;
+                self.connection.execute_batch("VACUUM")?;
+                // Only writing the log back makes the file itself shorter. A reader may keep it from that: then a later
+                // checkpoint does it.
+                self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            }
+            Ok(())
+        };
+        shrink().map_err(sqlite_at(&path))
+    }
+
+    fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Changed> {
         let now_ms = unix_ms();
-        let Change { dropped, restored, save, removed } = change;
+        let Change { dropped, restored, save, removed, last_letter } = change;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         rows::delete_checkpoints(&transaction, dropped.iter().copied())?;
         rows::write_checkpoints(&transaction, restored, now_ms)?;
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
-        rows::write_dead_letters(&transaction, &save.dead_letters, now_ms)?;
-        let removed_bytes = rows::delete_dead_letters(&transaction, removed)?;
+        letters::write_dead_letters(&transaction, &save.dead_letters, last_letter, now_ms)?;
+        let (removed_bytes, freed) = letters::delete_dead_letters(&transaction, removed)?;
         let added_bytes: u64 = save.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
         let after = Meta {
             next_incarnation: behind_all(before.next_incarnation, restored, save),
@@ -159,7 +209,7 @@ impl Database {
             after.write(&transaction)?;
         }
         transaction.commit()?;
-        Ok(after)
+        Ok((after, freed))
     }
 
     /// Closes the connection without the checkpoint that closing makes: it would go through a descriptor whose
@@ -225,7 +275,9 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     }
     dropped.extend(expired.into_iter().map(|stored| stored.checkpoint.incarnation));
     let checkpoints = kept.into_iter().map(|stored| stored.checkpoint).collect();
-    Ok(Some(Contents { checkpoints, dropped, meta }))
+    let dead_letter_disk_bytes = letters::dead_letter_disk_bytes(connection)?;
+    let last_letter = letters::last_dead_letter(connection)?;
+    Ok(Some(Contents { checkpoints, dropped, meta, dead_letter_disk_bytes, last_letter }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::database::connect;
 use super::error::{Fault, StoreError, io_at, judge};
+use super::letters;
 use super::place::Place;
 use super::rows::{self, DeadLetterId, Meta, StoredCheckpoint, StoredDeadLetter};
 use super::schema::{self, Look};
@@ -50,7 +51,7 @@ impl Reader {
         after: DeadLetterId,
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
-        rows::read_dead_letters(&self.connection, after, limit).map_err(told(&self.path))
+        letters::read_dead_letters(&self.connection, after, limit).map_err(told(&self.path))
     }
 
     /// All data of all dead letters, in bytes; one row is read for it.

@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
@@ -289,83 +288,17 @@ fn moved_from(checkpoint: &Checkpoint) -> Option<Origin> {
     Some(checkpoint.origin).filter(|origin| *origin != Origin::from(checkpoint.identity))
 }
 
-pub(super) fn write_dead_letters(
-    connection: &Connection,
-    letters: &[DeadLetter],
-    now_ms: i64,
-) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare(
-        "INSERT INTO dead_letters (time_ms, stream, source, path, offset, code, message, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for letter in letters {
-        insert.execute(params![
-            now_ms,
-            letter.stream,
-            letter.source,
-            letter.path.as_os_str().as_bytes(),
-            letter.offset.bytes().cast_signed(),
-            letter.code,
-            letter.message,
-            letter.data.as_ref(),
-        ])?;
-    }
-    Ok(())
-}
-
-/// Deletes dead letters; tells how many bytes of data they held.
-pub(super) fn delete_dead_letters(connection: &Connection, ids: &[DeadLetterId]) -> rusqlite::Result<u64> {
-    let mut delete = connection.prepare("DELETE FROM dead_letters WHERE id = ?1 RETURNING length(data)")?;
-    let mut bytes = 0;
-    for id in ids {
-        for deleted in delete.query_map([id.0], |row| unsigned(row, 0))? {
-            bytes += deleted?;
-        }
-    }
-    Ok(bytes)
-}
-
-/// Up to `limit` dead letters behind `after`, oldest first; a damaged one is shown as far as it can be read.
-pub(super) fn read_dead_letters(
-    connection: &Connection,
-    after: DeadLetterId,
-    limit: usize,
-) -> rusqlite::Result<Vec<StoredDeadLetter>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    connection
-        .prepare(
-            "SELECT id, time_ms, stream, source, path, offset, code, message, data
-             FROM dead_letters WHERE id > ?1 ORDER BY id LIMIT ?2",
-        )?
-        .query_map([after.0, limit], |row| {
-            Ok(StoredDeadLetter {
-                id: DeadLetterId(row.get(0)?),
-                time_ms: row.get(1)?,
-                letter: DeadLetter {
-                    stream: text(row, 2)?,
-                    source: text(row, 3)?,
-                    path: path(row, 4)?,
-                    offset: Offset::new(unsigned(row, 5)?),
-                    code: text(row, 6)?,
-                    message: text(row, 7)?,
-                    data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
-                },
-            })
-        })?
-        .collect()
-}
-
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }
 
-fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Path>> {
+pub(super) fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<Path>> {
     let bytes = row.get_ref(column)?.as_blob()?;
     Ok(Arc::from(Path::new(OsStr::from_bytes(bytes))))
 }
 
 /// Text, with what is no UTF-8 replaced: one flipped bit must not hide a dead letter from its reader.
-fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
+pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Arc<str>> {
     let bytes = row.get_ref(column)?.as_bytes()?;
     Ok(Arc::from(String::from_utf8_lossy(bytes)))
 }

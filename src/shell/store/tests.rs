@@ -6,6 +6,7 @@ mod damage;
 mod mended;
 mod model;
 mod reader;
+mod room;
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,0 +1,262 @@
+//! Dead letters that are sent again, beside the records of files and within the same quota.
+//!
+//! Where both wait, a request of the one and a request of the other leave in turn. What fails is sent again by itself a few
+//! times; what the service refuses, or what fails for what only a person can mend, is kept. Letters prove nothing: they
+//! hold no stream and blame no record, and where a stream is held they are kept at once.
+//!
+//! *Invariant:* each letter gets exactly one end: accepted, kept, or not sent.
+
+use std::collections::VecDeque;
+
+use crate::model::limits::{RECORD_BYTES, billed_bytes};
+use crate::model::operation::Operation;
+use crate::model::settings::{Api, Encryption, StreamId};
+use crate::model::time::Instant;
+use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
+use crate::rules::batch::{Limits, Size};
+use crate::rules::quota::{Admission, Cost, Payment};
+
+use super::answer::{end_of, failure, is_plain, refusal};
+use super::{Streams, sizes_of};
+use crate::engine::port::{Letter, LetterEnd, LetterId, Put, RequestId};
+use crate::engine::report::{Report, StreamCounts};
+
+/// How often a letter is sent before it is kept.
+const TRIES: u32 = 8;
+
+/// The letters of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Letters {
+    waiting: VecDeque<Waiting>,
+    /// Put together, and not admitted by the quota yet.
+    formed: Option<Formed>,
+    /// Whether records of files have had their turn since a letter was sent.
+    is_turn: bool,
+}
+
+/// A letter on its way.
+#[derive(Debug)]
+struct Waiting {
+    letter: Letter,
+    failures: u32,
+    /// How it failed last.
+    why: Option<Retry>,
+    due: Instant,
+}
+
+#[derive(Debug)]
+struct Formed {
+    operation: Operation,
+    letters: Vec<Waiting>,
+    payment: Payment,
+}
+
+/// A request with letters that is under way.
+#[derive(Debug)]
+pub(super) struct SentLetters {
+    stream: StreamId,
+    operation: Operation,
+    letters: Vec<Waiting>,
+    at: Instant,
+}
+
+/// What becomes of letters.
+pub(in crate::engine) type Ends = Vec<(LetterId, LetterEnd)>;
+
+impl Letters {
+    /// Whether letters go before records now.
+    pub(super) fn go_first(&self) -> bool {
+        self.is_turn
+    }
+
+    /// A request with records of files has left.
+    pub(super) fn note_others(&mut self) {
+        self.is_turn = true;
+    }
+}
+
+impl Streams {
+    /// Takes in letters, of whatever streams. Returns those that are kept at once.
+    pub(in crate::engine) fn add_letters(&mut self, letters: Vec<Letter>, now: Instant) -> Ends {
+        let mut ends = Ends::new();
+        for letter in letters {
+            let of_name = self.streams.iter().position(|stream| stream.settings.name == letter.stream);
+            let kept = match of_name {
+                None => Some(kept("NoStream", "no source of the configuration ships to this stream")),
+                Some(_) if letter.data.len() > RECORD_BYTES => {
+                    Some(kept("TooLarge", "more than a record takes: `standpipe dead-letters export` has it"))
+                }
+                Some(_) if self.is_draining => Some(LetterEnd::NotSent),
+                Some(place) => {
+                    self.letters[place].waiting.push_back(Waiting {
+                        letter,
+                        failures: 0,
+                        why: None,
+                        due: now,
+                    });
+                    continue;
+                }
+            };
+            ends.extend(kept.map(|end| (letter.id, end)));
+        }
+        ends
+    }
+
+    /// No further letter is sent. Returns those that are not on their way: what failed before is kept for that.
+    pub(in crate::engine) fn stop_letters(&mut self) -> Ends {
+        let waiting = self.letters.iter_mut().flat_map(|letters| letters.waiting.drain(..));
+        let end =
+            |waiting: Waiting| (waiting.letter.id, waiting.why.map_or(LetterEnd::NotSent, LetterEnd::Kept));
+        waiting.map(end).collect()
+    }
+
+    /// Keeps the letters of streams that are held: they would be sent after what a person has to mend.
+    pub(super) fn keep_held(&mut self, ends: &mut Ends) {
+        for (stream, letters) in self.streams.iter().zip(&mut self.letters) {
+            let Some(open) = stream.circuit.open() else { continue };
+            let formed = letters.formed.take().into_iter().flat_map(|formed| formed.letters);
+            let all = letters.waiting.drain(..).chain(formed);
+            ends.extend(all.map(|waiting| (waiting.letter.id, LetterEnd::Kept(open.why.clone()))));
+        }
+    }
+
+    /// The next request with letters of a stream, if one may leave now; else the stream's deadline says when.
+    pub(super) fn next_letters(&mut self, id: StreamId, number: RequestId, now: Instant) -> Option<Put> {
+        let (stream, letters) = (&mut self.streams[id.0], &mut self.letters[id.0]);
+        let has_room = stream.under_way.has_room(stream.in_flight.requests, stream.in_flight.bytes);
+        if !has_room || stream.circuit.open().is_some() {
+            return None;
+        }
+        if letters.formed.is_none() {
+            let largest = stream.quota.largest_request();
+            letters.formed = form(&mut letters.waiting, stream.settings.api, largest, now);
+        }
+        let Some(formed) = &mut letters.formed else {
+            let due = letters.waiting.iter().map(|waiting| waiting.due).min();
+            stream.deadline = stream.deadline.into_iter().chain(due).min();
+            return None;
+        };
+        if let Admission::NotBefore(at) = stream.quota.admit(&mut formed.payment, now) {
+            stream.deadline = stream.deadline.into_iter().chain([at]).min();
+            return None;
+        }
+        let Formed { operation, letters: sent, .. } = letters.formed.take()?;
+        letters.is_turn = false;
+        stream.in_flight.requests += 1;
+        stream.in_flight.bytes += bytes_of(&sent);
+        let records = sent.iter().map(|waiting| waiting.letter.data.clone()).collect();
+        self.sent_letters.insert(number, SentLetters { stream: id, operation, letters: sent, at: now });
+        Some(Put { request: number, stream: id, operation, records })
+    }
+
+    /// Judges a request with letters; `None` when the request has none.
+    ///
+    /// # Panics
+    /// When the outcome has not exactly one verdict for each letter.
+    pub(in crate::engine) fn judge_letters(
+        &mut self,
+        request: RequestId,
+        outcome: &Outcome,
+        encryption: impl Fn(StreamId) -> Encryption,
+        counts: &mut [StreamCounts],
+        now: Instant,
+    ) -> Option<(Ends, Vec<Report>)> {
+        let SentLetters { stream: id, operation, letters, at } = self.sent_letters.remove(&request)?;
+        let verdicts = &outcome.verdicts;
+        assert_eq!(verdicts.len(), letters.len(), "L7: one verdict for each letter");
+        let counts = &mut counts[id.0];
+        let end = end_of(verdicts, verdicts.iter().filter_map(failure).count());
+        *counts.requests.entry((operation, end)).or_default() += 1;
+        counts.request_took.entry(operation).or_default().observe(outcome.took);
+        let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
+        counts.throttled += u64::from(verdicts.iter().filter_map(failure).any(is_throttled));
+        let stream = &mut self.streams[id.0];
+        let sizes: Vec<_> = letters.iter().map(|waiting| waiting.letter.data.len()).collect();
+        stream.landed(bytes_of(&letters), verdicts, at, now);
+        stream.note_answer(&sizes, verdicts, at, now);
+        let (mut ends, is_alone) = (Ends::new(), letters.len() == 1);
+        let mut setup = None;
+        for (waiting, verdict) in letters.into_iter().zip(verdicts) {
+            let (number, bytes) = (waiting.letter.id, waiting.letter.data.len());
+            let why = match verdict {
+                Verdict::Delivered { encrypted } => {
+                    counts.records_delivered += 1;
+                    counts.bytes_delivered += bytes as u64;
+                    counts.billed_bytes += billed_bytes(bytes);
+                    counts.records_encrypted += u64::from(*encrypted == Encrypted::Yes);
+                    ends.push((number, LetterEnd::Accepted));
+                    continue;
+                }
+                Verdict::Rejected { .. } => refusal(verdict)?,
+                Verdict::Retry(why) => why.clone(),
+            };
+            let failures = waiting.failures + 1;
+            // A group may be refused for one of its letters: then each is sent by itself.
+            let is_over = match why.reason {
+                RetryReason::Setup => true,
+                RetryReason::Rejected => is_alone,
+                RetryReason::Throttled
+                | RetryReason::Server
+                | RetryReason::Network
+                | RetryReason::Ambiguous => failures >= TRIES,
+            };
+            if is_over || self.is_draining {
+                setup = setup.or_else(|| Some(why.clone()).filter(|why| why.reason == RetryReason::Setup));
+                ends.push((number, LetterEnd::Kept(why)));
+                continue;
+            }
+            let delay = stream.backoff.delay(failures, self.rng.f64());
+            let due = if why.reason == RetryReason::Rejected { now } else { now + delay };
+            self.letters[id.0].waiting.push_back(Waiting { failures, due, why: Some(why), ..waiting });
+        }
+        if let Some(why) = setup {
+            // The others would get the same answer.
+            let others = self.letters[id.0].waiting.drain(..);
+            ends.extend(others.map(|waiting| (waiting.letter.id, LetterEnd::Kept(why.clone()))));
+        }
+        let mut reports = Vec::new();
+        if encryption(id) == Encryption::Required && verdicts.iter().any(is_plain) {
+            reports.extend(self.stop_for_encryption(id, now));
+        }
+        Some((ends, reports))
+    }
+}
+
+fn kept(code: &str, message: &str) -> LetterEnd {
+    LetterEnd::Kept(Retry { reason: RetryReason::Setup, code: code.into(), message: message.into() })
+}
+
+fn bytes_of(letters: &[Waiting]) -> u64 {
+    sizes_of(letters.iter().map(|waiting| &waiting.letter.data))
+}
+
+/// Puts a request together of the letters that are due; one that failed before is sent by itself.
+fn form(
+    waiting: &mut VecDeque<Waiting>,
+    api: Api,
+    (records, bytes): (usize, usize),
+    now: Instant,
+) -> Option<Formed> {
+    let first = waiting.iter().position(|waiting| waiting.due <= now)?;
+    let first = waiting.remove(first)?;
+    let limits = match api {
+        Api::Auto | Api::PutRecordBatch if first.failures == 0 => Limits::batch(records, bytes),
+        Api::PutRecord | Api::Auto | Api::PutRecordBatch => Limits::single(),
+    };
+    let mut size = Size::empty(limits);
+    size.add(first.letter.data.len());
+    let mut letters = vec![first];
+    while !size.is_full()
+        && let Some(next) =
+            waiting.pop_front_if(|next| next.failures == 0 && size.add(next.letter.data.len()))
+    {
+        letters.push(next);
+    }
+    let operation = match api {
+        Api::PutRecord => Operation::PutRecord,
+        Api::Auto if letters.len() == 1 => Operation::PutRecord,
+        Api::Auto | Api::PutRecordBatch => Operation::PutRecordBatch,
+    };
+    let payment = Payment::of(Cost::of_request(size.records(), size.bytes()));
+    Some(Formed { operation, letters, payment })
+}

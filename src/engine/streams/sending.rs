@@ -1,0 +1,52 @@
+//! Which requests leave, of files and of letters that are sent again.
+
+use super::{Ends, Sent, Streams};
+use crate::engine::port::{Put, RequestId};
+use crate::engine::report::Report;
+use crate::engine::stream::{Ready, Request};
+use crate::model::settings::StreamId;
+use crate::model::time::Instant;
+
+impl Streams {
+    /// Every request that may leave now, and what the operator is to be told.
+    pub(in crate::engine) fn send(
+        &mut self,
+        ready: &mut impl Ready,
+        now: Instant,
+    ) -> (Vec<Put>, Vec<Report>, Ends) {
+        let (mut puts, mut reports, mut ends) = (Vec::new(), Vec::new(), Ends::new());
+        self.keep_held(&mut ends);
+        for id in (0..self.streams.len()).map(StreamId) {
+            loop {
+                let number = RequestId(self.next_request);
+                let letters_first = self.letters[id.0].go_first();
+                if letters_first && let Some(put) = self.next_letters(id, number, now) {
+                    self.next_request += 1;
+                    puts.push(put);
+                    continue;
+                }
+                let Some(request) = self.streams[id.0].next(ready, now) else {
+                    // What letters wait for is the stream's deadline, too.
+                    let Some(put) = self.next_letters(id, number, now) else { break };
+                    self.next_request += 1;
+                    puts.push(put);
+                    continue;
+                };
+                self.next_request += 1;
+                self.letters[id.0].note_others();
+                let Request { operation, records, company, .. } = request;
+                puts.push(Put {
+                    request: number,
+                    stream: id,
+                    operation,
+                    records: records.iter().map(|record| record.data.clone()).collect(),
+                });
+                self.requests.insert(number, Sent { stream: id, operation, records, company, at: now });
+            }
+            if std::mem::take(&mut self.streams[id.0].advise) {
+                reports.push(Report::BatchesWouldHelp { stream: id });
+            }
+        }
+        (puts, reports, ends)
+    }
+}
