@@ -28,7 +28,7 @@
 //! | `unwanted.rs` | files that are not to be begun |
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
-//! | `reload.rs` | another configuration |
+//! | `reload.rs`, `leaving.rs` | another configuration, and the files that it leaves out |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
@@ -43,6 +43,7 @@ mod files;
 mod generations;
 mod incarnation;
 mod intake;
+mod leaving;
 mod lives;
 mod names;
 mod opening;
@@ -69,6 +70,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
+use crate::rules::pattern::SourceNames;
 use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus, StuckRecord};
@@ -78,8 +80,9 @@ use self::families::Families;
 use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
+use self::leaving::Leaving;
 use self::lives::Lives;
-use self::port::{Effect, Event, FileId, Survey};
+use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
 use self::stream::Ready;
@@ -97,6 +100,8 @@ pub struct Memory {
     pub first_start: bool,
     /// All data of all dead letters.
     pub dead_letter_bytes: u64,
+    /// The names that each source reads, in the order of the settings; where none are told, no name is left out.
+    pub names: Vec<SourceNames>,
 }
 
 /// Everything that is known and under way.
@@ -114,8 +119,7 @@ pub struct Engine {
     streams: Streams,
     saves: Saves,
     unwanted: Unwanted,
-    /// Files that are to be let go of as soon as nothing of them is under way.
-    leaving: BTreeSet<FileId>,
+    leaving: Leaving,
     /// Whether everything that was there at the start has been opened.
     opened: bool,
     /// Set once the engine is to read everything to its end and be done: what becomes of last lines.
@@ -169,7 +173,7 @@ impl Engine {
             streams,
             saves: Saves::new(settings.checkpoint, memory.dead_letter_bytes, now),
             unwanted: Unwanted::default(),
-            leaving: BTreeSet::new(),
+            leaving: Leaving::new(memory.names),
             opened: false,
             finishing,
             settings,

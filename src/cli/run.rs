@@ -216,6 +216,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
         next_incarnation: loaded.next_incarnation,
         first_start: loaded.first_start,
         dead_letter_bytes: loaded.dead_letter_bytes,
+        names: source_files(config).iter().map(SourceFiles::names).collect(),
     };
     Ok(Prepared { state, memory, server, embedded, destinations })
 }

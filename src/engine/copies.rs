@@ -207,7 +207,7 @@ impl Engine {
             let history = History::resumed(stored.offset, stored.window, stored.digest());
             self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored), now);
         } else {
-            let names = (Arc::clone(&path), self.files.known(id).target.clone());
+            let names = self.files.known(id).saved_names();
             self.lives.reattach(of, id, (source, names, identity)).forget_seen();
             self.saves.note_changed(of, 0, now);
         }

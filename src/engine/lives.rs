@@ -335,23 +335,6 @@ impl Lives {
         stored.filter(move |stored| **stored.real_path() == *path)
     }
 
-    /// Positions in files that are not read, of sources that are not `retired`: the file, its name and its stream.
-    pub(super) fn unread(
-        &self,
-        retired: &BTreeSet<SourceId>,
-    ) -> impl Iterator<Item = (Identity, &Path, &Arc<str>)> {
-        let wanted = self.by_incarnation.iter().filter(move |(incarnation, _)| {
-            self.let_go.get(incarnation).is_none_or(|source| !retired.contains(source))
-        });
-        wanted.filter_map(|(_, life)| {
-            if let Some(stored) = life.claimable() {
-                return Some((stored.identity, &**stored.real_path(), &stored.stream));
-            }
-            let state = life.state().filter(|_| life.is_parted_and_kept())?;
-            Some((state.whose().identity, &**state.whose().real_path(), &state.whose().stream_name))
-        })
-    }
-
     fn put(&mut self, incarnation: Incarnation, life: Life) {
         self.by_inode.entry(life.identity().inode).or_default().insert(incarnation);
         for path in life.indexed_paths() {

@@ -24,7 +24,7 @@ pub(super) enum Parting {
     Delivered,
     /// Another life takes over: the same incarnation in another file, or the search for copies.
     Handed,
-    /// The bytes stay in the file, whose source is no longer configured: read when the source comes back.
+    /// The bytes stay in the file, which the configuration leaves out: read when a source takes it again.
     LeftInPlace,
     /// The bytes are no lines, and stay in the file, which is compressed.
     Refused,
@@ -45,7 +45,7 @@ impl Engine {
             self.abandon(file.source, Arc::clone(&file.path), position, unread, why);
         }
         let file = self.files.remove(id);
-        self.leaving.remove(&id);
+        self.leaving.remove(id);
         if file.is_open() {
             self.descriptors.release();
             self.effects.push_back(Effect::Close(id));

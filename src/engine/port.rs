@@ -16,6 +16,7 @@ use crate::model::offset::Offset;
 use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::verdict::Outcome;
+use crate::rules::pattern::SourceNames;
 
 pub use crate::model::watching::Watching;
 
@@ -193,6 +194,9 @@ pub struct Reload {
     pub settings: Settings,
     /// Sources that are no longer configured: no survey shows their files from now on.
     pub retired: BTreeSet<SourceId>,
+    /// The names that each source reads from now on, in the order of the settings; where none are told, no name is left
+    /// out.
+    pub names: Vec<SourceNames>,
 }
 
 /// Where to look. Only ever a hint: one that is lost costs time, never data.

@@ -30,7 +30,7 @@ use rustix::io::Errno;
 
 use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
-use crate::rules::pattern::{Exclude, Pattern};
+use crate::rules::pattern::{Exclude, Pattern, SourceNames};
 
 pub use compressed::{Compressed, open_compressed};
 pub use held::look_at_held;
@@ -53,6 +53,13 @@ pub struct SourceFiles {
     pub follow_symlinks: bool,
     /// Where the daemon keeps its state, of which nothing is read; empty where it keeps none.
     pub state_dir: PathBuf,
+}
+
+impl SourceFiles {
+    /// The names that the source reads, by its patterns.
+    pub fn names(&self) -> SourceNames {
+        SourceNames::new(self.patterns.clone(), self.exclude.clone())
+    }
 }
 
 /// Why a name is not read.

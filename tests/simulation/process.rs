@@ -25,7 +25,7 @@ impl World {
             checkpoints: self.saved.values().cloned().collect(),
             next_incarnation: self.next_incarnation,
             first_start: self.first_start,
-            dead_letter_bytes: 0,
+            ..Memory::default()
         };
         if self.first_start {
             self.ailments.looked.clear();
@@ -145,7 +145,7 @@ impl World {
         new.sources.retain(|_| !without.contains(&place.next().expect("endless")));
         let merged = merge(&old, &new);
         let retired = merged.retired();
-        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
+        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired, names: Vec::new() })));
     }
 
     /// Drawn anew, but for what lines look like.
