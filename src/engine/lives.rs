@@ -280,6 +280,18 @@ impl Lives {
         *file = to;
     }
 
+    /// The kernel says of the file that is read into an incarnation that it has another identity by now.
+    ///
+    /// # Panics
+    /// When the incarnation is not attached (L12).
+    pub(super) fn identify(&mut self, incarnation: Incarnation, identity: Identity) {
+        let Some(Life::Attached { file, mut state }) = self.take(incarnation) else {
+            panic!("L12: {incarnation:?} is identified, and attached to no file");
+        };
+        state.identify(identity);
+        self.put(incarnation, Life::Attached { file, state });
+    }
+
     /// Nothing more is read of it.
     ///
     /// # Panics

@@ -5,7 +5,10 @@
 //!
 //! *Invariant:* what is opened again under its name goes on only as the file that was closed.
 
+mod held;
 mod missing;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -45,7 +48,8 @@ impl Engine {
             let file = self.files.known(id);
             self.descriptors.begin_opening(file.slot());
             let (path, decompressed) = (Arc::clone(&file.path), file.kind.decompressed);
-            let open = Open { file: id, source: file.source, path, decompressed };
+            let held = self.held_at_name_of(id);
+            let open = Open { file: id, source: file.source, path, decompressed, held };
             self.effects.push_back(Effect::Open(open));
         }
     }
@@ -99,6 +103,9 @@ impl Engine {
         self.files.opened(id);
         let file = self.files.known(id);
         self.families.forget_refused(file.source, file.identity);
+        if let Some(held) = opened.held.filter(|held| self.may_go_on_as(id, *held)) {
+            return self.go_on_as(id, held, opened.identity, now);
+        }
         if !self.is_as_expected(id, &opened, now) {
             return;
         }

@@ -166,7 +166,8 @@ mod tests {
         engine.handle(Event::Tick, at(0));
         look(&mut engine, vec![observed(10)], Vec::new(), 0);
         let file = FileId(0);
-        let opened = Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n") };
+        let opened =
+            Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n"), held: None };
         engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
         let result = Ok(Bytes::from_static(b"123456789\n"));
         engine.handle(

@@ -74,6 +74,8 @@ pub struct Open {
     pub path: Arc<Path>,
     /// Whether what is read of it is what was compressed (gzip) into it.
     pub decompressed: bool,
+    /// Open files that had the name, of which one may be what is opened: the kernel is asked what their descriptors are now.
+    pub held: Vec<FileId>,
 }
 
 /// Up to `len` bytes from `at`; fewer only at the end of the file. NULs that reach to the end, and do not begin among the
@@ -276,6 +278,9 @@ pub struct Opened {
     pub size: u64,
     /// Its first bytes, up to [`HEAD_BYTES`](crate::model::identity::HEAD_BYTES).
     pub head: Bytes,
+    /// The file of [`Open::held`] whose descriptor is now what was opened, if one is: overlayfs shows another file as soon as
+    /// one of a lower layer is written to.
+    pub held: Option<FileId>,
 }
 
 /// Why a file could not be opened or read.

@@ -36,7 +36,7 @@ pub use compressed::{Compressed, open_compressed};
 pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
-pub use open::open;
+pub use open::{is_still, open};
 pub use reserved::read_content;
 pub use survey::{Problem, Surveyed, survey_source};
 

@@ -98,6 +98,17 @@ impl World {
         self.disk.get_mut(&*path(name)).expect("there").modified = self.millis;
     }
 
+    /// From now on, and as long as nothing else is said, the file system is mounted under this device number, and keeps no
+    /// birth times.
+    pub(in crate::engine) fn mount(&mut self, device: u64) {
+        (self.device, self.has_births) = (device, false);
+    }
+
+    /// overlayfs copies a file up: the same inode, another birth time.
+    pub(in crate::engine) fn copy_up(&mut self, name: &str) {
+        self.disk.get_mut(&*path(name)).expect("there").birth = self.millis / 1_000 + 1;
+    }
+
     pub(in crate::engine) fn rename(&mut self, from: &str, to: &str) {
         self.rename_silently(from, to);
         self.tell(Event::Hint(Hint::Names));
@@ -215,7 +226,16 @@ impl World {
                     let head = Bytes::copy_from_slice(&found.content[..found.content.len().min(HEAD_BYTES)]);
                     (
                         found.inode,
-                        Opened { identity: self.identity(found), size: found.content.len() as u64, head },
+                        Opened {
+                            identity: self.identity(found),
+                            size: found.content.len() as u64,
+                            head,
+                            held: open
+                                .held
+                                .iter()
+                                .copied()
+                                .find(|held| self.open.get(held) == Some(&found.inode)),
+                        },
                     )
                 });
                 let result = found.ok_or(FileFault::Gone).map(|(inode, opened)| {
