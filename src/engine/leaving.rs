@@ -32,11 +32,13 @@ pub(super) struct Leaving {
     names: Vec<SourceNames>,
     /// Files that are to be let go of as soon as nothing of them is under way.
     files: BTreeSet<FileId>,
+    /// When another configuration came last.
+    changed_at: Option<Instant>,
 }
 
 impl Leaving {
     pub(super) fn new(names: Vec<SourceNames>) -> Self {
-        Self { names, files: BTreeSet::new() }
+        Self { names, files: BTreeSet::new(), changed_at: None }
     }
 
     /// Whether a source reads a file of this name, by its patterns.
@@ -46,8 +48,14 @@ impl Leaving {
 
     /// Another configuration: the names that each source reads from now on, and the files that are to be let go of. A file
     /// that was to be let go of, and is no longer, has never been away.
-    pub(super) fn change(&mut self, names: Vec<SourceNames>, files: BTreeSet<FileId>) {
+    pub(super) fn change(&mut self, names: Vec<SourceNames>, files: BTreeSet<FileId>, now: Instant) {
         (self.names, self.files) = (names, files);
+        self.changed_at = Some(now);
+    }
+
+    /// Whether a survey that began then shows what was configured before: of what it shows, names are to be asked about.
+    pub(super) fn is_outdated(&self, began: Instant) -> bool {
+        self.changed_at.is_some_and(|changed| began <= changed)
     }
 
     /// A file that may be to be let go of goes by another number.

@@ -58,7 +58,7 @@ impl Engine {
         if self.surveys.is_retired(source) {
             return self.on_held(&observation.held, now);
         }
-        let (seen, beside) = self.one_name_each(observation);
+        let (seen, beside) = self.one_name_each(observation, began);
         self.follow_missed(observation, &seen, &beside, now);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
@@ -93,15 +93,17 @@ impl Engine {
     fn one_name_each<'a>(
         &self,
         observation: &'a Observation,
+        began: Instant,
     ) -> (BTreeMap<Identity, &'a Observed>, BTreeMap<Identity, &'a Observed>) {
+        // A survey that began before a reload still shows what was left out since.
+        let is_outdated = self.leaving.is_outdated(began);
         let stream = self.stream_of(observation.source);
         let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for observed in &observation.files {
             let known = self.files.of(stream, observed.identity).map(|id| self.files.known(id));
-            // What is compressed into a file goes on, whatever the source makes of the file's name. A survey that began
-            // before a reload still shows what was left out since.
+            // What is compressed into a file goes on, whatever the source makes of the file's name.
             let is_shown = observed.is_matched
-                && self.leaving.takes(observation.source, &observed.path)
+                && (!is_outdated || self.leaving.takes(observation.source, &observed.path))
                 && known.is_none_or(|file| !file.kind.decompressed);
             let names = if is_shown { &mut seen } else { &mut beside };
             if known.is_some_and(|file| file.path == observed.path) {

@@ -44,7 +44,7 @@ impl Engine {
         let back: BTreeSet<_> = back.chain(left_out).collect();
         let look_beside: BTreeSet<StreamId> =
             back.into_iter().map(|source| settings.sources[source.0].stream).collect();
-        self.leaving.change(names, leaves);
+        self.leaving.change(names, leaves, now);
         let before = self.settings.sources.len();
         self.settings = settings;
         for source in (before..self.settings.sources.len()).map(SourceId) {

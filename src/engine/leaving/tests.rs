@@ -38,6 +38,18 @@ fn a_file_that_a_changed_configuration_leaves_out_is_let_go_of_at_once_and_goes_
 }
 
 #[test]
+fn a_look_that_began_before_the_change_brings_back_nothing_that_was_left_out() {
+    let mut world = world();
+    let shown = world.survey_untold();
+    world.exclude(&["b.log"]);
+    world.reload();
+    world.write_silently("b.log", &lines("b", 0..15));
+    world.tell(shown);
+    world.pass(60);
+    assert_eq!((world.take().len(), world.is_open("b.log")), (0, false));
+}
+
+#[test]
 fn a_file_that_is_left_out_after_a_restart_is_told_and_not_gone_on_with() {
     let mut world = world();
     world.pass(3);

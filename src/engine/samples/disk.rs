@@ -282,6 +282,25 @@ impl World {
         })
     }
 
+    /// Begins a survey, and returns what it shows, of which nobody was told.
+    pub(in crate::engine) fn survey_untold(&mut self) -> Event {
+        loop {
+            self.millis += 250;
+            let now = self.now();
+            self.engine.handle(Event::Hint(Hint::Names), now);
+            let (mut shown, mut others) = (None, Vec::new());
+            while let Some(effect) = self.engine.poll_effect() {
+                let is_survey = matches!(effect, Effect::Survey(_));
+                let answer = self.answer(effect);
+                if is_survey { shown = answer } else { others.extend(answer) }
+            }
+            others.into_iter().for_each(|event| self.tell(event));
+            if let Some(shown) = shown {
+                return shown;
+            }
+        }
+    }
+
     /// So many seconds pass, in steps; every fifth second everything is looked at.
     pub(in crate::engine) fn pass(&mut self, seconds: u64) {
         for step in 0..seconds * 4 {
