@@ -29,7 +29,7 @@
 //! | `unwanted.rs` | files that are not to be begun |
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
-//! | `reload.rs` | another configuration |
+//! | `reload.rs`, `leaving.rs` | another configuration, and the files that it leaves out |
 //! | `moving.rs` | positions that a person moves |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
@@ -45,6 +45,7 @@ mod files;
 mod generations;
 mod incarnation;
 mod intake;
+mod leaving;
 mod lives;
 mod moving;
 mod names;
@@ -74,6 +75,7 @@ use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::dead_letters::Room;
+use crate::rules::pattern::SourceNames;
 use crate::rules::retry::InvalidBackoff;
 
 pub use self::status::{FileState, FileStatus, Status, StreamStatus, StuckRecord};
@@ -83,8 +85,8 @@ use self::families::Families;
 use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
+use self::leaving::Leaving;
 use self::lives::Lives;
-use self::moving::Leaving;
 use self::numbers::Numbers;
 use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
@@ -106,6 +108,8 @@ pub struct Memory {
     pub first_start: bool,
     /// What the dead letters of each stream take on disk, in bytes.
     pub dead_letter_bytes: BTreeMap<Arc<str>, u64>,
+    /// The names that each source reads, in the order of the settings; where none are told, no name is left out.
+    pub names: Vec<SourceNames>,
 }
 
 /// Everything that is known and under way.
@@ -186,7 +190,7 @@ impl Engine {
                 now,
             ),
             unwanted: Unwanted::default(),
-            leaving: Leaving::default(),
+            leaving: Leaving::new(memory.names),
             opened: false,
             finishing,
             settings,

@@ -226,6 +226,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
         reserved: loaded.reserved,
         first_start: loaded.first_start,
         dead_letter_bytes: loaded.dead_letter_disk_bytes,
+        names: source_files(config).iter().map(SourceFiles::names).collect(),
     };
     Ok(Prepared { state, memory, server, embedded, destinations })
 }

@@ -53,16 +53,17 @@ impl Changed {
         let about = about(&config);
         let no_files = SourceFiles::default();
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
-        let sources = merged.sources.iter().map(of_source).collect();
+        let sources: Vec<_> = merged.sources.iter().map(of_source).collect();
         let of_stream = |(place, new): (usize, &Option<usize>)| match new {
             Some(new) => (destinations[*new].clone(), about.streams[*new].clone()),
             None => (reached[place].clone(), known.streams[place].clone()),
         };
         let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
-        let names = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
-        let about = About { sources: names.collect(), streams, max_lag: about.max_lag };
-        let retired = merged.retired();
-        InPlace { sources, destinations, about, reload: Reload { settings: merged.settings, retired } }
+        let called = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
+        let about = About { sources: called.collect(), streams, max_lag: about.max_lag };
+        let (retired, names) = (merged.retired(), sources.iter().map(SourceFiles::names).collect());
+        let reload = Reload { settings: merged.settings, retired, names };
+        InPlace { sources, destinations, about, reload }
     }
 }
 

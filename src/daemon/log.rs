@@ -48,6 +48,7 @@ impl Log {
                 abandoned(source(of), path, *from, *bytes, *why);
             }
             Report::Gone { source: of, path, at } => gone(source(of), path, *at),
+            Report::LeftOut { stream: of, path, at, unread } => left_out(stream(of), path, *at, *unread),
             Report::FewDescriptors { most } => few_descriptors(*most),
             Report::Closed { source: of, path } => {
                 info!(source = source(of), path = %path.display(), "read to its end and delivered");
@@ -154,6 +155,17 @@ fn gone(source: &str, path: &Path, at: Offset) {
     info!(
         source, path = %path.display(), offset = at.bytes(),
         "gone, and no copy of it was found: what was written to it beyond this offset was not read"
+    );
+}
+
+fn left_out(stream: &str, path: &Path, offset: u64, unread_bytes: u64) {
+    if unread_bytes == 0 {
+        info!(stream, path = %path.display(), offset, "left out by the configuration: its position is kept");
+        return;
+    }
+    warn!(
+        stream, path = %path.display(), offset, unread_bytes,
+        "left out by the configuration, with bytes that are not read: its position is kept"
     );
 }
 

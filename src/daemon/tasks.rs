@@ -262,14 +262,23 @@ impl Tasks {
     }
 
     pub(super) fn open(&mut self, request: Open) {
-        let Open { file: id, source, path, decompressed } = request;
+        let Open { file: id, source, path, decompressed, held } = request;
+        let with_file = |id: &FileId| match &self.open.get(id)?.content {
+            Content::Plain(file) => Some((*id, Arc::clone(file))),
+            Content::Compressed(_) => None,
+        };
+        let held: Vec<_> = held.iter().filter_map(with_file).collect();
         let follow = self.sources[source.0].follow_symlinks;
         self.block(source, move || {
             let opened = if decompressed {
                 files::open_compressed(&path, follow)
                     .map(|(file, opened)| (Content::Compressed(Arc::new(file)), opened))
             } else {
-                files::open(&path, follow).map(|(file, opened)| (Content::Plain(Arc::new(file)), opened))
+                files::open(&path, follow).map(|(file, mut opened)| {
+                    let same = held.iter().find(|(_, held)| files::is_still(held, opened.identity));
+                    opened.held = same.map(|(id, _)| *id);
+                    (Content::Plain(Arc::new(file)), opened)
+                })
             };
             let with_source = |(content, opened)| (OpenedFile(OpenFile { source, content }), opened);
             Done::Opened(id, opened.map(with_source))

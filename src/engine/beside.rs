@@ -1,13 +1,15 @@
 //! Stored positions whose files no source shows: looked for once beside the names that they had.
 //!
 //! A file may have been renamed to a name that no source matches, while nobody watched. After a start, and when a source
-//! comes back, its directory is looked into once; what is not there may be in a copy, or compressed.
+//! comes back, its directory is looked into once; what is not there may be in a copy, or compressed. A file whose name no
+//! source reads any more was left out by the operator: it is told, and not gone on with.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::identity::Identity;
+use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::rotation::{same_file, uncompressed};
@@ -16,6 +18,17 @@ use super::Engine;
 use super::files::file::Name;
 use super::lives::Afterwards;
 use super::port::Observed;
+use super::report::Report;
+
+/// A stored position in a file that no source shows.
+struct Missing {
+    identity: Identity,
+    /// The name in the directory that held the file.
+    path: Arc<Path>,
+    position: Offset,
+    /// The name by which a source read the file, if no source does so any more.
+    left_out: Option<Arc<Path>>,
+}
 
 impl Engine {
     pub(super) fn look_beside(
@@ -33,13 +46,13 @@ impl Engine {
         let streams = self.surveys.take_look_beside(|source| self.settings.sources[source.0].stream);
         for (stream, source) in streams {
             let missing = self.missing(stream);
-            let directories = missing.iter().filter_map(|(_, path)| path.parent().map(Arc::from));
+            let directories = missing.iter().filter_map(|missing| missing.path.parent().map(Arc::from));
             self.surveys.look_into(source, directories.collect());
         }
     }
 
     /// Positions of a stream in files that no source shows.
-    fn missing(&self, stream: StreamId) -> Vec<(Identity, Arc<Path>)> {
+    fn missing(&self, stream: StreamId) -> Vec<Missing> {
         let name = self.stream_name(stream);
         let mut followed: HashMap<u64, Vec<Identity>> = HashMap::new();
         for (_, file) in self.files.iter().filter(|(_, file)| file.stream == stream) {
@@ -50,8 +63,14 @@ impl Engine {
             of_inode.is_some_and(|files| files.iter().any(|file| same_file(identity, *file)))
         };
         let unread = self.lives.unread(self.surveys.retired());
-        let missing = unread.filter(|(identity, _, of)| **of == *name && !is_followed(*identity));
-        missing.map(|(identity, path, _)| (identity, Arc::from(path))).collect()
+        let missing = unread.filter(|unread| *unread.stream == *name && !is_followed(unread.identity));
+        let missing = missing.map(|unread| Missing {
+            identity: unread.identity,
+            path: Arc::clone(unread.real_path),
+            position: unread.position,
+            left_out: unread.matched_path.filter(|path| self.is_left_out(stream, path)).cloned(),
+        });
+        missing.collect()
     }
 
     fn match_stored(
@@ -67,14 +86,20 @@ impl Engine {
             by_inode.entry(observed.identity.inode).or_default().push(observed);
         }
         let stream = self.stream_of(source);
-        for (identity, path) in self.missing(stream) {
+        for Missing { identity, path, position, left_out } in self.missing(stream) {
             if path.parent().is_some_and(|directory: &Path| !looked.contains(directory)) {
                 continue;
             }
             let of_inode = by_inode.get(&identity.inode).into_iter().flatten();
             let found = of_inode.into_iter().find(|observed| same_file(identity, observed.identity));
             match found {
+                // What the operator left out is looked for nowhere else, and stays as it is.
+                None if left_out.is_some() => {}
                 None => self.on_missing(source, identity, now),
+                Some(observed) if left_out.is_some() => {
+                    let (at, unread) = (position.bytes(), observed.size.saturating_sub(position.bytes()));
+                    self.report(Report::LeftOut { stream, path: Arc::clone(&observed.path), at, unread });
+                }
                 Some(observed)
                     if !observed.is_matched && self.files.of(stream, observed.identity).is_none() =>
                 {

@@ -14,6 +14,7 @@
 mod alike;
 mod patience;
 mod proof;
+mod renumbered;
 #[cfg(test)]
 mod tests;
 
@@ -135,7 +136,8 @@ impl Engine {
         }
         let (identity, stream) = (file.identity, file.stream);
         let names = originals(file.real_path());
-        let cut_off = self.next_cut_off(id, bytes, None);
+        let renumbered = self.seek_renumbered(id, bytes, now);
+        let cut_off = renumbered.or_else(|| self.next_cut_off(id, bytes, None));
         // Whoever is to be done soon does not wait for what may become of a file.
         let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes) } else { None };
         let cut_off = cut_off.or(generation);
@@ -207,14 +209,21 @@ impl Engine {
             let history = History::resumed(stored.offset, stored.window, stored.digest());
             self.begin_life(id, of, history, Head::of(&head[..vouched]), Some(&stored), now);
         } else {
-            let names = (Arc::clone(&path), self.files.known(id).target.clone());
+            let names = self.files.known(id).saved_names();
             self.lives.reattach(of, id, (source, names, identity)).forget_seen();
             self.saves.note_changed(of, 0, now);
         }
         self.files.known_mut(id).task = self.task_of(of);
-        self.count_rotation(source, Rotation::Copied);
-        self.report(Report::Copied { source, path: Arc::clone(&path), of: original });
-        self.report(Report::Following { source, path, at: position, why: Start::Copy });
+        let why = match original == *self.files.known(id).real_path() {
+            // The same file, under another device number.
+            true => Start::Checkpoint,
+            false => {
+                self.count_rotation(source, Rotation::Copied);
+                self.report(Report::Copied { source, path: Arc::clone(&path), of: original });
+                Start::Copy
+            }
+        };
+        self.report(Report::Following { source, path, at: position, why });
         self.note_seen(id, size, now);
         self.queue_read(id);
     }

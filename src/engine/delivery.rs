@@ -73,7 +73,7 @@ impl Engine {
         }
         for (record, why) in judged.rejected {
             touched.insert(record.incarnation);
-            if self.leaving.is_withdrawn(record.incarnation) {
+            if self.leaving.moves.is_withdrawn(record.incarnation) {
                 self.settle(&record, Settlement::Nothing);
                 continue;
             }

@@ -168,7 +168,12 @@ mod tests {
                     self.opened.push(open.file);
                     let inode = if *open.path == *path("1.log") { 1 } else { 2 };
                     let head = Bytes::copy_from_slice(&self.content[..1024]);
-                    let opened = Opened { identity: identity(inode), size: self.content.len() as u64, head };
+                    let opened = Opened {
+                        identity: identity(inode),
+                        size: self.content.len() as u64,
+                        head,
+                        held: None,
+                    };
                     self.tell(Event::Opened { file: open.file, result: Ok(opened) });
                 }
                 Effect::Read(read) => {

@@ -262,6 +262,21 @@ impl Files {
         self.enter_queue(id, state);
     }
 
+    /// The kernel says of the file's descriptor that it is another file by now.
+    ///
+    /// # Panics
+    /// When that file is followed for the stream already (L12).
+    pub(super) fn identify(&mut self, id: FileId, identity: Identity) {
+        self.leave_queue(id);
+        let file = self.known_mut(id);
+        let (stream, before, state) = (file.stream, file.identity, file.state());
+        file.identity = identity;
+        self.by_identity.remove(&(stream, before));
+        let other = self.by_identity.insert((stream, identity), id);
+        assert!(other.is_none(), "L12: {identity:?} is followed as {other:?} already");
+        self.enter_queue(id, state);
+    }
+
     fn index(&mut self, id: FileId) {
         let file = &self.by_id[&id];
         for name in std::iter::once(&file.path).chain(&file.target) {

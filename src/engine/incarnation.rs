@@ -227,6 +227,11 @@ impl IncarnationState {
         self.rename(path, target);
     }
 
+    /// The file is known to be another, with the same content.
+    pub(super) fn identify(&mut self, identity: Identity) {
+        self.whose.identity = identity;
+    }
+
     /// The file was renamed.
     pub(super) fn rename(&mut self, path: Arc<Path>, target: Option<Arc<Path>>) {
         self.whose.path = path;

@@ -295,6 +295,18 @@ impl Lives {
         *file = to;
     }
 
+    /// The kernel says of the file that is read into an incarnation that it has another identity by now.
+    ///
+    /// # Panics
+    /// When the incarnation is not attached (L12).
+    pub(super) fn identify(&mut self, incarnation: Incarnation, identity: Identity) {
+        let Some(Life::Attached { file, mut state }) = self.take(incarnation) else {
+            panic!("L12: {incarnation:?} is identified, and attached to no file");
+        };
+        state.identify(identity);
+        self.put(incarnation, Life::Attached { file, state });
+    }
+
     /// Nothing more is read of it.
     ///
     /// # Panics
@@ -348,23 +360,6 @@ impl Lives {
         let of_path = self.by_path.get(path).into_iter().flatten();
         let stored = of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
         stored.filter(move |stored| **stored.real_path() == *path)
-    }
-
-    /// Positions in files that are not read, of sources that are not `retired`: the file, its name and its stream.
-    pub(super) fn unread(
-        &self,
-        retired: &BTreeSet<SourceId>,
-    ) -> impl Iterator<Item = (Identity, &Path, &Arc<str>)> {
-        let wanted = self.by_incarnation.iter().filter(move |(incarnation, _)| {
-            self.let_go.get(incarnation).is_none_or(|source| !retired.contains(source))
-        });
-        wanted.filter_map(|(_, life)| {
-            if let Some(stored) = life.claimable() {
-                return Some((stored.identity, &**stored.real_path(), &stored.stream));
-            }
-            let state = life.state().filter(|_| life.is_parted_and_kept())?;
-            Some((state.whose().identity, &**state.whose().real_path(), &state.whose().stream_name))
-        })
     }
 
     fn put(&mut self, incarnation: Incarnation, life: Life) {

@@ -22,18 +22,16 @@ use super::lives::Placed;
 use super::parting::Parting;
 use super::port::{Effect, FileId, Move, Moved, NotMoved, Position};
 
-/// What is to be let go of.
+/// What a person moves.
 #[derive(Debug, Default)]
-pub(super) struct Leaving {
-    /// Files that are to be let go of as soon as nothing of them is under way.
-    pub(super) files: BTreeSet<FileId>,
+pub(super) struct Moves {
     /// Positions that are moved as soon as nothing is being read of their files.
-    moves: Vec<Move>,
+    waiting: Vec<Move>,
     /// Incarnations that were withdrawn while requests with records of theirs were under way.
     withdrawn: BTreeSet<Incarnation>,
 }
 
-impl Leaving {
+impl Moves {
     /// Whether nothing more of an incarnation is sent or put aside.
     pub(super) fn is_withdrawn(&self, incarnation: Incarnation) -> bool {
         self.withdrawn.contains(&incarnation)
@@ -46,19 +44,19 @@ impl Engine {
             let (number, result) = (asked.number, Err(NotMoved::Stopping));
             return self.effects.push_back(Effect::Moved { number, result });
         }
-        self.leaving.moves.push(asked);
+        self.leaving.moves.waiting.push(asked);
     }
 
     /// Moves the positions of files of which nothing is just being read.
     pub(super) fn carry_out_moves(&mut self, now: Instant) {
-        for asked in std::mem::take(&mut self.leaving.moves) {
+        for asked in std::mem::take(&mut self.leaving.moves.waiting) {
             let found = self.lives.placed(asked.identity, &asked.path, asked.stream.as_deref());
             let files = self.files_to_move(&asked, &found);
             let is_busy = |id: &FileId| {
                 matches!(self.files.known(*id).state(), State::Reading { .. } | State::Opening { .. })
             };
             if files.iter().any(is_busy) {
-                self.leaving.moves.push(asked);
+                self.leaving.moves.waiting.push(asked);
                 continue;
             }
             self.carry_out_move(asked, found, files, now);
@@ -92,7 +90,7 @@ impl Engine {
             self.saves.forget(placed.incarnation, now);
             self.saves.fingerprint_is_durable(placed.incarnation);
             if self.lives.withdraw(placed.incarnation) {
-                self.leaving.withdrawn.insert(placed.incarnation);
+                self.leaving.moves.withdrawn.insert(placed.incarnation);
             }
         }
         self.withdraw_records(now);
@@ -144,7 +142,7 @@ impl Engine {
 
     /// Takes out of all queues what was read of incarnations that were withdrawn. An answer may have put it there again.
     pub(super) fn withdraw_records(&mut self, now: Instant) {
-        for incarnation in self.leaving.withdrawn.clone() {
+        for incarnation in self.leaving.moves.withdrawn.clone() {
             if let Some(state) = self.lives.state_mut(incarnation) {
                 let mut records = self.streams.withdraw(state);
                 records.extend(state.take_blocked().into_iter().map(|blocked| blocked.record));
@@ -154,7 +152,7 @@ impl Engine {
                 self.end_if_over(incarnation, now);
             }
             if self.lives.state(incarnation).is_none() {
-                self.leaving.withdrawn.remove(&incarnation);
+                self.leaving.moves.withdrawn.remove(&incarnation);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::rules::rotation::uncompressed;
 
 use super::Engine;
 use super::files::State;
-use super::files::file::{FollowedFile, Name, Task};
+use super::files::file::{FollowedFile, Name, Task, saved_names};
 use super::incarnation::Names;
 use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
@@ -58,7 +58,7 @@ impl Engine {
         if self.surveys.is_retired(source) {
             return self.on_held(&observation.held, now);
         }
-        let (seen, beside) = self.one_name_each(observation);
+        let (seen, beside) = self.one_name_each(observation, began);
         self.follow_missed(observation, &seen, &beside, now);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
         for (identity, observed) in &seen {
@@ -93,13 +93,18 @@ impl Engine {
     fn one_name_each<'a>(
         &self,
         observation: &'a Observation,
+        began: Instant,
     ) -> (BTreeMap<Identity, &'a Observed>, BTreeMap<Identity, &'a Observed>) {
+        // A survey that began before a reload still shows what was left out since.
+        let is_outdated = self.leaving.is_outdated(began);
         let stream = self.stream_of(observation.source);
         let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for observed in &observation.files {
             let known = self.files.of(stream, observed.identity).map(|id| self.files.known(id));
             // What is compressed into a file goes on, whatever the source makes of the file's name.
-            let is_shown = observed.is_matched && known.is_none_or(|file| !file.kind.decompressed);
+            let is_shown = observed.is_matched
+                && (!is_outdated || self.leaving.takes(observation.source, &observed.path))
+                && known.is_none_or(|file| !file.kind.decompressed);
             let names = if is_shown { &mut seen } else { &mut beside };
             if known.is_some_and(|file| file.path == observed.path) {
                 names.insert(observed.identity, observed);
@@ -216,7 +221,7 @@ impl Engine {
         incarnation
     }
 
-    fn hand_to(&mut self, id: FileId, source: SourceId) {
+    pub(super) fn hand_to(&mut self, id: FileId, source: SourceId) {
         self.files.hand_to(id, source);
         if let Some(incarnation) = self.files.read_into(id) {
             self.lives.on_its_way_mut(incarnation).hand_to(source);
@@ -231,7 +236,8 @@ impl Engine {
         file.size = observed.size;
         if file.path != observed.path || file.target != observed.target {
             let (source, from) = (file.source, Arc::clone(&file.path));
-            self.rename(id, Arc::clone(&observed.path), observed.target.clone(), now);
+            let names = (Arc::clone(&observed.path), observed.target.clone());
+            self.rename(id, names, Name::Matched, now);
             self.count_rotation(source, Rotation::Renamed);
             self.report(Report::Rotated { source, from, to: Some(Arc::clone(&observed.path)) });
         }
@@ -283,7 +289,7 @@ impl Engine {
         let (source, from, before) = (file.source, Arc::clone(&file.path), file.name);
         match beside {
             Some(observed) if from != observed.path => {
-                self.rename(id, Arc::clone(&observed.path), None, now);
+                self.rename(id, (Arc::clone(&observed.path), None), Name::Lost, now);
                 if is_closed {
                     self.count_rotation(source, Rotation::Renamed);
                     let to = Some(Arc::clone(&observed.path));
@@ -340,9 +346,11 @@ impl Engine {
         self.files.queue_read(id, self.finishing.is_some(), has_ready);
     }
 
-    fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>, now: Instant) {
+    /// A file has other names, and by them a source matches it, or none does.
+    pub(super) fn rename(&mut self, id: FileId, (path, target): Names, name: Name, now: Instant) {
         self.files.rename(id, Arc::clone(&path), target.clone());
         if let Some(incarnation) = self.files.known(id).incarnation() {
+            let (path, target) = saved_names((path, target), name);
             self.lives.on_its_way_mut(incarnation).rename(path, target);
             self.saves.note_changed(incarnation, 0, now);
         }

@@ -5,12 +5,17 @@
 //!
 //! *Invariant:* what is opened again under its name goes on only as the file that was closed.
 
+mod held;
+mod missing;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::SourceId;
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::idle::{self, AtEnd};
@@ -19,11 +24,11 @@ use crate::rules::rotation::{recognise, same_file};
 use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task};
-use super::incarnation::{IncarnationState, Names, Whose};
+use super::incarnation::{IncarnationState, Whose};
 use super::lives::Afterwards;
 use super::parting::Parting;
 use super::port::{Effect, FileFault, FileId, Open, Opened};
-use super::report::{Loss, Report, Start};
+use super::report::{Report, Start};
 
 /// How far back from the end of a file its last line end is looked for at first, in bytes.
 const FIND_END_BYTES: u64 = 1024 * 1024;
@@ -43,7 +48,8 @@ impl Engine {
             let file = self.files.known(id);
             self.descriptors.begin_opening(file.slot());
             let (path, decompressed) = (Arc::clone(&file.path), file.kind.decompressed);
-            let open = Open { file: id, source: file.source, path, decompressed };
+            let held = self.held_at_name_of(id);
+            let open = Open { file: id, source: file.source, path, decompressed, held };
             self.effects.push_back(Effect::Open(open));
         }
     }
@@ -97,6 +103,9 @@ impl Engine {
         self.files.opened(id);
         let file = self.files.known(id);
         self.families.forget_refused(file.source, file.identity);
+        if let Some(held) = opened.held.filter(|held| self.may_go_on_as(id, *held)) {
+            return self.go_on_as(id, held, opened.identity, now);
+        }
         if !self.is_as_expected(id, &opened, now) {
             return;
         }
@@ -219,12 +228,13 @@ impl Engine {
     fn whose(&self, id: FileId, known: Option<&Checkpoint>) -> Whose {
         let file = self.files.known(id);
         let (first_nanos, owner) = (file.times.found_nanos, file.kind.owner);
+        let (path, target) = file.saved_names();
         Whose {
             source: file.source,
             stream: file.stream,
             stream_name: Arc::clone(self.stream_name(file.stream)),
-            path: Arc::clone(&file.path),
-            target: file.target.clone(),
+            path,
+            target,
             identity: file.identity,
             origin: known.map_or(file.identity.into(), |known| known.origin),
             seen: known.and_then(|known| known.seen).unwrap_or(Seen {
@@ -256,7 +266,7 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.task = task;
         let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
-        let names = (Arc::clone(&path), file.target.clone());
+        let names = file.saved_names();
         let state = self.lives.reattach(incarnation, id, (source, names, identity));
         let at = state.position();
         self.saves.note_changed(incarnation, 0, now);
@@ -289,9 +299,7 @@ impl Engine {
         if let Some(incarnation) = meant_incarnation {
             self.lives.move_to(incarnation, meant);
         }
-        if self.leaving.files.contains(&id) {
-            self.leaving.files.insert(meant);
-        }
+        self.leaving.renumber(id, meant);
         self.seek(meant, now);
         true
     }
@@ -348,52 +356,5 @@ impl Engine {
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(file.real_path()));
         self.surveys.seek_beside(source, &path);
-    }
-
-    /// A file that is not open has no name that was looked at.
-    pub(super) fn not_found(&mut self, id: FileId, now: Instant) {
-        let file = self.files.known(id);
-        let (source, path, size) = (file.source, Arc::clone(&file.path), file.size);
-        if !self.surveys.has_looked_beside(source, file.real_path()) {
-            return self.seek(id, now);
-        }
-        match file.incarnation() {
-            None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
-            None => {
-                let (identity, stream, names) = (file.identity, file.stream, (path, file.target.clone()));
-                // No content was read of it: a copy may have been begun as soon as it was there.
-                let first_nanos = file.times.found_nanos;
-                let last_nanos = identity.birth_nanos.unwrap_or(first_nanos);
-                let seen = Seen { first_nanos, last_nanos, owner: file.kind.owner };
-                self.part(id, Parting::Handed, now);
-                self.on_missed((source, stream), (names, identity), (seen, size), now);
-            }
-            // What was written to it since it was closed may be in a copy.
-            Some(incarnation) if file.identity.birth_nanos.is_some() => {
-                let unread = self.lives.on_its_way(incarnation).unread_bytes();
-                self.part(id, Parting::Handed, now);
-                self.search_removed(incarnation, source, unread, now);
-            }
-            Some(_) => self.part(id, Parting::Declared(Loss::Removed), now),
-        }
-    }
-
-    /// A file was seen, and gone before it could be opened: it may go on in a copy, or compressed.
-    fn on_missed(
-        &mut self,
-        (source, stream): (SourceId, StreamId),
-        (names, identity): (Names, Identity),
-        (seen, size): (Seen, u64),
-        now: Instant,
-    ) {
-        let stored = self.lives.stored_of(identity, self.stream_name(stream));
-        let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.offset)).collect();
-        if stored.is_empty() && size > 0 {
-            let incarnation = self.begin_unread(source, names, identity, (seen, 0));
-            return self.search_missed(incarnation, source, size, now);
-        }
-        for (incarnation, offset) in stored {
-            self.search_removed(incarnation, source, size.saturating_sub(offset.bytes()), now);
-        }
     }
 }

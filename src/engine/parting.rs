@@ -24,7 +24,7 @@ pub(super) enum Parting {
     Delivered,
     /// Another life takes over: the same incarnation in another file, or the search for copies.
     Handed,
-    /// The bytes stay in the file, whose source is no longer configured: read when the source comes back.
+    /// The bytes stay in the file, which the configuration leaves out: read when a source takes it again.
     LeftInPlace,
     /// The bytes stay in the file, which is found again and read from where a person wants.
     Moved,
@@ -47,7 +47,7 @@ impl Engine {
             self.abandon(file.source, Arc::clone(&file.path), position, unread, why);
         }
         let file = self.files.remove(id);
-        self.leaving.files.remove(&id);
+        self.leaving.remove(id);
         if file.is_open() {
             self.descriptors.release();
             self.effects.push_back(Effect::Close(id));
@@ -168,7 +168,8 @@ mod tests {
         engine.handle(Event::Tick, at(0));
         look(&mut engine, vec![observed(10)], Vec::new(), 0);
         let file = FileId(0);
-        let opened = Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n") };
+        let opened =
+            Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n"), held: None };
         engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
         let result = Ok(Bytes::from_static(b"123456789\n"));
         engine.handle(

@@ -16,6 +16,7 @@ use crate::model::offset::Offset;
 use crate::model::operation::Operation;
 use crate::model::settings::{Settings, SourceId, StreamId};
 use crate::model::verdict::{Outcome, Retry};
+use crate::rules::pattern::SourceNames;
 
 pub use crate::model::watching::Watching;
 
@@ -77,6 +78,8 @@ pub struct Open {
     pub path: Arc<Path>,
     /// Whether what is read of it is what was compressed (gzip) into it.
     pub decompressed: bool,
+    /// Open files that had the name, of which one may be what is opened: the kernel is asked what their descriptors are now.
+    pub held: Vec<FileId>,
 }
 
 /// Up to `len` bytes from `at`; fewer only at the end of the file. NULs that reach to the end, and do not begin among the
@@ -205,6 +208,9 @@ pub struct Reload {
     pub settings: Settings,
     /// Sources that are no longer configured: no survey shows their files from now on.
     pub retired: BTreeSet<SourceId>,
+    /// The names that each source reads from now on, in the order of the settings; where none are told, no name is left
+    /// out.
+    pub names: Vec<SourceNames>,
 }
 
 /// One dead letter, by its number in the state database.
@@ -355,6 +361,9 @@ pub struct Opened {
     pub size: u64,
     /// Its first bytes, up to [`HEAD_BYTES`](crate::model::identity::HEAD_BYTES).
     pub head: Bytes,
+    /// The file of [`Open::held`] whose descriptor is now what was opened, if one is: overlayfs shows another file as soon as
+    /// one of a lower layer is written to.
+    pub held: Option<FileId>,
 }
 
 /// Why a file could not be opened or read.

@@ -1,9 +1,8 @@
 //! A changed configuration, while lines are under way.
 //!
-//! Routes what `rules::reload` has merged to streams and files. Files of a source that is no longer configured, or
-//! that ships elsewhere now, are let go of as soon as no read of them is under way; what was read of them is
-//! delivered where it belonged, and their positions are kept. A file that has lost its name, and that this process holds
-//! open, is read to its end: no configuration would find it again.
+//! Routes what `rules::reload` has merged to streams and files. Files of a source that is no longer configured, that
+//! ships elsewhere now, or that reads their names no longer, are let go of (`leaving.rs`). A file that has lost its name,
+//! and that this process holds open, is read to its end: no configuration would find it again.
 //!
 //! *Invariant:* no record changes its stream, and no position is lost.
 
@@ -14,9 +13,7 @@ use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
 
 use super::Engine;
-use super::files::State;
 use super::files::file::{FollowedFile, Name};
-use super::parting::Parting;
 use super::port::Reload;
 use super::report::{SourceCounts, StreamCounts};
 
@@ -24,7 +21,7 @@ impl Engine {
     /// # Errors
     /// When a stream's retry delays make no backoff; then nothing has changed.
     pub(super) fn on_reload(&mut self, reload: Reload, now: Instant) -> Result<(), InvalidBackoff> {
-        let Reload { settings, retired } = reload;
+        let Reload { settings, retired, names } = reload;
         self.streams.change(&settings.streams, settings.checkpoint, now)?;
         self.counts.sources.resize_with(settings.sources.len(), SourceCounts::default);
         self.counts.streams.resize_with(settings.streams.len(), StreamCounts::default);
@@ -35,11 +32,19 @@ impl Engine {
         let moved = moved.filter(|(_, (old, new))| old.stream != new.stream);
         let gone: BTreeSet<_> =
             moved.map(|(place, _)| SourceId(place)).chain(retired.iter().copied()).collect();
-        // A source that is back before its files were let go of has never been away.
-        let leaves = self.files.iter().filter(|(_, file)| gone.contains(&file.source) && !is_last_hold(file));
-        self.leaving.files = leaves.map(|(id, _)| id).collect();
-        let back = self.surveys.retired().difference(&retired);
-        let look_beside: BTreeSet<StreamId> = back.map(|source| settings.sources[source.0].stream).collect();
+        let is_taken = |file: &FollowedFile| {
+            file.name == Name::Lost || names.get(file.source.0).is_none_or(|names| names.takes(&file.path))
+        };
+        let is_gone = |file: &FollowedFile| gone.contains(&file.source) || !is_taken(file);
+        let leaves = self.files.iter().filter(|(_, file)| is_gone(file) && !is_last_hold(file));
+        let leaves = leaves.map(|(id, _)| id).collect();
+        let back = self.surveys.retired().difference(&retired).copied();
+        // What was left out may have been renamed before it is wanted again.
+        let left_out = self.lives.sources_let_go_of().difference(&retired).copied().collect::<Vec<_>>();
+        let back: BTreeSet<_> = back.chain(left_out).collect();
+        let look_beside: BTreeSet<StreamId> =
+            back.into_iter().map(|source| settings.sources[source.0].stream).collect();
+        self.leaving.change(names, leaves, now);
         let before = self.settings.sources.len();
         self.settings = settings;
         for source in (before..self.settings.sources.len()).map(SourceId) {
@@ -58,31 +63,6 @@ impl Engine {
             self.streams.offer(state, 0);
         }
         Ok(())
-    }
-
-    /// Lets go of the files that are to be let go of, unless one is just being opened or read.
-    pub(super) fn let_go_of_leaving(&mut self, now: Instant) {
-        for id in self.leaving.files.clone() {
-            let Some(file) = self.files.get(id) else {
-                self.leaving.files.remove(&id);
-                continue;
-            };
-            if matches!(file.state(), State::Reading { .. } | State::Opening { .. }) {
-                continue;
-            }
-            let (identity, stream, is_begun) = (file.identity, file.stream, file.incarnation().is_some());
-            self.part(id, Parting::LeftInPlace, now);
-            if !is_begun {
-                // Whoever goes on with its names goes on with it, whatever it is called by then.
-                let sources = (0..self.settings.sources.len()).map(SourceId);
-                let of_stream = sources.filter(|source| self.stream_of(*source) == stream);
-                of_stream
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .for_each(|source| self.families.note_refused(source, identity));
-            }
-            self.surveys.want_all();
-        }
     }
 }
 

@@ -43,6 +43,9 @@ pub enum Report {
     /// A file that was closed, or read by an earlier process, is under no name, and no copy of it was found. `at` is how
     /// far the file was read.
     Gone { source: SourceId, path: Arc<Path>, at: Offset },
+    /// The configuration leaves a file out that was followed, or of which a position is stored: it is read up to here, its
+    /// position is kept, and so many bytes were seen beyond.
+    LeftOut { stream: StreamId, path: Arc<Path>, at: u64, unread: u64 },
     /// The kernel has no more descriptors: so many files are open, and others wait.
     FewDescriptors { most: usize },
     /// A file without a name was read to its end, delivered and let go.

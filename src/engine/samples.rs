@@ -1,5 +1,7 @@
 //! Files, incarnations and lines that the tests of the parts are made of.
 
+pub(super) mod disk;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

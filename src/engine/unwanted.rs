@@ -249,7 +249,7 @@ mod tests {
                         let (size, head) = (content.len() as u64, bytes::Bytes::copy_from_slice(content));
                         Event::Opened {
                             file: open.file,
-                            result: Ok(Opened { identity: identity(*inode), size, head }),
+                            result: Ok(Opened { identity: identity(*inode), size, head, held: None }),
                         }
                     }
                     Effect::Read(read) => {

@@ -18,7 +18,8 @@ pub struct Checkpoint {
     pub stream: Arc<str>,
     /// Where the file was last seen: for people, and for looking beside it. Never an identity.
     pub path: Arc<Path>,
-    /// The name behind links, where it is another than `path`: what a rotator does, it does beside this one.
+    /// The name behind links, where it is another than `path`: what a rotator does, it does beside this one. The same as
+    /// `path` where that is a name to which the file was renamed, and which no source matched.
     pub target: Option<Arc<Path>>,
     pub identity: Identity,
     pub origin: Origin,
@@ -57,6 +58,11 @@ impl Checkpoint {
     /// The digest that goes on from the offset.
     pub fn digest(&self) -> Option<Digest> {
         self.proof.and_then(|proof| Digest::from_parts(proof.to, u128::from_le_bytes(proof.digest)))
+    }
+
+    /// Whether the file had been renamed to a name that no source matched: `path` is that one.
+    pub fn has_lost_its_name(&self) -> bool {
+        self.target.as_ref() == Some(&self.path)
     }
 
     /// The name in the directory that holds the file.

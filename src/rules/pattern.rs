@@ -9,11 +9,13 @@
 //! *Invariant:* a pattern is about absolute paths without `.`, `..` or empty names, as surveyed paths are: one that
 //! were not could never match, and its source would be silently empty.
 
+mod names;
 mod stage;
 mod syntax;
 
 use std::path::{Component, Path, PathBuf};
 
+pub use names::SourceNames;
 pub use stage::{Mark, Stage, Step};
 pub use syntax::SyntaxError;
 use syntax::{Alternative, GLOB_CHARACTERS, Part, Way};

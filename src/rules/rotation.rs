@@ -32,6 +32,13 @@ pub fn same_file(stored: Identity, seen: Identity) -> bool {
         }
 }
 
+/// Whether two looks may be at the same file of a file system that was mounted again: the device number is another, and no
+/// birth time tells. Only all of the content does.
+pub fn may_be_renumbered(stored: Identity, seen: Identity) -> bool {
+    let is_told = stored.birth_nanos.is_some() && seen.birth_nanos.is_some();
+    stored.inode == seen.inode && stored.device != seen.device && !is_told
+}
+
 /// The checkpoint that a freshly opened file goes on from, if any.
 ///
 /// `stored` are the checkpoints of the file's stream that no file has claimed. The window before the offset is
@@ -140,6 +147,25 @@ mod tests {
             let stored = checkpoint(*identity, head, *offset);
             let found = recognise(*seen, *size, seen_head, std::iter::once(&stored));
             assert_eq!(found.is_some(), *expected, "{name}");
+        }
+    }
+
+    /// Each row: what is stored, what is seen, and whether all of the content is asked. The table is the specification.
+    #[test]
+    fn renumbered_devices() {
+        for (name, stored, seen, expected) in [
+            ("mounted again, no birth times", identity(1, 10, None), identity(2, 10, None), true),
+            ("birth times known only now", identity(1, 10, None), identity(2, 10, Some(1)), true),
+            ("another inode", identity(1, 10, None), identity(2, 11, None), false),
+            (
+                "the same device: the file itself, or its inode used again",
+                identity(1, 10, None),
+                identity(1, 10, None),
+                false,
+            ),
+            ("birth times tell", identity(1, 10, Some(1)), identity(2, 10, Some(2)), false),
+        ] {
+            assert_eq!(may_be_renumbered(stored, seen), expected, "{name}");
         }
     }
 

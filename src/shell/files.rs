@@ -30,13 +30,13 @@ use rustix::io::Errno;
 
 use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
-use crate::rules::pattern::{Exclude, Pattern};
+use crate::rules::pattern::{Exclude, Pattern, SourceNames};
 
 pub use compressed::{Compressed, open_compressed};
 pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
-pub use open::open;
+pub use open::{is_still, open};
 pub use reserved::read_content;
 pub use survey::{Problem, Surveyed, survey_source};
 
@@ -53,6 +53,13 @@ pub struct SourceFiles {
     pub follow_symlinks: bool,
     /// Where the daemon keeps its state, of which nothing is read; empty where it keeps none.
     pub state_dir: PathBuf,
+}
+
+impl SourceFiles {
+    /// The names that the source reads, by its patterns.
+    pub fn names(&self) -> SourceNames {
+        SourceNames::new(self.patterns.clone(), self.exclude.clone())
+    }
 }
 
 /// Why a name is not read.

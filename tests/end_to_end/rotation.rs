@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -322,6 +322,27 @@ fn logrotate_loses_and_repeats_nothing() {
     }
 }
 
+/// packaging/logrotate.example for the logs of this world, with so long a wait for what is not shipped.
+fn rules_of_the_example(world: &World, wait: &str) -> PathBuf {
+    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/logrotate.example"));
+    let state = world.dir().join("state");
+    let shipped = format!(" {} shipped --state-dir {} ", env!("CARGO_BIN_EXE_standpipe"), text(&state));
+    let logs = text(&world.file("a.log")).replace("/a.log", "/*.log");
+    let mut rules_text = example.unwrap();
+    for (theirs, ours) in [
+        ("/var/log/app/*.log", logs.as_str()),
+        ("create 0640 root adm", "su root root\n    create 0640"),
+        (" standpipe shipped ", &shipped),
+        ("--wait 60s", &format!("--wait {wait}")),
+    ] {
+        assert!(rules_text.contains(theirs), "the example has no {theirs:?}");
+        rules_text = rules_text.replace(theirs, ours);
+    }
+    let rules = world.dir().join("logrotate.conf");
+    fs::write(&rules, rules_text).unwrap();
+    rules
+}
+
 /// The rules of packaging/logrotate.example: nothing is rotated while what was rotated last is not shipped.
 #[test]
 fn the_example_for_logrotate_waits_for_what_is_not_shipped() {
@@ -333,22 +354,7 @@ fn the_example_for_logrotate_waits_for_what_is_not_shipped() {
     let [now, last, compressed] = ["a.log", "a.log.1", "a.log.2.gz"].map(|name| world.file(name));
     world.written.append(&now, "a", 100);
     let daemon = world.run();
-    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/logrotate.example"));
-    let state = world.dir().join("state");
-    let shipped = format!(" {} shipped --state-dir {} ", env!("CARGO_BIN_EXE_standpipe"), text(&state));
-    let logs = text(&now).replace("/a.log", "/*.log");
-    let mut rules_text = example.unwrap();
-    for (theirs, ours) in [
-        ("/var/log/app/*.log", logs.as_str()),
-        ("create 0640 root adm", "su root root\n    create 0640"),
-        (" standpipe shipped ", &shipped),
-        ("--wait 60s", "--wait 0s"),
-    ] {
-        assert!(rules_text.contains(theirs), "the example has no {theirs:?}");
-        rules_text = rules_text.replace(theirs, ours);
-    }
-    let rules = world.dir().join("logrotate.conf");
-    fs::write(&rules, rules_text).unwrap();
+    let rules = rules_of_the_example(&world, "0s");
     let logrotate_state = world.dir().join("logrotate.state");
     let rotate = || {
         let mut rotate = Command::new("logrotate");
@@ -372,5 +378,36 @@ fn the_example_for_logrotate_waits_for_what_is_not_shipped() {
     daemon.settle();
     assert!(rotate());
     assert!(last.exists() && compressed.exists());
+    daemon.running.stop();
+}
+
+/// A month of days by packaging/logrotate.example, each with a line that a program writes into the file that was rotated,
+/// before it opens the new one.
+#[test]
+fn a_month_by_the_example_for_logrotate_loses_and_repeats_nothing() {
+    if Command::new("logrotate").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no logrotate on this machine");
+        return;
+    }
+    let mut world = World::new();
+    let [now, last] = ["a.log", "a.log.1"].map(|name| world.file(name));
+    world.written.append(&now, "a", 20);
+    let daemon = world.run();
+    daemon.follows(&now);
+    let rules = rules_of_the_example(&world, "60s");
+    for day in 0..31 {
+        world.written.append(&now, "a", 20 + day);
+        let mut rotate = Command::new("logrotate");
+        rotate.arg("-f").arg("-s").arg(world.dir().join("logrotate.state")).arg(&rules);
+        let rotated = rotate.output().unwrap();
+        let said = String::from_utf8_lossy(&rotated.stderr);
+        assert!(rotated.status.success(), "day {day}: {said}");
+        world.written.append(&last, "a", 1);
+    }
+    assert_eq!(world.all_arrive(), 0, "nothing comes twice");
+    let kept = fs::read_dir(now.parent().unwrap()).unwrap();
+    let kept =
+        kept.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("a.log"));
+    assert_eq!(kept.count(), 8, "the log and seven rotated ones");
     daemon.running.stop();
 }

@@ -162,7 +162,7 @@ impl Fleet {
                 Effect::Open(open) => {
                     let Observed { identity, size, .. } = endless();
                     let head = self.content.slice(..1024);
-                    Event::Opened { file: open.file, result: Ok(Opened { identity, size, head }) }
+                    Event::Opened { file: open.file, result: Ok(Opened { identity, size, head, held: None }) }
                 }
                 Effect::Read(read) => self.read(read),
                 Effect::Save(_) => Event::Saved(Ok(())),

@@ -65,8 +65,9 @@ impl World {
             Special::EndCopy { name, copy } => {
                 let Some(file) = self.disk.find(name) else { return };
                 self.disk.complete(file);
-                self.copy_rest(file, copy);
-                let copied = self.lines_of(file);
+                // Whoever copies goes on from where it was: of what another wrote after a truncation nothing is copied.
+                let copied =
+                    if self.copy_rest(file, copy) { self.lines_of(file) } else { Default::default() };
                 self.oracle.excuse_repeats(Excuse::InDoubt, 1);
                 self.truncate_but_for(name, &copied, Excuse::CutOff);
             }
@@ -121,12 +122,16 @@ impl World {
         compressed.into()
     }
 
-    /// The copy has now what was written since it was begun.
-    fn copy_rest(&mut self, file: FileIndex, copy: &Path) {
-        let Some(copy) = self.disk.find(copy) else { return };
+    /// The copy has now what was written since it was begun, unless the file was truncated since; tells whether that is so.
+    fn copy_rest(&mut self, file: FileIndex, copy: &Path) -> bool {
+        let Some(copy) = self.disk.find(copy) else { return false };
+        if !self.disk.files[file].content.starts_with(&self.disk.files[copy].content) {
+            return false;
+        }
         let (content, lines) = (self.disk.files[file].content.clone(), self.disk.files[file].lines.clone());
         self.disk.files[copy].content = content;
         self.disk.files[copy].lines = lines;
+        true
     }
 
     /// Unlinks a file of which there is a copy: no line of it is gone.

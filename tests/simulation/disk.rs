@@ -226,8 +226,12 @@ impl Disk {
             return Err(FileFault::Unreadable("not in gzip format, or nothing but gzip".into()));
         }
         let head = &file.content[..file.content.len().min(HEAD_BYTES)];
-        let opened =
-            Opened { identity: file.identity, size: file.content.len() as u64, head: head.to_vec().into() };
+        let opened = Opened {
+            identity: file.identity,
+            size: file.content.len() as u64,
+            head: head.to_vec().into(),
+            held: None,
+        };
         Ok((index, opened))
     }
 

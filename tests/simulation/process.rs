@@ -30,7 +30,7 @@ impl World {
             next_incarnation,
             reserved: self.next_incarnation,
             first_start: self.first_start,
-            dead_letter_bytes: Default::default(),
+            ..Memory::default()
         };
         if self.first_start {
             self.ailments.looked.clear();
@@ -150,7 +150,7 @@ impl World {
         new.sources.retain(|_| !without.contains(&place.next().expect("endless")));
         let merged = merge(&old, &new);
         let retired = merged.retired();
-        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired })));
+        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired, names: Vec::new() })));
     }
 
     /// Drawn anew, but for what lines look like.

@@ -158,3 +158,72 @@ fn a_source_that_ships_elsewhere_from_now_on_leaves_nothing_behind() {
     stage.service.tally(STREAM).check(100);
     assert_eq!((stage.service.tally("other").repeats(), stage.service.tally(STREAM).repeats()), (0, 0));
 }
+
+/// Names that a changed configuration leaves out: of the source that is there, by `exclude` or by its patterns.
+#[test]
+fn a_file_that_a_changed_configuration_leaves_out_is_let_go_of_at_once_and_after_a_restart() {
+    let stage = Stage::new();
+    let all = source(&stage, "a", STREAM).replace("a-*.log", "*.log");
+    let only_a = source(&stage, "a", STREAM);
+    let excluding = all.replace("stream =", "exclude = [\"b-*.log\"]\nstream =");
+    stage.configure_all(&all);
+    stage.append("a-0.log", &lines(0..10));
+    stage.append("b-0.log", &lines(10..20));
+    let mut daemon = stage.run();
+    stage.await_shipped(&["a-0.log", "b-0.log"]);
+    let mut written = 20;
+    for narrower in [excluding, only_a] {
+        reload(&stage, &mut daemon, &narrower);
+        daemon.await_log("left out by the configuration");
+        // The first is left out, and the second tells when the daemon has looked since.
+        stage.append("b-0.log", &lines(written..written + 5));
+        stage.append("a-0.log", &lines(written + 5..written + 10));
+        stage.await_shipped(&["a-0.log"]);
+        assert_eq!(stage.service.tally(STREAM).0.len(), written + 5, "nothing is read of what is left out");
+        assert_eq!(daemon.stop(), 0);
+        daemon = stage.run();
+        daemon.await_log("with bytes that are not read");
+        stage.append("a-0.log", &lines(written + 10..written + 15));
+        stage.await_shipped(&["a-0.log"]);
+        assert_eq!(stage.service.tally(STREAM).0.len(), written + 10, "nor after a restart");
+        reload(&stage, &mut daemon, &all);
+        stage.await_shipped(&["a-0.log", "b-0.log"]);
+        written += 15;
+        assert_eq!(stage.service.tally(STREAM).0.len(), written, "and all when it is wanted again");
+    }
+    assert_eq!(daemon.stop(), 0);
+    let tally = stage.service.tally(STREAM);
+    tally.check(written);
+    assert_eq!(tally.repeats(), 0);
+}
+
+#[test]
+fn a_file_that_a_narrower_command_line_leaves_out_is_not_gone_on_with() {
+    let stage = Stage::new();
+    let run = |patterns: &[&str]| {
+        let (config, log) = (stage.config(), stage.state().with_extension("log"));
+        let patterns: Vec<_> = patterns.iter().map(|name| stage.log(name)).collect();
+        let mut command = stage.command(&["run", "-c", config.to_str().unwrap(), "--stream", STREAM]);
+        command.args(&patterns);
+        Daemon::start(command, log)
+    };
+    stage.configure_all("");
+    stage.append("a.log", &lines(0..10));
+    stage.append("b.log", &lines(10..20));
+    let daemon = run(&["a.log", "b.log"]);
+    await_that("both files", || stage.service.tally(STREAM).0.len() == 20);
+    assert_eq!(daemon.stop(), 0);
+    stage.append("b.log", &lines(20..25));
+    stage.append("a.log", &lines(25..30));
+    let mut daemon = run(&["a.log"]);
+    daemon.await_log("with bytes that are not read");
+    await_that("the one that is named", || stage.service.tally(STREAM).0.len() >= 25);
+    assert_eq!(daemon.stop(), 0);
+    assert_eq!(stage.service.tally(STREAM).0.len(), 25, "nothing is read of what is left out");
+    let daemon = run(&["*.log"]);
+    await_that("all", || stage.service.tally(STREAM).0.len() == 30);
+    assert_eq!(daemon.stop(), 0);
+    let tally = stage.service.tally(STREAM);
+    tally.check(30);
+    assert_eq!(tally.repeats(), 0);
+}

@@ -16,6 +16,7 @@ use crate::model::time::Instant;
 use crate::rules::gather::Waits;
 
 use super::{Slot, State, StateOf};
+use crate::engine::incarnation::Names;
 
 /// One file that is followed, or to be followed.
 #[derive(Debug)]
@@ -91,6 +92,12 @@ pub(in crate::engine) enum Task {
 pub(in crate::engine) enum Name {
     Matched,
     Lost,
+}
+
+/// The names of a file as a checkpoint holds them: where no source matches them, the real one stands there in any case.
+pub(in crate::engine) fn saved_names((path, target): Names, name: Name) -> Names {
+    let unmatched = (name == Name::Lost).then(|| Arc::clone(&path));
+    (path, target.or(unmatched))
 }
 
 /// What is known of the end of a file.
@@ -187,6 +194,11 @@ impl FollowedFile {
             is_late: false,
             compared: Compared::default(),
         }
+    }
+
+    /// The names that a checkpoint holds of it.
+    pub(in crate::engine) fn saved_names(&self) -> Names {
+        saved_names((Arc::clone(&self.path), self.target.clone()), self.name)
     }
 
     /// The name in the directory that holds the file.

@@ -8,9 +8,22 @@ use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation};
+use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
 
 use super::Lives;
+
+/// A position in a file that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Unread<'a> {
+    pub(in crate::engine) identity: Identity,
+    /// The file's name when a source read it last; `None` of a file that had lost that name since.
+    pub(in crate::engine) matched_path: Option<&'a Arc<Path>>,
+    /// The name in the directory that holds the file.
+    pub(in crate::engine) real_path: &'a Arc<Path>,
+    pub(in crate::engine) stream: &'a Arc<str>,
+    pub(in crate::engine) position: Offset,
+}
 
 /// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
 pub(super) const MAX_CLOSED: usize = 1000;
@@ -19,6 +32,38 @@ impl Lives {
     /// An incarnation was let go of with its source, and is wanted again only when the source is.
     pub(in crate::engine) fn let_go_of(&mut self, incarnation: Incarnation, source: SourceId) {
         self.let_go.insert(incarnation, source);
+    }
+
+    /// The sources with which incarnations were let go of that are not read since.
+    pub(in crate::engine) fn sources_let_go_of(&self) -> BTreeSet<SourceId> {
+        self.let_go.values().copied().collect()
+    }
+
+    /// Positions in files that are not read, of sources that are not `retired`.
+    pub(in crate::engine) fn unread(&self, retired: &BTreeSet<SourceId>) -> impl Iterator<Item = Unread<'_>> {
+        let wanted = self.by_incarnation.iter().filter(move |(incarnation, _)| {
+            self.let_go.get(incarnation).is_none_or(|source| !retired.contains(source))
+        });
+        wanted.filter_map(|(_, life)| {
+            if let Some(stored) = life.claimable() {
+                return Some(Unread {
+                    identity: stored.identity,
+                    matched_path: (!stored.has_lost_its_name()).then_some(&stored.path),
+                    real_path: stored.real_path(),
+                    stream: &stored.stream,
+                    position: stored.offset,
+                });
+            }
+            let state = life.state().filter(|_| life.is_parted_and_kept())?;
+            let whose = state.whose();
+            Some(Unread {
+                identity: whose.identity,
+                matched_path: (whose.target.as_ref() != Some(&whose.path)).then_some(&whose.path),
+                real_path: whose.real_path(),
+                stream: &whose.stream_name,
+                position: state.position(),
+            })
+        })
     }
 
     /// The file of an incarnation was closed. Where files come and go fast, the one that was closed first is forgotten, and

@@ -167,6 +167,17 @@ impl Lives {
         self.by_incarnation.get(&incarnation).is_some_and(|life| **life.known().path == *name)
     }
 
+    /// Checkpoints in one stream of files with this inode, on whatever device.
+    pub(in crate::engine) fn stored_by_inode(
+        &self,
+        inode: u64,
+        stream: &str,
+    ) -> impl Iterator<Item = &Checkpoint> {
+        let of_inode = self.by_inode.get(&inode).into_iter().flatten();
+        let stored = of_inode.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
+        stored.filter(move |stored| *stored.stream == *stream)
+    }
+
     /// All that are looked for.
     pub(in crate::engine) fn all_sought(&self) -> Vec<Incarnation> {
         self.sought.iter().copied().collect()

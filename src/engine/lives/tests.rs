@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::closed::MAX_CLOSED;
+use super::closed::{MAX_CLOSED, Unread};
 use super::{Afterwards, CopySearch, Life, Lives, Over};
 use crate::engine::incarnation::{IncarnationState, Whose};
 use crate::engine::numbers::Numbers;
@@ -232,7 +232,15 @@ fn unread_are_the_positions_in_files_that_are_not_read_of_sources_that_are_confi
     assert_eq!(parted(Afterwards::Forgotten).0.unread(&none).count(), 0);
     let (lives, _) = stored();
     let unread: Vec<_> = lives.unread(&none).collect();
-    assert_eq!(unread, [(identity(1), &*path("1.log"), &stream_name(0))]);
+    let (path_of, stream) = (path("1.log"), stream_name(0));
+    let expected = Unread {
+        identity: identity(1),
+        matched_path: Some(&path_of),
+        real_path: &path_of,
+        stream: &stream,
+        position: unread[0].position,
+    };
+    assert_eq!(unread, [expected]);
     let (mut lives, incarnation) = parted(Afterwards::Kept);
     assert_eq!(lives.unread(&none).count(), 1);
     lives.let_go_of(incarnation, SourceId(3));

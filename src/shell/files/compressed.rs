@@ -58,7 +58,7 @@ pub fn open_compressed(path: &Path, follow_symlinks: bool) -> Result<(Compressed
         FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
         other => other,
     })?;
-    Ok((compressed, Opened { identity: opened.identity, size, head }))
+    Ok((compressed, Opened { identity: opened.identity, size, head, held: None }))
 }
 
 impl Compressed {

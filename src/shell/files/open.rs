@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::places::refuse_open;
 use super::{Look, Refusal};
 use crate::engine::port::{FileFault, Opened};
-use crate::model::identity::HEAD_BYTES;
+use crate::model::identity::{HEAD_BYTES, Identity};
 use crate::model::offset::Offset;
 
 /// `O_NONBLOCK`: a FIFO without a writer, or a file under a lease, must not hold the thread. `O_NOCTTY`: a
@@ -65,8 +65,13 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
         FileFault::Gone | FileFault::NoDescriptor => fault,
         FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
     })?;
-    let opened = Opened { identity: look.identity, size: look.size, head };
+    let opened = Opened { identity: look.identity, size: look.size, head, held: None };
     Ok((file, opened))
+}
+
+/// Whether the kernel says of an open file that it has this identity now.
+pub fn is_still(file: &File, identity: Identity) -> bool {
+    Look::of(file).is_ok_and(|look| look.identity == identity)
 }
 
 #[derive(Debug)]

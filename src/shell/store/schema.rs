@@ -72,7 +72,7 @@ ALTER TABLE checkpoints ADD COLUMN origin_device INTEGER; -- NULL: device and in
 ALTER TABLE checkpoints ADD COLUMN origin_inode INTEGER;
 ";
 
-/// Where the file is behind links; when it was seen: a generation that came and was rotated away meanwhile is younger; and
+/// Where the file is behind links, or once more `path` where no source matched that; when it was seen: a generation that came and was rotated away meanwhile is younger; and
 /// what a source that starts at the end leaves out.
 const V3: &str = "
 ALTER TABLE checkpoints ADD COLUMN target BLOB;              -- NULL: path is no link, nor behind one

@@ -1,0 +1,105 @@
+//! Configurations that leave files out.
+
+use std::path::PathBuf;
+
+use crate::engine::samples::disk::{World, lines, told};
+use crate::engine::samples::path;
+
+fn at(name: &str) -> PathBuf {
+    path(name).to_path_buf()
+}
+
+/// Two files, read to their ends; then each has more lines, of which nobody was told.
+fn world() -> World {
+    let mut world = World::new(false);
+    world.make("a.log", &lines("a", 0..10));
+    world.make("b.log", &lines("b", 0..10));
+    world.pass(6);
+    assert_eq!(world.take().len(), 20);
+    world
+}
+
+#[test]
+fn a_file_that_a_changed_configuration_leaves_out_is_let_go_of_at_once_and_goes_on_when_it_is_wanted_again() {
+    let mut world = world();
+    world.exclude(&["b.log"]);
+    world.reload();
+    assert!(!world.is_open("b.log") && world.is_open("a.log"));
+    assert_eq!(world.left_out, [(at("b.log"), 0)]);
+    world.write("b.log", &lines("b", 0..15));
+    world.write("a.log", &lines("a", 0..15));
+    world.pass(60);
+    assert_eq!(world.take(), told(&lines("a", 10..15)), "of what is left out nothing is read");
+    assert!(!world.is_open("b.log"));
+    world.exclude(&[]);
+    world.reload();
+    world.pass(6);
+    assert_eq!(world.take(), told(&lines("b", 10..15)), "from where it was");
+}
+
+#[test]
+fn a_look_that_began_before_the_change_brings_back_nothing_that_was_left_out() {
+    let mut world = world();
+    let shown = world.survey_untold();
+    world.exclude(&["b.log"]);
+    world.reload();
+    world.write_silently("b.log", &lines("b", 0..15));
+    world.tell(shown);
+    world.pass(60);
+    assert_eq!((world.take().len(), world.is_open("b.log")), (0, false));
+}
+
+#[test]
+fn a_file_that_is_left_out_after_a_restart_is_told_and_not_gone_on_with() {
+    let mut world = world();
+    world.pass(3);
+    world.exclude(&["b.log"]);
+    world.write("b.log", &lines("b", 0..10));
+    world.restart();
+    world.pass(30);
+    assert_eq!((world.take().len(), world.is_open("b.log")), (0, false));
+    assert_eq!(world.left_out, [(at("b.log"), 0)]);
+    world.left_out.clear();
+    world.write("b.log", &lines("b", 0..15));
+    world.restart();
+    world.pass(30);
+    assert_eq!((world.take().len(), world.is_open("b.log")), (0, false));
+    assert_eq!(world.left_out, [(at("b.log"), 40)], "five lines of eight bytes");
+    world.exclude(&[]);
+    world.restart();
+    world.pass(6);
+    assert_eq!(world.take(), told(&lines("b", 10..15)), "its position was kept");
+}
+
+#[test]
+fn a_file_that_was_renamed_is_not_left_out_and_read_to_its_end_also_after_restarts() {
+    for is_down in [false, true] {
+        let mut world = world();
+        world.pass(3);
+        world.write_silently("b.log", &lines("b", 0..15));
+        world.rename_silently("b.log", "b.moved");
+        if !is_down {
+            world.pass(1);
+            world.pass(1);
+        }
+        world.restart();
+        world.pass(2);
+        world.restart();
+        world.pass(30);
+        assert_eq!(world.take(), told(&lines("b", 10..15)), "renamed while down: {is_down}");
+        assert!(world.left_out.is_empty());
+    }
+}
+
+#[test]
+fn a_renamed_file_that_waits_is_no_file_that_was_left_out() {
+    let mut world = world();
+    world.pass(3);
+    world.rename("b.log", "b.moved");
+    world.pass(6);
+    world.write_silently("b.moved", &lines("b", 0..15));
+    world.restart();
+    world.pass(30);
+    assert_eq!(world.take(), told(&lines("b", 10..15)));
+    assert!(world.left_out.is_empty());
+}

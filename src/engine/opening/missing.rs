@@ -1,0 +1,63 @@
+//! Files that are under no name when they are to be opened: they may go on in a copy, or compressed.
+//!
+//! *Invariant (L13):* what was seen of such a file is declared, or looked for in copies.
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::engine::incarnation::Names;
+use crate::engine::parting::Parting;
+use crate::engine::port::FileId;
+use crate::engine::report::Loss;
+use crate::model::identity::{Identity, Seen};
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+
+impl Engine {
+    /// A file that is not open has no name that was looked at.
+    pub(in crate::engine) fn not_found(&mut self, id: FileId, now: Instant) {
+        let file = self.files.known(id);
+        let (source, path, size) = (file.source, Arc::clone(&file.path), file.size);
+        if !self.surveys.has_looked_beside(source, file.real_path()) {
+            return self.seek(id, now);
+        }
+        match file.incarnation() {
+            None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
+            None => {
+                let (identity, stream, names) = (file.identity, file.stream, (path, file.target.clone()));
+                // No content was read of it: a copy may have been begun as soon as it was there.
+                let first_nanos = file.times.found_nanos;
+                let last_nanos = identity.birth_nanos.unwrap_or(first_nanos);
+                let seen = Seen { first_nanos, last_nanos, owner: file.kind.owner };
+                self.part(id, Parting::Handed, now);
+                self.on_missed((source, stream), (names, identity), (seen, size), now);
+            }
+            // What was written to it since it was closed may be in a copy.
+            Some(incarnation) if file.identity.birth_nanos.is_some() => {
+                let unread = self.lives.on_its_way(incarnation).unread_bytes();
+                self.part(id, Parting::Handed, now);
+                self.search_removed(incarnation, source, unread, now);
+            }
+            Some(_) => self.part(id, Parting::Declared(Loss::Removed), now),
+        }
+    }
+
+    /// A file was seen, and gone before it could be opened: it may go on in a copy, or compressed.
+    fn on_missed(
+        &mut self,
+        (source, stream): (SourceId, StreamId),
+        (names, identity): (Names, Identity),
+        (seen, size): (Seen, u64),
+        now: Instant,
+    ) {
+        let stored = self.lives.stored_of(identity, self.stream_name(stream));
+        let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.offset)).collect();
+        if stored.is_empty() && size > 0 {
+            let incarnation = self.begin_unread(source, names, identity, (seen, 0));
+            return self.search_missed(incarnation, source, size, now);
+        }
+        for (incarnation, offset) in stored {
+            self.search_removed(incarnation, source, size.saturating_sub(offset.bytes()), now);
+        }
+    }
+}

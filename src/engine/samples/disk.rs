@@ -1,0 +1,326 @@
+//! A disk of a few files, with an engine, a service that accepts everything, and a clock.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{at, identity, path, settings};
+use crate::engine::port::{
+    Effect, Event, FileFault, FileId, Hint, Likeness, Observation, Observed, Opened, Reload,
+};
+use crate::engine::report::Report;
+use crate::engine::{Engine, Memory};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{HEAD_BYTES, Identity, Incarnation};
+use crate::model::time::Instant;
+use crate::model::verdict::{Encrypted, Outcome, Verdict};
+use crate::rules::pattern::{Exclude, ExcludeGlob, Pattern, SourceNames};
+use crate::rules::rotation::family::rotated_from;
+
+/// A file; its inode is the second at which it was made.
+struct OnDisk {
+    inode: u64,
+    /// In seconds.
+    birth: u64,
+    content: Vec<u8>,
+    modified: u64,
+}
+
+/// An engine with a disk, a service that accepts everything, and a clock.
+pub(in crate::engine) struct World {
+    pub(in crate::engine) engine: Engine,
+    millis: u64,
+    device: u64,
+    has_births: bool,
+    /// What is durable.
+    saved: BTreeMap<Incarnation, Checkpoint>,
+    /// Names that the one source leaves out.
+    excluded: Vec<String>,
+    disk: BTreeMap<PathBuf, OnDisk>,
+    open: BTreeMap<FileId, u64>,
+    /// Whether the one source matches what rotators make of its files, too.
+    matches_all: bool,
+    sent: Vec<u8>,
+    pub(in crate::engine) copied: usize,
+    /// Files that were told to be left out, each with how many bytes were not read.
+    pub(in crate::engine) left_out: Vec<(PathBuf, u64)>,
+}
+
+pub(in crate::engine) fn lines(word: &str, numbers: std::ops::Range<usize>) -> Vec<u8> {
+    numbers.flat_map(|number| format!("{word} {number:05}\n").into_bytes()).collect()
+}
+
+impl World {
+    pub(in crate::engine) fn new(matches_all: bool) -> Self {
+        let engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
+        let mut world = Self {
+            engine,
+            millis: 10_000,
+            device: 1,
+            has_births: true,
+            saved: BTreeMap::new(),
+            excluded: Vec::new(),
+            disk: BTreeMap::new(),
+            open: BTreeMap::new(),
+            matches_all,
+            sent: Vec::new(),
+            copied: 0,
+            left_out: Vec::new(),
+        };
+        world.pass(1);
+        world
+    }
+
+    fn now(&self) -> Instant {
+        Instant::at(Duration::from_millis(self.millis))
+    }
+
+    /// A file of that content has the name from now on.
+    pub(in crate::engine) fn make(&mut self, name: &str, content: &[u8]) {
+        let inode = self.millis / 1_000;
+        self.millis += 1_000;
+        let file = OnDisk { inode, birth: inode, content: content.to_vec(), modified: self.millis };
+        self.disk.insert(path(name).to_path_buf(), file);
+    }
+
+    /// The file has other content, and inotify says so.
+    pub(in crate::engine) fn write(&mut self, name: &str, content: &[u8]) {
+        self.touch(name);
+        self.disk.get_mut(&*path(name)).expect("there").content = content.to_vec();
+        self.tell(Event::Hint(Hint::Grown(path(name))));
+    }
+
+    pub(in crate::engine) fn touch(&mut self, name: &str) {
+        self.millis += 10;
+        self.disk.get_mut(&*path(name)).expect("there").modified = self.millis;
+    }
+
+    /// From now on, and as long as nothing else is said, the file system is mounted under this device number, and keeps no
+    /// birth times.
+    pub(in crate::engine) fn mount(&mut self, device: u64) {
+        (self.device, self.has_births) = (device, false);
+    }
+
+    /// overlayfs copies a file up: the same inode, another birth time.
+    pub(in crate::engine) fn copy_up(&mut self, name: &str) {
+        self.disk.get_mut(&*path(name)).expect("there").birth = self.millis / 1_000 + 1;
+    }
+
+    pub(in crate::engine) fn rename(&mut self, from: &str, to: &str) {
+        self.rename_silently(from, to);
+        self.tell(Event::Hint(Hint::Names));
+    }
+
+    /// As [`rename`](Self::rename), and nobody is told.
+    pub(in crate::engine) fn rename_silently(&mut self, from: &str, to: &str) {
+        let file = self.disk.remove(&*path(from)).expect("there");
+        self.disk.insert(path(to).to_path_buf(), file);
+    }
+
+    /// As [`write`](Self::write), and nobody is told.
+    pub(in crate::engine) fn write_silently(&mut self, name: &str, content: &[u8]) {
+        self.touch(name);
+        self.disk.get_mut(&*path(name)).expect("there").content = content.to_vec();
+    }
+
+    pub(in crate::engine) fn is_open(&self, name: &str) -> bool {
+        let inode = self.disk[&*path(name)].inode;
+        self.open.values().any(|open| *open == inode)
+    }
+
+    /// The one source leaves these names out, from the next configuration on.
+    pub(in crate::engine) fn exclude(&mut self, names: &[&str]) {
+        self.excluded = names.iter().map(|name| (*name).to_owned()).collect();
+    }
+
+    fn names(&self) -> Vec<SourceNames> {
+        let pattern = if self.matches_all { "/log/*" } else { "/log/*.log" };
+        let patterns = vec![Pattern::parse(pattern).expect("a pattern")];
+        let globs = self.excluded.iter().map(|name| ExcludeGlob::parse(name).expect("a glob"));
+        vec![SourceNames::new(patterns, Exclude::new(globs.collect()))]
+    }
+
+    pub(in crate::engine) fn reload(&mut self) {
+        let (settings, names) = (settings(1), self.names());
+        self.tell(Event::Reload(Box::new(Reload { settings, retired: Default::default(), names })));
+    }
+
+    /// The process ends at once, and another begins.
+    pub(in crate::engine) fn restart(&mut self) {
+        self.open.clear();
+        let memory = Memory {
+            checkpoints: self.saved.values().cloned().collect(),
+            next_incarnation: self.saved.keys().map(|incarnation| incarnation.0 + 1).max().unwrap_or(0),
+            names: self.names(),
+            ..Memory::default()
+        };
+        self.engine = Engine::try_new(settings(1), memory, 0, self.now()).expect("delays in order");
+        self.pass(1);
+    }
+
+    fn identity(&self, file: &OnDisk) -> Identity {
+        let birth_nanos = i64::try_from(file.birth * 1_000_000_000).ok().filter(|_| self.has_births);
+        Identity { device: self.device, birth_nanos, ..identity(file.inode) }
+    }
+
+    fn is_matched(&self, name: &Path) -> bool {
+        let is_excluded = |excluded: &String| name.file_name().is_some_and(|name| *name == **excluded);
+        if self.excluded.iter().any(is_excluded) {
+            return false;
+        }
+        self.matches_all || name.extension().is_some_and(|extension| extension == "log")
+    }
+
+    pub(in crate::engine) fn tell(&mut self, event: Event) {
+        let mut waiting = vec![event];
+        while let Some(event) = waiting.pop() {
+            let now = self.now();
+            self.engine.handle(event, now);
+            self.engine.check_laws();
+            while let Some(effect) = self.engine.poll_effect() {
+                waiting.extend(self.answer(effect));
+            }
+        }
+    }
+
+    fn observed(&self, name: &Path, file: &OnDisk) -> Observed {
+        let is_matched = self.is_matched(name);
+        let names = rotated_from(name).into_iter().filter(|from| self.is_matched(from));
+        Observed {
+            path: Arc::from(name),
+            target: None,
+            identity: self.identity(file),
+            size: file.content.len() as u64,
+            owner: 0,
+            modified: Some(Duration::from_millis(file.modified)),
+            is_matched,
+            rotated_from: if is_matched { Vec::new() } else { names.map(Arc::from).collect() },
+        }
+    }
+
+    fn content(&self, file: FileId) -> Option<&OnDisk> {
+        let inode = self.open[&file];
+        self.disk.values().find(|on_disk| on_disk.inode == inode)
+    }
+
+    fn read(&self, file: FileId, at: u64, len: usize) -> Bytes {
+        let content = self.content(file).map_or(&[][..], |file| &file.content);
+        let from = usize::try_from(at).expect("small").min(content.len());
+        Bytes::copy_from_slice(&content[from..(from + len).min(content.len())])
+    }
+
+    fn answer(&mut self, effect: Effect) -> Option<Event> {
+        Some(match effect {
+            Effect::Survey(survey) => Event::Observed(Observation {
+                source: survey.source,
+                files: self.disk.iter().map(|(name, file)| self.observed(name, file)).collect(),
+                hidden: Vec::new(),
+                held: Vec::new(),
+                unix_time: Duration::from_millis(self.millis),
+            }),
+            Effect::Open(open) => {
+                let found = self.disk.get(&*open.path).map(|found| {
+                    let head = Bytes::copy_from_slice(&found.content[..found.content.len().min(HEAD_BYTES)]);
+                    (
+                        found.inode,
+                        Opened {
+                            identity: self.identity(found),
+                            size: found.content.len() as u64,
+                            head,
+                            held: open
+                                .held
+                                .iter()
+                                .copied()
+                                .find(|held| self.open.get(held) == Some(&found.inode)),
+                        },
+                    )
+                });
+                let result = found.ok_or(FileFault::Gone).map(|(inode, opened)| {
+                    self.open.insert(open.file, inode);
+                    opened
+                });
+                Event::Opened { file: open.file, result }
+            }
+            Effect::Read(read) => {
+                let bytes = self.read(read.file, read.at.bytes(), read.len);
+                let modified = self.content(read.file).map(|file| Duration::from_millis(file.modified));
+                let modified = modified.filter(|_| bytes.len() < read.len);
+                let unix_time = Duration::from_millis(self.millis);
+                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified }
+            }
+            Effect::Compare(compare) => {
+                let of = |file| self.read(file, compare.at.bytes(), compare.len);
+                let likeness = Likeness::of(&of(compare.file), &of(compare.with), compare.len);
+                Event::Compared { file: compare.file, result: Ok(likeness) }
+            }
+            Effect::Save(save) => {
+                save.forgotten.iter().for_each(|forgotten| drop(self.saved.remove(forgotten)));
+                let saved = save.checkpoints.into_iter().map(|saved| (saved.incarnation, saved));
+                self.saved.extend(saved);
+                Event::Saved(Ok(()))
+            }
+            Effect::Put(put) => {
+                self.sent.extend(put.records.iter().flatten());
+                let verdicts = vec![Verdict::Delivered { encrypted: Encrypted::No }; put.records.len()];
+                let outcome = Outcome { verdicts, took: Duration::ZERO };
+                Event::PutDone { request: put.request, outcome }
+            }
+            Effect::Close(file) => {
+                self.open.remove(&file);
+                return None;
+            }
+            Effect::Moved { .. } | Effect::Replayed { .. } => return None,
+            Effect::Report(report) => {
+                self.copied += usize::from(matches!(report, Report::Copied { .. }));
+                if let Report::LeftOut { path, unread, .. } = report {
+                    self.left_out.push((path.to_path_buf(), unread));
+                }
+                return None;
+            }
+        })
+    }
+
+    /// Begins a survey, and returns what it shows, of which nobody was told.
+    pub(in crate::engine) fn survey_untold(&mut self) -> Event {
+        loop {
+            self.millis += 250;
+            let now = self.now();
+            self.engine.handle(Event::Hint(Hint::Names), now);
+            let (mut shown, mut others) = (None, Vec::new());
+            while let Some(effect) = self.engine.poll_effect() {
+                let is_survey = matches!(effect, Effect::Survey(_));
+                let answer = self.answer(effect);
+                if is_survey { shown = answer } else { others.extend(answer) }
+            }
+            others.into_iter().for_each(|event| self.tell(event));
+            if let Some(shown) = shown {
+                return shown;
+            }
+        }
+    }
+
+    /// So many seconds pass, in steps; every fifth second everything is looked at.
+    pub(in crate::engine) fn pass(&mut self, seconds: u64) {
+        for step in 0..seconds * 4 {
+            self.millis += 250;
+            self.tell(if step % 20 == 0 { Event::Hint(Hint::Names) } else { Event::Tick });
+        }
+    }
+
+    /// What was sent since it was asked last, in the order of the lines.
+    pub(in crate::engine) fn take(&mut self) -> Vec<String> {
+        let sent = String::from_utf8(std::mem::take(&mut self.sent)).expect("text");
+        let mut sent: Vec<_> = sent.lines().map(str::to_owned).collect();
+        sent.sort();
+        sent
+    }
+}
+
+pub(in crate::engine) fn told(content: &[u8]) -> Vec<String> {
+    let mut lines: Vec<_> = std::str::from_utf8(content).expect("text").lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
