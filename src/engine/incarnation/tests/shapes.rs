@@ -55,8 +55,10 @@ fn source(how: Cutting) -> SourceSettings {
 fn file(lines: &[(u8, u8, bool, bool)]) -> String {
     let line = |(number, (first, len, is_stderr, is_partial)): (usize, &(u8, u8, bool, bool))| {
         let channel = if *is_stderr { "stderr" } else { "stdout" };
-        // The last line of a channel is whole.
-        let kind = if *is_partial && number + 4 < lines.len() { "P" } else { "F" };
+        // The last line of a channel is whole: a process that begins behind the first pieces of a line that never ends
+        // does not know of them, and ends the last one with a newline.
+        let goes_on = lines[number + 1..].iter().any(|(_, _, other, _)| other == is_stderr);
+        let kind = if *is_partial && goes_on { "P" } else { "F" };
         let filler = "ab".repeat(usize::from(*len));
         format!("2026-11-24T08:15:42Z {channel} {kind} {}-{number:03}-{filler}\n", first % 10)
     };
@@ -150,10 +152,13 @@ proptest! {
             let mut again = next_process(&next, &text);
             read_on(&mut again, &text, how, steps.0, text.len());
             let sent: Vec<_> = std::iter::from_fn(|| next.take_ready()).map(|record| record.data).collect();
-            match how.packing {
-                Packing::Off => prop_assert_eq!(&sent, &waiting),
-                // Which lines share a record depends on where reads end.
-                Packing::On { .. } => prop_assert_eq!(sent.concat(), waiting.concat()),
+            // Which lines share a record depends on where reads end; and in groups over two channels, on where the first of
+            // them begins, for what was delivered between them is not counted again.
+            let is_shared = how.packing != Packing::Off || (how.multiline.is_some() && how.runtime.is_some());
+            if is_shared {
+                prop_assert_eq!(sent.concat(), waiting.concat());
+            } else {
+                prop_assert_eq!(&sent, &waiting);
             }
             state = again;
         }
