@@ -108,7 +108,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         }
     };
     match prepared {
-        Ok(prepared) => ship(args, config, prepared, deadline, stop, hangups).await,
+        Ok((prepared, config)) => ship(args, &config, prepared, deadline, stop, hangups).await,
         Err(code) => code,
     }
 }
@@ -197,7 +197,7 @@ struct Prepared {
 
 /// Refuses sources that meet, opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
 /// code when one of them cannot be had.
-async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
+async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), u8> {
     let meetings = beforehand::meetings(config).await;
     if !meetings.is_empty() {
         meetings.iter().for_each(|fault| eprintln!("{fault}"));
@@ -220,15 +220,20 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<Prepared, u8> {
     let embedded =
         server.as_ref().map(|server| Embedded { endpoint_url: format!("http://{}", server.address()) });
     let destinations = connect(&config.streams, embedded.as_ref()).await;
+    let mut config = config.clone();
+    config.found_regions(&regions(&destinations)).map_err(|faults| {
+        faults.iter().for_each(|fault| eprintln!("standpipe: {fault}"));
+        CONFIGURATION
+    })?;
     let memory = Memory {
         checkpoints: loaded.checkpoints,
         next_incarnation: loaded.next_incarnation,
         reserved: loaded.reserved,
         first_start: loaded.first_start,
         dead_letter_bytes: loaded.dead_letter_disk_bytes,
-        names: source_files(config).iter().map(SourceFiles::names).collect(),
+        names: source_files(&config).iter().map(SourceFiles::names).collect(),
     };
-    Ok(Prepared { state, memory, server, embedded, destinations })
+    Ok((Prepared { state, memory, server, embedded, destinations }, config))
 }
 
 /// Says what is about to be read, and where it goes.
@@ -253,6 +258,10 @@ async fn connect(streams: &[Stream], embedded: Option<&Embedded>) -> Vec<Destina
         })
     })
     .await
+}
+
+fn regions(destinations: &[Destination]) -> Vec<Option<String>> {
+    destinations.iter().map(Destination::region).collect()
 }
 
 /// Does on a thread what may hang; its panic is the caller's.
@@ -280,10 +289,20 @@ async fn reload(
         info!("asked to read the configuration again");
         systemd::reloading();
         let change = match read_again(args).await {
-            Ok(config) => {
+            Ok(mut config) => {
                 warn_of_what_needs_a_restart(started_with, &config);
                 let destinations = connect(&config.streams, embedded).await;
-                Change::To(Box::new(Changed { sources: source_files(&config), destinations, config }))
+                match config.found_regions(&regions(&destinations)) {
+                    Ok(()) => {
+                        Change::To(Box::new(Changed { sources: source_files(&config), destinations, config }))
+                    }
+                    Err(faults) => {
+                        for fault in faults {
+                            error!(fault, "the configuration cannot be used; the one before stays in effect");
+                        }
+                        Change::Unusable
+                    }
+                }
             }
             Err(faults) => {
                 for fault in faults.iter() {

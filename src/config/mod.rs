@@ -14,6 +14,7 @@ mod env;
 #[cfg(test)]
 mod example;
 pub mod fault;
+mod found;
 #[cfg(test)]
 mod mistakes;
 mod routes;
@@ -33,6 +34,7 @@ use crate::model::settings::Settings;
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use fault::{Fault, Faults, Place};
+pub use found::NamedQuotas;
 pub use routes::Routes;
 
 /// Everything that was configured, defaults filled in.
@@ -105,6 +107,8 @@ pub struct Stream {
     pub endpoint_url: Option<String>,
     /// How long a request may take, its answer included.
     pub request_timeout: Duration,
+    /// Which quotas the file names.
+    pub quotas: NamedQuotas,
 }
 
 /// How the daemon can be asked how it is.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Stream;
 use super::fault::Faults;
+use super::found::NamedQuotas;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
@@ -49,13 +50,19 @@ const SMALL_QUOTA: QuotaSettings = QuotaSettings {
 };
 
 /// Least requests, or records, a second: a limiter needs a rate and a burst, of one each.
-const MIN_CALLS: f64 = 2.0;
+pub(super) const MIN_CALLS: f64 = 2.0;
 
 /// Least bytes a second: the largest record is through within two minutes.
-const MIN_BYTES: f64 = 10.0 * 1024.0;
+pub(super) const MIN_BYTES: f64 = 10.0 * 1024.0;
 
 /// Regions in which a new delivery stream has the larger quotas, from the API reference of `PutRecord`.
 const LARGE_REGIONS: [&str; 3] = ["us-east-1", "us-west-2", "eu-west-1"];
+
+/// The quotas of a new delivery stream in a region, or where none is known.
+pub(super) fn default_quota(region: Option<&str>) -> QuotaSettings {
+    let large = region.is_none_or(|region| LARGE_REGIONS.contains(&region));
+    if large { QUOTA } else { SMALL_QUOTA }
+}
 
 /// What all streams share.
 #[derive(Debug)]
@@ -155,6 +162,11 @@ impl Streams<'_> {
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
             endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
             request_timeout: levels.value(|table| &table.request_timeout).unwrap_or(REQUEST_TIMEOUT),
+            quotas: NamedQuotas {
+                requests: levels.typed(|table| &table.quota.requests_per_second).is_some(),
+                records: levels.typed(|table| &table.quota.records_per_second).is_some(),
+                bytes: levels.typed(|table| &table.quota.bytes_per_second).is_some(),
+            },
         };
         (stream, settings)
     }
@@ -201,8 +213,7 @@ impl<'a> Levels<'a> {
     }
 
     fn quota(self, region: Option<&str>, faults: &mut Faults) -> QuotaSettings {
-        let large = region.is_none_or(|region| LARGE_REGIONS.contains(&region));
-        let defaults = if large { QUOTA } else { SMALL_QUOTA };
+        let defaults = default_quota(region);
         let requests = self.typed(|table| &table.quota.requests_per_second);
         let records = self.typed(|table| &table.quota.records_per_second);
         let bytes = self.typed(|table| &table.quota.bytes_per_second);

@@ -80,6 +80,11 @@ impl Destination {
         Self::by(Arc::clone(&self.route)).await
     }
 
+    /// The region that requests go to; `None` when none is set.
+    pub fn region(&self) -> Option<String> {
+        self.client.config().region().map(ToString::to_string)
+    }
+
     /// Whether one was made from the other by [`Destination::connect_again`].
     pub fn is_same_way_as(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.route, &other.route)
