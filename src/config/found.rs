@@ -5,22 +5,7 @@
 use crate::model::settings::QuotaSettings;
 
 use super::streams::{MIN_BYTES, MIN_CALLS, default_quota};
-use super::{Config, Stream};
-
-/// Which quotas the file names; the others are those of the region. A default that is written is the default: all are
-/// equal.
-#[derive(Clone, Copy, Debug, Default, Eq)]
-pub struct NamedQuotas {
-    pub(super) requests: bool,
-    pub(super) records: bool,
-    pub(super) bytes: bool,
-}
-
-impl PartialEq for NamedQuotas {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
+use super::{Config, NamedQuotas, Stream};
 
 impl Config {
     /// Takes in the regions that the environment, a profile or the machine gave, in the order of the streams.

@@ -34,7 +34,6 @@ use crate::model::settings::Settings;
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use fault::{Fault, Faults, Place};
-pub use found::NamedQuotas;
 pub use routes::Routes;
 
 /// Everything that was configured, defaults filled in.
@@ -109,6 +108,21 @@ pub struct Stream {
     pub request_timeout: Duration,
     /// Which quotas the file names.
     pub quotas: NamedQuotas,
+}
+
+/// Which quotas the file names; the others are those of the region. A default that is written is the default: all are
+/// equal.
+#[derive(Clone, Copy, Debug, Default, Eq)]
+pub struct NamedQuotas {
+    requests: bool,
+    records: bool,
+    bytes: bool,
+}
+
+impl PartialEq for NamedQuotas {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// How the daemon can be asked how it is.

@@ -5,12 +5,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::Stream;
 use super::fault::Faults;
-use super::found::NamedQuotas;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
+use super::{NamedQuotas, Stream};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{
     Adaptive, Api, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
