@@ -4,6 +4,7 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+mod naming;
 mod ready;
 mod settling;
 #[cfg(test)]
@@ -29,7 +30,6 @@ use crate::rules::ledger::Ledger;
 
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
-use super::numbers::Numbers;
 use super::shaping::{Cut, Shaped};
 
 /// What is known of one incarnation on its way from its file to the service.
@@ -283,11 +283,6 @@ impl IncarnationState {
         self.cut.inside = Some(inside);
     }
 
-    /// Records say from now on which incarnation they are of.
-    pub(super) fn names_itself(&mut self) {
-        self.durability.is_named = true;
-    }
-
     /// Takes in what was read at the position; `end` is where the read ended, and the file too when `at_end`.
     ///
     /// Returns what changed, and the records that are never to be sent.
@@ -380,26 +375,5 @@ impl IncarnationState {
         self.durability.durable = Some(offset);
         self.durability.known_by = Some(covered);
         self.durability.goes_unsaved = false;
-    }
-
-    /// Whether records may leave though nothing can be saved. After a crash the file goes on from a position that is
-    /// durable, behind content that is the same; or nobody knows the file, and it gets another number.
-    pub(super) fn may_go_unsaved(&self, numbers: &Numbers) -> bool {
-        match self.durability.durable {
-            Some(durable) => durable > Offset::ZERO,
-            None => numbers.is_reserved(self.incarnation),
-        }
-    }
-
-    /// Records leave from now on until something is saved.
-    pub(super) fn goes_unsaved(&mut self) {
-        self.durability.goes_unsaved = true;
-    }
-
-    /// Whether records wait until the fingerprint is durable.
-    pub(super) fn awaits_fingerprint(&self) -> bool {
-        let covers = self.head.fingerprint().len();
-        let waits = self.durability.is_named && !self.durability.goes_unsaved;
-        waits && self.durability.known_by.is_none_or(|covered| covered < covers)
     }
 }

@@ -5,6 +5,7 @@ mod shapes;
 use bytes::Bytes;
 
 use super::*;
+use crate::engine::numbers::Numbers;
 use crate::engine::samples::{at, beginning, checkpoint, path, read, send, shaped, whose};
 use crate::engine::shaping::Piece;
 use crate::model::identity::Fingerprint;

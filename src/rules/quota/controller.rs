@@ -17,6 +17,7 @@
 
 mod accepted;
 mod probe;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod tolerance;
@@ -28,31 +29,18 @@ use crate::model::time::Instant;
 
 use self::accepted::Accepted;
 use self::probe::{Finding, Probe};
+use self::steps::{CLIMB_PER_SECOND, back_off, step};
 use self::tolerance::Tolerance;
 use self::window::Window;
 
 /// A thousand daemons at the least factor together stay below the quota.
 const MIN: f64 = 1.0 / 2048.0;
 
-/// What a refusal takes from a factor of 1: so little that two daemons that give way together leave less than a tenth
-/// of the quota unused. Of a smaller factor it takes a smaller part, by this power of it …
-const BACK_OFF: f64 = 0.2;
-const BACK_OFF_POWER: f64 = 0.8;
-/// … and at least, from any: with less, two hundred would be refused more than one request in fifty.
-const MIN_BACK_OFF: f64 = 0.03;
-
 /// A factor does not fall by more in about a second: a service that counts by the second refuses in a row what comes
 /// after its second is full, however little that is too much.
 const STEEPEST: f64 = 13.0;
 
-/// What comes back each second, as a part of what the refusal left …
-const CLIMB_PER_SECOND: f64 = 0.03;
-/// … and below this factor less, in proportion …
-const SMALL: f64 = 1.0 / 17.0;
-/// … and of a large factor at most this, divided by it: who has more gains less, so that a few daemons that started
-/// unequal come to equal parts …
-const LARGE_STEP: f64 = 0.003;
-/// … and while refusals are tolerated, more: nobody is known to be in the way.
+/// What comes back each second while refusals are tolerated: nobody is known to be in the way.
 const TOLERANT_CLIMB_PER_SECOND: f64 = 0.15;
 
 /// Without a refusal for so long, whoever was in the way seems gone, and the steps grow with the square of the time,
@@ -386,16 +374,4 @@ impl Controller {
         (self.found_ours, self.is_suspected) = (is_ours, is_ours && !self.found_ours);
         self.patience
     }
-}
-
-/// The part that a refusal takes: the larger, the more there is.
-fn back_off(value: f64) -> f64 {
-    (BACK_OFF * value.powf(BACK_OFF_POWER)).max(MIN_BACK_OFF)
-}
-
-/// What each second after a refusal brings back: of a factor in the middle the most, so that large ones come down to the
-/// others, and small ones stay calm.
-fn step(value: f64) -> f64 {
-    let part = value * CLIMB_PER_SECOND * (value / SMALL).min(1.0);
-    part.min(LARGE_STEP / value)
 }
