@@ -93,7 +93,7 @@ impl Engine {
             let of_inode = by_inode.get(&identity.inode).into_iter().flatten();
             let found = of_inode.into_iter().find(|observed| same_file(identity, observed.identity));
             match found {
-                // What the operator left out is looked for nowhere else, and stays as it is.
+                // A file that the operator left out is searched nowhere else, and its position stays.
                 None if left_out.is_some() => {}
                 None => self.on_missing(source, identity, now),
                 Some(observed) if left_out.is_some() => {

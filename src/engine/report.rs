@@ -79,18 +79,18 @@ pub enum Report {
 pub enum Start {
     /// Nothing was known of the file.
     New,
-    /// A checkpoint was.
+    /// A checkpoint of the file was known.
     Checkpoint,
-    /// It was there at the first start, and its source starts at the end.
+    /// The file was there at the first start, and its source starts at the end.
     End,
-    /// It is the copy of a file that was read so far.
+    /// The file is the copy of another that was read so far.
     Copy,
 }
 
 /// Why bytes were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
-    /// The file was truncated before they were read.
+    /// The file was truncated before the bytes were read.
     Truncated,
     /// The file was removed while it was closed.
     Removed,
@@ -98,7 +98,7 @@ pub enum Loss {
     HeldTooLong,
     /// The file was removed, and its disk is nearly full.
     DiskFull,
-    /// They were behind the beginning of a message that was too long, and `oversize = "truncate"`.
+    /// The bytes were behind the beginning of a message that was too long, and `oversize = "truncate"`.
     Oversize,
 }
 

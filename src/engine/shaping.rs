@@ -55,7 +55,7 @@ pub(super) enum Piece {
     Send(Bytes, Backing),
     /// No byte of it is sent: it is empty, skipped, or counted as lost.
     Settle,
-    /// It is never sent, and kept among the dead letters.
+    /// A record of the span is never sent, and kept among the dead letters.
     DeadLetter(Bytes, Backing),
 }
 

@@ -22,7 +22,7 @@ pub(super) enum Earlier {
     Nothing,
     /// The bytes just before the end of the last range are to be these.
     Unconfirmed(Window),
-    /// They are.
+    /// The bytes just before the end of the last range are these.
     Confirmed(Window),
 }
 
