@@ -23,7 +23,7 @@ impl World {
         self.reached.started_with_ranges += with_ranges.count() as u64;
         let next_incarnation = self.next_incarnation;
         // Where saves fail, so does what reserves numbers at every fourth start.
-        if self.climate.fail_save == 0.0 || self.process % 4 != 0 {
+        if self.climate.fail_save == 0.0 || !self.process.is_multiple_of(4) {
             self.next_incarnation += RESERVED_AT_ONCE;
         }
         let memory = Memory {
