@@ -299,6 +299,9 @@ impl Engine {
             None if is_closed => return self.not_found(id, now),
             _ => {}
         }
+        if before == Name::Matched {
+            self.look_at_others(source);
+        }
         let file = self.files.known(id);
         if is_closed {
             self.files.lose_name(id, now);
@@ -308,6 +311,20 @@ impl Engine {
             self.count_rotation(source, Rotation::Removed);
             self.report(Report::Rotated { source, from, to: None });
             self.queue_read(id);
+        }
+    }
+
+    /// A file is no longer under the names of its source. Another source of the stream may match the name that it has
+    /// now, and may have seen it while it was this one's.
+    fn look_at_others(&mut self, source: SourceId) {
+        if self.finishing.is_some() {
+            return;
+        }
+        let stream = self.stream_of(source);
+        for (place, other) in self.settings.sources.iter().enumerate() {
+            if other.stream == stream && SourceId(place) != source {
+                self.surveys.want(SourceId(place));
+            }
         }
     }
 
@@ -364,4 +381,92 @@ impl Engine {
 /// Whether what is missing at `path` may be there: nobody could look.
 pub(super) fn is_hidden(path: &Path, hidden: &[Arc<Path>]) -> bool {
     hidden.iter().any(|hidden| path.starts_with(hidden))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Memory;
+    use crate::engine::port::{Effect, Event, Opened, Watching};
+    use crate::engine::samples::{at, identity, path, settings};
+    use crate::model::settings::StreamId;
+
+    /// Both sources ship into one stream; inotify tells of every change.
+    fn engine() -> Engine {
+        let mut settings = settings(2);
+        settings.sources[1].stream = StreamId(0);
+        let mut engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
+        engine.handle(Event::Watching(Watching::Full), at(0));
+        engine
+    }
+
+    /// What is asked for at this moment, after an event; all but surveys is answered, of a file without content.
+    fn surveys_after(engine: &mut Engine, event: Event, seconds: u64) -> Vec<SourceId> {
+        let (mut surveys, mut waiting) = (Vec::new(), vec![event]);
+        while let Some(event) = waiting.pop() {
+            engine.handle(event, at(seconds));
+            engine.check_laws();
+            while let Some(effect) = engine.poll_effect() {
+                waiting.extend(match effect {
+                    Effect::Survey(survey) => {
+                        surveys.push(survey.source);
+                        None
+                    }
+                    Effect::Open(open) => {
+                        let opened =
+                            Opened { identity: identity(1), size: 0, head: Default::default(), held: None };
+                        Some(Event::Opened { file: open.file, result: Ok(opened) })
+                    }
+                    Effect::Read(read) => {
+                        let unix_time = std::time::Duration::from_secs(seconds);
+                        let result = Ok(Default::default());
+                        Some(Event::Bytes { file: read.file, result, unix_time, modified: None })
+                    }
+                    Effect::Save(_) => Some(Event::Saved(Ok(()))),
+                    _ => None,
+                });
+            }
+        }
+        surveys
+    }
+
+    /// The source shows the one file under this name, or not at all.
+    fn shows(source: usize, name: Option<&str>, seconds: u64) -> Event {
+        let file = name.map(|name| Observed {
+            path: path(name),
+            target: None,
+            identity: identity(1),
+            size: 0,
+            owner: 0,
+            modified: None,
+            is_matched: true,
+            rotated_from: Vec::new(),
+        });
+        Event::Observed(Observation {
+            source: SourceId(source),
+            files: file.into_iter().collect(),
+            hidden: Vec::new(),
+            held: Vec::new(),
+            unix_time: std::time::Duration::from_secs(seconds),
+        })
+    }
+
+    #[test]
+    fn a_source_is_looked_at_again_when_another_loses_a_file_to_its_names() {
+        let mut engine = engine();
+        assert_eq!(surveys_after(&mut engine, Event::Tick, 1).len(), 2);
+        for (source, name) in [(0, Some("a/app.log")), (1, None)] {
+            assert!(surveys_after(&mut engine, shows(source, name, 1), 1).is_empty());
+        }
+        assert_eq!(surveys_after(&mut engine, Event::Hint(Hint::Names), 10).len(), 2);
+        // It was renamed: the source that it came to is asked before the one that it left.
+        for (source, name) in [(1, Some("b/app.log")), (0, None)] {
+            assert!(surveys_after(&mut engine, shows(source, name, 10), 10).is_empty());
+        }
+        let asked = (11..15).flat_map(|seconds| surveys_after(&mut engine, Event::Tick, seconds));
+        assert_eq!(asked.collect::<Vec<_>>(), [SourceId(1)]);
+        surveys_after(&mut engine, shows(1, Some("b/app.log"), 15), 15);
+        let (_, file) = engine.files.iter().next().expect("it is followed");
+        assert_eq!((file.source, file.name), (SourceId(1), Name::Matched));
+    }
 }

@@ -139,6 +139,11 @@ impl Surveys {
         self.sources.iter_mut().for_each(|source| source.wanted = true);
     }
 
+    /// A source is looked at as soon as may be.
+    pub(super) fn want(&mut self, source: SourceId) {
+        self.sources[source.0].wanted = true;
+    }
+
     /// The engine is told to finish: every source is looked at once more.
     pub(super) fn finish(&mut self) {
         self.is_finishing = true;

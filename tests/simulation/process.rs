@@ -22,8 +22,8 @@ impl World {
         let with_ranges = self.saved.values().filter(|saved| !saved.settled.is_empty());
         self.reached.started_with_ranges += with_ranges.count() as u64;
         let next_incarnation = self.next_incarnation;
-        // Where saves fail, so does what reserves numbers at every fourth start.
-        if self.climate.fail_save == 0.0 || !self.process.is_multiple_of(4) {
+        // Where saves fail, so does what reserves numbers.
+        if self.rng.f64() >= self.climate.fail_save {
             self.next_incarnation += RESERVED_AT_ONCE;
         }
         let memory = Memory {

@@ -29,6 +29,8 @@ enum Step {
     /// So far it is the same.
     More,
     Same,
+    /// The file ends before the position.
+    Ends,
     Differs,
 }
 
@@ -89,20 +91,25 @@ impl Engine {
             Step::More => self.queue_read(id),
             Step::Same if self.lives.is_sought(of) => self.inherit(id, own, of, now),
             // It goes on where the other was seen to end: more of the same, or another generation that begins alike.
-            Step::Same if self.is_beyond(id, of) => self.hold_as_alike(id, (own, of), now),
+            Step::Same if self.is_beyond(id, of) => {
+                let same = self.lives.history(of).map_or(0, |history| history.position().bytes());
+                self.hold_as_alike(id, (own, of), same, now);
+            }
             Step::Same => match own {
                 Some(own) => self.on_known_copy(id, own, of, now),
                 // Of one that is followed, or what it was opened for was found meanwhile.
                 None => self.part(id, Parting::Handed, now),
             },
-            Step::Differs => self.on_no_copy(id, (own, of), now),
+            // A copy that is not whole yet says what the other says, as far as it goes: the open files are compared.
+            Step::Ends if self.may_be_unfinished(id, own, of) => self.hold_as_alike(id, (own, of), 0, now),
+            Step::Ends | Step::Differs => self.on_no_copy(id, (own, of), now),
         }
     }
 
     fn step(&mut self, id: FileId, of: Incarnation, read: Read, bytes: &Bytes) -> Step {
         let Some(history) = self.lives.history(of) else { return Step::Differs };
         if bytes.len() < read.len {
-            return Step::Differs;
+            return Step::Ends;
         }
         let digest = &mut self.files.known_mut(id).compared.digest;
         let provable = history.provable_bytes();
@@ -128,14 +135,32 @@ impl Engine {
         followed.is_some_and(|state| self.files.known(id).size > state.seen_bytes())
     }
 
-    /// The file says what `of` says, as far as that was seen, and more: it waits for what is to be read of that.
-    fn hold_as_alike(&mut self, id: FileId, (own, of): (Option<Incarnation>, Incarnation), now: Instant) {
+    /// Whether a file that is shorter than what was read of another may be a copy that somebody is still making of it: the
+    /// other is open, and the file would be read from its beginning otherwise.
+    fn may_be_unfinished(&self, id: FileId, own: Option<Incarnation>, of: Incarnation) -> bool {
+        let is_open = |original| self.files.known(original).is_open();
+        (own.is_some() || self.is_missed_generation(id)) && self.lives.file_of(of).is_some_and(is_open)
+    }
+
+    /// Whether a file that was opened to be compared is a generation that nobody saw if it is no copy.
+    fn is_missed_generation(&self, id: FileId) -> bool {
+        let file = self.files.known(id);
+        file.kind.is_since_cut_off && file.name != Name::Matched
+    }
+
+    /// The file says what `of` says in its first `same` bytes, and is held back as long as it says nothing else.
+    fn hold_as_alike(
+        &mut self,
+        id: FileId,
+        (own, of): (Option<Incarnation>, Incarnation),
+        same: u64,
+        now: Instant,
+    ) {
         let own = own.unwrap_or_else(|| {
             let own = self.lives.fresh();
             self.begin_life(id, own, History::beginning(), Head::default(), None, now);
             own
         });
-        let same = self.lives.history(of).map_or(0, |history| history.position().bytes());
         let file = self.files.known_mut(id);
         file.kind.only_as_copy = false;
         file.compared.same_bytes = same;
@@ -188,11 +213,11 @@ impl Engine {
     /// The file is no copy of anything that is known. Where one of its family was cut off since it was made, it is the copy
     /// of a generation that nobody saw.
     fn begin_missed(&mut self, id: FileId, now: Instant) {
-        let file = self.files.known(id);
-        if !file.kind.is_since_cut_off || file.name == Name::Matched {
+        if !self.is_missed_generation(id) {
             // It was opened for the comparison alone.
             return self.part(id, Parting::Handed, now);
         }
+        let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
         let file = self.files.known_mut(id);
         file.kind.only_as_copy = false;

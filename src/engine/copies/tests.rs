@@ -134,3 +134,31 @@ fn what_a_rotator_made_of_a_file_is_not_looked_at_when_it_is_overwritten() {
     world.pass(30);
     assert_eq!(world.take(), Vec::<String>::new());
 }
+
+/// The copy of the one that is followed begins to be made while the copy of another generation is looked for.
+#[test]
+fn a_copy_beside_the_matched_names_is_held_back_until_it_is_whole() {
+    for searches in [false, true] {
+        let mut world = World::new(false);
+        let content = lines("line", 0..5_000);
+        world.make("app.log", &content);
+        world.pass(6);
+        assert_eq!(world.take(), told(&content));
+        world.rename("app.log", "app.log.7");
+        world.make("app.log", &lines("second", 0..50));
+        world.pass(2);
+        drop(world.take());
+        if searches {
+            world.write("app.log", &lines("third", 0..5));
+            world.pass(1);
+        }
+        world.make("app.log.8", &content[..content.len() / 2]);
+        world.pass(7);
+        world.write("app.log.8", &content);
+        world.pass(7);
+        world.remove("app.log.7");
+        world.pass(90);
+        let expected = if searches { told(&lines("third", 0..5)) } else { Vec::new() };
+        assert_eq!(world.take(), expected, "a copy is looked for: {searches}");
+    }
+}

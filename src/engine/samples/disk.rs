@@ -114,6 +114,11 @@ impl World {
         self.tell(Event::Hint(Hint::Names));
     }
 
+    pub(in crate::engine) fn remove(&mut self, name: &str) {
+        self.disk.remove(&*path(name)).expect("there");
+        self.tell(Event::Hint(Hint::Names));
+    }
+
     /// As [`rename`](Self::rename), and nobody is told.
     pub(in crate::engine) fn rename_silently(&mut self, from: &str, to: &str) {
         let file = self.disk.remove(&*path(from)).expect("there");
