@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation};
+use crate::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
@@ -80,6 +80,16 @@ impl Engine {
         self.search((incarnation, source), (unread, Loss::Removed), Afterwards::Forgotten, now);
     }
 
+    /// A file was written to since it was `seen`, and perhaps cut off: what came and went unseen may be in a copy, of which
+    /// nothing else is known.
+    pub(super) fn seek_unseen(&mut self, id: FileId, seen: Option<Seen>, now: Instant) {
+        let file = self.files.known(id);
+        let (source, identity, names) = (file.source, file.identity, file.saved_names());
+        let Some(seen) = seen.filter(|_| identity.birth_nanos.is_some()) else { return };
+        let incarnation = self.begin_unread(source, names, identity, (seen, 0));
+        self.search_copies(incarnation, source, 0, Afterwards::Forgotten, now);
+    }
+
     fn search(
         &mut self,
         (incarnation, source): (Incarnation, SourceId),
@@ -91,8 +101,9 @@ impl Engine {
         let search = CopySearch { source, stream, unread, why, since: now, looked: false, afterwards };
         self.lives.seek_copies(incarnation, search);
         let sought = self.lives.sought(incarnation).expect("just begun");
-        // Nothing tells a copy of what was not read, and nothing of it needs to be found when nothing was there.
-        if sought.position == Offset::ZERO && unread == 0 {
+        // Nothing of it needs to be found when nothing was there. Where the file is still there, a generation may have come
+        // and been cut off since.
+        if sought.position == Offset::ZERO && unread == 0 && why == Loss::Removed {
             return self.resolve(incarnation, now);
         }
         let path = Arc::clone(sought.path);
@@ -115,13 +126,17 @@ impl Engine {
         file.times.quiet_since = now;
         file.forget_end();
         let state = self.lives.on_its_way(old);
-        let (read, unread) = (state.position(), state.unread_bytes());
-        self.count_rotation(source, Rotation::Truncated);
-        self.report(Report::Truncated { source, path, read });
+        let (read, unread, seen) = (state.position(), state.unread_bytes(), state.whose().seen);
+        if read > Offset::ZERO || unread > 0 {
+            self.count_rotation(source, Rotation::Truncated);
+            self.report(Report::Truncated { source, path, read });
+        }
         self.lives.part(old, Afterwards::Forgotten);
         self.search_copies(old, source, unread, Afterwards::Forgotten, now);
         self.end_if_over(old, now);
         self.begin_after_truncation(id, now);
+        // It may have been cut off more than once.
+        self.seek_unseen(id, Some(seen), now);
         if was_held_back {
             self.files.release(id);
         }
@@ -247,6 +262,14 @@ impl Engine {
         }
         for (of, mut found) in candidates {
             found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
+            // One that is shorter than what was seen is not whole, or never will be.
+            let seen =
+                self.lives.sought(of).map_or(0, |sought| sought.position.bytes() + sought.search.unread);
+            let is_whole =
+                |observed: &&Observed| uncompressed(&observed.path).is_some() || observed.size >= seen;
+            if found.iter().any(is_whole) {
+                found.retain(is_whole);
+            }
             for observed in found.into_iter().take(MAX_COMPARED) {
                 if self.files.of(self.stream_of(source), observed.identity).is_none() {
                     let is_since = |sought: Sought<'_>| sought.is_older_than(observed.identity);
@@ -322,7 +345,9 @@ impl Engine {
         let Some((search, is_forgotten)) = self.lives.stop_seeking(of) else { return };
         if search.unread > 0 {
             self.abandon(search.source, path, at, search.unread, search.why);
-        } else if search.afterwards == Afterwards::Kept || is_forgotten {
+        } else if (search.afterwards == Afterwards::Kept || is_forgotten)
+            && (at > Offset::ZERO || search.why == Loss::Removed)
+        {
             // How much came after the last look of an earlier process, nobody knows.
             self.report(Report::Gone { source: search.source, path, at });
         }

@@ -6,6 +6,7 @@
 //! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
 
 mod blocked;
+mod extent;
 pub(super) mod file;
 #[cfg(test)]
 mod tests;

@@ -251,6 +251,11 @@ impl IncarnationState {
         self.whose.seen.last_nanos = unix_nanos(unix_time);
     }
 
+    /// A look found the file as it was read last, at this time in nanoseconds since 1970.
+    pub(super) fn note_found_at(&mut self, unix_nanos: i64) {
+        self.whose.seen.last_nanos = self.whose.seen.last_nanos.max(unix_nanos);
+    }
+
     /// Another source of the same stream shows the file from now on.
     pub(super) fn hand_to(&mut self, source: SourceId) {
         self.whose.source = source;

@@ -234,6 +234,15 @@ impl Engine {
         self.fix_end(id, source, observed.size);
         let file = self.files.known_mut(id);
         file.size = observed.size;
+        file.end.extent.look(observed.size, observed.modified);
+        let is_empty_as_before = observed.size == 0
+            && observed.modified.is_some()
+            && observed.modified == file.end.modified
+            && file.end.extent.read_end_bytes == 0;
+        if let (true, Some(incarnation)) = (is_empty_as_before, file.incarnation()) {
+            self.lives.on_its_way_mut(incarnation).note_found_at(self.surveys.unix_nanos());
+        }
+        let file = self.files.known_mut(id);
         if file.path != observed.path || file.target != observed.target {
             let (source, from) = (file.source, Arc::clone(&file.path));
             let names = (Arc::clone(&observed.path), observed.target.clone());

@@ -109,7 +109,10 @@ impl Engine {
         if !self.is_as_expected(id, &opened, now) {
             return;
         }
-        self.files.known_mut(id).size = opened.size;
+        let file = self.files.known_mut(id);
+        let found_bytes = if matches!(file.task, Task::Begin) { file.size } else { 0 };
+        file.end.extent.found_bytes = found_bytes.max(opened.size);
+        file.size = opened.size;
         let file = self.files.known(id);
         let begins = matches!(file.task, Task::Begin) && !file.kind.only_as_copy;
         if begins && self.refuse_compressed(id, &opened.head, now) {
@@ -174,6 +177,9 @@ impl Engine {
                 self.files.known_mut(id).kind.is_new =
                     stored.offset == Offset::ZERO && stored.settled.is_empty();
                 self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
+                if !unmatched && stored.offset == Offset::ZERO && stored.fingerprint.is_empty() {
+                    self.seek_unseen(id, stored.seen, now);
+                }
             }
             None => {
                 let incarnation = self.lives.fresh();
@@ -185,7 +191,7 @@ impl Engine {
                 self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });
             }
         }
-        self.note_seen(id, opened.size, now);
+        self.note_seen(id, self.files.known(id).end.extent.found_bytes, now);
         self.queue_read(id);
     }
 

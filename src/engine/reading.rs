@@ -3,6 +3,8 @@
 //! *Invariant (L6):* a read begins only when the budget admits it.
 
 mod rewritten;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::sync::Arc;
@@ -45,6 +47,8 @@ struct Chunk<'a> {
     before: usize,
     /// The wall clock, which records may tell.
     unix_time: Duration,
+    /// When the file was written last, if the read reached its end.
+    modified: Option<Duration>,
     /// How much memory records may take beyond what was read, in bytes.
     max_growth: u64,
     /// Whether the read is to be taken for the last of the file: a drain ends in it.
@@ -103,15 +107,16 @@ impl Engine {
         match task {
             Task::FindEnd { incarnation, .. } => self.on_end_found(id, incarnation, read, &bytes, now),
             Task::Follow(incarnation) => {
-                let position = self.lives.on_its_way(incarnation).position();
+                let state = self.lives.on_its_way(incarnation);
+                let (position, seen) = (state.position(), state.whose().seen);
                 let before = usize::try_from(position.since(read.at)).expect("a window, or a line");
                 let max_growth = reserved - read.len as u64;
                 let end = self.end_of_drain(id, read, before, &bytes);
                 let bytes = end.map_or_else(|| bytes.clone(), |end| bytes.slice(..end));
-                let chunk =
-                    Chunk { read, bytes: &bytes, before, unix_time, max_growth, is_last: end.is_some() };
+                let is_last = end.is_some();
+                let chunk = Chunk { read, bytes: &bytes, before, unix_time, modified, max_growth, is_last };
                 self.on_chunk(id, incarnation, chunk, now);
-                self.note_modified(id, incarnation, modified, now);
+                self.note_modified(id, (incarnation, seen), modified, now);
             }
             Task::Recheck(incarnation) => self.on_rechecked(id, incarnation, read, &bytes, now),
             Task::Confirm(incarnation) => self.on_confirmed(id, incarnation, &bytes, now),
@@ -208,8 +213,12 @@ impl Engine {
     }
 
     fn on_chunk(&mut self, id: FileId, incarnation: Incarnation, chunk: Chunk<'_>, now: Instant) {
-        if !self.is_same_content(id, incarnation, &chunk) {
+        if !self.is_same_content(id, incarnation, &chunk) || self.was_emptied(id, incarnation, &chunk) {
             return self.begin_again(id, now);
+        }
+        if self.waited_unread(id, incarnation, &chunk) {
+            let seen = self.lives.on_its_way(incarnation).whose().seen;
+            self.seek_unseen(id, Some(seen), now);
         }
         self.recall(id, incarnation, &chunk);
         self.lives.on_its_way_mut(incarnation).note_read_at(chunk.unix_time);
@@ -226,8 +235,8 @@ impl Engine {
         let position = self.lives.on_its_way(incarnation).position();
         let end = position.plus(fresh.len() as u64);
         let shaped = self.shape(id, incarnation, &chunk, (position, end), now);
-        let grew = end.bytes() > self.files.known(id).end.read_end_bytes;
-        self.files.known_mut(id).end.read_end_bytes = end.bytes();
+        let grew = end.bytes() > self.files.known(id).end.extent.read_end_bytes;
+        self.files.known_mut(id).end.extent.read_end_bytes = end.bytes();
         let taken = Taken { bytes: shaped.bytes, waits: shaped.waits, stopped: shaped.stopped, grew };
         let kept = fresh.slice(..shaped.bytes);
         let state = self.lives.on_its_way_mut(incarnation);
@@ -329,9 +338,13 @@ impl Engine {
             file.times.quiet_since = now;
         }
         let fresh = chunk.bytes.len() - chunk.before;
+        if let Some(modified) = chunk.modified {
+            file.end.extent.read_to_end(modified);
+        }
         file.end.collected &= !at_end;
         file.end.incomplete_bytes = if at_end { fresh - taken.bytes } else { 0 };
-        file.end.min_read_bytes = match taken.bytes {
+        file.end.barren_bytes = if taken.bytes == 0 { fresh } else { file.end.incomplete_bytes };
+        file.end.asked_bytes = match taken.bytes {
             // A message that is longer than what was read: the next read asks for more, up to what must yield one.
             0 if !at_end => {
                 let asked = (chunk.read.len - chunk.before) * 4;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use standpipe::engine::port::Hint;
 
+use super::actions::Deed;
 use super::disk::FileIndex;
 use super::excuse::Excuse;
 use super::special::Special;
-use super::world::World;
+use super::world::{Todo, World};
 
 impl World {
     pub fn perform_with_link(&mut self, special: &Special) {
@@ -56,7 +57,7 @@ impl World {
     pub fn perform_copy(&mut self, special: &Special) {
         match special {
             Special::CopySlowly { name, copy, millis } => {
-                let Some(file) = self.disk.find(name) else { return };
+                let Some(file) = self.disk.find(name).filter(|_| !self.is_being_copied(name)) else { return };
                 self.disk.complete(file);
                 self.copy_to(file, copy);
                 let end = Special::EndCopy { name: name.clone(), copy: copy.clone() };
@@ -66,10 +67,14 @@ impl World {
                 let Some(file) = self.disk.find(name) else { return };
                 self.disk.complete(file);
                 // Whoever copies goes on from where it was: of what another wrote after a truncation nothing is copied.
-                let copied =
-                    if self.copy_rest(file, copy) { self.lines_of(file) } else { Default::default() };
+                let is_whole = self.copy_rest(file, copy);
                 self.oracle.excuse_repeats(Excuse::InDoubt, 1);
-                self.truncate_but_for(name, &copied, Excuse::CutOff);
+                if self.is_looked_at(name) {
+                    let copied = if is_whole { self.lines_of(file) } else { Default::default() };
+                    self.truncate_but_for(name, &copied, Excuse::CutOff);
+                } else {
+                    self.truncate_but_for(name, &Default::default(), Excuse::BeforeFirstLook);
+                }
             }
             Special::RenameCopy { name, copy, millis } => {
                 let away = name.with_extension("log.tmp");
@@ -114,6 +119,12 @@ impl World {
             }
             _ => unreachable!("no deed with a copy"),
         }
+    }
+
+    /// A rotator copies a file once at a time: logrotate holds a lock meanwhile.
+    fn is_being_copied(&self, file: &Path) -> bool {
+        let ends = |todo: &Todo| matches!(todo, Todo::Then(Deed::Special(Special::EndCopy { name, .. })) if name == file);
+        self.queue.values().any(ends)
     }
 
     fn compressed_name(old: &Path) -> PathBuf {

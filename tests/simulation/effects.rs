@@ -38,9 +38,10 @@ pub struct Ailments {
     /// By how many seconds the wall clock is off.
     pub clock_seconds: u64,
     /// Whether a survey has shown what was there at the first start.
-    surveyed: BTreeSet<SourceId>,
-    /// Sources that a process looked at of which something is durable, or that runs.
-    pub looked: BTreeSet<SourceId>,
+    pub surveyed: BTreeSet<SourceId>,
+    /// Sources that a process looked at of which something is durable, or that runs, each with the wall clock of the first
+    /// look.
+    pub looked: BTreeMap<SourceId, Duration>,
 }
 
 /// Whether nothing more is to come of a record.
@@ -167,7 +168,7 @@ impl World {
         }
         observation.held = self.held(request);
         self.show_stale_sizes(&mut observation);
-        self.ailments.looked.insert(request.source);
+        self.ailments.looked.entry(request.source).or_insert(observation.unix_time);
         if self.ailments.surveyed.insert(request.source) {
             self.excuse_what_starts_at_end(&observation);
         }
@@ -176,16 +177,27 @@ impl World {
 
     /// The sources that match a name, where the engine has them.
     pub fn sources_of(&self, path: &Path) -> Vec<SourceId> {
+        let mut sources = self.sources_in_and_out(path);
+        sources.retain(|source| !self.is_left_out(*source));
+        sources
+    }
+
+    /// The sources that match a name, those that the present configuration leaves out as well.
+    pub fn sources_in_and_out(&self, path: &Path) -> Vec<SourceId> {
         let Some(engine) = &self.engine else { return Vec::new() };
-        let configured = |name: &str| {
-            let mut sources = self.settings.sources.iter().enumerate();
-            sources.any(|(place, source)| *source.name == *name && !self.left_out.contains(&place))
-        };
         let sources = engine.settings().sources.iter().enumerate();
         sources
-            .filter(|(_, source)| configured(&source.name) && self.layout.matches(&source.name, path))
+            .filter(|(_, source)| self.layout.matches(&source.name, path))
             .map(|(place, _)| SourceId(place))
             .collect()
+    }
+
+    /// Whether the present configuration leaves out a source of the engine.
+    fn is_left_out(&self, source: SourceId) -> bool {
+        let engine = self.engine.as_ref().expect("who asks");
+        let name = &engine.settings().sources[source.0].name;
+        let mut sources = self.settings.sources.iter().enumerate();
+        !sources.any(|(place, source)| source.name == *name && !self.left_out.contains(&place))
     }
 
     /// What is there at the very first look of a source that starts at the end need not come.
@@ -238,6 +250,11 @@ impl World {
 
     /// The daemon learns what is there.
     pub fn note_seen(&mut self, observation: &Observation) {
+        // What is shown of a source that was left out meanwhile is no look at it.
+        if self.is_left_out(observation.source) {
+            let shown = (observation.source, observation.unix_time);
+            self.ailments.looked.retain(|source, first| (*source, *first) != shown);
+        }
         for observed in &observation.files {
             // A name may lead to another file since.
             if let Some(file) = self.disk.find(&observed.path)

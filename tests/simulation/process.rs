@@ -35,6 +35,7 @@ impl World {
         };
         if self.first_start {
             self.ailments.looked.clear();
+            self.ailments.surveyed.clear();
         }
         let seed = self.rng.u64(..);
         let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);
@@ -194,6 +195,10 @@ impl World {
             self.closed.insert(tail, file);
         }
         if !is_named && !self.open.values().any(|open| *open == file) {
+            if !self.seen_to.contains_key(&file) {
+                // It was opened under the name of another, which no look had shown it under, and is gone.
+                self.excuse(file, Excuse::BetweenTwoLooks);
+            }
             self.check_closed(file, given_up.is_some());
             // What was refused and is not durable yet exists only in the daemon's memory now.
             self.bytes_gone(file, Excuse::BetweenTwoLooks);

@@ -41,11 +41,7 @@ impl World {
         let is_known = is_open || is_closed || (self.engine.is_none() && self.is_saved(file));
         let is_generation =
             rotated_from(to).iter().any(|name| self.disk.is_a_place(name, |name| self.layout.due(name) != 0));
-        let is_looked_at = !(self.first_start && self.engine.is_none())
-            && rotated_from(to)
-                .iter()
-                .flat_map(|name| self.sources_of(name))
-                .all(|source| self.ailments.looked.contains(&source));
+        let is_looked_at = rotated_from(to).iter().all(|name| self.is_looked_at(name));
         let is_ageless = self.disk.files[file].identity.birth_nanos.is_none();
         match (is_known, is_generation) {
             (true, _) => {}
@@ -54,6 +50,13 @@ impl World {
             (false, true) => {}
             (false, false) => self.excuse(file, Excuse::RenamedUnseen),
         }
+    }
+
+    /// Whether every source that matches a name was looked at, by a process of which something is durable, or that runs.
+    pub fn is_looked_at(&self, name: &Path) -> bool {
+        let sources = self.sources_in_and_out(name);
+        let are_looked_at = sources.iter().all(|source| self.ailments.looked.contains_key(source));
+        are_looked_at && !(self.first_start && self.engine.is_none())
     }
 
     /// Whether every stream that the file is for has it open.

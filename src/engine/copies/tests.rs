@@ -148,11 +148,10 @@ fn a_copy_beside_the_matched_names_is_held_back_until_it_is_whole() {
         world.make("app.log", &lines("second", 0..50));
         world.pass(2);
         drop(world.take());
+        world.make("app.log.8", &content[..content.len() / 2]);
         if searches {
             world.write("app.log", &lines("third", 0..5));
-            world.pass(1);
         }
-        world.make("app.log.8", &content[..content.len() / 2]);
         world.pass(7);
         world.write("app.log.8", &content);
         world.pass(7);
@@ -161,4 +160,72 @@ fn a_copy_beside_the_matched_names_is_held_back_until_it_is_whole() {
         let expected = if searches { told(&lines("third", 0..5)) } else { Vec::new() };
         assert_eq!(world.take(), expected, "a copy is looked for: {searches}");
     }
+}
+
+#[test]
+fn a_file_that_was_emptied_before_a_line_of_it_was_taken_in_goes_on_in_its_copy() {
+    for first_read in [false, true] {
+        let mut world = World::new(false);
+        let mut content = vec![b'x'; 50_000];
+        world.make("app.log", &content);
+        world.tell(Event::Hint(Hint::Names));
+        world.pass(u64::from(first_read));
+        content.extend(lines("", 0..500));
+        world.write_silently("app.log", &content);
+        world.make("app.log.1", &content);
+        world.write("app.log", b"");
+        world.pass(30);
+        assert_eq!(world.take(), told(&content), "it was read once before: {first_read}");
+    }
+}
+
+#[test]
+fn what_came_into_an_empty_file_and_was_cut_off_unseen_is_read_in_its_copy() {
+    for is_down in [false, true] {
+        let mut world = World::new(false);
+        world.make("app.log", b"");
+        world.pass(6);
+        let content = lines("unseen", 0..300);
+        world.make("app.log.1", &content);
+        world.write_silently("app.log", b"");
+        if is_down {
+            world.restart();
+        }
+        world.pass(8);
+        world.write("app.log", &lines("later", 0..5));
+        world.pass(30);
+        let expected: Vec<_> = told(&lines("later", 0..5)).into_iter().chain(told(&content)).collect();
+        assert_eq!(world.take(), expected, "no process ran: {is_down}");
+    }
+}
+
+#[test]
+fn what_came_into_an_empty_file_while_no_process_ran_is_read_once_whatever_copies_lie_beside() {
+    let mut world = World::new(false);
+    world.make("app.log", b"");
+    world.pass(6);
+    let (unseen, content) = (lines("unseen", 0..300), lines("present", 0..200));
+    world.make("app.log.1", &unseen);
+    world.write_silently("app.log", &content);
+    // A backup, not a rotation.
+    world.make("app.log.2", &content);
+    world.restart();
+    world.pass(40);
+    let expected: Vec<_> = told(&content).into_iter().chain(told(&unseen)).collect();
+    assert_eq!(world.take(), expected);
+}
+
+#[test]
+fn a_file_that_a_look_saw_grow_and_that_was_emptied_before_it_was_read_goes_on_in_its_copy() {
+    let mut world = World::new(false);
+    world.make("app.log", b"");
+    world.pass(6);
+    let content = lines("seen", 0..300);
+    world.write_silently("app.log", &content);
+    let shown = world.survey_untold();
+    world.engine.handle(shown, world.now());
+    world.make("app.log.1", &content);
+    world.write("app.log", b"");
+    world.pass(30);
+    assert_eq!(world.take(), told(&content));
 }

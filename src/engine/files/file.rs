@@ -15,6 +15,7 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::gather::Waits;
 
+use super::extent::Extent;
 use super::{Slot, State, StateOf};
 use crate::engine::incarnation::Names;
 
@@ -103,12 +104,13 @@ pub(in crate::engine) fn saved_names((path, target): Names, name: Name) -> Names
 /// What is known of the end of a file.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct FileEnd {
-    /// How much to ask for at least beyond the overlap, in bytes: grows while a line does not fit.
-    pub(in crate::engine) min_read_bytes: usize,
+    /// How much to ask for beyond the overlap, in bytes: grows while a line does not fit.
+    pub(in crate::engine) asked_bytes: usize,
+    /// How many bytes beyond the overlap were read last time and held nothing whole: fewer would be read in vain.
+    pub(in crate::engine) barren_bytes: usize,
     /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
     pub(in crate::engine) incomplete_bytes: usize,
-    /// How far the furthest read reached, in bytes.
-    pub(in crate::engine) read_end_bytes: u64,
+    pub(in crate::engine) extent: Extent,
     /// Whole lines that wait: what for, where that begins or how far the file reached, and when that is long enough.
     waiting: Option<(Waits, Offset, Instant)>,
     /// Whether lines were collected long enough: the file is read to its end.
@@ -292,8 +294,9 @@ impl FollowedFile {
 
     /// Another incarnation begins: nothing that was learned of the last one's end holds.
     pub(in crate::engine) fn forget_end(&mut self) {
-        let finished = self.end.finished;
-        self.end = FileEnd { finished, ..FileEnd::default() };
+        let FileEnd { finished, mut extent, .. } = std::mem::take(&mut self.end);
+        extent.forget();
+        self.end = FileEnd { finished, extent, ..FileEnd::default() };
     }
 
     /// A read succeeded; returns whether that is news.

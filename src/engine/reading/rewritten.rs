@@ -14,9 +14,12 @@ use crate::engine::files::State;
 use crate::engine::files::file::{Name, Task};
 use crate::engine::port::{FileId, Read};
 use crate::model::content::Digest;
-use crate::model::identity::Incarnation;
+use crate::model::identity::{Incarnation, Seen};
+use crate::model::offset::Offset;
 use crate::model::time::Instant;
 use crate::rules::rotation::originals;
+
+use super::Chunk;
 
 /// How long a file may be that is shipped again when it was written anew with the very same bytes, in bytes: the output of
 /// a job that says the same each time. A longer one has rather been touched in place.
@@ -26,12 +29,15 @@ const MAX_SAME_BYTES: u64 = 64 * 1024;
 /// size.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// After so long between two reads, a file may have been cut off and grown again.
+const UNREAD_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Engine {
-    /// A read reached the end of a file that was last written at `modified`.
+    /// A read reached the end of a file that was last written at `modified`, and that was `seen` before.
     pub(super) fn note_modified(
         &mut self,
         id: FileId,
-        incarnation: Incarnation,
+        (incarnation, seen): (Incarnation, Seen),
         modified: Option<Duration>,
         now: Instant,
     ) {
@@ -56,7 +62,10 @@ impl Engine {
             return;
         }
         let state = self.lives.on_its_way(incarnation);
-        if state.position().bytes() == 0 || state.history().provable_bytes().is_none() {
+        if state.position() == Offset::ZERO && self.files.known(id).end.extent.read_end_bytes == 0 {
+            return self.seek_unseen(id, Some(seen), now);
+        }
+        if state.position() == Offset::ZERO || state.history().provable_bytes().is_none() {
             return;
         }
         let file = self.files.known_mut(id);
@@ -108,5 +117,25 @@ impl Engine {
             self.files.wait_for_more(id, (since + PATIENCE).max(now));
         }
         self.queue_read(id);
+    }
+
+    /// Whether a file of which nothing was taken in yet had more in it than there is now: it was truncated, and what was in
+    /// it may be in a copy.
+    pub(super) fn was_emptied(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
+        self.lives.on_its_way(incarnation).position() == Offset::ZERO
+            && chunk.at_end()
+            && self.files.known(id).end.extent.had_more_than(chunk.bytes.len() as u64, chunk.modified)
+    }
+
+    /// Whether these are the first bytes of a file that looks saw grow before there was memory to read it: it may have been
+    /// cut off meanwhile, and be longer again.
+    pub(super) fn waited_unread(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
+        let (end, state) = (&self.files.known(id).end, self.lives.on_its_way(incarnation));
+        let since = Duration::from_nanos(u64::try_from(state.whose().seen.last_nanos).unwrap_or_default());
+        state.position() == Offset::ZERO
+            && end.extent.read_end_bytes == 0
+            && end.extent.is_looked_at()
+            && !chunk.bytes.is_empty()
+            && chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE
     }
 }

@@ -104,7 +104,9 @@ impl Engine {
                     continue;
                 }
                 // Where little is free, little is read: half of it, for records take more than the bytes they stand for.
-                read.len = read.len.min((room / 2).max(min_len));
+                // What half of it did not hold last time gets all of it.
+                let is_long = file.end.barren_bytes > 0 && min_len > room / 2;
+                read.len = read.len.min(if is_long { room } else { (room / 2).max(min_len) });
             }
             let len = read.len as u64;
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
@@ -170,10 +172,10 @@ impl Engine {
                 let is_enough = self.intake.is_enough(self.streams.waiting_bytes(file.stream));
                 let fresh = if grows || is_enough { SMALL_READ_BYTES } else { READ_BYTES };
                 // A reload may have left less room for a message.
-                let least = file.end.min_read_bytes.min(max_unread_bytes(source) + 1);
+                let asked = file.end.asked_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
-                let read = Read { file: id, at, len: before + fresh.max(least), before };
-                (read, before + least.max(MIN_READ_BYTES))
+                let read = Read { file: id, at, len: before + fresh.max(asked), before };
+                (read, before + asked.min(file.end.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES))
             }
             Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} is queued and not to be read: {file:?}")

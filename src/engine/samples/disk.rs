@@ -74,7 +74,7 @@ impl World {
         world
     }
 
-    fn now(&self) -> Instant {
+    pub(in crate::engine) fn now(&self) -> Instant {
         Instant::at(Duration::from_millis(self.millis))
     }
 

@@ -1,0 +1,91 @@
+//! How far a file reached, by reads and by looks.
+//!
+//! *Invariant:* what a look showed counts as gone only when the file was written since: a look may be an old one.
+
+use std::time::Duration;
+
+/// How far a file reached with the content that it has.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Extent {
+    /// How far the furthest read reached, in bytes.
+    pub(in crate::engine) read_end_bytes: u64,
+    /// How far the file reached when it was found and opened, in bytes.
+    pub(in crate::engine) found_bytes: u64,
+    /// How far a look saw it reach since the last read, in bytes, and when it had been written last then.
+    looked: Option<(u64, Duration)>,
+    /// When the file had been written last by any read to its end, whatever content it had. A look that says an earlier
+    /// moment is an old one (FUSE, SMB).
+    written: Option<Duration>,
+}
+
+impl Extent {
+    /// The file has other content.
+    pub(super) fn forget(&mut self) {
+        *self = Self { written: self.written, ..Self::default() };
+    }
+
+    /// A look showed the file.
+    pub(in crate::engine) fn look(&mut self, size: u64, modified: Option<Duration>) {
+        let Some(modified) = modified else { return };
+        let is_old = self.written.is_some_and(|written| modified <= written);
+        if !is_old && self.looked.is_none_or(|(before, _)| before < size) {
+            self.looked = Some((size, modified));
+        }
+    }
+
+    /// Whether a look has shown the file since it was read last.
+    pub(in crate::engine) fn is_looked_at(&self) -> bool {
+        self.looked.is_some()
+    }
+
+    /// The file was read to its end, having been written last at `modified`.
+    pub(in crate::engine) fn read_to_end(&mut self, modified: Duration) {
+        (self.looked, self.written) = (None, Some(modified));
+    }
+
+    /// Whether the file is known to have had more in it than the `len` bytes that a read found, having been written last at
+    /// `modified`.
+    pub(in crate::engine) fn had_more_than(&self, len: u64, modified: Option<Duration>) -> bool {
+        let is_written = |looked: Duration| modified.is_some_and(|modified| modified != looked);
+        len < self.read_end_bytes.max(self.found_bytes)
+            || self.looked.is_some_and(|(size, looked)| len < size && is_written(looked))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn what_a_look_showed_is_gone_only_when_the_file_was_written_since() {
+        let mut extent = Extent::default();
+        extent.read_to_end(at(10));
+        for (shown, read, is_gone) in [
+            // An old look: the file was read as it was written after that.
+            (at(9), at(20), false),
+            (at(10), at(20), false),
+            // The size was wrong, whatever it was.
+            (at(11), at(11), false),
+            (at(11), at(12), true),
+        ] {
+            extent.forget();
+            extent.look(100, Some(shown));
+            assert_eq!(extent.had_more_than(50, Some(read)), is_gone, "{shown:?} {read:?}");
+            assert!(!extent.had_more_than(100, Some(read)));
+        }
+    }
+
+    #[test]
+    fn what_was_read_or_was_there_when_the_file_was_opened_is_gone_whenever_less_is_there() {
+        for extent in [
+            Extent { read_end_bytes: 8, ..Extent::default() },
+            Extent { found_bytes: 8, ..Extent::default() },
+        ] {
+            assert!(extent.had_more_than(7, None) && !extent.had_more_than(8, None));
+        }
+    }
+}

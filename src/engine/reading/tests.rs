@@ -1,0 +1,106 @@
+//! Reading within the memory budget.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::engine::port::{Effect, Event, Observation, Observed, Opened};
+use crate::engine::samples::disk::lines;
+use crate::engine::samples::{at, identity, path, settings};
+use crate::engine::{Engine, Memory};
+use crate::model::identity::HEAD_BYTES;
+use crate::model::settings::{MemorySettings, SourceId, StreamId};
+use crate::model::verdict::{Encrypted, Outcome, Verdict};
+
+/// Two files, each in a source and a stream of its own; the service never answers the first stream.
+struct World {
+    engine: Engine,
+    /// What is in the files, by source.
+    contents: [Vec<u8>; 2],
+    /// What the second stream accepted.
+    sent: Vec<u8>,
+}
+
+impl World {
+    fn new(buffer: u64) -> Self {
+        let mut settings = settings(2);
+        settings.memory = MemorySettings { buffer, buffer_per_file: buffer };
+        let engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
+        Self { engine, contents: Default::default(), sent: Vec::new() }
+    }
+
+    fn pass(&mut self, seconds: std::ops::Range<u64>) {
+        for second in seconds {
+            let mut waiting = vec![Event::Tick];
+            while let Some(event) = waiting.pop() {
+                self.engine.handle(event, at(second));
+                self.engine.check_laws();
+                while let Some(effect) = self.engine.poll_effect() {
+                    waiting.extend(self.answer(effect, second));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, effect: Effect, second: u64) -> Option<Event> {
+        let unix_time = Duration::from_secs(second);
+        let place = |file: u64| usize::try_from(file).expect("small");
+        Some(match effect {
+            Effect::Survey(survey) => {
+                let content = &self.contents[survey.source.0];
+                let file = Observed {
+                    path: path(&format!("{}.log", survey.source.0)),
+                    target: None,
+                    identity: identity(survey.source.0 as u64 + 1),
+                    size: content.len() as u64,
+                    owner: 0,
+                    modified: None,
+                    is_matched: true,
+                    rotated_from: Vec::new(),
+                };
+                let files = (!content.is_empty()).then_some(file).into_iter().collect();
+                let (source, hidden, held) = (survey.source, Vec::new(), Vec::new());
+                Event::Observed(Observation { source, files, hidden, held, unix_time })
+            }
+            Effect::Open(open) => {
+                let content = &self.contents[open.source.0];
+                let head = Bytes::copy_from_slice(&content[..content.len().min(HEAD_BYTES)]);
+                let (identity, size) = (identity(open.source.0 as u64 + 1), content.len() as u64);
+                Event::Opened { file: open.file, result: Ok(Opened { identity, size, head, held: None }) }
+            }
+            Effect::Read(read) => {
+                let SourceId(source) = self.engine.files.known(read.file).source;
+                let content = &self.contents[source];
+                let from = place(read.at.bytes()).min(content.len());
+                let to = (from + read.len).min(content.len());
+                let bytes = Bytes::copy_from_slice(&content[from..to]);
+                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified: None }
+            }
+            Effect::Put(put) if put.stream == StreamId(1) => {
+                self.sent.extend(put.records.iter().flatten());
+                let verdicts = vec![Verdict::Delivered { encrypted: Encrypted::No }; put.records.len()];
+                let outcome = Outcome { verdicts, took: Duration::ZERO };
+                Event::PutDone { request: put.request, outcome }
+            }
+            Effect::Save(_) => Event::Saved(Ok(())),
+            _ => return None,
+        })
+    }
+}
+
+/// The line is longer than half of what its stream may always hold, and shorter than all of it.
+#[test]
+fn l15_a_long_line_is_read_while_another_stream_holds_all_that_is_common() {
+    let mut world = World::new(384 * 1024);
+    world.contents[0] = lines("held", 0..60_000);
+    world.pass(1..5);
+    let mut content = lines("short", 0..2_000);
+    for long in [60, 70, 80] {
+        content.extend(vec![b'x'; long * 1024]);
+        content.push(b'\n');
+        content.extend(lines("short", 2_000..2_010));
+    }
+    world.contents[1] = content.clone();
+    world.pass(5..30);
+    assert!(world.sent == content, "{} of {} bytes", world.sent.len(), content.len());
+}
