@@ -6,6 +6,8 @@
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
 mod drops;
+#[cfg(test)]
+mod laws;
 mod pack;
 mod shape;
 
