@@ -33,7 +33,7 @@ use tracing::warn;
 use crate::config;
 use crate::model::verdict::{Retry, RetryReason};
 
-use self::connections::Connections;
+pub(in crate::shell) use self::connections::Connections;
 use self::environment::Environment;
 use self::keeper::Keeper;
 use self::profile::Profiles;

@@ -25,7 +25,7 @@ use crate::config::Stream;
 use crate::model::limits::base64_len;
 use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
-use crate::shell::aws::{Access, Found};
+use crate::shell::aws::{Access, Connections, Found};
 
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
@@ -280,7 +280,7 @@ fn embedded(endpoint_url: &str, timeouts: TimeoutConfig) -> Reached {
     let region = "us-east-1";
     let config = aws_sdk_firehose::Config::builder()
         .behavior_version_latest()
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .http_client(Connections::local())
         .region(Region::from_static(region))
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)

@@ -41,7 +41,7 @@ const OWN_HOSTS: [&str; 5] =
 
 /// Connections that share certificates, proxies and a pool.
 #[derive(Clone)]
-pub(super) struct Connections(Arc<Inner>);
+pub(in crate::shell) struct Connections(Arc<Inner>);
 
 /// The SDK shows its HTTP client in traces, several times a request: certificates would be megabytes there.
 impl fmt::Debug for Connections {
@@ -72,6 +72,15 @@ impl Connections {
         let uses_proxies = !excludes_everything(environment);
         let state = State { certificates: None, looked: None, made: HashMap::new() };
         Self(Arc::new(Inner { trust, own, uses_proxies, state: Mutex::new(state) }))
+    }
+
+    /// Connections within this machine: past every proxy, and without certificates. Of the same kind as the others, so
+    /// that the SDK's client is in the binary once.
+    pub(in crate::shell) fn local() -> Self {
+        let certificates = Certificates { stamp: None, store: Ok(TrustStore::empty()) };
+        let state = State { certificates: Some(certificates), looked: None, made: HashMap::new() };
+        let trust = Trust::none();
+        Self(Arc::new(Inner { trust, own: Vec::new(), uses_proxies: false, state: Mutex::new(state) }))
     }
 
     /// Looks whether the file of certificates was replaced, at most once a second; if it was, all connections are made

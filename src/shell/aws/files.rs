@@ -56,6 +56,9 @@ pub(super) async fn text_of(path: &str) -> Result<String, String> {
 
 /// What tells whether one of the files was replaced; `None` while the file system does not answer.
 pub(super) async fn look_at(files: &[PathBuf]) -> Option<Vec<Stamp>> {
+    if files.is_empty() {
+        return Some(Vec::new());
+    }
     let files = files.to_vec();
     aside(move || stamps(&files)).await
 }

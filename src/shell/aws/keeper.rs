@@ -233,16 +233,19 @@ impl Kept {
 /// Asks for credentials, again and again.
 async fn tend(sources: Sources, sender: watch::Sender<Standing>, wake: Arc<Notify>) {
     let mut kept = Kept::default();
+    let mut files = Vec::new();
     loop {
         let began = Instant::now();
+        // Before they are read: a file that is replaced meanwhile has another stamp then.
+        let before = look_at(&files).await;
         let fetched =
             tokio::time::timeout(FETCH_PATIENCE, sources.fetch()).await.unwrap_or_else(|_| Fetched {
                 result: Err(format!("no credentials came within {FETCH_PATIENCE:?}")),
                 files: Vec::new(),
                 is_fixed: false,
             });
-        let files = fetched.files;
-        let stamps = if files.is_empty() { None } else { look_at(&files).await };
+        let stamps = if files == fetched.files { before } else { look_at(&fetched.files).await };
+        files = fetched.files;
         let found = fetched
             .result
             .and_then(|given| usable(&given).map_err(|why| format!("the credentials cannot be used: {why}")));

@@ -62,6 +62,11 @@ impl Trust {
             })
     }
 
+    /// No file at all.
+    pub(super) fn none() -> Self {
+        Self { named_by: None, path: None }
+    }
+
     /// What tells whether the file was replaced; `None` where there is none.
     pub(super) fn stamp(&self) -> Option<Stamp> {
         self.path.as_deref().map(Stamp::of)
