@@ -260,6 +260,7 @@ impl Daemon {
         self.about = Arc::new(about);
         info!(sources = configured, "another configuration is in effect");
         self.tell(Event::Reload(Box::new(reload)));
+        self.tasks.identify();
         self.tell_descriptors();
     }
 
@@ -320,6 +321,7 @@ impl Daemon {
             about: Arc::clone(&self.about),
             status: self.engine.status(now),
             problems: self.tasks.problems(),
+            missing: self.tasks.destinations().iter().map(Destination::missing).collect(),
         });
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot
@@ -357,8 +359,10 @@ impl Daemon {
                 }
                 self.tell(Event::PutDone { request, outcome });
             }
-            // Where nobody is found, the first request says so, and what to do.
-            Done::Identified(_, Err(_)) => {}
+            Done::Identified(stream, Err(why)) => {
+                self.log.unsigned(stream, &why, &self.about);
+                self.tasks.identify_later(stream);
+            }
             Done::Identified(stream, Ok(identity)) => self.tell_identity(stream, &identity),
             Done::Connected(stream, destination) => self.tasks.connected(stream, *destination),
             Done::Stored(Ended::Committed(result)) => {
@@ -374,7 +378,8 @@ impl Daemon {
         info!(
             stream = &*self.about.streams[stream.0].name,
             access_key = identity.access_key_id,
-            region = identity.region.as_deref(),
+            region = identity.region,
+            endpoint = identity.endpoint,
             "requests are signed"
         );
     }

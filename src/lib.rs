@@ -54,7 +54,7 @@
 //!  8. [`rules::ledger`] admits its span, and the line waits as a [`Record`](model::record::Record).
 //!  9. [`rules::batch`] says when a request is full, [`rules::circuit`] whether its stream may send at all,
 //!     [`rules::under_way`] how much may be under way, [`rules::quota`] whether it may leave now.
-//! 10. [`shell::firehose`] sends it, and reads a [`Verdict`](model::verdict::Verdict) for each record out of the answer.
+//! 10. [`shell::firehose`] sends it, on the way that [`shell::aws`] found, and reads a [`Verdict`](model::verdict::Verdict) for each record out of the answer.
 //! 11. Delivered and refused records settle their spans, the refused ones as dead letters; for the others
 //!     [`rules::retry`] says how long they wait before step 9.
 //! 12. The ledger raises the frontier over the settled prefix.

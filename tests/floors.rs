@@ -19,13 +19,14 @@ const FLOORS: [(&str, u8); 8] = [
 ];
 
 /// Imports that stay on their floor, each for a reason.
-const NEIGHBOURS: [(&str, &str); 4] = [
+const NEIGHBOURS: [(&str, &str); 5] = [
     // The configuration compiles patterns, so that what a glob means is said once.
     ("config", "rules::pattern"),
     // How a stream stands decides when to probe; how long that is, is backoff's to say, and said once.
     ("rules::circuit", "rules::retry"),
     // How to reach a stream at AWS is said by the configuration, in words that only this shell needs.
     ("shell::firehose", "config"),
+    ("shell::aws", "config"),
     // Both are the top floor: the command line starts the daemon.
     ("cli", "daemon"),
 ];

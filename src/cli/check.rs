@@ -7,13 +7,19 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{Config, Overrides};
+use crate::model::operation::Operation;
 use crate::model::settings::{Encryption, SourceId};
-use crate::model::verdict::Retry;
-use crate::shell::firehose::{Described, Destination, Identity};
+use crate::model::verdict::{Retry, RetryReason, Verdict};
+use crate::shell::aws::Access;
+use crate::shell::firehose::{Described, Destination, Identity, Origin};
 use crate::shell::{files, http};
 
 use super::run::source_files;
 use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, runtime};
+
+/// How long a call waits that the service throttled, before the next one.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// Validates the configuration and prints what it comes to
 ///
@@ -27,6 +33,9 @@ pub(super) struct CheckArgs {
     /// Also resolves credentials, and asks the service for each delivery stream (firehose:DescribeDeliveryStream)
     #[arg(long)]
     online: bool,
+    /// With --online: also sends TEXT as one record to each delivery stream (firehose:PutRecord)
+    #[arg(long, value_name = "TEXT", requires = "online")]
+    put: Option<String>,
 }
 
 pub(super) fn check(args: &CheckArgs) -> u8 {
@@ -59,42 +68,106 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         meetings.iter().for_each(|fault| eprintln!("{fault}"));
         return CONFIGURATION;
     }
+    let access = Access::of_process();
+    for note in access.notes() {
+        tell(&format!("\nNOTE: {note}"));
+    }
     if !args.online {
         return DONE;
     }
     match runtime() {
-        Ok(runtime) => runtime.block_on(ask(&config)),
+        Ok(runtime) => runtime.block_on(ask(&config, access, args.put.as_deref())),
         Err(error) => fail(&error),
     }
 }
 
 /// Asks the service for each delivery stream, and says what it answers.
-async fn ask(config: &Config) -> u8 {
+async fn ask(config: &Config, access: Access, put: Option<&str>) -> u8 {
     tell("\nat the service:");
     let mut code = DONE;
-    for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
-        let destination = Destination::connect(stream, None).await;
+    let origin = Origin::Aws(access);
+    let destinations: Vec<_> =
+        config.streams.iter().map(|stream| Destination::connect(stream, &origin)).collect();
+    for ((stream, settings), destination) in
+        config.streams.iter().zip(&config.settings.streams).zip(&destinations)
+    {
         tell(&format!("  stream {}", stream.name));
         match destination.identity().await {
             Ok(identity) => tell(&format!("    {}", signed_by(&identity))),
-            Err(why) => tell(&format!("    no credentials: {why}")),
+            Err(why) => tell(&format!("    nobody signs: {}: {}", why.code, why.message)),
         }
-        let fault = match destination.describe().await {
-            Ok(described) => {
-                tell(&format!(
-                    "    delivery stream {} is {}, of type {}, encryption {}",
-                    stream.delivery_stream, described.status, described.kind, described.encryption
-                ));
-                fault_of(&described, settings.encryption).map(str::to_owned)
-            }
-            Err(why) => Some(format!("{}: {}; {}", why.code, why.message, advice_for(&why))),
-        };
-        if let Some(fault) = fault {
+        let described = describe(destination).await;
+        if let Ok(described) = &described {
+            let account = match described.account.as_str() {
+                "" => String::new(),
+                account => format!(", in account {account}"),
+            };
+            tell(&format!(
+                "    delivery stream {} is {}, of type {}, encryption {}{account}",
+                stream.delivery_stream, described.status, described.kind, described.encryption
+            ));
+        }
+        let tried = try_put(destination, put).await;
+        let faults = [fault_of_answer(&described, settings.encryption, &tried), tried.err()];
+        for fault in faults.into_iter().flatten() {
             tell(&format!("    NOT READY: {fault}"));
             code = FAILED;
         }
     }
+    origin.close().await;
     code
+}
+
+/// What the service says of a delivery stream, asked again while it throttles or fails.
+#[expect(clippy::disallowed_methods, reason = "nobody else waits")]
+async fn describe(destination: &Destination) -> Result<Described, Retry> {
+    for pause in PAUSES {
+        match destination.describe().await {
+            Err(why) if matches!(why.reason, RetryReason::Throttled | RetryReason::Server) => {
+                tokio::time::sleep(pause).await;
+            }
+            answer => return answer,
+        }
+    }
+    destination.describe().await
+}
+
+/// Sends `text` as one record, if there is one. Returns whether it was accepted.
+///
+/// # Errors
+/// Why it was not.
+async fn try_put(destination: &Destination, text: Option<&str>) -> Result<bool, String> {
+    let Some(text) = text else {
+        tell("    PutRecord was not tried; --put TEXT sends TEXT as one record");
+        return Ok(false);
+    };
+    let record = bytes::Bytes::from(format!("{text}\n"));
+    let outcome = destination.put(Operation::PutRecord, vec![record]).await;
+    match outcome.verdicts.into_iter().next() {
+        Some(Verdict::Delivered { .. }) => {
+            tell("    PutRecord was tried, and the record accepted");
+            Ok(true)
+        }
+        Some(Verdict::Retry(why)) => {
+            Err(format!("PutRecord: {}: {}; {}", why.code, why.message, http::advice(&why)))
+        }
+        Some(Verdict::Rejected { code, message }) => Err(format!("PutRecord: {code}: {message}")),
+        None => Err("PutRecord: no answer".to_owned()),
+    }
+}
+
+/// What the service's description, or its refusal to give one, says against shipping.
+fn fault_of_answer(
+    described: &Result<Described, Retry>,
+    encryption: Encryption,
+    tried: &Result<bool, String>,
+) -> Option<String> {
+    match described {
+        Ok(described) => fault_of(described, encryption).map(str::to_owned),
+        // Shipping needs no description, and has been seen to work.
+        Err(why) if why.code.starts_with("AccessDenied") && *tried == Ok(true) => None,
+        Err(why) => Some(format!("{}: {}; {}", why.code, why.message, advice_for(why))),
+    }
 }
 
 /// Prints a line at once: what follows may take a while.
@@ -105,12 +178,15 @@ fn tell(line: &str) {
 }
 
 fn signed_by(identity: &Identity) -> String {
-    let region = identity.region.as_deref().unwrap_or("none");
+    let region = &identity.region;
     let expires = match identity.expires {
         Some(at) => format!(", valid until {}", humantime::format_rfc3339_seconds(at)),
         None => String::new(),
     };
-    format!("signed with access key {} for region {region}{expires}", identity.access_key_id)
+    format!(
+        "signed with access key {} for region {region}{expires}, sent to {}",
+        identity.access_key_id, identity.endpoint
+    )
 }
 
 /// Why a delivery stream that is there would not take records.

@@ -1,33 +1,36 @@
 //! `standpipe run`: the daemon, or one pass over the files with `--once`.
 
 mod beforehand;
+mod reload;
 mod summary;
 
-use std::convert::Infallible;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::config::{Config, Faults, Overrides, Source, Stream};
-use crate::daemon::{Change, Changed, Daemon, ExitReason, OpenError, State};
+use crate::config::{Config, Overrides, Source, Stream};
+use crate::daemon::{Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
+use crate::shell::aws::Access;
 use crate::shell::control;
 use crate::shell::files::{self, SourceFiles};
-use crate::shell::firehose::{Destination, Embedded};
+use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
-use crate::shell::systemd;
 
-use super::{CONFIGURATION, DONE, FAILED, configuration, configure, fail, logging, runtime, signals};
+use super::{CONFIGURATION, DONE, FAILED, configure, fail, logging, runtime, signals};
 
+use reload::reload;
 use summary::{conclude, missing};
+
+/// How long a start waits for what is known at once: variables and files.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// Tails files into Amazon Data Firehose, in the foreground; logs to standard error
 #[derive(Args, Clone, Debug)]
@@ -136,10 +139,11 @@ async fn ship(
     stop: impl Future<Output = ()>,
     hangups: Option<signals::Hangups>,
 ) -> u8 {
-    let Prepared { state, memory, server, embedded, destinations } = prepared;
+    let Prepared { state, memory, server, origin, destinations } = prepared;
     let (handle, questions) = http::handle();
     let (sender, orders) = control::orders();
     let asked = (questions, orders);
+    let ways = destinations.clone();
     let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, asked) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
@@ -165,10 +169,11 @@ async fn ship(
     let summary = tokio::select! {
         biased;
         summary = running => summary,
-        never = reload(hangups, args, config, embedded.as_ref(), sender) => match never {},
+        never = reload(hangups, args, config, (&origin, ways), sender) => match never {},
     };
     // None of the tasks blocks; the socket's name is gone when its task has ended.
     endpoint.shutdown().await;
+    origin.close().await;
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
@@ -191,7 +196,7 @@ struct Prepared {
     state: State,
     memory: Memory,
     server: Option<local::Server>,
-    embedded: Option<Embedded>,
+    origin: Origin,
     destinations: Vec<Destination>,
 }
 
@@ -217,9 +222,15 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         }
         None => None,
     };
-    let embedded =
-        server.as_ref().map(|server| Embedded { endpoint_url: format!("http://{}", server.address()) });
-    let destinations = connect(&config.streams, embedded.as_ref()).await;
+    let origin = match &server {
+        Some(server) => Origin::Embedded { endpoint_url: format!("http://{}", server.address()) },
+        None => {
+            let access = Access::of_process();
+            access.notes().iter().for_each(|note| warn!("{note}"));
+            Origin::Aws(access)
+        }
+    };
+    let destinations = connect(&config.streams, &origin).await;
     let mut config = config.clone();
     config.found_regions(&regions(&destinations)).map_err(|faults| {
         faults.iter().for_each(|fault| eprintln!("standpipe: {fault}"));
@@ -233,7 +244,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         dead_letter_bytes: loaded.dead_letter_disk_bytes,
         names: source_files(&config).iter().map(SourceFiles::names).collect(),
     };
-    Ok((Prepared { state, memory, server, embedded, destinations }, config))
+    Ok((Prepared { state, memory, server, origin, destinations }, config))
 }
 
 /// Says what is about to be read, and where it goes.
@@ -244,20 +255,20 @@ fn tell_start(config: &Config) {
     tell_quotas(config);
 }
 
-/// Finds the way to each stream, on a thread: the SDK reads its files (profiles, certificates) in place, and they may
-/// be on a file system that hangs.
-async fn connect(streams: &[Stream], embedded: Option<&Embedded>) -> Vec<Destination> {
-    let (streams, embedded, runtime) = (streams.to_vec(), embedded.cloned(), Handle::current());
-    aside(move || {
-        runtime.block_on(async {
-            let mut destinations = Vec::with_capacity(streams.len());
-            for stream in &streams {
-                destinations.push(Destination::connect(stream, embedded.as_ref()).await);
-            }
-            destinations
-        })
-    })
-    .await
+/// Begins to look for the way to each stream. What the configuration, the environment and the files say is known at once;
+/// what the network has to say, or a file system that hangs, is waited for elsewhere.
+async fn connect(streams: &[Stream], origin: &Origin) -> Vec<Destination> {
+    let destinations: Vec<_> = streams.iter().map(|stream| Destination::connect(stream, origin)).collect();
+    let located = all(destinations.iter().map(Destination::located));
+    let _ = tokio::time::timeout(AT_ONCE, located).await;
+    destinations
+}
+
+/// Waits for one after the other; they are on their way all at once.
+async fn all(waits: impl Iterator<Item = impl Future<Output = ()>>) {
+    for wait in waits {
+        wait.await;
+    }
 }
 
 fn regions(destinations: &[Destination]) -> Vec<Option<String>> {
@@ -270,66 +281,6 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-/// Reads the configuration again whenever it is asked for, and hands it to the daemon.
-async fn reload(
-    hangups: Option<signals::Hangups>,
-    args: &RunArgs,
-    started_with: &Config,
-    embedded: Option<&Embedded>,
-    changes: mpsc::Sender<Change>,
-) -> Infallible {
-    let Some(mut hangups) = hangups else {
-        return std::future::pending().await;
-    };
-    loop {
-        hangups.next().await;
-        info!("asked to read the configuration again");
-        systemd::reloading();
-        let change = match read_again(args).await {
-            Ok(mut config) => {
-                warn_of_what_needs_a_restart(started_with, &config);
-                let destinations = connect(&config.streams, embedded).await;
-                match config.found_regions(&regions(&destinations)) {
-                    Ok(()) => {
-                        Change::To(Box::new(Changed { sources: source_files(&config), destinations, config }))
-                    }
-                    Err(faults) => {
-                        for fault in faults {
-                            error!(fault, "the configuration cannot be used; the one before stays in effect");
-                        }
-                        Change::Unusable
-                    }
-                }
-            }
-            Err(faults) => {
-                for fault in faults.iter() {
-                    error!(%fault, "the configuration cannot be used; the one before stays in effect");
-                }
-                Change::Unusable
-            }
-        };
-        // Nobody takes it while stopping.
-        let _ = changes.send(change).await;
-        systemd::ready();
-    }
-}
-
-async fn read_again(args: &RunArgs) -> Result<Config, Faults> {
-    let (file, overrides) = (args.config.clone(), overrides(args));
-    aside(move || configuration(file.as_ref(), &overrides)).await
-}
-
-fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
-    let keys = [
-        ("state_dir", started_with.state_dir != config.state_dir),
-        ("health.listen", started_with.health.listen != config.health.listen),
-        ("log", started_with.log != config.log),
-    ];
-    for (key, _) in keys.iter().filter(|(_, differs)| *differs) {
-        warn!(key, "changed in the configuration, and takes effect after a restart");
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::{Faults, Place};
@@ -12,7 +13,7 @@ use super::sources::{self, Sources};
 use super::streams::Streams;
 use super::typed::{Document, absolute_dir};
 use super::units::show_size;
-use super::{Config, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
+use super::{Aws, Config, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
 use crate::model::settings::{
     CheckpointSettings, MemorySettings, OnDrain, Order, Settings, SourceSettings, StreamSettings, Until,
 };
@@ -39,6 +40,7 @@ pub(super) fn build(
     let streams = Streams {
         tables: &document.streams,
         aws: &document.aws,
+        shared: Arc::new(Aws::of(&document.aws)),
         order: if overrides.local.is_some() { Order::PerFile } else { Order::Free },
     };
     // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
@@ -109,7 +111,7 @@ fn settings(
 /// would be looked up on the network.
 fn keep_local(stream: &mut Stream) {
     stream.region = None;
-    stream.profile = None;
+    stream.aws = Arc::default();
     stream.role_arn = None;
     stream.endpoint_url = None;
 }
@@ -280,7 +282,8 @@ mod tests {
         assert_eq!(config.state_dir, Path::new("/out/state"));
         let stream = &config.streams[0];
         assert_eq!(&*stream.name, "app");
-        assert_eq!([&stream.region, &stream.profile, &stream.role_arn, &stream.endpoint_url], [&None; 4]);
+        assert_eq!([&stream.region, &stream.role_arn, &stream.endpoint_url], [&None; 3]);
+        assert_eq!(*stream.aws, Aws::default());
         let unordered = FILE.replace("max_in_flight = 7", "ordered = false");
         let config = build(Some(&unordered), &overrides, &[]).expect("valid");
         assert_eq!(config.settings.streams[0].order, Order::Free);

@@ -8,7 +8,7 @@
 use std::fmt::{self, Write};
 
 use super::units::{show_duration, show_size};
-use super::{Config, LogFormat, Source, Stream};
+use super::{Aws, Config, LogFormat, Source, Stream};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::settings::{
     Adaptive, Api, Encryption, Format, Multiline, Newline, OnDrain, Order, Oversize, Packing, Runtime,
@@ -150,17 +150,20 @@ fn write_left_out(out: &mut String, source: &Source, settings: &SourceSettings) 
 fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
     writeln!(out, "stream {} to delivery stream {}", stream.name, stream.delivery_stream)?;
     let endpoint = stream.endpoint_url.as_deref().map(without_user);
+    let ca_file = stream.aws.ca_file.as_ref().map(|path| path.display().to_string());
     let reached = [
         ("region", stream.region.as_deref()),
-        ("profile", stream.profile.as_deref()),
+        ("profile", stream.aws.profile.as_deref()),
         ("role", stream.role_arn.as_deref()),
         ("endpoint", endpoint.as_deref()),
+        ("certificates", ca_file.as_deref()),
     ];
     for (what, value) in reached {
         if let Some(value) = value {
             writeln!(out, "  {what} {value}")?;
         }
     }
+    write_way(out, stream)?;
     let api = match settings.api {
         Api::PutRecord => "PutRecord",
         Api::Auto => "PutRecord or PutRecordBatch",
@@ -203,6 +206,33 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         out,
         "  retries after {initial} to {max}; a record that fails alone is put aside after {stuck_after}"
     )
+}
+
+/// What is said of the way to AWS beside places and names.
+fn write_way(out: &mut String, stream: &Stream) -> fmt::Result {
+    let Aws { external_id, session_name, session_duration, .. } = &*stream.aws;
+    if stream.role_arn.is_some() {
+        write!(out, "  session {session_name}")?;
+        if let Some(duration) = session_duration {
+            write!(out, " of {}", show_duration(*duration))?;
+        }
+        if external_id.is_some() {
+            write!(out, ", with an external ID")?;
+        }
+        writeln!(out)?;
+    }
+    for (what, is_used) in
+        [("FIPS", stream.aws.use_fips), ("dual-stack (IPv4 and IPv6)", stream.aws.use_dualstack)]
+    {
+        if let Some(is_used) = is_used {
+            writeln!(out, "  {what} endpoints {}", if is_used { "are used" } else { "are not used" })?;
+        }
+    }
+    if stream.aws.imds_timeout.is_some() || stream.aws.imds_attempts.is_some() {
+        let (timeout, attempts) = (show_duration(stream.aws.imds_timeout()), stream.aws.imds_attempts());
+        writeln!(out, "  instance metadata asked up to {attempts} times, {timeout} each")?;
+    }
+    Ok(())
 }
 
 fn without_user(url: &str) -> String {

@@ -8,6 +8,7 @@
 //! nothing else: the environment, the current directory and whether a file exists are handed in. It does not know
 //! which files match, nor whether the streams exist. The subcommands call it.
 
+mod aws;
 mod build;
 mod describe;
 mod env;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use crate::model::settings::Settings;
 use crate::rules::pattern::{Exclude, Pattern};
 
+pub use aws::Aws;
 pub use fault::{Fault, Faults, Place};
 pub use routes::Routes;
 
@@ -98,10 +100,10 @@ pub struct Stream {
     pub delivery_stream: String,
     /// The AWS region.
     pub region: Option<String>,
-    /// The profile of the AWS configuration files whose credentials are used.
-    pub profile: Option<String>,
-    /// The role that is assumed with those credentials.
+    /// The role that is assumed with the credentials that are found.
     pub role_arn: Option<String>,
+    /// What is said of the way to AWS for every stream.
+    pub aws: Arc<Aws>,
     /// The URL of the service, for one that is not the region's own.
     pub endpoint_url: Option<String>,
     /// How long a request may take, its answer included.

@@ -3,13 +3,14 @@
 //! Knows defaults and what must hold between values; does not know whether the service has such a stream.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Faults;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
-use super::{NamedQuotas, Stream};
+use super::{Aws, NamedQuotas, Stream};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{
     Adaptive, Api, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
@@ -68,6 +69,8 @@ pub(super) fn default_quota(region: Option<&str>) -> QuotaSettings {
 pub(super) struct Streams<'a> {
     pub(super) tables: &'a [StreamTable],
     pub(super) aws: &'a AwsTable,
+    /// What `[aws]` comes to for every stream.
+    pub(super) shared: Arc<Aws>,
     /// The order in which records leave, for every stream.
     pub(super) order: Order,
 }
@@ -157,8 +160,8 @@ impl Streams<'_> {
             name: name.into(),
             delivery_stream: own_name.map_or(name, |typed| &typed.value).to_owned(),
             region,
-            profile: self.aws.profile.as_ref().map(|typed| typed.value.clone()),
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
+            aws: Arc::clone(&self.shared),
             endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
             request_timeout: levels.value(|table| &table.request_timeout).unwrap_or(REQUEST_TIMEOUT),
             quotas: NamedQuotas {
@@ -341,7 +344,7 @@ mod tests {
         assert_eq!(one.region.as_deref(), Some("eu-west-1"));
         assert_eq!(two.region.as_deref(), Some("us-east-1"));
         for stream in [one, two] {
-            assert_eq!(stream.profile.as_deref(), Some("logs"));
+            assert_eq!(stream.aws.profile.as_deref(), Some("logs"));
             assert_eq!(stream.endpoint_url.as_deref(), Some("https://aws.example"));
             assert_eq!(stream.role_arn, None);
         }
@@ -372,6 +375,50 @@ mod tests {
         }
         let quota = load("[aws]\nregion = \"eu-central-1\"").settings.streams[1].quota;
         assert_eq!(quota.bytes_per_second, 1_048_576);
+    }
+
+    #[test]
+    fn the_way_to_aws_is_the_same_for_every_stream() {
+        let config = load(
+            r#"
+            [aws]
+            region = "us-east-1\n"
+            role_arn = " arn:aws:iam::123456789012:role/writer"
+            external_id = "tenant-7"
+            session_name = "host-1"
+            session_duration = "30m"
+            ca_file = "/etc/ssl/own.pem"
+            use_fips = true
+            imds_timeout = "1s"
+            imds_attempts = 2
+            "#,
+        );
+        for stream in &config.streams {
+            assert_eq!(stream.region.as_deref(), Some("us-east-1"), "what stands around it is left out");
+            assert_eq!(stream.role_arn.as_deref(), Some("arn:aws:iam::123456789012:role/writer"));
+            assert_eq!(stream.aws.external_id.as_deref(), Some("tenant-7"));
+            assert_eq!((stream.aws.use_fips, stream.aws.use_dualstack), (Some(true), None));
+            assert_eq!((stream.aws.imds_timeout().as_secs(), stream.aws.imds_attempts()), (1, 2));
+        }
+        let told = config.describe();
+        for line in [
+            "  certificates /etc/ssl/own.pem",
+            "  session host-1 of 30m, with an external ID",
+            "  FIPS endpoints are used",
+            "  instance metadata asked up to 2 times, 1s each",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
+        assert!(!told.contains("tenant-7"), "{told}");
+    }
+
+    #[test]
+    fn the_arn_of_a_delivery_stream_is_answered_with_the_keys_to_write() {
+        let arn = "arn:aws:firehose:eu-west-1:123456789012:deliverystream/app";
+        let text = format!("{SOURCES}[stream.one]\ndelivery_stream = \"{arn}\"");
+        let faults = Config::from_text(Path::new("c.toml"), &text, &|_| None).expect_err("an ARN is no name");
+        let told = faults.to_string();
+        assert!(told.contains("write its name, \"app\", and `region = \"eu-west-1\"`"), "{told}");
     }
 
     #[test]

@@ -3,10 +3,14 @@
 //! Knows ranges and spellings; does not know defaults, nor how values stand to one another: that is judged in
 //! `build`, when everything has been read.
 
+mod aws;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(super) use self::aws::AwsTable;
+use self::aws::{region, role_arn};
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
@@ -54,14 +58,6 @@ pub(super) struct Document {
     pub(super) ship_partial_lines: Option<Typed<bool>>,
     /// Where the file as a whole is; `None` when there is no file.
     pub(super) file: Option<Place>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct AwsTable {
-    pub(super) region: Option<Typed<String>>,
-    pub(super) profile: Option<Typed<String>>,
-    pub(super) role_arn: Option<Typed<String>>,
-    pub(super) endpoint_url: Option<Typed<String>>,
 }
 
 #[derive(Debug)]
@@ -158,12 +154,7 @@ pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
     Document {
         file: Some(root.place().clone()),
         state_dir: root.parsed("state_dir", absolute_dir),
-        aws: root.table("aws", |aws| AwsTable {
-            region: aws.parsed("region", region),
-            profile: aws.parsed("profile", not_empty),
-            role_arn: aws.parsed("role_arn", role_arn),
-            endpoint_url: aws.parsed("endpoint_url", url),
-        }),
+        aws: root.table("aws", aws::table),
         sources: root.tables("source", source),
         streams: root.table("stream", |streams| streams.named_tables(stream)),
         ..sections(root)
@@ -323,8 +314,21 @@ pub(super) fn stream_name(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     if text.bytes().all(allowed) && (1..=64).contains(&text.len()) {
         Ok(text.to_owned())
+    } else if let Some((region, name)) = delivery_stream_arn(text) {
+        Err(format!(
+            "`{text}` is an ARN; write its name, \"{name}\", and `region = \"{region}\"` in the stream's table"
+        ))
     } else {
         Err(format!("`{text}` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -"))
+    }
+}
+
+/// The region and the name in a delivery stream's ARN.
+fn delivery_stream_arn(text: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", _, "firehose", region, _, name] => Some((region, name.strip_prefix("deliverystream/")?)),
+        _ => None,
     }
 }
 
@@ -341,26 +345,6 @@ fn not_empty(text: &str) -> Result<String, String> {
         Err("is empty; write a name or leave the key out".to_owned())
     } else {
         Ok(text.to_owned())
-    }
-}
-
-fn region(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if text.bytes().all(allowed) && text.contains('-') {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("`{text}` is not a region; write it as \"us-east-1\""))
-    }
-}
-
-fn role_arn(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    match parts[..] {
-        ["arn", _, "iam", "", _, role] if role.starts_with("role/") => Ok(text.to_owned()),
-        _ => {
-            let example = "\"arn:aws:iam::123456789012:role/NAME\"";
-            Err(format!("`{text}` is not a role's ARN; write it as {example}"))
-        }
     }
 }
 

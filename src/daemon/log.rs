@@ -23,6 +23,8 @@ pub(super) struct Log {
     dead_letters: Repeats<StreamId>,
     stuck_records: Repeats<StreamId>,
     shortened: Repeats<SourceId>,
+    /// What was told to be missing, so that it is told once for all streams.
+    missing: Vec<Retry>,
 }
 
 impl Log {
@@ -99,6 +101,20 @@ impl Log {
             let source = &*about.sources[source.0];
             warn!(source, count, "more reads brought lines of which only the beginning is shipped");
         }
+    }
+
+    /// Writes that nothing can be sent to a stream yet, for want of a region or credentials; once for all streams that want
+    /// the same.
+    pub(super) fn unsigned(&mut self, stream: StreamId, why: &Retry, about: &About) {
+        if self.missing.contains(why) {
+            return;
+        }
+        self.missing.push(why.clone());
+        let stream = &*about.streams[stream.0].name;
+        error!(
+            stream, code = %why.code, error = %why.message,
+            "nothing can be delivered yet; looking again until it can"
+        );
     }
 
     /// When [`Log::tell_repeats`] has something to write next.

@@ -9,12 +9,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "what hangs is known by the time that it takes")]
 
+mod ways;
+
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
-use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::engine::port::{
@@ -23,7 +24,7 @@ use crate::engine::port::{
 use crate::model::checkpoint::Save;
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
-use crate::model::verdict::Outcome;
+use crate::model::verdict::{Outcome, Retry};
 use crate::shell::files::{self, Compressed, Problem, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::watch::{Directories, Watch};
@@ -118,7 +119,7 @@ pub(super) enum Done {
     Closed,
     Put(StreamId, RequestId, Outcome),
     Connected(StreamId, Box<Destination>),
-    Identified(StreamId, Result<Identity, String>),
+    Identified(StreamId, Result<Identity, Retry>),
     Stored(Ended),
 }
 
@@ -340,35 +341,6 @@ impl Tasks {
     /// Has the state's thread do something.
     pub(super) fn order(&mut self, order: Order) {
         self.state.order(order);
-    }
-
-    /// Finds out by whom the streams' requests are signed.
-    pub(super) fn identify(&mut self) {
-        for (place, destination) in self.destinations.iter().enumerate() {
-            let destination = destination.clone();
-            let task = async move { Done::Identified(StreamId(place), destination.identity().await) };
-            self.running.spawn(async move { Landed { lane: None, done: task.await } });
-        }
-    }
-
-    /// Reads region and credentials again, for the next try: on a thread, because the SDK reads their files in place.
-    pub(super) fn connect_again(&mut self, stream: StreamId) {
-        if self.connecting.insert(stream) {
-            let destination = self.destinations[stream.0].clone();
-            let runtime = Handle::current();
-            self.running.spawn_blocking(move || {
-                let destination = Box::new(runtime.block_on(destination.connect_again()));
-                Landed { lane: None, done: Done::Connected(stream, destination) }
-            });
-        }
-    }
-
-    /// Takes the way to a stream that was found anew, unless another configuration came meanwhile.
-    pub(super) fn connected(&mut self, stream: StreamId, destination: Destination) {
-        self.connecting.remove(&stream);
-        if destination.is_same_way_as(&self.destinations[stream.0]) {
-            self.destinations[stream.0] = destination;
-        }
     }
 
     pub(super) fn destinations(&self) -> &[Destination] {

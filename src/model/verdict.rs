@@ -39,7 +39,27 @@ pub struct Retry {
     pub message: Arc<str>,
 }
 
+/// Codes of requests that are refused for who signs them, and ours for those that nobody can sign.
+const OF_CREDENTIALS: [&str; 10] = [
+    "MissingCredentials",
+    "MissingRegion",
+    "BadCertificates",
+    "UnrecognizedClient",
+    "InvalidClientTokenId",
+    "ExpiredToken",
+    "MissingAuthenticationToken",
+    "IncompleteSignature",
+    "InvalidSignature",
+    "SignatureDoesNotMatch",
+];
+
 impl Retry {
+    /// Whether other credentials would mend it. Those are looked for all the time, so that a try costs next to nothing.
+    pub fn is_for_credentials(&self) -> bool {
+        let name = self.code.strip_suffix("Exception").unwrap_or(&self.code);
+        self.reason == RetryReason::Setup && OF_CREDENTIALS.contains(&name)
+    }
+
     /// Nothing is sent again for this reason; nothing is sent at all.
     pub fn not_encrypted() -> Self {
         Self {

@@ -28,6 +28,10 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How often the operator is reminded of a stream that is held.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// The longest delay where credentials are missing or refused: they are renewed, and mended, by others, and a try that
+/// finds none does not leave this machine.
+const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(4);
+
 /// What a failure is to the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
@@ -155,10 +159,7 @@ impl CircuitBreaker {
         let lasts = !slows_down || now.since(self.streak_began) >= SILENCE;
         match &mut self.open {
             None if is_patient || (self.streak >= STREAK && lasts) => {
-                let delay = match is_patient {
-                    true => self.backoff.patient_delay(chance),
-                    false => self.backoff.delay(1, chance),
-                };
+                let delay = delay(&self.backoff, why, is_patient, 1, chance);
                 let until = Some(now + delay);
                 self.open = Some(Open {
                     why: why.clone(),
@@ -175,10 +176,8 @@ impl CircuitBreaker {
                 if sent_at >= open.round_began && open.until.is_some_and(|until| now >= until) {
                     open.rounds = open.rounds.saturating_add(1);
                     open.round_began = now;
-                    let delay = match is_patient {
-                        true => self.backoff.patient_delay(chance),
-                        false => self.backoff.delay(open.rounds, chance),
-                    };
+                    let rounds = open.rounds;
+                    let delay = delay(&self.backoff, why, is_patient, rounds, chance);
                     open.until = Some(now + delay);
                     open.why = why.clone();
                 }
@@ -193,6 +192,15 @@ impl CircuitBreaker {
 
     pub fn open(&self) -> Option<&Open> {
         self.open.as_ref()
+    }
+}
+
+/// How long the next round waits.
+fn delay(backoff: &Backoff, why: &Retry, is_patient: bool, rounds: u32, chance: f64) -> Duration {
+    match is_patient {
+        true if why.is_for_credentials() => backoff.patient_delay(chance).min(CREDENTIALS_PATIENCE),
+        true => backoff.patient_delay(chance),
+        false => backoff.delay(rounds, chance),
     }
 }
 
@@ -291,6 +299,20 @@ mod tests {
         let mut standing = standing();
         assert_eq!(standing.failed(&why(RetryReason::Setup), at(0), at(0), 0.0), News::Held);
         assert_eq!(standing.may_send(0, at(1)), Permit::NotBefore(at(15_000)));
+    }
+
+    #[test]
+    fn where_credentials_are_missing_or_refused_the_next_try_comes_within_five_seconds() {
+        for code in
+            ["MissingCredentials", "MissingRegion", "UnrecognizedClientException", "ExpiredTokenException"]
+        {
+            let mut standing = standing();
+            let why = Retry { code: code.into(), ..why(RetryReason::Setup) };
+            assert_eq!(standing.failed(&why, at(0), at(0), 1.0), News::Held);
+            assert_eq!(standing.may_send(0, at(1)), Permit::NotBefore(at(4_000)), "{code}");
+            standing.failed(&why, at(4_000), at(4_000), 1.0);
+            assert_eq!(standing.may_send(0, at(4_001)), Permit::NotBefore(at(8_000)), "{code}");
+        }
     }
 
     #[test]

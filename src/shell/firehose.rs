@@ -12,11 +12,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_config::Region;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_firehose::Client;
-use aws_sdk_firehose::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_firehose::config::{Credentials, IdentityCache, SharedCredentialsProvider};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
@@ -25,14 +25,17 @@ use crate::config::Stream;
 use crate::model::limits::base64_len;
 use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
+use crate::shell::aws::{Access, Connections, Found};
 
 use self::verdicts::{accepted, judge, judge_entries, late};
+use self::way::Way;
 
 pub use self::describe::{Described, Identity};
 
 mod codes;
 mod describe;
 mod verdicts;
+mod way;
 
 /// How long a connection may take to be made: a black hole must not hold a request for its whole time-out.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,49 +43,69 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A request gets a second more for so many bytes on the wire: a link of that speed carries what is sent at once.
 const WIRE_BYTES_PER_SECOND: f64 = 20_000.0;
 
-/// One delivery stream, with the client that reaches it.
+/// One delivery stream, with the way that leads to it.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    client: Client,
-    delivery_stream: Arc<str>,
-    /// What is missing for any request to make sense.
-    missing: Option<Retry>,
     /// By which it is reached again.
     route: Arc<Route>,
-    credentials: Option<SharedCredentialsProvider>,
+    way: Way,
 }
 
 /// Where a delivery stream's region, credentials and endpoint come from.
 #[derive(Debug)]
 struct Route {
     stream: Stream,
-    embedded: Option<Embedded>,
+    origin: Origin,
 }
 
-/// How to reach the embedded delivery stream of this process.
+/// What leads to delivery streams: an account at AWS, or this process itself.
 #[derive(Clone, Debug)]
-pub struct Embedded {
-    /// The URL of the embedded delivery stream.
-    pub endpoint_url: String,
+pub enum Origin {
+    /// The account that the environment and the configuration give access to.
+    Aws(Access),
+    /// The embedded delivery stream of this process.
+    Embedded {
+        /// The URL of the embedded delivery stream.
+        endpoint_url: String,
+    },
+}
+
+/// A client of the service, and what is asked beside it before something is sent.
+#[derive(Clone, Debug)]
+struct Reached {
+    client: Client,
+    region: String,
+    /// `None` for the embedded delivery stream, which anybody may write to.
+    access: Option<Found>,
+    /// Where requests go, for a person; without user and password.
+    endpoint: String,
+}
+
+impl Origin {
+    /// Ends what was begun to find ways: no child process is left behind.
+    pub async fn close(&self) {
+        if let Self::Aws(access) = self {
+            access.close().await;
+        }
+    }
 }
 
 impl Destination {
-    /// Resolves region, credentials and endpoint from the stream's settings and the SDK's standard chain.
-    ///
-    /// The SDK keeps a profile that it read for ever, and credentials that do not say when they end for a quarter of
-    /// an hour. So whoever is refused for them, asks for [`Destination::connect_again`].
-    pub async fn connect(stream: &Stream, embedded: Option<&Embedded>) -> Self {
-        Self::by(Arc::new(Route { stream: stream.clone(), embedded: embedded.cloned() })).await
+    /// Begins to look for the way: region, credentials and endpoint from the stream's settings and the SDK's standard
+    /// chain. Returns at once; requests wait for it.
+    pub fn connect(stream: &Stream, origin: &Origin) -> Self {
+        Self::by(Arc::new(Route { stream: stream.clone(), origin: origin.clone() }))
     }
 
-    /// A new way to this delivery stream, with region and credentials as the standard chain has them now.
-    pub async fn connect_again(&self) -> Self {
-        Self::by(Arc::clone(&self.route)).await
+    /// A new way to this delivery stream, with region and settings as the standard chain has them now. Credentials that
+    /// are shared stay so.
+    pub fn connect_again(&self) -> Self {
+        Self::by(Arc::clone(&self.route))
     }
 
-    /// The region that requests go to; `None` when none is set.
+    /// The region that requests go to; `None` when it is not known, or not yet.
     pub fn region(&self) -> Option<String> {
-        self.client.config().region().map(ToString::to_string)
+        self.way.found().map(|reached| reached.region.clone())
     }
 
     /// Whether one was made from the other by [`Destination::connect_again`].
@@ -90,57 +113,51 @@ impl Destination {
         Arc::ptr_eq(&self.route, &other.route)
     }
 
-    async fn by(route: Arc<Route>) -> Self {
-        let Route { stream, embedded } = &*route;
-        let connect =
-            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT.min(stream.request_timeout)).build();
-        let timeouts = connect
-            .to_builder()
-            .operation_attempt_timeout(stream.request_timeout)
-            .operation_timeout(stream.request_timeout)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
-        if embedded.is_some() {
-            loader = loader
-                // Whatever proxy the environment names: it is another process's business.
-                .http_client(aws_smithy_http_client::Builder::new().build_http())
-                .region(Region::from_static("us-east-1"))
-                .credentials_provider(Credentials::new("embedded", "embedded", None, None, "embedded"));
+    /// Waits until it is known whether there is a way, and credentials on it.
+    pub async fn known(&self) {
+        if let Ok(reached) = self.way.known().await
+            && let Some(access) = &reached.access
+        {
+            // Either answer is one.
+            let _ = access.credentials.credentials().await;
+        }
+    }
+
+    /// Waits until there is a way, with its region.
+    pub async fn located(&self) {
+        self.way.there().await;
+    }
+
+    /// Waits until there is a way, and credentials on it.
+    pub async fn ready(&self) {
+        let reached = self.way.there().await;
+        if let Some(access) = &reached.access {
+            access.credentials.found().await;
+        }
+    }
+
+    /// What is missing for any request to make sense; `None` when nothing is known to be.
+    pub fn missing(&self) -> Option<Retry> {
+        let reached = match self.way.now() {
+            None => {
+                return Some(not_yet(
+                    "where to send to, and by whom requests are signed, is being looked for",
+                ));
+            }
+            Some(Err(missing)) => return Some(missing),
+            Some(Ok(reached)) => reached,
+        };
+        let credentials = &reached.access.as_ref()?.credentials;
+        if credentials.is_known() {
+            credentials.missing()
         } else {
-            if let Some(region) = &stream.region {
-                loader = loader.region(Region::new(region.clone()));
-            }
-            if let Some(profile) = &stream.profile {
-                loader = loader.profile_name(profile);
-            }
+            Some(not_yet("credentials are asked for, and have not come yet"))
         }
-        let mut sdk = loader.load().await;
-        if let (Some(role), None) = (&stream.role_arn, embedded) {
-            let role = aws_config::sts::AssumeRoleProvider::builder(role.clone())
-                .session_name("standpipe")
-                .configure(&sdk)
-                .build()
-                .await;
-            let role = SharedCredentialsProvider::new(role);
-            sdk = sdk.into_builder().credentials_provider(role).build();
-        }
-        let missing = sdk.region().is_none().then(|| Retry {
-            reason: RetryReason::Setup,
-            code: "MissingRegion".into(),
-            message: "no region: set region in [aws], or AWS_REGION, or a profile with one".into(),
-        });
-        let delivery_stream = stream.delivery_stream.as_str().into();
-        let credentials = sdk.credentials_provider();
-        // How long a request may take depends on its size, which the client does not know.
-        let mut client = aws_sdk_firehose::config::Builder::from(&sdk).timeout_config(connect);
-        // Of this client alone: a role's credentials come from another service.
-        let url = embedded.as_ref().map(|embedded| &embedded.endpoint_url).or(stream.endpoint_url.as_ref());
-        if let Some(url) = url {
-            client = client.endpoint_url(url);
-        }
-        Self { client: Client::from_conf(client.build()), delivery_stream, missing, route, credentials }
+    }
+
+    fn by(route: Arc<Route>) -> Self {
+        let way = Way::look(Arc::clone(&route));
+        Self { route, way }
     }
 
     /// Sends one request and says what became of each record.
@@ -149,38 +166,160 @@ impl Destination {
         let count = records.len();
         let limit = time_limit(self.route.stream.request_timeout, &records);
         let put = async {
-            match (&self.missing, operation) {
-                (Some(missing), _) => vec![Verdict::Retry(missing.clone()); count],
-                (None, Operation::PutRecord) => self.put_record(records).await,
-                (None, Operation::PutRecordBatch) => self.put_record_batch(records).await,
+            match self.way.known().await {
+                Ok(reached) => self.put_by(&reached, operation, records).await,
+                Err(missing) => vec![Verdict::Retry(missing); count],
             }
         };
-        let verdicts = tokio::time::timeout(limit, put).await.unwrap_or_else(|_| vec![late(); count]);
+        let verdicts = tokio::time::timeout(limit, put).await.unwrap_or_else(|_| {
+            // Where credentials are waited for, that is the reason, and not the service.
+            vec![self.missing().map_or_else(late, Verdict::Retry); count]
+        });
         Outcome { verdicts, took: began.elapsed() }
     }
 
-    async fn put_record(&self, records: Vec<Bytes>) -> Vec<Verdict> {
+    /// Sends a request; once more with other credentials, if there are others than those that were refused.
+    async fn put_by(&self, reached: &Reached, operation: Operation, records: Vec<Bytes>) -> Vec<Verdict> {
         let count = records.len();
-        let call = self.client.put_record().delivery_stream_name(&*self.delivery_stream);
-        let data = records.into_iter().next().expect("a request has at least one record");
-        let verdict = match call.record(record(&data)).send().await {
+        let Some(access) = &reached.access else {
+            return self.send(reached, operation, &records).await;
+        };
+        let signed_by = match access.may_send(&reached.endpoint).await {
+            Ok(credentials) => credentials,
+            Err(missing) => return vec![Verdict::Retry(missing); count],
+        };
+        let verdicts = self.send(reached, operation, &records).await;
+        let is_refused = |verdict: &Verdict| match verdict {
+            Verdict::Retry(why) => why.is_for_credentials(),
+            Verdict::Delivered { .. } | Verdict::Rejected { .. } => false,
+        };
+        // A request that is refused for who signs it has taken no record.
+        if verdicts.iter().all(is_refused)
+            && access.credentials.other_than(signed_by.access_key_id()).await.is_some()
+        {
+            return self.send(reached, operation, &records).await;
+        }
+        verdicts
+    }
+
+    async fn send(&self, reached: &Reached, operation: Operation, records: &[Bytes]) -> Vec<Verdict> {
+        let verdicts = match operation {
+            Operation::PutRecord => self.put_record(reached, records).await,
+            Operation::PutRecordBatch => self.put_record_batch(reached, records).await,
+        };
+        verdicts.into_iter().map(|verdict| reached.placed(verdict)).collect()
+    }
+
+    async fn put_record(&self, reached: &Reached, records: &[Bytes]) -> Vec<Verdict> {
+        let count = records.len();
+        let call = reached.client.put_record().delivery_stream_name(&self.route.stream.delivery_stream);
+        let data = records.first().expect("a request has at least one record");
+        let verdict = match call.record(record(data)).send().await {
             Ok(output) => accepted(Some(output.record_id()), output.encrypted()),
             Err(error) => judge(&error),
         };
         vec![verdict; count]
     }
 
-    async fn put_record_batch(&self, records: Vec<Bytes>) -> Vec<Verdict> {
+    async fn put_record_batch(&self, reached: &Reached, records: &[Bytes]) -> Vec<Verdict> {
         let count = records.len();
-        let call = self
+        let call = reached
             .client
             .put_record_batch()
-            .delivery_stream_name(&*self.delivery_stream)
+            .delivery_stream_name(&self.route.stream.delivery_stream)
             .set_records(Some(records.iter().map(record).collect()));
-        drop(records);
         match call.send().await {
             Ok(output) => judge_entries(&output, count),
             Err(error) => vec![judge(&error); count],
+        }
+    }
+}
+
+impl Route {
+    /// Finds the way.
+    async fn reach(&self) -> Result<Reached, Retry> {
+        let connect = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(self.stream.request_timeout))
+            .build();
+        let access = match &self.origin {
+            Origin::Embedded { endpoint_url } => return Ok(embedded(endpoint_url, connect)),
+            Origin::Aws(access) => access.find(&self.stream).await?,
+        };
+        let mut client = aws_sdk_firehose::config::Builder::from(&access.sdk)
+            // When to try again is the rules' to say.
+            .retry_config(RetryConfig::disabled())
+            // How long a request may take depends on its size, which the client does not know.
+            .timeout_config(connect)
+            // Credentials are kept, and renewed, by `access`.
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(SharedCredentialsProvider::new((*access.credentials).clone()));
+        // Of this client alone: a role's credentials come from another service.
+        if let Some(url) = &self.stream.endpoint_url {
+            client = client.endpoint_url(url);
+        }
+        let named = self.stream.endpoint_url.as_deref().or(access.sdk.endpoint_url());
+        if let (Some(true), Some(url)) = (access.sdk.use_fips(), named) {
+            return Err(Retry {
+                reason: RetryReason::Setup,
+                code: "InvalidConfiguration".into(),
+                message: format!(
+                    "FIPS endpoints are asked for, and {} as the endpoint: leave one out",
+                    host_of(url)
+                )
+                .into(),
+            });
+        }
+        let endpoint = named.map_or_else(|| access.host(), host_of);
+        let region = access.region.clone();
+        Ok(Reached { client: Client::from_conf(client.build()), region, access: Some(access), endpoint })
+    }
+}
+
+/// The way to this process's own delivery stream. Whatever proxy the environment names: it is another process's business.
+fn embedded(endpoint_url: &str, timeouts: TimeoutConfig) -> Reached {
+    let region = "us-east-1";
+    let config = aws_sdk_firehose::Config::builder()
+        .behavior_version_latest()
+        .http_client(Connections::local())
+        .region(Region::from_static(region))
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        .endpoint_url(endpoint_url)
+        .credentials_provider(Credentials::new("embedded", "embedded", None, None, "embedded"));
+    Reached {
+        client: Client::from_conf(config.build()),
+        region: region.to_owned(),
+        access: None,
+        endpoint: host_of(endpoint_url),
+    }
+}
+
+/// The place in a URL: scheme, host and port, without user and password.
+fn host_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
+fn not_yet(message: &str) -> Retry {
+    Retry { reason: RetryReason::Setup, code: "MissingCredentials".into(), message: message.into() }
+}
+
+impl Reached {
+    /// A verdict on the way, with where it led to.
+    fn placed(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Retry(Retry { reason, code, message }) if &*code == "Connection" => {
+                let mut placed = format!("{} cannot be reached: {message}", self.endpoint);
+                if let Some(hint) = crate::shell::aws::hint(&self.region)
+                    && self.access.is_some()
+                {
+                    placed.push_str(&format!("; {hint}"));
+                }
+                Verdict::Retry(Retry { reason, code, message: placed.into() })
+            }
+            verdict => verdict,
         }
     }
 }

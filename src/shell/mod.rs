@@ -1,5 +1,6 @@
 //! Floor 3: the shells, each around one part of the outside world.
 
+pub mod aws;
 pub mod control;
 pub mod files;
 pub mod firehose;

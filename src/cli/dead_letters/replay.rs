@@ -17,7 +17,8 @@ use crate::engine::port::{Effect, Event, Letter, LetterEnd, LetterId, RequestId}
 use crate::engine::{Engine, Memory};
 use crate::model::time::Instant;
 use crate::model::verdict::Outcome;
-use crate::shell::firehose::Destination;
+use crate::shell::aws::Access;
+use crate::shell::firehose::{Destination, Origin};
 use crate::shell::store::{DeadLetterId, LettersPage, Store, Wanted};
 
 use super::super::state::refuse;
@@ -95,10 +96,9 @@ struct Driver {
 
 impl Driver {
     async fn begin(config: &Config) -> Result<Self, u8> {
-        let mut destinations = Vec::with_capacity(config.streams.len());
-        for stream in &config.streams {
-            destinations.push(Destination::connect(stream, None).await);
-        }
+        let origin = Origin::Aws(Access::of_process());
+        let connect = |stream| Destination::connect(stream, &origin);
+        let destinations = config.streams.iter().map(connect).collect();
         let mut settings = config.settings.clone();
         settings.sources.clear();
         let engine = Engine::try_new(settings, Memory::default(), fastrand::u64(..), Instant::ZERO);

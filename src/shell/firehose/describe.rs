@@ -4,12 +4,10 @@
 
 use std::time::SystemTime;
 
-use aws_sdk_firehose::config::ProvideCredentials;
-
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 
 use super::Destination;
-use super::verdicts::{causes, judge};
+use super::verdicts::judge;
 
 /// A delivery stream, as the service describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +18,8 @@ pub struct Described {
     pub kind: String,
     /// The state of server-side encryption: `ENABLED`, `DISABLED`, and the ways between.
     pub encryption: String,
+    /// The account that the delivery stream belongs to; empty when its ARN does not say.
+    pub account: String,
 }
 
 /// By whom requests are signed. Never a secret.
@@ -27,8 +27,10 @@ pub struct Described {
 pub struct Identity {
     /// The ID of the access key that requests are signed with.
     pub access_key_id: String,
-    /// The region that requests are signed for; `None` when none is set.
-    pub region: Option<String>,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Where requests go: scheme, host and port.
+    pub endpoint: String,
     /// When the credentials end; they are renewed before.
     pub expires: Option<SystemTime>,
 }
@@ -37,16 +39,21 @@ impl Destination {
     /// The credentials that the standard chain, or the role, gives.
     ///
     /// # Errors
-    /// What each provider of the chain says, on one line.
-    pub async fn identity(&self) -> Result<Identity, String> {
-        let Some(provider) = &self.credentials else {
-            return Err("no credentials provider".to_owned());
+    /// What is missing: a region, or credentials.
+    pub async fn identity(&self) -> Result<Identity, Retry> {
+        let reached = self.way.known().await?;
+        let (access_key_id, expires) = match &reached.access {
+            Some(access) => {
+                let credentials = access.credentials.credentials().await?;
+                (credentials.access_key_id().to_owned(), credentials.expiry())
+            }
+            None => ("embedded".to_owned(), None),
         };
-        let credentials = provider.provide_credentials().await.map_err(|error| causes(&error))?;
         Ok(Identity {
-            access_key_id: credentials.access_key_id().to_owned(),
-            region: self.client.config().region().map(ToString::to_string),
-            expires: credentials.expiry(),
+            access_key_id,
+            region: reached.region.clone(),
+            endpoint: reached.endpoint.clone(),
+            expires,
         })
     }
 
@@ -55,10 +62,12 @@ impl Destination {
     /// # Errors
     /// As a put would fail, with the service's code.
     pub async fn describe(&self) -> Result<Described, Retry> {
-        if let Some(missing) = &self.missing {
-            return Err(missing.clone());
+        let reached = self.way.known().await?;
+        if let Some(access) = &reached.access {
+            access.may_send(&reached.endpoint).await?;
         }
-        let call = self.client.describe_delivery_stream().delivery_stream_name(&*self.delivery_stream);
+        let name = &self.route.stream.delivery_stream;
+        let call = reached.client.describe_delivery_stream().delivery_stream_name(name);
         let limit = self.route.stream.request_timeout;
         let Ok(answer) = tokio::time::timeout(limit, call.send()).await else {
             return Err(Retry {
@@ -78,9 +87,13 @@ impl Destination {
                         .and_then(|encryption| encryption.status())
                         .map_or("DISABLED", |status| status.as_str())
                         .to_owned(),
+                    account: stream
+                        .and_then(|stream| stream.delivery_stream_arn().split(':').nth(4))
+                        .unwrap_or_default()
+                        .to_owned(),
                 })
             }
-            Err(error) => Err(match judge(&error) {
+            Err(error) => Err(match reached.placed(judge(&error)) {
                 Verdict::Retry(why) => why,
                 Verdict::Rejected { code, message } => Retry { reason: RetryReason::Setup, code, message },
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),

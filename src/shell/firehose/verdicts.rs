@@ -12,6 +12,7 @@ use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
+use crate::shell::aws::cause;
 
 use super::codes::{self, About};
 
@@ -81,7 +82,7 @@ where
                          this host or pod"
                     ),
                 ),
-                false => retry(RetryReason::Network, "Connection", &causes),
+                false => retry(RetryReason::Network, "Connection", &cause(error)),
             }
         }
         _ => ambiguous(&causes(error)),

@@ -52,6 +52,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         });
     }
     reasons.extend(held(snapshot));
+    reasons.extend(unsigned(snapshot));
     reasons.extend(record_stuck(snapshot));
     if let Some(why) = &status.not_saved {
         reasons.push(Reason {
@@ -86,6 +87,21 @@ fn held(snapshot: &Snapshot) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+/// Each stream that nothing can be sent to, whether something is to be sent or not.
+fn unsigned(snapshot: &Snapshot) -> Vec<Reason> {
+    let streams = snapshot.streams().zip(&snapshot.missing);
+    let told = streams.filter_map(|((about, stream), missing)| {
+        let why = missing.as_ref().filter(|_| stream.held.is_none())?;
+        Some(Reason {
+            code: format!("stream_{}", why.reason.label()),
+            stream: Some(about.name.to_string()),
+            message: format!("{}: {}", why.code, why.message),
+            advice: advice(why).to_owned(),
+        })
+    });
+    told.collect()
 }
 
 /// Each stream of which records fail alone.
@@ -168,6 +184,8 @@ pub fn in_one_line(snapshot: &Snapshot) -> String {
 /// What an operator can do about a failure.
 pub fn advice(why: &Retry) -> &'static str {
     match (why.reason, &*why.code) {
+        (RetryReason::Setup, "MissingCredentials" | "BadCertificates") => of_credentials(&why.message),
+        (RetryReason::Network, "Connection") => of_connection(&why.message),
         (RetryReason::Throttled, _) => {
             "others write to this delivery stream too, or its quota is below the configured one: lower `share` or \
              `quota`, or have the quota raised"
@@ -214,5 +232,79 @@ pub fn advice(why: &Retry) -> &'static str {
             "set this machine's clock"
         }
         (RetryReason::Setup, _) => "correct or renew the credentials; they are read again with each try",
+    }
+}
+
+/// What an operator can do where credentials are missing, by what is said of it.
+fn of_credentials(message: &str) -> &'static str {
+    let rows: [(&[&str], &str); 15] = [
+        (&["have not come yet", "is being looked for"], "wait a few seconds; what is missing is said then"),
+        (
+            &["hop limit"],
+            "raise the hop limit (aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2), or give the \
+             pod or task a role of its own",
+        ),
+        (&["knows no role"], "attach an instance profile with a role to this instance"),
+        (
+            &["RegionDisabled"],
+            "activate STS in that region (IAM, account settings), or set `region` to one where it is active",
+        ),
+        (
+            &["Signature expired", "Signature not yet", "RequestExpired"],
+            "set this machine's clock: signatures carry the time",
+        ),
+        (
+            &["AccessDenied"],
+            "let the role's trust policy name who assumes it (sts:AssumeRole, or sts:AssumeRoleWithWebIdentity for a \
+             cluster's issuer), with the external ID if it asks for one",
+        ),
+        (
+            &["web identity token", "InvalidIdentityToken", "ExpiredToken"],
+            "see that the token is mounted at that path and is renewed, and that the role trusts its issuer",
+        ),
+        (&["token file"], "see that the token is mounted at that path, on one line"),
+        (
+            &["does not resolve"],
+            "see whether this machine resolves that name: the region may be misspelt, or DNS or a VPC endpoint is missing",
+        ),
+        (&["certificate", "ca_file", "AWS_CA_BUNDLE", "ca_bundle", "SSL_CERT_FILE"], BAD_CERTIFICATES),
+        (
+            &["credential_process"],
+            "run that command by hand, as the user that standpipe runs as: it has to print JSON within seconds",
+        ),
+        (
+            &["cannot be read", "does not answer"],
+            "let the user that standpipe runs as read that file (chmod, chown, ProtectHome= of a unit)",
+        ),
+        (&["SSO", "sso"], "sign in again (aws sso login), or use credentials that need no person"),
+        (
+            &["profile `"],
+            "correct `profile`, or the files that it is looked for in (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE)",
+        ),
+        (&["cannot be reached", "no answer in time"], "see whether that host can be reached from here"),
+    ];
+    let found = rows.iter().find(|(words, _)| words.iter().any(|word| message.contains(word)));
+    found.map_or(
+        "give credentials by the environment, a profile, or the role of this host, task or pod; they are looked for again \
+         every few seconds",
+        |(_, advice)| advice,
+    )
+}
+
+const BAD_CERTIFICATES: &str = "name the certificates of the authority that signs there in `ca_file` of [aws], or \
+                                AWS_CA_BUNDLE, in PEM; a replaced file counts at the next connection";
+
+/// What an operator can do where no connection comes about, by what is said of it.
+fn of_connection(message: &str) -> &'static str {
+    if message.contains("is no region that is known") {
+        "correct `region`"
+    } else if message.contains("does not resolve") {
+        "see whether this machine resolves that name: DNS, the region, or a VPC endpoint"
+    } else if message.contains("expired") || message.contains("NotValidYet") {
+        "renew the certificate, or set this machine's clock"
+    } else if message.contains("certificate") {
+        BAD_CERTIFICATES
+    } else {
+        "see whether the endpoint can be reached from here: name resolution, routes, proxies, certificates"
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::engine::{FileStatus, Status, StreamStatus};
 use crate::model::settings::{QuotaSettings, SourceId};
 use crate::model::time::Instant;
+use crate::model::verdict::Retry;
 use crate::shell::files::Problem;
 
 /// The daemon at one moment.
@@ -19,6 +20,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Files that a source names or matches and that cannot be used.
     pub problems: Vec<Problem>,
+    /// What is missing for any request to make sense, in the order of the streams; empty entries where nothing is.
+    pub missing: Vec<Option<Retry>>,
 }
 
 /// What stays the same from one moment to the next.

@@ -1,0 +1,95 @@
+//! Another configuration for a daemon that runs: asked for by a signal, or because a region was found late.
+//!
+//! Knows what needs a restart. Does not know what the daemon does with a change.
+
+use std::convert::Infallible;
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Faults};
+use crate::daemon::{Change, Changed};
+use crate::shell::firehose::{Destination, Origin};
+use crate::shell::systemd;
+
+use super::super::{configuration, signals};
+use super::{RunArgs, all, aside, connect, overrides, regions, source_files};
+
+/// Reads the configuration again whenever it is asked for, and hands it to the daemon; so it does with the quotas of
+/// regions that were not known at the start.
+pub(super) async fn reload(
+    hangups: Option<signals::Hangups>,
+    args: &RunArgs,
+    started_with: &Config,
+    (origin, ways): (&Origin, Vec<Destination>),
+    changes: mpsc::Sender<Change>,
+) -> Infallible {
+    let Some(mut hangups) = hangups else {
+        return std::future::pending().await;
+    };
+    let mut in_effect = (started_with.clone(), ways);
+    let mut is_located = in_effect.1.iter().all(|way| way.region().is_some());
+    loop {
+        let (config, destinations) = tokio::select! {
+            biased;
+            () = hangups.next() => {
+                info!("asked to read the configuration again");
+                systemd::reloading();
+                match read_again(args).await {
+                    Ok(config) => {
+                        warn_of_what_needs_a_restart(started_with, &config);
+                        let destinations = connect(&config.streams, origin).await;
+                        (config, destinations)
+                    }
+                    Err(faults) => {
+                        faults.iter().for_each(|fault| unusable(fault));
+                        send(&changes, Change::Unusable).await;
+                        continue;
+                    }
+                }
+            }
+            () = all(in_effect.1.iter().map(Destination::located)), if !is_located => in_effect.clone(),
+        };
+        is_located = destinations.iter().all(|way| way.region().is_some());
+        let mut changed = config.clone();
+        let change = match changed.found_regions(&regions(&destinations)) {
+            Ok(()) => {
+                in_effect = (config, destinations.clone());
+                let sources = source_files(&changed);
+                Change::To(Box::new(Changed { sources, destinations, config: changed }))
+            }
+            Err(faults) => {
+                faults.iter().for_each(|fault| unusable(fault));
+                Change::Unusable
+            }
+        };
+        send(&changes, change).await;
+    }
+}
+
+fn unusable(fault: &dyn std::fmt::Display) {
+    error!(%fault, "the configuration cannot be used; the one before stays in effect");
+}
+
+/// Hands a change to the daemon, and tells the service manager that this is done.
+async fn send(changes: &mpsc::Sender<Change>, change: Change) {
+    // Nobody takes it while stopping.
+    let _ = changes.send(change).await;
+    systemd::ready();
+}
+
+async fn read_again(args: &RunArgs) -> Result<Config, Faults> {
+    let (file, overrides) = (args.config.clone(), overrides(args));
+    aside(move || configuration(file.as_ref(), &overrides)).await
+}
+
+fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
+    let keys = [
+        ("state_dir", started_with.state_dir != config.state_dir),
+        ("health.listen", started_with.health.listen != config.health.listen),
+        ("log", started_with.log != config.log),
+    ];
+    for (key, _) in keys.iter().filter(|(_, differs)| *differs) {
+        warn!(key, "changed in the configuration, and takes effect after a restart");
+    }
+}
