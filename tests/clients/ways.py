@@ -22,6 +22,7 @@ import urllib.parse
 STANDPIPE = sys.argv[1]
 DOCUMENT = (pathlib.Path(__file__).parent.parent.parent / "docs/aws.md").read_text()
 LINES = [b"%03d\n" % number for number in range(200)]
+TRIED = b"a try\n"
 ROLE = "arn:aws:iam::123456789012:role/log-writer"
 
 
@@ -117,6 +118,11 @@ def block(text, language):
     return found[0] if found else None
 
 
+def in_general(said):
+    """An answer of `check --online` without what is another one each time."""
+    return re.sub(r"(access key|until|sent to) [^ ,\n]+", r"\1 …", said)
+
+
 def try_way(title, directory, prepare):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Aws)
     server.seen, server.records = [], []
@@ -134,15 +140,17 @@ def try_way(title, directory, prepare):
     }
     key, judge = prepare(environment, url, directory, text)
     environment = {name: value for name, value in environment.items() if value is not None}
-    for arguments in ["check", "--online"], ["run", "--once", "--timeout", "20s"]:
+    for arguments in ["check", "--online", "--put", "a try"], ["run", "--once", "--timeout", "20s"]:
         said = subprocess.run(
             [STANDPIPE, *arguments, "-c", directory / "standpipe.toml"],
             env=environment, capture_output=True, text=True, check=False,
         )
         assert said.returncode == 0, f"{title}: {arguments}\n{said.stdout}{said.stderr}"
+        if key == "INSTANCE" and "check" in arguments:
+            assert in_general(said.stdout).endswith(in_general(block(DOCUMENT, "text"))), said.stdout
     server.shutdown()
     server.server_close()
-    assert sorted(server.records) == LINES, f"{title}: {len(server.records)} records"
+    assert sorted(server.records) == [*LINES, TRIED], f"{title}: {len(server.records)} records"
     signers = {by for what, by in server.seen if what in ("PutRecord", "DescribeDeliveryStream")}
     assert signers == {(key, "eu-central-1", "firehose")}, f"{title}: signed by {signers}"
     judge([(what, about) for what, about in server.seen if what not in ("PutRecord", "DescribeDeliveryStream")])
