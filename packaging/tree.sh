@@ -23,7 +23,7 @@ completions zsh "$zsh/_standpipe"
 completions fish usr/share/fish/vendor_completions.d/standpipe.fish
 
 doc=$root/usr/share/doc/standpipe
-for file in README.md CHANGELOG.md docs/operations.md docs/state.md; do
+for file in README.md CHANGELOG.md docs/aws.md docs/operations.md docs/state.md; do
   install -D -m 644 "$file" "$doc/$(basename "$file")"
 done
 gzip -9n "$doc/CHANGELOG.md"
