@@ -290,7 +290,7 @@ impl Engine {
     ) -> Shaped {
         let file = self.files.known(id);
         let source = &self.settings.sources[file.source.0];
-        let packing = self.settings.streams[file.stream.0].packing;
+        let packing = self.settings.streams[file.stream.0].packing_within_quota();
         let chunk_end = match chunk.at_end() {
             true if self.ships_last_line(file) => ChunkEnd::Closed,
             true if self.finishing.is_some() || file.has_waited(position, end, now) => ChunkEnd::Quiet,

@@ -189,6 +189,17 @@ impl StreamSettings {
             (Api::Auto | Api::PutRecordBatch, Packing::Off) => self.linger,
         }
     }
+
+    /// How lines share records. A record that is larger than what the quota lets through in a second exceeds it, however
+    /// long it waits: so much is packed at most.
+    pub fn packing_within_quota(&self) -> Packing {
+        let kib = (self.quota.bytes_per_second / 1024) as f64 * self.quota.share;
+        let second = (kib as usize).max(1) * 1024;
+        match self.packing {
+            Packing::Off => Packing::Off,
+            Packing::On { bytes, delay } => Packing::On { bytes: bytes.min(second), delay },
+        }
+    }
 }
 
 /// What is done about an acknowledgement that does not say that the record is kept under server-side encryption.
@@ -311,6 +322,26 @@ mod tests {
             let linger = Duration::from_millis(5);
             let settings = StreamSettings { api, packing, linger, ..settings() };
             assert_eq!(settings.patience().as_millis(), millis, "{api:?}, {packing:?}");
+        }
+    }
+
+    #[test]
+    fn lines_share_no_record_that_is_more_than_the_quota_lets_through_in_a_second() {
+        let delay = Duration::from_secs(1);
+        // The quota in bytes, its share, what may be packed, and what is.
+        let table = [
+            (5_000_000, 0.9, 1_024_000, 1_024_000),
+            (1_048_576, 0.9, 1_024_000, 943_104),
+            (204_800, 0.5, 1_024_000, 102_400),
+            (204_800, 0.5, 5_000, 5_000),
+            (1, 0.1, 5_000, 1_024),
+        ];
+        for (bytes_per_second, share, bytes, expected) in table {
+            let mut settings = settings();
+            (settings.quota.bytes_per_second, settings.quota.share) = (bytes_per_second, share);
+            assert_eq!(settings.packing_within_quota(), Packing::Off);
+            settings.packing = Packing::On { bytes, delay };
+            assert_eq!(settings.packing_within_quota(), Packing::On { bytes: expected, delay });
         }
     }
 

@@ -204,6 +204,10 @@ pub fn advice(why: &Retry) -> &'static str {
         (RetryReason::Setup, _) if why.message.contains("takes no direct puts") => {
             "use a delivery stream of type DirectPut, or put the lines where this one takes its data from"
         }
+        (RetryReason::Setup, _) if why.message.contains("custom endpoint are not supported") => {
+            "leave out `use_fips` and `use_dualstack` (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT), or `endpoint_url`: \
+             an endpoint of your own is used as it is"
+        }
         (RetryReason::Setup, "ValidationException" | "InvalidArgumentException") => {
             "correct `delivery_stream`: the service does not accept that name"
         }
