@@ -204,7 +204,10 @@ pub fn advice(why: &Retry) -> &'static str {
         (RetryReason::Setup, _) if why.message.contains("takes no direct puts") => {
             "use a delivery stream of type DirectPut, or put the lines where this one takes its data from"
         }
-        (RetryReason::Setup, _) if why.message.contains("custom endpoint are not supported") => {
+        (RetryReason::Setup, code)
+            if code == "InvalidConfiguration"
+                || why.message.contains("custom endpoint are not supported") =>
+        {
             "leave out `use_fips` and `use_dualstack` (AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT), or `endpoint_url`: \
              an endpoint of your own is used as it is"
         }
@@ -310,5 +313,24 @@ fn of_connection(message: &str) -> &'static str {
         BAD_CERTIFICATES
     } else {
         "see whether the endpoint can be reached from here: name resolution, routes, proxies, certificates"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asks_for_other_endpoints_and_names_one_is_told_which_keys_are_at_odds() {
+        for (code, message) in [
+            (
+                "InvalidConfiguration",
+                "FIPS endpoints are asked for, and http://vpce as the endpoint: leave one out",
+            ),
+            ("Unknown", "Invalid Configuration: Dualstack and custom endpoint are not supported"),
+        ] {
+            let why = Retry { reason: RetryReason::Setup, code: code.into(), message: message.into() };
+            assert!(advice(&why).contains("`endpoint_url`"), "{code}: {}", advice(&why));
+        }
     }
 }
