@@ -71,6 +71,8 @@ where
             status => ambiguous(&format!("status {status}: {}", causes(error))),
         },
         SdkError::TimeoutError(_) => late(),
+        // Neither a connection nor a handshake in time: whichever of the limits it was that ended it.
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => late(),
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
             let causes = causes(error);
             match causes.to_ascii_lowercase().contains("credential") {
