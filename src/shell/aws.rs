@@ -40,6 +40,7 @@ use self::profile::Profiles;
 use self::sources::Sources;
 
 pub(in crate::shell) use self::explain::root as cause;
+pub(in crate::shell) use self::keeper::Ends;
 pub use self::resolve::hint;
 
 /// What the ways of all streams share: the environment as it was at the start, and credentials of equal settings.

@@ -173,7 +173,8 @@ impl Destination {
         };
         let verdicts = tokio::time::timeout(limit, put).await.unwrap_or_else(|_| {
             // Where credentials are waited for, that is the reason, and not the service.
-            vec![self.missing().map_or_else(late, Verdict::Retry); count]
+            let placed = || self.way.found().map_or_else(late, |reached| reached.placed(late()));
+            vec![self.missing().map_or_else(placed, Verdict::Retry); count]
         });
         Outcome { verdicts, took: began.elapsed() }
     }
@@ -318,6 +319,10 @@ impl Reached {
                     placed.push_str(&format!("; {hint}"));
                 }
                 Verdict::Retry(Retry { reason, code, message: placed.into() })
+            }
+            Verdict::Retry(Retry { reason, code, message }) if &*code == "Timeout" => {
+                let message = format!("{} gave {message}", self.endpoint).into();
+                Verdict::Retry(Retry { reason, code, message })
             }
             verdict => verdict,
         }

@@ -15,5 +15,5 @@ mod stage;
 mod start;
 mod values;
 #[path = "../end_to_end/world.rs"]
-#[allow(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
+#[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
 mod world;

@@ -282,7 +282,11 @@ fn a_handshake_that_stalls_is_given_up() {
     let daemon = world.run_in(|command| {
         command.env("SSL_CERT_FILE", &authorities).env("HTTPS_PROXY", format!("http://{}", proxy.address));
     });
-    daemon.not_ready("Timeout");
+    let said = daemon.not_ready("Timeout");
+    assert!(
+        said.contains(&format!("https://localhost:{} gave no answer in time", front.address.port())),
+        "{said}"
+    );
     assert_eq!(daemon.get("/livez").code, 200);
     daemon.running.stop();
 }

@@ -59,9 +59,9 @@ struct Standing {
     known: Option<Result<Credentials, Retry>>,
 }
 
-/// The task ends with the last of those who ask.
+/// A task that ends with the last of those who hold this.
 #[derive(Debug)]
-struct Ends(AbortHandle);
+pub(in crate::shell) struct Ends(pub(in crate::shell) AbortHandle);
 
 impl Drop for Ends {
     fn drop(&mut self) {

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
 use crate::model::verdict::{Retry, RetryReason};
+use crate::shell::aws::Ends;
 
 use super::{Reached, Route};
 
@@ -27,17 +27,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(super) struct Way {
     found: watch::Receiver<Option<Result<Arc<Reached>, Retry>>>,
+    /// The search ends with the last of those who wait.
     _search: Arc<Ends>,
-}
-
-/// The search ends with the last of those who wait.
-#[derive(Debug)]
-struct Ends(AbortHandle);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Way {
