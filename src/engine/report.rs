@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
-use crate::model::verdict::{Retry, RetryReason};
+use crate::model::verdict::{RequestEnd, Retry, RetryReason};
 use crate::rules::histogram::Histogram;
 
 use crate::model::operation::Operation;
@@ -138,31 +138,6 @@ impl Rotation {
             Self::Renamed => "renamed",
             Self::Removed => "removed",
             Self::Truncated => "truncated",
-        }
-    }
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RequestEnd {
-    /// Every record was accepted.
-    Delivered,
-    /// Some were.
-    Partial,
-    /// None was, and all are sent again.
-    Failed,
-    /// None was, and all were refused for what they are.
-    Rejected,
-}
-
-impl RequestEnd {
-    /// As it appears in metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Partial => "partial",
-            Self::Failed => "failed",
-            Self::Rejected => "rejected",
         }
     }
 }

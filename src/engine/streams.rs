@@ -5,7 +5,6 @@
 //!
 //! *Invariant (L7):* each record of a request gets exactly one end: delivered, put aside, or sent again.
 
-mod answer;
 mod letters;
 mod sending;
 #[cfg(test)]
@@ -25,20 +24,21 @@ use crate::model::settings::{CheckpointSettings, Encryption, StreamId, StreamSet
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::circuit::News;
-use crate::rules::ladder::{self, Fate, Suspect};
+use crate::rules::judge::{
+    Whole, as_a_whole, end_of, failure, is_delivered, is_plain, of_the_stream, refusal,
+};
+use crate::rules::ladder::{Fate, Suspect};
 use crate::rules::retry::InvalidBackoff;
 
 use super::incarnation::IncarnationState;
 use super::port::RequestId;
-use super::report::{Report, RequestEnd, StreamCounts};
+use super::report::{Report, StreamCounts};
 use super::status::{StreamStatus, StuckRecord};
 use super::stream::{Company, Place, Stream};
 
 pub(super) use self::letters::Ends;
 
 use self::letters::{Letters, SentLetters};
-
-use self::answer::{Whole, as_a_whole, end_of, failure, is_delivered, is_plain, refusal};
 
 /// So many stuck records of a stream are named; all are counted.
 const MAX_STUCK_SHOWN: usize = 10;
@@ -181,10 +181,9 @@ impl Streams {
         let (stream, counts) = (sent.stream, &mut counts[sent.stream.0]);
         let bytes = sizes_of(sent.records.iter().map(|record| &record.data));
         self.streams[stream.0].landed(bytes, &outcome.verdicts, sent.at, now);
-        let end = self.count(&sent, &outcome, counts, now);
-        let Outcome { verdicts, .. } = outcome;
-        let (sent_at, refusal) = (sent.at, verdicts.iter().find_map(refusal));
-        let why = verdicts.iter().find_map(failure).cloned();
+        self.count(&sent, &outcome, counts, now);
+        let (Outcome { verdicts, .. }, sent_at) = (outcome, sent.at);
+        let (failed, refused) = (of_the_stream(&verdicts, false), of_the_stream(&verdicts, true));
         let insists = encryption(stream) == Encryption::Required;
         let is_plain = verdicts.iter().any(is_plain);
         if insists && !is_plain && verdicts.iter().any(is_delivered) {
@@ -202,9 +201,8 @@ impl Streams {
             }
             None => self.judge_each(sent, verdicts, &mut judged, counts, now),
         }
-        let is_refused = judged.delivered.is_empty() && self.streams[stream.0].ladder.is_held();
-        let why = if end == RequestEnd::Failed { why } else { refusal.filter(|_| is_refused) };
-        let is_evidence = why.as_ref().is_some_and(ladder::is_evidence);
+        let why = if self.streams[stream.0].ladder.is_held() { refused } else { failed };
+        let is_evidence = why.as_ref().is_some_and(Retry::is_evidence);
         if !(is_evidence && single.is_some_and(|place| self.fails_for_itself(stream, place))) {
             judged.reports.extend(self.judge_stream(stream, why, sent_at, now));
         }
@@ -248,7 +246,7 @@ impl Streams {
                     let why = Retry { reason: RetryReason::Rejected, code, message };
                     (why.clone(), Some(stream.ladder.refused(place, why, at, now)))
                 }
-                Verdict::Retry(why) if ladder::is_evidence(&why) => {
+                Verdict::Retry(why) if why.is_evidence() => {
                     let since = company.since().unwrap_or(now);
                     (why.clone(), Some(stream.ladder.failed(place, why, at, (since, now))))
                 }
@@ -281,17 +279,10 @@ impl Streams {
     }
 
     /// Counts a request's end, and notes what the answer says of quota and last error.
-    fn count(
-        &mut self,
-        sent: &Sent,
-        outcome: &Outcome,
-        counts: &mut StreamCounts,
-        now: Instant,
-    ) -> RequestEnd {
+    fn count(&mut self, sent: &Sent, outcome: &Outcome, counts: &mut StreamCounts, now: Instant) {
         let verdicts = &outcome.verdicts;
         let retries = || verdicts.iter().filter_map(failure);
-        let end = end_of(verdicts, retries().count());
-        *counts.requests.entry((sent.operation, end)).or_default() += 1;
+        *counts.requests.entry((sent.operation, end_of(verdicts))).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
         let sizes: Vec<_> = sent.records.iter().map(|record| record.data.len()).collect();
         self.streams[sent.stream.0].note_answer(&sizes, verdicts, sent.at, now);
@@ -300,7 +291,6 @@ impl Streams {
         if let Some(why) = error {
             self.last_errors[sent.stream.0] = Some((now, why));
         }
-        end
     }
 
     /// What a request says of the stream as a whole: that it failed, and `why`, or that the service is there.

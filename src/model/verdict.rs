@@ -54,6 +54,16 @@ const OF_CREDENTIALS: [&str; 10] = [
 ];
 
 impl Retry {
+    /// Whether the failure is evidence of anything but a rate or a setup that has to change.
+    pub fn is_evidence(&self) -> bool {
+        match self.reason {
+            RetryReason::Server | RetryReason::Network | RetryReason::Ambiguous | RetryReason::Rejected => {
+                true
+            }
+            RetryReason::Throttled | RetryReason::Setup => false,
+        }
+    }
+
     /// Whether other credentials would mend it. Those are looked for all the time, so that a try costs next to nothing.
     pub fn is_for_credentials(&self) -> bool {
         let name = self.code.strip_suffix("Exception").unwrap_or(&self.code);
@@ -112,4 +122,29 @@ pub struct Outcome {
     pub verdicts: Vec<Verdict>,
     /// From sending to the answer.
     pub took: Duration,
+}
+
+/// How a request ended, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestEnd {
+    /// Every record was accepted.
+    Delivered,
+    /// Some were.
+    Partial,
+    /// None was, and all are sent again.
+    Failed,
+    /// None was, and all were refused for what they are.
+    Rejected,
+}
+
+impl RequestEnd {
+    /// As it appears in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Rejected => "rejected",
+        }
+    }
 }

@@ -62,14 +62,6 @@ pub fn next_step(records: usize, failures: u32) -> Step {
     }
 }
 
-/// Whether a failure is evidence of anything but a rate or a setup that has to change.
-pub fn is_evidence(why: &Retry) -> bool {
-    match why.reason {
-        RetryReason::Server | RetryReason::Network | RetryReason::Ambiguous | RetryReason::Rejected => true,
-        RetryReason::Throttled | RetryReason::Setup => false,
-    }
-}
-
 /// What becomes of a record that failed by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -322,7 +314,7 @@ mod tests {
     #[test]
     fn throttling_and_setup_are_no_evidence() {
         let evidence: Vec<_> =
-            RetryReason::ALL.into_iter().filter(|reason| is_evidence(&why(*reason))).collect();
+            RetryReason::ALL.into_iter().filter(|reason| why(*reason).is_evidence()).collect();
         assert_eq!(
             evidence,
             [RetryReason::Server, RetryReason::Network, RetryReason::Ambiguous, RetryReason::Rejected]

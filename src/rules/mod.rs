@@ -20,6 +20,7 @@ pub mod giving_up;
 pub mod histogram;
 pub mod history;
 pub mod idle;
+pub mod judge;
 pub mod ladder;
 pub mod ledger;
 pub mod linger;

@@ -84,6 +84,6 @@ impl Stream {
 
     /// Whether the stream is held for what may be the fault of the records that failed: others ask better.
     pub(super) fn probes_with_others(&self) -> bool {
-        self.circuit.open().is_some_and(|open| ladder::is_evidence(&open.why))
+        self.circuit.open().is_some_and(|open| open.why.is_evidence())
     }
 }

@@ -14,9 +14,9 @@ use crate::model::settings::{Api, Encryption, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::batch::{Limits, Size};
+use crate::rules::judge::{end_of, failure, is_plain, refusal};
 use crate::rules::quota::{Admission, Cost, Payment};
 
-use super::answer::{end_of, failure, is_plain, refusal};
 use super::{Streams, sizes_of};
 use crate::engine::port::{Letter, LetterEnd, LetterId, Put, RequestId};
 use crate::engine::report::{Report, StreamCounts};
@@ -165,8 +165,7 @@ impl Streams {
         let verdicts = &outcome.verdicts;
         assert_eq!(verdicts.len(), letters.len(), "L7: one verdict for each letter");
         let counts = &mut counts[id.0];
-        let end = end_of(verdicts, verdicts.iter().filter_map(failure).count());
-        *counts.requests.entry((operation, end)).or_default() += 1;
+        *counts.requests.entry((operation, end_of(verdicts))).or_default() += 1;
         counts.request_took.entry(operation).or_default().observe(outcome.took);
         let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
         counts.throttled += u64::from(verdicts.iter().filter_map(failure).any(is_throttled));

@@ -16,6 +16,7 @@ use crate::engine::samples::{at, beginning, read, whose};
 use crate::engine::stream::Ready;
 use crate::model::identity::Incarnation;
 use crate::model::settings::{Adaptive, Api, Order, Packing, QuotaSettings, RetrySettings};
+use crate::model::verdict::RequestEnd;
 
 const STREAM: StreamId = StreamId(0);
 
