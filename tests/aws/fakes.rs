@@ -266,13 +266,18 @@ pub(crate) fn metadata(request: &Request, key: &str) -> Answer {
     } else if request.line.contains("/security-credentials/ ") {
         "role".to_owned()
     } else {
-        json!({
-            "Code": "Success", "LastUpdated": in_seconds(0), "Type": "AWS-HMAC", "AccessKeyId": key,
-            "SecretAccessKey": "s", "Token": "t", "Expiration": in_seconds(3600),
-        })
-        .to_string()
+        keys(key, 3600)
     };
     Answer::Is(200, body)
+}
+
+/// Credentials that end in so many seconds, as metadata and agents write them.
+pub(crate) fn keys(key: &str, seconds: i64) -> String {
+    json!({
+        "Code": "Success", "LastUpdated": in_seconds(0), "Type": "AWS-HMAC", "AccessKeyId": key,
+        "SecretAccessKey": "s", "Token": "t", "Expiration": in_seconds(seconds),
+    })
+    .to_string()
 }
 
 /// An authority of the project's own, with one server's certificate.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::fakes::{Answer, Fake, no_session, session};
+use crate::fakes::{Answer, Fake, keys, no_session, session};
 use crate::stage::{MAX_WAIT, MENDED_WITHIN, Stage, process, runs};
-use crate::world::eventually;
+use crate::world::{eventually, text};
 
 const ROLE: &str = "role_arn = \"arn:aws:iam::123456789012:role/writer\"";
 
@@ -127,6 +127,41 @@ fn a_token_that_comes_late_counts_and_nothing_is_taken_in_its_place() {
         sts.asked()[0].body.contains("WebIdentityToken=jwt&")
             || sts.asked()[0].body.ends_with("WebIdentityToken=jwt")
     );
+}
+
+/// The token of EKS Pod Identity is replaced in its file, and the agent takes only the one that is there.
+#[test]
+fn a_pods_token_that_is_replaced_counts_at_the_next_renewal() {
+    let stage = Stage::new();
+    stage.put("token", "first");
+    let token = stage.path("token");
+    let (shown, times) = (token.clone(), Arc::new(AtomicUsize::new(0)));
+    let agent = Fake::start(move |request| {
+        let right = std::fs::read_to_string(&shown).unwrap();
+        if request.headers.get("authorization").map(String::as_str) != Some(right.as_str()) {
+            return Answer::Is(403, "{\"message\":\"the token is not known\"}".to_owned());
+        }
+        let (key, seconds) = match times.fetch_add(1, Ordering::SeqCst) {
+            0 => ("FIRST", 10),
+            _ => ("SECOND", 3600),
+        };
+        Answer::Is(200, keys(key, seconds))
+    });
+    let shipping = stage
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{}/v1/credentials", agent.url()))
+        .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", text(&token))
+        .run();
+    shipping.ship("first");
+    shipping.stage.put("token", "second");
+    eventually("the renewal, in the background", || {
+        let line = format!("line {}", shipping.began.elapsed().as_millis());
+        assert!(shipping.ship(&line) < MAX_WAIT);
+        shipping.stage.hose.keys().contains("SECOND").then_some(())
+    });
+    let tokens: Vec<_> =
+        agent.asked().iter().map(|request| request.headers["authorization"].clone()).collect();
+    assert_eq!(tokens, ["first", "second"]);
+    shipping.told_no_error();
 }
 
 #[test]
