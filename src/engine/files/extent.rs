@@ -38,15 +38,18 @@ impl Extent {
         self.looked.is_some()
     }
 
-    /// The file was read to its end, having been written last at `modified`.
+    /// The file was read to its end, having been written last at `modified`. A look that came in before may be younger than
+    /// the read, and says more.
     pub(in crate::engine) fn read_to_end(&mut self, modified: Duration) {
-        (self.looked, self.written) = (None, Some(modified));
+        self.looked = self.looked.filter(|(_, looked)| *looked > modified);
+        self.written = Some(modified);
     }
 
     /// Whether the file is known to have had more in it than the `len` bytes that a read found, having been written last at
     /// `modified`.
     pub(in crate::engine) fn had_more_than(&self, len: u64, modified: Option<Duration>) -> bool {
-        let is_written = |looked: Duration| modified.is_some_and(|modified| modified != looked);
+        // A read may be older than a look that came in before it.
+        let is_written = |looked: Duration| modified.is_some_and(|modified| modified > looked);
         len < self.read_end_bytes.max(self.found_bytes)
             || self.looked.is_some_and(|(size, looked)| len < size && is_written(looked))
     }
@@ -71,11 +74,23 @@ mod tests {
             // The size was wrong, whatever it was.
             (at(11), at(11), false),
             (at(11), at(12), true),
+            // The read is older than the look.
+            (at(12), at(11), false),
         ] {
             extent.forget();
             extent.look(100, Some(shown));
             assert_eq!(extent.had_more_than(50, Some(read)), is_gone, "{shown:?} {read:?}");
             assert!(!extent.had_more_than(100, Some(read)));
+        }
+    }
+
+    #[test]
+    fn a_look_that_is_younger_than_a_read_outlives_it() {
+        for (read, is_gone) in [(at(10), true), (at(11), false), (at(12), false)] {
+            let mut extent = Extent::default();
+            extent.look(100, Some(at(11)));
+            extent.read_to_end(read);
+            assert_eq!(extent.had_more_than(50, Some(at(13))), is_gone, "{read:?}");
         }
     }
 
