@@ -8,15 +8,16 @@
 //! neither block nor read what lies elsewhere: see `files/open.rs`.
 
 mod compressed;
+mod directory;
 mod generations;
 mod held;
 mod limit;
-mod listing;
 mod look;
 mod open;
 mod places;
 mod reserved;
 mod survey;
+mod way;
 
 use std::cell::RefCell;
 use std::fs::File;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::listing::{Entry, EntryKind};
+use super::directory::{Entry, EntryKind};
 use crate::engine::port::Observed;
 use crate::rules::pattern::{Exclude, Pattern};
 use crate::rules::rotation::family::rotated_from;

@@ -3,6 +3,7 @@
 //! Knows how the kernel spells kinds, devices and birth times. Does not know whether anybody wants the
 //! file. Called by the survey, by `open`, and by the watch (for directories).
 
+use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -42,6 +43,12 @@ impl Look {
             Links::Keep => AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW,
         };
         rustix::fs::statx(CWD, path, flags, WANTED).map(Self::from)
+    }
+
+    /// Looks at a name in a directory; of a link, at the link itself. Mounts nothing.
+    pub(in crate::shell) fn below(directory: impl AsFd, name: &OsStr) -> Result<Self, Errno> {
+        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::statx(directory, name, flags, WANTED).map(Self::from)
     }
 
     /// Looks at what is already open, whatever its name shows by now.

@@ -6,16 +6,15 @@
 //!
 //! *Invariant:* what is opened is checked through its descriptor, never through its name.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::places::refuse_open;
+use super::way::{self, Fault};
 use super::{Look, Refusal};
 use crate::engine::port::{FileFault, Opened};
 use crate::model::identity::{HEAD_BYTES, Identity};
@@ -24,12 +23,6 @@ use crate::model::offset::Offset;
 /// `O_NONBLOCK`: a FIFO without a writer, or a file under a lease, must not hold the thread. `O_NOCTTY`: a
 /// terminal must not become ours.
 const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
-
-/// Only a place to go on from: touches neither devices nor FIFOs.
-const TO_PASS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-/// As many symbolic links as the kernel follows in one path.
-const MAX_LINKS: u32 = 40;
 
 /// Opens a regular file for reading and looks at its beginning.
 ///
@@ -74,18 +67,6 @@ pub fn is_still(file: &File, identity: Identity) -> bool {
     Look::of(file).is_ok_and(|look| look.identity == identity)
 }
 
-#[derive(Debug)]
-enum Fault {
-    Kernel(Errno),
-    Refused(Refusal),
-}
-
-impl From<Errno> for Fault {
-    fn from(fault: Errno) -> Self {
-        Self::Kernel(fault)
-    }
-}
-
 /// Opens a name that is no link, past trusted links only.
 fn open_unlinked(path: &Path) -> Result<OwnedFd, Fault> {
     let flags = TO_READ | OFlags::NOFOLLOW;
@@ -97,49 +78,11 @@ fn open_unlinked(path: &Path) -> Result<OwnedFd, Fault> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Fault::Refused(Refusal::NotRegular("a directory")));
     };
-    let mut way = Way { links_left: MAX_LINKS };
-    let parent = way.follow(root()?, parent)?;
+    let parent = way::through_trusted_links(parent)?;
     rustix::fs::openat(&parent, name, flags, Mode::empty()).map_err(|fault| match fault {
         Errno::LOOP => Fault::Refused(Refusal::Link),
         other => Fault::Kernel(other),
     })
-}
-
-fn root() -> Result<OwnedFd, Errno> {
-    rustix::fs::open("/", TO_PASS, Mode::empty())
-}
-
-/// A walk from directory to directory that sees each link before it goes through.
-struct Way {
-    links_left: u32,
-}
-
-impl Way {
-    fn follow(&mut self, from: OwnedFd, path: &Path) -> Result<OwnedFd, Fault> {
-        let mut here = from;
-        for component in path.components() {
-            here = match component {
-                Component::RootDir | Component::Prefix(_) => root()?,
-                Component::CurDir => here,
-                Component::ParentDir => rustix::fs::openat(&here, "..", TO_PASS, Mode::empty())?,
-                Component::Normal(name) => self.enter(here, name)?,
-            };
-        }
-        Ok(here)
-    }
-
-    fn enter(&mut self, here: OwnedFd, name: &OsStr) -> Result<OwnedFd, Fault> {
-        let next = rustix::fs::openat(&here, name, TO_PASS, Mode::empty())?;
-        let link = Look::of(&next)?;
-        if link.kind != FileType::Symlink {
-            return Ok(next);
-        }
-        self.links_left = self.links_left.checked_sub(1).ok_or(Errno::LOOP)?;
-        let target = rustix::fs::readlinkat(&next, c"", Vec::new())?;
-        let end = self.follow(here, Path::new(OsStr::from_bytes(target.as_bytes())))?;
-        let ours = [0, rustix::process::geteuid().as_raw(), Look::of(&end)?.owner];
-        if ours.contains(&link.owner) { Ok(end) } else { Err(Fault::Refused(Refusal::ForeignLink)) }
-    }
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::directory::{Directory, Entry, EntryKind};
 use super::generations::Generations;
-use super::listing::{self, Entry, EntryKind};
 use super::places::Places;
 use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
@@ -142,7 +142,11 @@ impl Round {
             }
             let real = real_directory(pattern.base());
             self.generations.of_file(&real, file);
-            if self.name(source, file, &real, Named::Literally) == Seen::There {
+            let seen = match self.open(source, pattern.base()) {
+                Some(open) => self.name((source, Named::Literally), file, (&open, &real)),
+                None => Seen::Unknown,
+            };
+            if seen == Seen::There {
                 self.directories.insert(pattern.base().to_owned());
             } else {
                 self.await_name(file);
@@ -163,22 +167,14 @@ impl Round {
 
     fn visit<'s>(&mut self, walk: &mut Walk<'s>, mut place: Place<'s>) {
         let source = walk.source;
-        match Look::at(&place.path, Links::Follow) {
-            Ok(look) if look.kind == FileType::Directory => {
-                let Look { identity, .. } = look;
-                if let Some(refusal) = self.places.refuse(&place.path, &look) {
-                    return self.refuse(source, &place.path, refusal);
-                }
-                place.stage.retain(|mark| walk.been.insert((identity.device, identity.inode, mark)));
-                if place.stage.is_empty() {
-                    return;
-                }
-            }
-            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => return self.await_name(&place.path),
-            Err(fault) => {
-                self.await_name(&place.path);
-                return self.refuse(source, &place.path, Refusal::of(fault));
-            }
+        let Some(open) = self.open(source, &place.path) else { return self.await_name(&place.path) };
+        if let Some(refusal) = self.places.refuse(&place.path, &open.look) {
+            return self.refuse(source, &place.path, refusal);
+        }
+        let identity = open.look.identity;
+        place.stage.retain(|mark| walk.been.insert((identity.device, identity.inode, mark)));
+        if place.stage.is_empty() {
+            return;
         }
         self.directories.insert(place.path.clone());
         match place.stage.names() {
@@ -187,12 +183,12 @@ impl Round {
                     if place.takes(name) {
                         self.generations.of_file(&place.real, Path::new(name));
                     }
-                    self.take_named(walk, &place, name);
+                    self.take_named(walk, (&place, &open), name);
                 }
             }
             None => {
-                let entries = self.list(source, &place.path);
-                entries.iter().for_each(|entry| self.take_listed(walk, &place, entry));
+                let entries = self.list(source, &place.path, &open);
+                entries.iter().for_each(|entry| self.take_listed(walk, (&place, &open), entry));
                 self.generations.among(
                     &place.real,
                     &entries,
@@ -204,20 +200,20 @@ impl Round {
     }
 
     /// Looks at a name that the pattern spells out.
-    fn take_named<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, name: &OsStr) {
+    fn take_named<'s>(&mut self, walk: &mut Walk<'s>, (place, open): (&Place<'s>, &Directory), name: &OsStr) {
         let source = walk.source;
         let step = place.stage.enter(name);
         if step.stage.is_empty() {
             if place.takes(name) {
-                self.name(source, &place.path.join(name), &place.real, Named::Literally);
+                self.name((source, Named::Literally), &place.path.join(name), (open, &place.real));
             }
             return;
         }
         let path = place.path.join(name);
-        match Look::at(&path, Links::Keep) {
+        match open.look(name) {
             Ok(look) => {
                 let kind = EntryKind::of(look.kind);
-                self.take_listed(walk, place, &Entry { name: name.to_owned(), kind });
+                self.take_listed(walk, (place, open), &Entry { name: name.to_owned(), kind });
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(_) if place.excluded.enter(name).stage.takes_all_below() => {}
@@ -226,9 +222,15 @@ impl Round {
     }
 
     /// Looks at a name that is there, if the pattern asks for it.
-    fn take_listed<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, entry: &Entry) {
+    fn take_listed<'s>(
+        &mut self,
+        walk: &mut Walk<'s>,
+        (place, open): (&Place<'s>, &Directory),
+        entry: &Entry,
+    ) {
         if entry.kind != EntryKind::Directory && place.takes(&entry.name) {
-            self.name(walk.source, &place.path.join(&entry.name), &place.real, Named::ByGlob);
+            let path = place.path.join(&entry.name);
+            self.name((walk.source, Named::ByGlob), &path, (open, &place.real));
         }
         if entry.kind != EntryKind::Other {
             let step = place.stage.enter(&entry.name);
@@ -266,12 +268,18 @@ impl Round {
         }
     }
 
-    /// Looks at a name that matches and is not excluded; `real` is its directory without links.
-    fn name(&mut self, source: Source<'_>, path: &Path, real: &Path, named: Named) -> Seen {
+    /// Looks at a name that matches and is not excluded, in its directory, which is called `real` without links.
+    fn name(
+        &mut self,
+        (source, named): (Source<'_>, Named),
+        path: &Path,
+        (open, real): (&Directory, &Path),
+    ) -> Seen {
         if self.files.contains_key(path) {
             return Seen::There;
         }
-        let look = match Look::at(path, Links::Keep) {
+        let Some(name) = path.file_name() else { return Seen::Unknown };
+        let look = match open.look(name) {
             Ok(look) => look,
             Err(Errno::NOENT | Errno::NOTDIR) => return Seen::Unknown,
             Err(fault) => {
@@ -281,8 +289,8 @@ impl Round {
         };
         match look.kind {
             FileType::RegularFile => {
-                let target = path.file_name().map(|name| real.join(name));
-                self.observe(path, target.filter(|target| target != path), look, true);
+                let target = Some(real.join(name)).filter(|target| target != path);
+                self.observe(path, target, look, true);
             }
             FileType::Symlink if source.files.follow_symlinks => self.follow(source, path, named),
             FileType::Symlink => self.refuse(source, path, Refusal::Link),
@@ -355,25 +363,6 @@ impl Round {
             }
         }
     }
-
-    /// The names in a directory of a source; none, and a problem, when it cannot be listed.
-    fn list(&mut self, source: Source<'_>, directory: &Path) -> Rc<[Entry]> {
-        self.entries(directory).unwrap_or_else(|fault| {
-            if !matches!(fault, Errno::NOENT | Errno::NOTDIR) {
-                self.refuse(source, directory, Refusal::of(fault));
-            }
-            Rc::default()
-        })
-    }
-
-    fn entries(&mut self, directory: &Path) -> Result<Rc<[Entry]>, Errno> {
-        if let Some(known) = self.listed.get(directory) {
-            return known.clone();
-        }
-        let entries = listing::of(directory);
-        self.listed.insert(directory.to_owned(), entries.clone());
-        entries
-    }
 }
 
 /// What came of looking at a name.
@@ -394,5 +383,6 @@ fn leads_to_directory(path: &Path) -> bool {
 }
 
 mod beside;
+mod listed;
 #[cfg(test)]
 mod tests;

@@ -10,17 +10,19 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::{Problem, Round, Source, survey_source};
+use crate::shell::files::directory::{Directory, EntryKind};
 use crate::shell::files::generations::Generations;
-use crate::shell::files::listing::EntryKind;
-use crate::shell::files::{Links, Look, Refusal, SourceFiles};
+use crate::shell::files::way::Fault;
+use crate::shell::files::{Links, Refusal, SourceFiles};
 
 impl Round {
     /// Looks at what the source does not match, and what rotators may have made of what it does.
     pub(super) fn look_for_generations(&mut self, source: Source<'_>) {
         let generations = std::mem::take(&mut self.generations);
-        let found = generations.found(|directory| self.entries(directory).ok(), &source.files.exclude);
+        let list = |path: &Path| self.entries(path, &Directory::open(path, Links::Keep).ok()?).ok();
+        let found = generations.found(list, &source.files.exclude);
         for (path, rotated_from) in found {
-            self.observe_beside(&path, rotated_from);
+            self.observe_alone(&path, rotated_from);
         }
         let places = Generations::places(&self.files, &source.files.patterns);
         for pattern in &source.files.rotated {
@@ -30,14 +32,22 @@ impl Round {
             kept.problems.into_iter().for_each(|problem| self.note(problem));
             for observed in kept.observation.files {
                 let rotated_from = Generations::kept(observed.real_path(), &places);
-                self.observe_beside(observed.real_path(), rotated_from);
+                self.observe_alone(observed.real_path(), rotated_from);
             }
         }
     }
 
+    /// Looks at a file that the source does not match, in a directory that is not open. `path` has no links.
+    fn observe_alone(&mut self, path: &Path, rotated_from: Vec<Arc<Path>>) {
+        let open = path.parent().and_then(|directory| Directory::open(directory, Links::Keep).ok());
+        if let Some(open) = open {
+            self.observe_beside(&open, path, rotated_from);
+        }
+    }
+
     /// Looks at a file that the source does not match.
-    fn observe_beside(&mut self, path: &Path, rotated_from: Vec<Arc<Path>>) {
-        if let Ok(look) = Look::at(path, Links::Keep)
+    fn observe_beside(&mut self, open: &Directory, path: &Path, rotated_from: Vec<Arc<Path>>) {
+        if let Some(Ok(look)) = path.file_name().map(|name| open.look(name))
             && look.kind == FileType::RegularFile
         {
             self.observe(path, None, look, false);
@@ -49,19 +59,23 @@ impl Round {
 
     /// Looks at what no source matches but may be a known file under another name.
     pub(super) fn look_beside(&mut self, directory: &Path) {
-        let entries = match self.entries(directory) {
-            Ok(entries) => entries,
-            Err(Errno::NOENT | Errno::NOTDIR) => return,
-            Err(fault) => {
-                self.note(Problem { path: directory.to_owned(), source: None, reason: Refusal::of(fault) });
-                return;
-            }
+        let opened = Directory::open(directory, Links::Keep);
+        let listed = opened.and_then(|open| Ok((self.entries(directory, &open)?, open)));
+        let (entries, open) = match listed {
+            Ok(listed) => listed,
+            Err(Fault::Kernel(Errno::NOENT | Errno::NOTDIR)) => return,
+            Err(Fault::Kernel(fault)) => return self.cannot_look(directory, Refusal::of(fault)),
+            Err(Fault::Refused(refusal)) => return self.cannot_look(directory, refusal),
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
             let path = directory.join(&entry.name);
             if !self.files.contains_key(&path) {
-                self.observe_beside(&path, Vec::new());
+                self.observe_beside(&open, &path, Vec::new());
             }
         }
+    }
+
+    fn cannot_look(&mut self, directory: &Path, reason: Refusal) {
+        self.note(Problem { path: directory.to_owned(), source: None, reason });
     }
 }

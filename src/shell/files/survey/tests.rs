@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{lchown, symlink};
 use std::os::unix::net::UnixListener;
 
 use rustix::fs::{CWD, Mode};
@@ -443,6 +443,26 @@ fn directories_behind_links_are_entered_only_when_links_are_followed() {
     assert_eq!(shown.problems, []);
     let shown = tree.survey(&[tree.following(&["srv/**/*.log"])]);
     assert_eq!(shown.names(), ["srv/app/a.log"]);
+}
+
+/// A link on the way that a stranger made leads to what is not theirs: not even names are shown of it.
+#[test]
+fn a_strangers_link_on_the_way_shows_nothing_unless_links_are_followed() {
+    let tree = Tree::new();
+    tree.file("secret/a.log");
+    let link = tree.link("app", "secret");
+    // Only root can make another user's link.
+    if lchown(&link, Some(1234), Some(1234)).is_err() {
+        return;
+    }
+    for pattern in ["app/*.log", "app/a.log", "app/**/a.log"] {
+        let shown = tree.survey(&[tree.source(&[pattern])]);
+        assert_eq!(shown.names(), [""; 0], "{pattern}");
+        assert_eq!(shown.problems, [("app".into(), Refusal::ForeignLink)], "{pattern}");
+        assert_eq!(tree.survey(&[tree.following(&[pattern])]).names(), ["app/a.log"], "{pattern}");
+    }
+    let beside = survey_source(&tree.source(&["none"]), SourceId(0), &[link.into()], Duration::ZERO);
+    assert_eq!(tree.show([beside]).problems, [("app".into(), Refusal::ForeignLink)]);
 }
 
 #[test]

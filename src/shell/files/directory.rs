@@ -1,0 +1,149 @@
+//! One directory, held open: what is listed and looked at in it is in it, whatever its name leads to meanwhile.
+//!
+//! Knows the names, and as much about each as the directory itself says. Does not know which are wanted. Called by the
+//! survey.
+//!
+//! *Invariant:* nothing that lies elsewhere is shown under a name of this directory: neither by a directory that is
+//! swapped for a link while it is looked at, nor by a link.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::way::{self, Fault, TO_GO_ON};
+use super::{Links, Look};
+
+/// To list a directory.
+const TO_LIST: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A directory to go on from.
+#[derive(Debug)]
+pub(super) struct Directory {
+    place: OwnedFd,
+    pub(super) look: Look,
+}
+
+impl Directory {
+    /// Opens the directory at `path`; where links are not followed, past trusted ones only.
+    ///
+    /// # Errors
+    /// [`Errno::NOTDIR`] when it is something else; otherwise what keeps anybody from going there.
+    pub(super) fn open(path: &Path, links: Links) -> Result<Self, Fault> {
+        let place = match links {
+            Links::Follow => rustix::fs::openat(CWD, path, TO_GO_ON, Mode::empty())?,
+            Links::Keep => way::through_trusted_links(path)?,
+        };
+        let look = Look::of(&place)?;
+        match look.kind {
+            FileType::Directory => Ok(Self { place, look }),
+            _ => Err(Fault::Kernel(Errno::NOTDIR)),
+        }
+    }
+
+    /// Looks at a name in it; of a link, at the link itself.
+    pub(super) fn look(&self, name: &OsStr) -> Result<Look, Errno> {
+        Look::below(&self.place, name)
+    }
+
+    /// What is in it: sorted, so that two surveys of the same tree walk the same way.
+    pub(super) fn list(&self) -> Result<Rc<[Entry]>, Errno> {
+        let open = rustix::fs::openat(&self.place, c".", TO_LIST, Mode::empty())?;
+        let mut entries = Vec::new();
+        for entry in Dir::new(open)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if [&b"."[..], b".."].contains(&name.as_bytes()) {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every file system says it in its listings. Gone meanwhile: the look at it will tell.
+                FileType::Unknown => {
+                    self.look(name).map_or(EntryKind::Other, |look| EntryKind::of(look.kind))
+                }
+                known => EntryKind::of(known),
+            };
+            entries.push(Entry { name: name.to_owned(), kind });
+        }
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(Rc::from(entries))
+    }
+}
+
+/// One name in a directory.
+pub(super) struct Entry {
+    pub(super) name: OsString,
+    pub(super) kind: EntryKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Directory,
+    Link,
+    Other,
+}
+
+impl EntryKind {
+    pub(super) fn of(kind: FileType) -> Self {
+        match kind {
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the directories that are looked at")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+
+    fn names(directory: &Directory) -> Vec<String> {
+        directory.list().unwrap().iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_directory_that_is_swapped_for_a_link_shows_what_it_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, secret) = (dir.path().join("logs"), dir.path().join("secret"));
+        fs::create_dir(&logs).unwrap();
+        fs::create_dir(&secret).unwrap();
+        fs::write(logs.join("b.log"), "1").unwrap();
+        fs::write(logs.join("a.log"), "22").unwrap();
+        fs::write(secret.join("key.log"), "333").unwrap();
+        let directory = Directory::open(&logs, Links::Keep).unwrap();
+        fs::rename(&logs, dir.path().join("aside")).unwrap();
+        symlink(&secret, &logs).unwrap();
+        assert_eq!(names(&directory), ["a.log", "b.log"]);
+        assert_eq!(directory.look(OsStr::new("a.log")).unwrap().size, 2);
+        assert_eq!(directory.look(OsStr::new("key.log")).unwrap_err(), Errno::NOENT);
+    }
+
+    #[test]
+    fn a_link_to_a_directory_is_gone_through_only_when_it_is_trusted_or_links_are_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (logs, link) = (dir.path().join("logs"), dir.path().join("link"));
+        fs::create_dir(&logs).unwrap();
+        fs::write(logs.join("a.log"), "").unwrap();
+        symlink(&logs, &link).unwrap();
+        for links in [Links::Keep, Links::Follow] {
+            assert_eq!(names(&Directory::open(&link, links).unwrap()), ["a.log"]);
+        }
+        assert!(matches!(
+            Directory::open(&logs.join("a.log"), Links::Keep),
+            Err(Fault::Kernel(Errno::NOTDIR))
+        ));
+        // Only root can give a link away; the owner of what it leads to is trusted, and nobody else.
+        if rustix::process::geteuid().is_root() && lchown(&link, Some(1234), Some(1234)).is_ok() {
+            assert!(matches!(Directory::open(&link, Links::Keep), Err(Fault::Refused(_))));
+            assert_eq!(names(&Directory::open(&link, Links::Follow).unwrap()), ["a.log"]);
+        }
+    }
+}
