@@ -13,7 +13,8 @@ use super::walk::{Typed, json};
 use super::{Overrides, ProcessEnvironment, Source, Written};
 use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{
-    CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES,
+    CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, NAME_BYTES,
+    RECORD_BYTES, TIME_KEY,
 };
 use crate::model::message::max_incomplete_bytes;
 use crate::model::settings::{
@@ -103,6 +104,7 @@ impl Sources {
         memory: MemorySettings,
         faults: &mut Faults,
     ) -> Self {
+        refuse_long_names(&tables, faults);
         refuse_shared_names(&tables, faults);
         refuse_shared_patterns(&tables, faults);
         refuse_too_long_lines(&tables, memory, faults);
@@ -215,7 +217,8 @@ fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) -> Format {
     let members = fields.map(|fields| &fields.value[..]).unwrap_or_default();
     if let Some(fields) = fields {
         let unwraps = table.parse.as_ref().is_some_and(|parse| parse.value.is_some());
-        let is_taken = |key: &str| ENVELOPE_KEYS.contains(&key) || (unwraps && key == CHANNEL_KEY);
+        let is_taken =
+            |key: &str| key == TIME_KEY || ENVELOPE_KEYS.contains(&key) && (unwraps || key != CHANNEL_KEY);
         for (key, _) in members.iter().filter(|(key, _)| is_taken(key)) {
             faults.add(fields.fault(format!("`{key}` is said of every line already; give it another name")));
         }
@@ -249,6 +252,18 @@ fn name_of(table: &SourceTable) -> Option<Typed<String>> {
         })
     };
     table.name.clone().or_else(first)
+}
+
+/// A name stands in every record with format = "json", in metrics and in logs.
+fn refuse_long_names(tables: &[SourceTable], faults: &mut Faults) {
+    for name in tables.iter().filter_map(name_of) {
+        let bytes = json(&name.value).len();
+        if bytes > NAME_BYTES {
+            faults.add(name.fault(format!(
+                "the source's name comes to {bytes} bytes in JSON; set a `name` of up to {NAME_BYTES}"
+            )));
+        }
+    }
 }
 
 /// Names tell sources apart in metrics and status.

@@ -14,7 +14,7 @@ use self::aws::{region, role_arn};
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
-use crate::model::limits::RECORD_BYTES;
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
 use crate::rules::pattern::{ExcludeGlob, Pattern};
 
@@ -31,7 +31,8 @@ const MAX_LINGER: Duration = Duration::from_secs(1);
 /// Below, a truncated line says nothing.
 const MIN_LINE_BYTES: u64 = 16;
 const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
-const MAX_LINES: u32 = 10_000;
+/// Above, one message would be more lines than share a record.
+const MAX_LINES: u32 = LINES_PER_RECORD as u32;
 /// Above, the last message of a file waits longer than a rotator may leave it there.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// Older files are of another machine.

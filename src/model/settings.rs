@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
+use super::limits::{ENVELOPE_KEYS, TIME_KEY};
+
 /// Index of a source in [`Settings::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub usize);
@@ -145,6 +147,14 @@ pub struct Envelope {
     pub fields: Vec<(Arc<str>, Arc<str>)>,
     /// Whether a line that is a JSON object itself becomes part of it instead of being quoted.
     pub merge: bool,
+}
+
+impl Envelope {
+    /// Every key that a record may have beside those of its line.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let own = self.fields.iter().map(|(key, _)| &**key);
+        ENVELOPE_KEYS.into_iter().chain([TIME_KEY]).chain(own)
+    }
 }
 
 /// Where reading begins in a file that was already there at the first start without checkpoints.
