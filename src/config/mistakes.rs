@@ -361,6 +361,52 @@ fields = "env""#,
         r#"[[source]]
 paths = ["/a"]
 stream = "s"
+path_fields = "^/(?<app>.*)/"
+time_format = "epoch_ms""#,
+        "c.toml:4:15: source.path_fields: says what stands in JSON records, and they are raw; add format = \"json\"
+c.toml:5:15: source.time_format: says what stands in JSON records, and they are raw; add format = \"json\"",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+path_fields = "^/(?<App>.)(?<ID>.)(?<pod>.)(?<Pod>.)(?<TS>.)"
+fields = { app = "x", Host = "y", APP = "z" }
+time_key = "ts""#,
+        "c.toml:5:15: source.path_fields: `App` is said of every line already; give the group another name
+c.toml:5:15: source.path_fields: `ID` is said of every line already; give the group another name
+c.toml:5:15: source.path_fields: `Pod` is said of every line already; give the group another name
+c.toml:5:15: source.path_fields: `TS` is said of every line already; give the group another name
+c.toml:6:10: source.fields: `Host` is said of every line already; give it another name
+c.toml:6:10: source.fields: `app` is said of every line already; give it another name",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+path_fields = "^/(.*)/"
+time_key = "Source"
+time_format = "unix""#,
+        "c.toml:5:15: source.path_fields: names no field; write (?<name>…) around what is to be one
+c.toml:6:12: source.time_key: `Source` is said of every line already; give it another name
+c.toml:7:15: source.time_format: `unix` is not one of the choices; write one of \"rfc3339\", \"epoch_ms\"",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+path_fields = "(?<a"
+time_key = """#,
+        "c.toml:5:15: source.path_fields: `(?<a` is not a regular expression: unclosed capture group name; correct it
+c.toml:6:12: source.time_key: is empty; write a name or leave the key out",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
 append_newline = false
 [stream.default]
 packing = "on""#,
@@ -378,7 +424,7 @@ close_removed_after = "25h""#,
 paths = ["/a"]
 stream = "s"
 frequency = "1s""#,
-        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, close_removed_after, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, close_removed_after, append_newline, format, fields, merge_json, path_fields, time_key, time_format, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
     ),
     (
         r#"[[source]]

@@ -306,7 +306,8 @@ impl Engine {
                 state.names_itself();
                 let whose = (state.whose().origin, incarnation);
                 let unix_time = chunk.unix_time;
-                Some(EnvelopeTemplate::new(envelope, &source.name, &file.path, whose, unix_time))
+                let files = (&*file.path, file.target.as_deref());
+                Some(EnvelopeTemplate::new(envelope, &source.name, files, whose, unix_time))
             }
         };
         let counts = &mut self.counts.sources[file.source.0];

@@ -44,6 +44,12 @@ pub const ENVELOPE_BYTES: usize = 64 * 1024;
 /// What the `fields` of an envelope may come to, in bytes of JSON.
 pub const FIELDS_BYTES: usize = 16 * 1024;
 
+/// What the fields of a path may come to, in bytes of JSON: a path that says more has none.
+pub const PATH_FIELDS_BYTES: usize = 16 * 1024;
+
+/// The longest key of an envelope for the time, in bytes of JSON.
+pub const TIME_KEY_BYTES: usize = 256;
+
 /// What a source's name may come to, in bytes of JSON.
 pub const NAME_BYTES: usize = 4 * 1024;
 
@@ -51,7 +57,8 @@ pub const NAME_BYTES: usize = 4 * 1024;
 pub const PATH_BYTES: usize = 4096;
 
 const _: () = assert!(
-    6 * PATH_BYTES + FIELDS_BYTES + NAME_BYTES + 6 * 64 + 1024 <= ENVELOPE_BYTES,
+    6 * PATH_BYTES + FIELDS_BYTES + PATH_FIELDS_BYTES + NAME_BYTES + TIME_KEY_BYTES + 6 * 64 + 1024
+        <= ENVELOPE_BYTES,
     "every envelope leaves most of a record to its line"
 );
 

@@ -18,11 +18,13 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::model::identity::{Incarnation, Origin};
-use crate::model::limits::CHANNEL_KEY;
+use crate::model::limits::{CHANNEL_KEY, PATH_FIELDS_BYTES};
 use crate::model::message::{Message, Part, Unmerged};
-use crate::model::settings::Envelope;
+use crate::model::settings::{Envelope, TimeFormat};
 
 use self::filling::{base64_within, text_within};
 use self::merging::{Merging, merging};
@@ -60,20 +62,26 @@ pub struct Wrapped {
 }
 
 impl<'a> EnvelopeTemplate<'a> {
-    /// For lines of `file`, read `unix_time`.
+    /// For lines of a file, read `unix_time`. The file goes by the path that its source matched, and, where that leads
+    /// through a link, has another real one.
     pub fn new(
         envelope: &'a Envelope,
         source: &str,
-        file: &Path,
+        (file, real): (&Path, Option<&Path>),
         (origin, incarnation): (Origin, Incarnation),
         unix_time: Duration,
     ) -> Self {
-        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + unix_time);
+        let time = match envelope.time_format {
+            TimeFormat::Rfc3339 => {
+                json(&humantime::format_rfc3339_millis(UNIX_EPOCH + unix_time).to_string())
+            }
+            TimeFormat::EpochMillis => unix_time.as_millis().to_string(),
+        };
         let (host, source) = (json(&envelope.host), json(source));
         let id = format!("{:x}-{:x}-{:x}", origin.device, origin.inode, incarnation.0);
         let mut keys: Vec<String> = envelope.keys().map(str::to_lowercase).collect();
         keys.sort_unstable();
-        let mut end = Vec::new();
+        let mut end = path_fields(envelope, real.unwrap_or(file), file);
         for (key, value) in &envelope.fields {
             end.extend_from_slice(format!(",{}:{value}", json(key)).as_bytes());
         }
@@ -82,8 +90,8 @@ impl<'a> EnvelopeTemplate<'a> {
             envelope,
             before_offset: format!(",\"file\":{},\"offset\":", json(&file.to_string_lossy())).into_bytes(),
             before_id: format!(",\"host\":{host},\"source\":{source},\"id\":\"{id}:").into_bytes(),
-            before_time: b"\",\"time\":".to_vec(),
-            time: format!("\"{time}\""),
+            before_time: format!("\",{}:", json(&envelope.time_key)).into_bytes(),
+            time,
             end,
             keys,
         }
@@ -198,11 +206,32 @@ impl<'a> EnvelopeTemplate<'a> {
         match metadata {
             None => object.extend_from_slice(self.time.as_bytes()),
             Some(metadata) => {
-                let (time, channel) = (json(&metadata.time), metadata.channel.label());
+                let channel = metadata.channel.label();
+                let time = match self.envelope.time_format {
+                    TimeFormat::Rfc3339 => json(&metadata.time),
+                    TimeFormat::EpochMillis => epoch_millis(&metadata.time),
+                };
                 write!(object, "{time},\"{CHANNEL_KEY}\":\"{channel}\"").expect(FITS);
             }
         }
         object.extend_from_slice(&self.end);
+    }
+}
+
+/// What the path says, as members of an object behind others.
+fn path_fields(envelope: &Envelope, real: &Path, matched: &Path) -> Vec<u8> {
+    let mut members = Vec::new();
+    for (name, value) in envelope.path_fields.iter().flat_map(|fields| fields.of(real, matched)) {
+        members.extend_from_slice(format!(",{}:{}", json(name), json(&value)).as_bytes());
+    }
+    if members.len() <= PATH_FIELDS_BYTES { members } else { Vec::new() }
+}
+
+/// A time that a runtime wrote as milliseconds since 1970; as it stands where it names no time that there is.
+fn epoch_millis(time: &str) -> String {
+    match OffsetDateTime::parse(time, &Rfc3339) {
+        Ok(time) => time.unix_timestamp_nanos().div_euclid(1_000_000).to_string(),
+        Err(_) => json(time),
     }
 }
 
@@ -236,23 +265,24 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::model::limits::{ENVELOPE_BYTES, FIELDS_BYTES, NAME_BYTES, RECORD_BYTES};
+    use crate::model::limits::{ENVELOPE_BYTES, FIELDS_BYTES, NAME_BYTES, RECORD_BYTES, TIME_KEY_BYTES};
     use crate::model::message::{Channel, RuntimeMetadata};
     use crate::model::offset::{Offset, Span};
+    use crate::model::path_fields::PathFields;
 
     const ORIGIN: (Origin, Incarnation) = (Origin { device: 0xfe01, inode: 0x2a }, Incarnation(7));
 
     fn envelope(merge: bool) -> Envelope {
         let fields = vec![("env".into(), "\"prod\"".into()), ("shard".into(), "3".into())];
-        Envelope { host: "web-1".into(), fields, merge }
+        Envelope { host: "web-1".into(), fields, merge, ..Envelope::default() }
     }
 
     fn template<'a>(envelope: &'a Envelope, file: &str) -> EnvelopeTemplate<'a> {
-        EnvelopeTemplate::new(envelope, "app", Path::new(file), ORIGIN, Duration::from_secs(1))
+        EnvelopeTemplate::new(envelope, "app", (Path::new(file), None), ORIGIN, Duration::from_secs(1))
     }
 
     fn wrap(envelope: &Envelope, line: &[u8]) -> String {
-        let file = Path::new("/var/log/app/a.log");
+        let file = (Path::new("/var/log/app/a.log"), None);
         let sleeve =
             EnvelopeTemplate::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
         let wrapped = sleeve.wrap(&message(line), line, 0, RECORD_BYTES - 1);
@@ -347,7 +377,11 @@ mod tests {
     fn around_the_longest() -> (Envelope, String, Message) {
         let value = format!("\"{}\"", "x".repeat(FIELDS_BYTES - 10));
         let fields = vec![("f".into(), value.into())];
-        let envelope = Envelope { host: "\u{1}".repeat(64).into(), fields, merge: false };
+        // Of the path as much as may be.
+        let path_fields = PathFields::try_new("^/(?<path>(?-u:.){2725})").ok();
+        let time_key = "\u{1}".repeat((TIME_KEY_BYTES - 2) / 6).into();
+        let host = "\u{1}".repeat(64).into();
+        let envelope = Envelope { host, fields, path_fields, time_key, ..Envelope::default() };
         let metadata =
             RuntimeMetadata { channel: Channel::Stdout, time: "2026-11-24T08:15:42.123456789+11:30".into() };
         let at = Offset::new(u64::MAX);
@@ -360,9 +394,10 @@ mod tests {
         let (envelope, path, message) = around_the_longest();
         let name = "x".repeat(NAME_BYTES - 2);
         let template =
-            EnvelopeTemplate::new(&envelope, &name, Path::new(&path), ORIGIN, Duration::from_secs(1));
+            EnvelopeTemplate::new(&envelope, &name, (Path::new(&path), None), ORIGIN, Duration::from_secs(1));
         let wrapped = template.wrap(&message, b"", 999_999, RECORD_BYTES - 1);
-        assert!(wrapped.object.len() < ENVELOPE_BYTES, "{}", wrapped.object.len());
+        let len = wrapped.object.len();
+        assert!((60 * 1024..ENVELOPE_BYTES).contains(&len), "{len}");
     }
 
     #[test]
@@ -397,7 +432,7 @@ mod tests {
     fn what_a_runtime_says_stands_beside_the_line_and_pieces_are_numbered() {
         let metadata =
             RuntimeMetadata { channel: Channel::Stderr, time: "2026-11-24T08:15:42.5+01:00".into() };
-        let (envelope, file) = (envelope(true), Path::new("/a.log"));
+        let (envelope, file) = (envelope(true), (Path::new("/a.log"), None));
         let sleeve = EnvelopeTemplate::new(&envelope, "app", file, ORIGIN, Duration::from_secs(1));
         let message = Message { metadata: Some(metadata), ..message(b"{\"a\":1}") };
         let wrap = |text: &[u8], piece| {
@@ -416,6 +451,54 @@ mod tests {
             (&"{}".into(), &"fe01-2a-7:1000.2".into()),
             "a piece is a text"
         );
+    }
+
+    #[test]
+    fn what_the_path_says_stands_before_the_fields_unless_it_is_too_much() {
+        let (link, real) = (Path::new("/link.log"), Path::new("/log/shop\"\u{1}.log"));
+        let path_fields = PathFields::try_new("^/log/(?<app>.+)[.]log").ok();
+        let envelope = Envelope { path_fields, ..envelope(true) };
+        let of = |files| {
+            let template = EnvelopeTemplate::new(&envelope, "app", files, ORIGIN, Duration::from_secs(1));
+            let line = br#"{"App":1}"#;
+            let wrapped = template.wrap(&message(line), line, 0, RECORD_BYTES - 1);
+            assert_eq!(wrapped.unmerged, Some(Unmerged::ReservedKey), "whatever this path says");
+            String::from_utf8(wrapped.object).expect("JSON is UTF-8")
+        };
+        let time = r#""time":"1970-01-01T00:00:01.000Z""#;
+        let with = format!(r#"{time},"app":"shop\"\u0001","env":"prod","shard":3}}"#);
+        let without = format!(r#"{time},"env":"prod","shard":3}}"#);
+        assert!(of((link, Some(real))).ends_with(&with), "{}", of((link, Some(real))));
+        assert!(of((real, None)).ends_with(&with));
+        assert!(of((link, None)).ends_with(&without));
+        assert!(of((real, Some(link))).ends_with(&without), "the real path tells");
+        let long = format!("/log/{}.log", "\u{1}".repeat(3_000));
+        assert!(of((Path::new(&long), None)).ends_with(&without));
+    }
+
+    #[test]
+    fn a_time_has_the_name_and_the_form_that_were_asked_for() {
+        let table = [
+            (None, "1763942400123"),
+            (Some("2026-11-24T08:15:42.123456789Z"), "1795508142123"),
+            (Some("2026-11-24T08:15:42.999999999+01:30"), "1795502742999"),
+            (Some("1969-12-31T23:59:59.9995Z"), "-1"),
+            (Some("2026-13-24T08:15:42Z"), "\"2026-13-24T08:15:42Z\""),
+        ];
+        let time_key = "@timestamp".into();
+        let envelope = Envelope { time_key, time_format: TimeFormat::EpochMillis, ..envelope(true) };
+        let (files, read) = ((Path::new("/a.log"), None), Duration::from_millis(1_763_942_400_123));
+        let template = EnvelopeTemplate::new(&envelope, "app", files, ORIGIN, read);
+        for (written, told) in table {
+            let metadata =
+                written.map(|time| RuntimeMetadata { channel: Channel::Stdout, time: time.into() });
+            let line = br#"{"time":"the program's"}"#;
+            let message = Message { metadata, ..message(line) };
+            let wrapped = template.wrap(&message, line, 0, RECORD_BYTES - 1);
+            let object = String::from_utf8(wrapped.object).expect("JSON is UTF-8");
+            assert!(object.starts_with(r#"{"time":"the program's","file""#), "the key is free: {object}");
+            assert!(object.contains(&format!(r#","@timestamp":{told},"#)), "{object}");
+        }
     }
 
     proptest! {

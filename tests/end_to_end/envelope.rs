@@ -56,6 +56,27 @@ fn a_record_says_where_its_line_is_from() {
     }
 }
 
+#[test]
+fn the_real_path_and_the_time_stand_in_a_record_as_they_are_asked_for() {
+    let world = World::new().source(concat!(
+        "format = \"json\"\nfollow_symlinks = true\ntime_key = \"read_at\"\ntime_format = \"epoch_ms\"\n",
+        "path_fields = '/real-(?<app>[a-z]+)[.](?<kind>txt)$'\n",
+    ));
+    let real = world.dir().join("real-shop.txt");
+    append(&real, "line\n");
+    std::os::unix::fs::symlink(&real, world.file("a.log")).unwrap();
+    let (code, said, _) = world.once();
+    assert_eq!(code, 0, "{said}");
+    let arrived = objects(&world.arrived("logs"));
+    let object = &arrived[0];
+    assert_eq!(
+        (&object["app"], &object["kind"], &object["time"]),
+        (&"shop".into(), &"txt".into(), &Value::Null)
+    );
+    assert_eq!(object["file"], text(&world.file("a.log")), "the path that is matched");
+    assert!(object["read_at"].as_u64().is_some_and(|millis| millis > 1_700_000_000_000), "{object}");
+}
+
 /// What a consumer does with what at-least-once delivery sends twice.
 #[test]
 fn ten_kills_and_dropping_repeats_by_id_leaves_exactly_the_lines() {

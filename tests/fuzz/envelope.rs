@@ -64,10 +64,10 @@ impl<'de> Deserialize<'de> for Keys {
 fuzz_target!(|input: &[u8]| {
     let [choice, line @ ..] = input else { return };
     let fields = vec![("env".into(), "\"prod\"".into()), ("a".into(), "1".into())];
-    let envelope = Envelope { host: "web-1".into(), fields, merge: choice & 1 == 1 };
+    let envelope = Envelope { host: "web-1".into(), fields, merge: choice & 1 == 1, ..Envelope::default() };
     let place = (Origin { device: 1, inode: 2 }, Incarnation(3));
     let template =
-        EnvelopeTemplate::new(&envelope, "app", Path::new("/a.log"), place, Duration::from_secs(1));
+        EnvelopeTemplate::new(&envelope, "app", (Path::new("/a.log"), None), place, Duration::from_secs(1));
     // Long lines out of few bytes.
     let line = line.repeat(if choice & 30 != 30 { 1 } else { 300_000 / line.len().max(1) + 1 });
     let message = Message {

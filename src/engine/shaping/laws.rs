@@ -13,6 +13,7 @@ use crate::model::identity::{Incarnation, Origin};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
+use crate::model::path_fields::PathFields;
 use crate::model::settings::{
     Envelope, Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings, StartPattern,
 };
@@ -49,9 +50,11 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
 fn source() -> impl Strategy<Value = SourceSettings> {
     let format = prop_oneof![
         Just(Format::Raw),
-        any::<bool>().prop_map(|merge| {
-            let fields = vec![("env".into(), "\"prod\"".into())];
-            Format::Json(Envelope { host: "web-1".into(), fields, merge })
+        any::<[bool; 3]>().prop_map(|[merge, has_fields, has_path_fields]| {
+            let fields = has_fields.then(|| ("env".into(), "\"prod\"".into())).into_iter().collect();
+            let path_fields =
+                has_path_fields.then(|| PathFields::try_new("(?<a>[a-z]+)[.]log$").ok()).flatten();
+            Format::Json(Envelope { host: "web-1".into(), fields, merge, path_fields, ..Envelope::default() })
         })
     ];
     let multiline = prop_oneof![2 => Just(None), 1 => Just(Some("^a")), 2 => Just(Some(r"^\{"))];
@@ -93,7 +96,7 @@ proptest! {
     ) {
         // The configuration refuses to pack lines that nothing tells apart.
         let packing = if source.newline == Newline::Append { packing } else { Packing::Off };
-        let file = Path::new("/var/log/app/a.log");
+        let file = (Path::new("/var/log/app/a.log"), None);
         let template = match &source.format {
             Format::Raw => None,
             Format::Json(envelope) => {
@@ -171,6 +174,7 @@ fn what_fits_into_no_record_is_put_aside() {
         host: "web-1".into(),
         fields: vec![("f".into(), format!("\"{}\"", "x".repeat(RECORD_BYTES)).into())],
         merge: true,
+        ..Envelope::default()
     };
     let whose = (Origin { device: 1, inode: 2 }, Incarnation(3));
     let docker = Some(Runtime::Docker);
@@ -186,7 +190,8 @@ fn what_fits_into_no_record_is_put_aside() {
             let source = SourceSettings { runtime, oversize, ..settings(1).sources.remove(0) };
             let mut shape = Shape::of(&source, packing, None, &[]);
             shape.template = is_json.then(|| {
-                EnvelopeTemplate::new(&envelope, "app", Path::new("/a.log"), whose, Duration::from_secs(1))
+                let files = (Path::new("/a.log"), None);
+                EnvelopeTemplate::new(&envelope, "app", files, whose, Duration::from_secs(1))
             });
             let (mut counts, text) = (SourceCounts::default(), Bytes::from(format!("{line}\n")));
             let whole = (ChunkEnd::Open, u64::MAX);
