@@ -39,10 +39,10 @@ fn a_record_says_where_its_line_is_from() {
         (&merged["message"], &merged["level"], &merged["n"]),
         (&Value::Null, &"warn".into(), &17.into())
     );
-    assert_eq!(line(30)["message"], "{\"ID\":17}", "a key of ours");
+    assert_eq!(line(31)["message"], "{\"ID\":17}", "a key of ours");
     let metadata = fs::metadata(&file).unwrap();
     let start = format!("{:x}-{:x}-", metadata.dev(), metadata.ino());
-    for (object, offset) in [(first, "0"), (empty, "6"), (merged, "7"), (line(30), "1e")] {
+    for (object, offset) in [(first, "0"), (empty, "6"), (merged, "7"), (line(31), "1f")] {
         let id = object["id"].as_str().expect("every record has one");
         assert!(id.starts_with(&start) && id.ends_with(&format!(":{offset}")), "{id}");
         assert_eq!((&object["file"], &object["source"]), (&text(&file).into(), &"app".into()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Cut, Piece, Shape, Unsendable};
+use super::{Cut, Piece, Shape, Unsendable, lies_inside, look_back};
 use crate::engine::report::SourceCounts;
 use crate::engine::samples::settings;
 use crate::model::identity::{Incarnation, Origin};
@@ -204,6 +204,32 @@ fn what_fits_into_no_record_is_put_aside() {
                 (text.len() as u64, expected.as_bytes()),
                 "{name}, {oversize:?}"
             );
+        }
+    }
+}
+
+/// Whoever goes on after a restart knows from the bytes before the position whether it lies in a line that was cut.
+#[test]
+fn where_a_line_was_cut_is_known_from_the_bytes_before() {
+    let text = Bytes::from(format!("{}\nshort\n{}\n", "aé".repeat(900_000), "b".repeat(1_000_000)));
+    let json = Format::Json(Envelope { host: "web-1".into(), ..Envelope::default() });
+    for format in [Format::Raw, json] {
+        for oversize in [Oversize::Split, Oversize::Truncate, Oversize::DeadLetter] {
+            let mut source =
+                SourceSettings { format: format.clone(), oversize, ..settings(1).sources.remove(0) };
+            source.filter.drop = vec![StartPattern::try_new("nothing").expect("a regular expression")];
+            let shape = Shape::of(&source, Packing::Off, None, &[]);
+            let mut split = shape.split(&text, Offset::ZERO, ChunkEnd::Open);
+            let mut pieces = 0;
+            while split.next().is_some() {
+                let position = split.next_line();
+                let at = usize::try_from(position.bytes()).expect("small");
+                let before = look_back(&source, position);
+                let inside = before > 0 && lies_inside(&source, &text[at - before..], before);
+                assert_eq!(inside, split.is_inside(), "{oversize:?} at {at}");
+                pieces += 1;
+            }
+            assert!(pieces > 4, "{oversize:?}: {pieces}");
         }
     }
 }
