@@ -9,10 +9,10 @@ use std::fmt::{self, Write};
 
 use super::units::{show_duration, show_size};
 use super::{Aws, Config, LogFormat, Source, Stream};
-use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, TIME_KEY};
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Format, Multiline, Newline, OnDrain, Order, Oversize, Packing, Runtime,
-    SourceSettings, StartAt, StreamSettings, Until,
+    Adaptive, Api, Encryption, Envelope, Format, Multiline, Newline, OnDrain, Order, Oversize, Packing,
+    Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -101,6 +101,7 @@ fn write_source(
             write!(out, ", {key} {value}")?;
         }
         writeln!(out)?;
+        write_told(out, envelope)?;
     }
     match settings.runtime {
         None => {}
@@ -125,6 +126,20 @@ fn write_source(
         writeln!(out, "  lines longer than {longest}, or than a record takes, are {oversize}")?;
     }
     writeln!(out, "  removed files are closed after {}", show_duration(settings.close_removed_after))
+}
+
+/// What is told of a line beside it, where that is not the default.
+fn write_told(out: &mut String, envelope: &Envelope) -> fmt::Result {
+    if let Some(fields) = &envelope.path_fields {
+        let names = fields.names().collect::<Vec<_>>().join(", ");
+        writeln!(out, "  {names} from the path, by {}", fields.text())?;
+    }
+    let format = match envelope.time_format {
+        TimeFormat::Rfc3339 if *envelope.time_key == *TIME_KEY => return Ok(()),
+        TimeFormat::Rfc3339 => "a text (RFC 3339)",
+        TimeFormat::EpochMillis => "milliseconds since 1970",
+    };
+    writeln!(out, "  the time as {}, {format}", envelope.time_key)
 }
 
 fn write_left_out(out: &mut String, source: &Source, settings: &SourceSettings) -> fmt::Result {
@@ -296,6 +311,30 @@ memory 64MiB for all files, 8MiB for each
 shutdown within 25s; lines without their newline stay in their files
 "
         );
+    }
+
+    #[test]
+    fn what_stands_in_json_records_is_told() {
+        let told = describe(
+            r#"
+            [[source]]
+            paths = ["/a"]
+            stream = "s"
+            format = "json"
+            merge_json = true
+            path_fields = "kubernetes"
+            time_key = "@timestamp"
+            time_format = "epoch_ms"
+            fields = { env = "prod" }
+            "#,
+        );
+        for line in [
+            "  lines in JSON, of host localhost, JSON objects merged, env \"prod\"",
+            "  namespace, pod, pod_uid, container, container_id from the path, by kubernetes",
+            "  the time as @timestamp, milliseconds since 1970",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
     }
 
     #[test]

@@ -361,6 +361,52 @@ fields = "env""#,
         r#"[[source]]
 paths = ["/a"]
 stream = "s"
+path_fields = "^/(?<app>.*)/"
+time_format = "epoch_ms""#,
+        "c.toml:4:15: source.path_fields: says what stands in JSON records, and they are raw; add format = \"json\"
+c.toml:5:15: source.time_format: says what stands in JSON records, and they are raw; add format = \"json\"",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+path_fields = "^/(?<App>.)(?<ID>.)(?<pod>.)(?<Pod>.)(?<TS>.)"
+fields = { app = "x", Host = "y", APP = "z" }
+time_key = "ts""#,
+        "c.toml:5:15: source.path_fields: `App` is said of every line already; give the group another name
+c.toml:5:15: source.path_fields: `ID` is said of every line already; give the group another name
+c.toml:5:15: source.path_fields: `Pod` is said of every line already; give the group another name
+c.toml:5:15: source.path_fields: `TS` is said of every line already; give the group another name
+c.toml:6:10: source.fields: `Host` is said of every line already; give it another name
+c.toml:6:10: source.fields: `app` is said of every line already; give it another name",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+path_fields = "^/(.*)/"
+time_key = "Source"
+time_format = "unix""#,
+        "c.toml:5:15: source.path_fields: names no field; write (?<name>…) around what is to be one
+c.toml:6:12: source.time_key: `Source` is said of every line already; give it another name
+c.toml:7:15: source.time_format: `unix` is not one of the choices; write one of \"rfc3339\", \"epoch_ms\"",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+format = "json"
+path_fields = "(?<a"
+time_key = """#,
+        "c.toml:5:15: source.path_fields: `(?<a` is not a regular expression: unclosed capture group name; correct it
+c.toml:6:12: source.time_key: is empty; write a name or leave the key out",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
 append_newline = false
 [stream.default]
 packing = "on""#,
@@ -378,7 +424,7 @@ close_removed_after = "25h""#,
 paths = ["/a"]
 stream = "s"
 frequency = "1s""#,
-        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, close_removed_after, append_newline, format, fields, merge_json, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, close_removed_after, append_newline, format, fields, merge_json, path_fields, time_key, time_format, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
     ),
     (
         r#"[[source]]
@@ -392,7 +438,7 @@ multiline = { start = "a(", max_lines = 0, timeout = "2m", stop = "x" }"#,
 c.toml:5:12: source.oversize: `drop` is not one of the choices; write one of \"split\", \"truncate\", \"dead_letter\"
 c.toml:6:9: source.parse: `crio` is not one of the choices; write one of \"none\", \"cri\", \"docker\"
 c.toml:7:23: source.multiline.start: `a(` is not a regular expression: unclosed group; correct it
-c.toml:7:41: source.multiline.max_lines: 0 is out of range; write a whole number from 1 to 10000
+c.toml:7:41: source.multiline.max_lines: 0 is out of range; write a whole number from 1 to 500
 c.toml:7:54: source.multiline.timeout: 2m is out of range; write a duration from 10ms to 1m
 c.toml:7:60: source.multiline.stop: unknown key; known here: start, max_lines, timeout",
     ),
@@ -539,6 +585,30 @@ c.toml:12:21: stream.t.retry.initial: the first wait, 1m, is above the longest, 
 c.toml:14:10: memory.buffer: `lots` is not a size; write it as "1000KiB", "5MB" or a number of bytes"#,
     ),
 ];
+
+/// What stands in every record leaves most of it to the line.
+#[test]
+fn long_names_and_fields_are_told_with_what_they_come_to() {
+    let (long, field) = ("n".repeat(4_095), "f".repeat(16 * 1024));
+    let source = "[[source]]\npaths = [\"/a\"]\nstream = \"s\"\n";
+    let table = [
+        (
+            format!("{source}name = \"{long}\""),
+            "c.toml:4:8: source.name: the source's name comes to 4097 bytes in JSON; set a `name` of up to 4096",
+        ),
+        (
+            source.replace("/a", &format!("/{long}")),
+            "c.toml:2:10: source.paths: the source's name comes to 4098 bytes in JSON; set a `name` of up to 4096",
+        ),
+        (
+            format!("{source}format = \"json\"\nfields = {{ f = \"{field}\" }}"),
+            "c.toml:5:10: source.fields: come to 16391 bytes in every record; leave some out, up to 16384",
+        ),
+    ];
+    for (text, told) in table {
+        assert_eq!(faults(&text), told);
+    }
+}
 
 #[test]
 fn each_mistake_is_told_with_its_place_and_what_to_do() {

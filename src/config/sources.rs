@@ -3,22 +3,22 @@
 //! Knows what sources must be beside one another; does not know how their streams are set up, only which there
 //! are, in the order of first use.
 
+mod envelope;
+
 use std::path::Path;
 use std::time::Duration;
 
+use self::envelope::format_of;
 use super::fault::{Faults, Place};
-use super::typed::{FilesTable, MultilineTable, SourceTable, stream_name};
+use super::typed::{FilesTable, JsonTable, MultilineTable, SourceTable, stream_name};
 use super::units::show_size;
 use super::walk::{Typed, json};
 use super::{Overrides, ProcessEnvironment, Source, Written};
 use crate::model::identity::WINDOW_BYTES;
-use crate::model::limits::{
-    CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, RECORD_BYTES,
-};
+use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, NAME_BYTES, RECORD_BYTES};
 use crate::model::message::max_incomplete_bytes;
 use crate::model::settings::{
-    Envelope, Format, LineFilter, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt,
-    StreamId,
+    Format, LineFilter, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt, StreamId,
 };
 use crate::rules::pattern::{Exclude, Pattern};
 
@@ -84,9 +84,7 @@ pub(super) fn of_command_line(
         files: FilesTable::default(),
         stream,
         append_newline: None,
-        format: None,
-        fields: None,
-        merge_json: None,
+        json: JsonTable::default(),
         max_line_bytes: None,
         oversize: None,
         parse: None,
@@ -103,6 +101,7 @@ impl Sources {
         memory: MemorySettings,
         faults: &mut Faults,
     ) -> Self {
+        refuse_long_names(&tables, faults);
         refuse_shared_names(&tables, faults);
         refuse_shared_patterns(&tables, faults);
         refuse_too_long_lines(&tables, memory, faults);
@@ -200,40 +199,6 @@ fn refuse_too_long_lines(tables: &[SourceTable], memory: MemorySettings, faults:
     }
 }
 
-/// What is said beside the lines, judged.
-fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) -> Format {
-    let fields = table.fields.as_ref();
-    if !table.format.as_ref().is_some_and(|format| format.value) {
-        let pointless = fields.map(Typed::spot).into_iter().chain(table.merge_json.as_ref().map(Typed::spot));
-        // Switched off, with what it would say left there, is fine.
-        for spot in pointless.filter(|_| table.format.is_none()) {
-            faults
-                .add(spot.fault("says what stands in JSON records, and they are raw; add format = \"json\""));
-        }
-        return Format::Raw;
-    }
-    let members = fields.map(|fields| &fields.value[..]).unwrap_or_default();
-    if let Some(fields) = fields {
-        let unwraps = table.parse.as_ref().is_some_and(|parse| parse.value.is_some());
-        let is_taken = |key: &str| ENVELOPE_KEYS.contains(&key) || (unwraps && key == CHANNEL_KEY);
-        for (key, _) in members.iter().filter(|(key, _)| is_taken(key)) {
-            faults.add(fields.fault(format!("`{key}` is said of every line already; give it another name")));
-        }
-        let bytes: usize = members.iter().map(|(key, value)| json(key).len() + value.len() + 2).sum();
-        if bytes > FIELDS_BYTES {
-            let most = FIELDS_BYTES;
-            faults.add(
-                fields.fault(format!("come to {bytes} bytes in every record; leave some out, up to {most}")),
-            );
-        }
-    }
-    Format::Json(Envelope {
-        host: host.into(),
-        fields: members.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect(),
-        merge: table.merge_json.as_ref().is_some_and(|merge| merge.value),
-    })
-}
-
 fn values<T>(list: Option<Vec<Typed<T>>>) -> Vec<T> {
     list.into_iter().flatten().map(|typed| typed.value).collect()
 }
@@ -249,6 +214,18 @@ fn name_of(table: &SourceTable) -> Option<Typed<String>> {
         })
     };
     table.name.clone().or_else(first)
+}
+
+/// A name stands in every record with format = "json", in metrics and in logs.
+fn refuse_long_names(tables: &[SourceTable], faults: &mut Faults) {
+    for name in tables.iter().filter_map(name_of) {
+        let bytes = json(&name.value).len();
+        if bytes > NAME_BYTES {
+            faults.add(name.fault(format!(
+                "the source's name comes to {bytes} bytes in JSON; set a `name` of up to {NAME_BYTES}"
+            )));
+        }
+    }
 }
 
 /// Names tell sources apart in metrics and status.

@@ -4,6 +4,7 @@
 //! `build`, when everything has been read.
 
 mod aws;
+mod json;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 pub(super) use self::aws::AwsTable;
 use self::aws::{region, role_arn};
+pub(super) use self::json::JsonTable;
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
-use crate::model::limits::RECORD_BYTES;
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
 use crate::rules::pattern::{ExcludeGlob, Pattern};
 
@@ -31,7 +33,8 @@ const MAX_LINGER: Duration = Duration::from_secs(1);
 /// Below, a truncated line says nothing.
 const MIN_LINE_BYTES: u64 = 16;
 const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
-const MAX_LINES: u32 = 10_000;
+/// Above, one message would be more lines than share a record.
+const MAX_LINES: u32 = LINES_PER_RECORD as u32;
 /// Above, the last message of a file waits longer than a rotator may leave it there.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// Older files are of another machine.
@@ -67,10 +70,7 @@ pub(super) struct SourceTable {
     pub(super) files: FilesTable,
     pub(super) stream: Option<Typed<String>>,
     pub(super) append_newline: Option<Typed<bool>>,
-    /// Whether records are JSON.
-    pub(super) format: Option<Typed<bool>>,
-    pub(super) fields: Option<Typed<Vec<(String, String)>>>,
-    pub(super) merge_json: Option<Typed<bool>>,
+    pub(super) json: JsonTable,
     pub(super) max_line_bytes: Option<Typed<u64>>,
     pub(super) oversize: Option<Typed<Oversize>>,
     pub(super) parse: Option<Typed<Option<Runtime>>>,
@@ -208,9 +208,7 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
         files: files(source),
         stream: source.parsed("stream", stream_name),
         append_newline: source.switch("append_newline"),
-        format: source.choice("format", &[("raw", false), ("json", true)]),
-        fields: source.json_members("fields"),
-        merge_json: source.switch("merge_json"),
+        json: json::table(source),
         max_line_bytes: source.size("max_line_bytes", MIN_LINE_BYTES, MAX_LINE_BYTES),
         oversize: source.choice(
             "oversize",
@@ -253,12 +251,15 @@ fn multiline(multiline: &mut Section<'_, '_, '_>) -> MultilineTable {
 }
 
 fn start_pattern(text: &str) -> Result<StartPattern, String> {
-    StartPattern::try_new(text).map_err(|fault| {
-        // Its last line says what is wrong; those before it draw where.
-        let fault = fault.to_string();
-        let what = fault.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        format!("`{text}` is not a regular expression: {what}; correct it")
-    })
+    StartPattern::try_new(text).map_err(|fault| no_expression(text, &fault))
+}
+
+/// What is wrong with a regular expression.
+fn no_expression(text: &str, fault: &regex::Error) -> String {
+    // Its last line says what is wrong; those before it draw where.
+    let fault = fault.to_string();
+    let what = fault.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    format!("`{text}` is not a regular expression: {what}; correct it")
 }
 
 fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable {

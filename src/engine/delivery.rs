@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::model::checkpoint::DeadLetter;
 use crate::model::identity::Incarnation;
-use crate::model::limits::billed_bytes;
+use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, billed_bytes};
 use crate::model::record::Record;
 use crate::model::settings::StreamId;
 use crate::model::time::Instant;
@@ -19,6 +19,7 @@ use super::Engine;
 use super::incarnation::{Blocked, IncarnationState};
 use super::port::{Effect, RequestId};
 use super::report::Report;
+use super::shaping::Unsendable;
 use super::streams::Ends;
 use crate::rules::dead_letters::cut_message;
 use crate::rules::ledger::Settlement;
@@ -26,8 +27,9 @@ use crate::rules::ledger::Settlement;
 /// How many error codes dead letters are counted by; the service chooses their names, and others become one.
 const MAX_CODES_COUNTED: usize = 16;
 
-/// The code of what was never sent, among those of the service.
+/// The codes of what was never sent, among those of the service.
 const OVERSIZE: &str = "Oversize";
+const UNFIT: &str = "RecordLimit";
 
 impl Engine {
     /// Sends every request that may leave now.
@@ -96,18 +98,32 @@ impl Engine {
         }
     }
 
-    /// What is too long for a record never leaves.
-    pub(super) fn make_dead_letters(&mut self, incarnation: Incarnation, records: Vec<Record>, now: Instant) {
+    /// What is too long for a record, or would be none, never leaves.
+    pub(super) fn make_dead_letters(
+        &mut self,
+        incarnation: Incarnation,
+        records: Vec<(Record, Unsendable)>,
+        now: Instant,
+    ) {
         if records.is_empty() {
             return;
         }
         let whose = self.lives.on_its_way(incarnation).whose();
         let (stream, source) = (whose.stream, &self.settings.sources[whose.source.0]);
         let limit = source.max_message_bytes;
-        let message: Arc<str> = format!("a line of more than {limit} bytes, or than a record takes").into();
+        let oversize: Arc<str> = format!("a line of more than {limit} bytes, or than a record takes").into();
+        let unfit: Arc<str> = format!(
+            "with what stands around it this is more than the {RECORD_BYTES} bytes of a record, or than the \
+             {LINES_PER_RECORD} lines of one that lines share"
+        )
+        .into();
         let mut settled = 0;
-        for record in records {
-            settled += self.set_aside(stream, &record, OVERSIZE.into(), Arc::clone(&message));
+        for (record, why) in records {
+            let (code, message) = match why {
+                Unsendable::Oversize => (OVERSIZE, &oversize),
+                Unsendable::Unfit => (UNFIT, &unfit),
+            };
+            settled += self.set_aside(stream, &record, code.into(), Arc::clone(message));
         }
         self.after_settling(incarnation, settled, now);
     }

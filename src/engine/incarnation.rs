@@ -30,7 +30,7 @@ use crate::rules::ledger::Ledger;
 
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
-use super::shaping::{Cut, Shaped};
+use super::shaping::{Cut, Shaped, Unsendable};
 
 /// What is known of one incarnation on its way from its file to the service.
 #[derive(Debug)]
@@ -290,14 +290,14 @@ impl IncarnationState {
 
     /// Takes in what was read at the position; `end` is where the read ended, and the file too when `at_end`.
     ///
-    /// Returns what changed, and the records that are never to be sent.
+    /// Returns what changed, and the records that are never to be sent, with why.
     pub(super) fn take_in(
         &mut self,
         shaped: Shaped,
         kept: Bytes,
         (end, at_end): (Offset, bool),
         now: Instant,
-    ) -> (Change, Vec<Record>) {
+    ) -> (Change, Vec<(Record, Unsendable)>) {
         let (before, ready, frontier) = (self.buffered(), self.outgoing.ready.len(), self.frontier());
         if self.position() == Offset::ZERO {
             // No byte before the position vouches for what was seen when it was opened: it may be gone.

@@ -234,7 +234,9 @@ impl Engine {
         let fresh = chunk.fresh();
         let position = self.lives.on_its_way(incarnation).position();
         let end = position.plus(fresh.len() as u64);
-        let shaped = self.shape(id, incarnation, &chunk, (position, end), now);
+        // What has no newline yet, such as a progress bar, makes no whole lines before it wait longer.
+        let whole_end = position.plus(memchr::memrchr(b'\n', &fresh).map_or(0, |end| end as u64 + 1));
+        let shaped = self.shape(id, incarnation, &chunk, (position, whole_end), now);
         let grew = end.bytes() > self.files.known(id).end.extent.read_end_bytes;
         self.files.known_mut(id).end.extent.read_end_bytes = end.bytes();
         let taken = Taken { bytes: shaped.bytes, waits: shaped.waits, stopped: shaped.stopped, grew };
@@ -252,7 +254,7 @@ impl Engine {
             self.saves.note_changed(incarnation, change.settled, now);
         }
         self.make_dead_letters(incarnation, dead, now);
-        self.note_end(id, incarnation, &chunk, &taken, end, now);
+        self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
     }
 
     /// Whether the bytes before the position are those of last time.
@@ -279,13 +281,13 @@ impl Engine {
         }
     }
 
-    /// Cuts what was read into records.
+    /// Cuts what was read into records; `whole_end` is where the last whole line ends.
     fn shape(
         &mut self,
         id: FileId,
         incarnation: Incarnation,
         chunk: &Chunk<'_>,
-        (position, end): (Offset, Offset),
+        (position, whole_end): (Offset, Offset),
         now: Instant,
     ) -> Shaped {
         let file = self.files.known(id);
@@ -293,7 +295,7 @@ impl Engine {
         let packing = self.settings.streams[file.stream.0].packing_within_quota();
         let chunk_end = match chunk.at_end() {
             true if self.ships_last_line(file) => ChunkEnd::Closed,
-            true if self.finishing.is_some() || file.has_waited(position, end, now) => ChunkEnd::Quiet,
+            true if self.finishing.is_some() || file.has_waited(position, whole_end, now) => ChunkEnd::Quiet,
             true | false => ChunkEnd::Open,
         };
         let state = self.lives.on_its_way_mut(incarnation);
@@ -304,7 +306,8 @@ impl Engine {
                 state.names_itself();
                 let whose = (state.whose().origin, incarnation);
                 let unix_time = chunk.unix_time;
-                Some(EnvelopeTemplate::new(envelope, &source.name, &file.path, whose, unix_time))
+                let files = (&*file.path, file.target.as_deref());
+                Some(EnvelopeTemplate::new(envelope, &source.name, files, whose, unix_time))
             }
         };
         let counts = &mut self.counts.sources[file.source.0];
@@ -327,7 +330,7 @@ impl Engine {
         incarnation: Incarnation,
         chunk: &Chunk<'_>,
         taken: &Taken,
-        end: Offset,
+        whole_end: Offset,
         now: Instant,
     ) {
         let position = self.lives.on_its_way(incarnation).position();
@@ -361,7 +364,7 @@ impl Engine {
                 (Waits::ForMore, Some(multiline)) => multiline.timeout,
                 _ => PART_PATIENCE,
             };
-            if let Some(due) = file.wait(what, (position, end), now + patience) {
+            if let Some(due) = file.wait(what, (position, whole_end), now + patience) {
                 self.files.wait_for_more(id, due);
             }
         }

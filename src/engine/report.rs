@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::message::Unmerged;
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::{RequestEnd, Retry, RetryReason};
@@ -158,6 +159,8 @@ pub struct SourceCounts {
     pub dropped_lines: u64,
     /// Lines that the container runtime did not write as it should have.
     pub unparsed_lines: u64,
+    /// Lines that are JSON objects and were quoted, though such lines are merged.
+    pub unmerged_lines: BTreeMap<Unmerged, u64>,
     pub oversize: OversizeCounts,
     pub abandoned_bytes: BTreeMap<Loss, u64>,
     pub rotations: BTreeMap<Rotation, u64>,

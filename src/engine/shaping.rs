@@ -8,6 +8,7 @@
 mod drops;
 #[cfg(test)]
 mod laws;
+mod messages;
 mod pack;
 mod shape;
 
@@ -15,13 +16,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::limits::RECORD_BYTES;
-use crate::model::message::{ChunkEnd, Continues, Message, Part};
+use crate::model::message::{ChunkEnd, Continues, Part};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
-use crate::model::settings::{Newline, Oversize, Packing, Runtime};
+use crate::model::settings::{Oversize, Runtime};
 use crate::rules::gather::{self, LineAggregator, Waits};
-use crate::rules::split::{self, Ending, Split, character_end, leading_nuls};
+use crate::rules::split::{self, Ending, Split, leading_nuls};
 use crate::rules::unwrap::unwrap;
 
 use super::report::{Loss, SourceCounts};
@@ -58,7 +58,16 @@ pub(super) enum Piece {
     /// No byte of it is sent: it is empty, skipped, or counted as lost.
     Settle,
     /// A record of the span is never sent, and kept among the dead letters.
-    DeadLetter(Bytes, Backing),
+    DeadLetter(Bytes, Backing, Unsendable),
+}
+
+/// Why a record is never sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsendable {
+    /// What was said is longer than the operator, or a record, lets it be.
+    Oversize,
+    /// What was made of it is over a limit of records.
+    Unfit,
 }
 
 /// What one chunk came to.
@@ -141,7 +150,7 @@ impl Shaping<'_> {
     }
 
     fn push(&mut self, span: Span, piece: Piece) {
-        if let Piece::Send(data, backing) | Piece::DeadLetter(data, backing) = &piece {
+        if let Piece::Send(data, backing) | Piece::DeadLetter(data, backing, _) = &piece {
             self.grown += extra_bytes(span, data, *backing) + MEMORY_OVERHEAD_BYTES;
         }
         self.pieces.push((span, piece));
@@ -167,8 +176,8 @@ impl Shaping<'_> {
         }
     }
 
-    fn never_send(&mut self, span: Span, data: Bytes) {
-        self.push(span, Piece::DeadLetter(data, Backing::Own));
+    fn never_send(&mut self, span: Span, data: Bytes, why: Unsendable) {
+        self.push(span, Piece::DeadLetter(data, Backing::Own, why));
     }
 
     /// Lines that are records as they stand in the file.
@@ -208,7 +217,7 @@ impl Shaping<'_> {
                 }
                 (_, Oversize::DeadLetter) => {
                     self.counts.oversize.dead_lettered += u64::from(part == Part::Begins);
-                    self.never_send(line.span, data);
+                    self.never_send(line.span, data, Unsendable::Oversize);
                 }
             }
         }
@@ -261,118 +270,10 @@ impl Shaping<'_> {
         (bytes, gather.waits().filter(|_| !stopped))
     }
 
-    /// Messages that are complete.
-    fn take_gathered(&mut self, gather: &mut LineAggregator<'_>, pack: &mut Pack, cut: &mut Cut) {
-        while let Some(message) = gather.pop() {
-            self.take_message(&message, pack, &mut cut.drops);
-        }
-    }
-
-    fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
-        let shape = self.shape;
-        let Message { span, content, part, .. } = message;
-        if !shape.filter.is_empty() && drops.judge(shape.filter, message) {
-            let is_first = matches!(part, Part::Whole | Part::Begins);
-            self.counts.dropped_lines += if is_first { message.lines as u64 } else { 0 };
-            return self.drop_span(*span, pack);
-        }
-        self.counts.lines_read += message.lines as u64;
-        if shape.runtime.is_some() && message.metadata.is_none() && matches!(part, Part::Whole | Part::Begins)
-        {
-            self.counts.unparsed_lines += message.lines as u64;
-        }
-        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.template.is_none();
-        if is_nothing {
-            self.counts.empty_lines += u64::from(*part == Part::Whole);
-            self.admit_pack(pack);
-            return self.pass_over(*span);
-        }
-        let fitting = shape.fitting(content);
-        if *part == Part::Whole && fitting == content.len() {
-            let record = shape.record(message, content, 0, shape.newline);
-            if !pack.has_room(record.len(), shape.packing) || pack.is_of_another(*span) {
-                self.admit_pack(pack);
-            }
-            return pack.add(*span, record);
-        }
-        self.admit_pack(pack);
-        match (shape.oversize, part) {
-            (Oversize::Split, _) => self.take_pieces(message),
-            (Oversize::Truncate, Part::Whole | Part::Begins) => {
-                self.counts.oversize.truncated += 1;
-                self.counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
-                let record = shape.record(message, &content[..fitting], 0, shape.newline);
-                self.send_own(*span, record);
-            }
-            (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
-                self.discard_rest(*span, content.len());
-            }
-            (Oversize::DeadLetter, _) => {
-                self.counts.oversize.dead_lettered += u64::from(matches!(part, Part::Whole | Part::Begins));
-                let mut rest = content.clone();
-                while rest.len() > RECORD_BYTES - 1 {
-                    let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
-                    self.never_send(Span::new(span.start(), span.start()), piece);
-                }
-                let ends = matches!(part, Part::Whole | Part::Ends);
-                if ends && shape.newline == Newline::Append {
-                    rest = [&rest[..], b"\n"].concat().into();
-                }
-                self.never_send(*span, rest);
-            }
-        }
-    }
-
-    /// Settles what is not shipped: by itself, or, where lines share records, with the record that it follows.
-    fn drop_span(&mut self, span: Span, pack: &mut Pack) {
-        match pack.span {
-            Some(so_far) if self.shape.packing != Packing::Off => {
-                pack.span = Some(Span::new(so_far.start(), span.end()));
-            }
-            Some(_) | None => {
-                self.admit_pack(pack);
-                self.pass_over(span);
-            }
-        }
-    }
-
-    /// Several records of one message: only the last settles its lines, so that they go again together or not at all.
-    fn take_pieces(&mut self, message: &Message) {
-        let shape = self.shape;
-        let start = message.span.start();
-        let mut rest = &message.content[..];
-        for piece in 0.. {
-            let (now, later) = rest.split_at(shape.fitting(rest));
-            let is_last = later.is_empty();
-            let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
-            self.counts.oversize.pieces += u64::from(!ends);
-            // Raw pieces one behind the other are the line; objects are told apart like any others.
-            let newline = if ends || shape.template.is_some() { shape.newline } else { Newline::Strip };
-            let record = shape.record(message, now, piece, newline);
-            let span = if is_last { message.span } else { Span::new(start, start) };
-            if record.is_empty() {
-                self.pass_over(span);
-            } else {
-                self.send_own(span, record);
-            }
-            if is_last {
-                break;
-            }
-            rest = later;
-        }
-    }
-
     /// The rest of a line of which the beginning is sent.
     fn discard_rest(&mut self, span: Span, len: usize) {
         self.counts.add_lost(Loss::Oversize, len as u64);
         self.pass_over(span);
-    }
-
-    fn admit_pack(&mut self, pack: &mut Pack) {
-        if let Some(span) = pack.span.take() {
-            self.send_own(span, std::mem::take(&mut pack.data).into_boxed_slice());
-        }
-        pack.lines = 0;
     }
 
     /// Settles the NUL run at the beginning of a file; returns its length.
@@ -403,7 +304,8 @@ mod tests {
     use super::*;
     use crate::engine::incarnation::{IncarnationState, Whose};
     use crate::model::identity::{Identity, Incarnation, Seen};
-    use crate::model::settings::{LineFilter, SourceId, StartPattern, StreamId};
+    use crate::model::limits::RECORD_BYTES;
+    use crate::model::settings::{LineFilter, Newline, Packing, SourceId, StartPattern, StreamId};
     use crate::model::time::Instant;
     use crate::rules::history::{Head, History};
 
@@ -430,6 +332,7 @@ mod tests {
             packing: Packing::Off,
             max_message_bytes: 16,
             max_line_bytes: RECORD_BYTES - 1,
+            max_piece_bytes: RECORD_BYTES - 1,
             oversize: Oversize::Split,
             runtime: Some(Runtime::Cri),
             multiline: None,
@@ -496,6 +399,7 @@ mod tests {
                 packing: *packing,
                 max_message_bytes: 16,
                 max_line_bytes: 16,
+                max_piece_bytes: 16,
                 oversize: Oversize::Split,
                 runtime: None,
                 multiline: None,
@@ -530,6 +434,7 @@ mod tests {
             packing: Packing::Off,
             max_message_bytes: RECORD_BYTES,
             max_line_bytes: RECORD_BYTES - 1,
+            max_piece_bytes: RECORD_BYTES - 1,
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,
@@ -558,6 +463,7 @@ mod tests {
             packing: Packing::Off,
             max_message_bytes: 16,
             max_line_bytes: 16,
+            max_piece_bytes: 16,
             oversize: Oversize::Split,
             runtime: None,
             multiline: None,

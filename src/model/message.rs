@@ -41,6 +41,33 @@ pub enum Part {
     Ends,
 }
 
+/// Why a line that is a JSON object is quoted, where such lines are merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmerged {
+    /// A key is one of the record's own, in whatever case.
+    ReservedKey,
+    /// A key is there twice, in whatever case.
+    DuplicateKey,
+    /// Objects and lists lie in one another too deep.
+    Nesting,
+    /// With what stands around a line, the object is longer than a record.
+    Size,
+}
+
+impl Unmerged {
+    pub const ALL: [Self; 4] = [Self::ReservedKey, Self::DuplicateKey, Self::Nesting, Self::Size];
+
+    /// As it appears in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ReservedKey => "reserved_key",
+            Self::DuplicateKey => "duplicate_key",
+            Self::Nesting => "nesting",
+            Self::Size => "size",
+        }
+    }
+}
+
 /// What the end of a chunk means for the last line in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkEnd {

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod message;
 pub mod offset;
 pub mod operation;
+pub mod path_fields;
 pub mod record;
 pub mod settings;
 pub mod settled;

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use regex::bytes::Regex;
 
+use super::limits::{ENVELOPE_KEYS, TIME_KEY};
+use super::path_fields::PathFields;
+
 /// Index of a source in [`Settings::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(pub usize);
@@ -145,6 +148,43 @@ pub struct Envelope {
     pub fields: Vec<(Arc<str>, Arc<str>)>,
     /// Whether a line that is a JSON object itself becomes part of it instead of being quoted.
     pub merge: bool,
+    /// What the path of a file says beside its lines.
+    pub path_fields: Option<PathFields>,
+    /// The key for when a line was read, or written.
+    pub time_key: Arc<str>,
+    pub time_format: TimeFormat,
+}
+
+/// How an object says a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// As a text.
+    Rfc3339,
+    /// As a number: milliseconds since 1970.
+    EpochMillis,
+}
+
+/// What an object says where the operator said nothing.
+impl Default for Envelope {
+    fn default() -> Self {
+        Self {
+            host: "".into(),
+            fields: Vec::new(),
+            merge: false,
+            path_fields: None,
+            time_key: TIME_KEY.into(),
+            time_format: TimeFormat::Rfc3339,
+        }
+    }
+}
+
+impl Envelope {
+    /// Every key that a record may have beside those of its line.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        let own = self.fields.iter().map(|(key, _)| &**key);
+        let of_path = self.path_fields.iter().flat_map(PathFields::names);
+        ENVELOPE_KEYS.into_iter().chain([&*self.time_key]).chain(of_path).chain(own)
+    }
 }
 
 /// Where reading begins in a file that was already there at the first start without checkpoints.

@@ -2,206 +2,255 @@
 //!
 //! Knows JSON and what an envelope says. Does not know where lines begin or end, nor which file is open.
 //!
-//! *Invariant:* the line's bytes can be had back from the record, whatever they are; and no two lines that were ever
-//! read into one state database have one `id`, while a line that is sent again has the one it had.
+//! An object is made and then measured: whether a line is merged, how much of a long one goes into a record, and whether
+//! anything does, follows from the object that came of it.
+//!
+//! *Invariant:* no object is longer than it may be or has a newline inside; the line's bytes can be had back from it,
+//! whatever they are, but for the mark of its encoding at the beginning of a file; and no two lines that were ever read
+//! into one state database have one `id`, while a line that is sent again has the one it had.
 
-use std::borrow::Cow;
+mod filling;
+mod merging;
+
+use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::model::identity::{Incarnation, Origin};
-use crate::model::limits::{CHANNEL_KEY, FIELDS_BYTES, RECORD_BYTES, base64_len};
-use crate::model::message::{Message, Part};
-use crate::model::offset::{Offset, Span};
-use crate::model::settings::Envelope;
+use crate::model::limits::{CHANNEL_KEY, PATH_FIELDS_BYTES};
+use crate::model::message::{Message, Part, Unmerged};
+use crate::model::settings::{Envelope, TimeFormat};
 
-/// The longest text of which every envelope is a record, in bytes: a byte takes six at most (`\u0000`).
-const ANY_TEXT_BYTES: usize = 144 * 1024;
+use self::filling::{base64_within, text_within};
+use self::merging::{Merging, merging};
 
-/// The longest path that Linux takes, twice (the file, and a source that is called after one), a host's name, numbers.
-const PLACE_BYTES: usize = 2 * 6 * 4096 + 6 * 64 + 1024;
+/// What an editor may write at the beginning of a file to say that it is UTF-8: no part of its first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-const _: () =
-    assert!(6 * ANY_TEXT_BYTES + FIELDS_BYTES + PLACE_BYTES <= RECORD_BYTES, "every envelope is a record");
-
-/// What may come on top of an empty line's envelope, in bytes: an offset of 20 digits, in an id too, the number of a piece,
-/// what a runtime says, and the newline.
-const AROUND_BYTES: usize = 20 + 20 + 8 + 64 + 1;
-
-/// What the line's own key does to one of ours with the same name, when a line is merged.
-const PREFIX: &str = "standpipe_";
-
-/// Envelopes of lines that are read together: what they share is put down once.
+/// Envelopes of lines that are read together: what they share is put down once, as JSON.
 #[derive(Debug)]
 pub struct EnvelopeTemplate<'a> {
     envelope: &'a Envelope,
-    /// As JSON.
-    file: String,
-    host: String,
-    source: String,
+    /// From the comma behind the line to the offset.
+    before_offset: Vec<u8>,
+    /// From behind the offset to where the `id` says it again.
+    before_id: Vec<u8>,
+    /// From behind the `id` to the time.
+    before_time: Vec<u8>,
+    /// When the lines were read.
     time: String,
-    /// What stands before the offset.
-    id: String,
-    /// About what it comes to beside the line, in bytes: so much is not allocated twice, nor in vain.
-    room: usize,
+    /// From behind the time, and what a runtime says, to the end.
+    end: Vec<u8>,
+    /// The keys of ours in lower case, in order.
+    keys: Vec<String>,
+}
+
+/// What became of a text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrapped {
+    pub object: Vec<u8>,
+    /// How many bytes at the beginning of the text are in the object: all of them, or as many as fit. None where not even
+    /// the envelope does.
+    pub taken: usize,
+    /// Why the text is quoted although it is a JSON object, and objects are merged.
+    pub unmerged: Option<Unmerged>,
 }
 
 impl<'a> EnvelopeTemplate<'a> {
-    /// For lines of `file`, read `unix_time`.
+    /// For lines of a file, read `unix_time`. The file goes by the path that its source matched, and, where that leads
+    /// through a link, has another real one.
     pub fn new(
         envelope: &'a Envelope,
         source: &str,
-        file: &Path,
+        (file, real): (&Path, Option<&Path>),
         (origin, incarnation): (Origin, Incarnation),
         unix_time: Duration,
     ) -> Self {
-        let time = humantime::format_rfc3339_millis(UNIX_EPOCH + unix_time);
-        let mut sleeve = Self {
+        let time = match envelope.time_format {
+            TimeFormat::Rfc3339 => {
+                json(&humantime::format_rfc3339_millis(UNIX_EPOCH + unix_time).to_string())
+            }
+            TimeFormat::EpochMillis => unix_time.as_millis().to_string(),
+        };
+        let (host, source) = (json(&envelope.host), json(source));
+        let id = format!("{:x}-{:x}-{:x}", origin.device, origin.inode, incarnation.0);
+        let mut keys: Vec<String> = envelope.keys().map(str::to_lowercase).collect();
+        keys.sort_unstable();
+        let mut end = path_fields(envelope, real.unwrap_or(file), file);
+        for (key, value) in &envelope.fields {
+            end.extend_from_slice(format!(",{}:{value}", json(key)).as_bytes());
+        }
+        end.push(b'}');
+        Self {
             envelope,
-            file: json(&file.to_string_lossy()),
-            host: json(&envelope.host),
-            source: json(source),
-            time: format!("\"{time}\""),
-            id: format!("{:x}-{:x}-{:x}", origin.device, origin.inode, incarnation.0),
-            room: 0,
-        };
-        let empty = Message {
-            span: Span::new(Offset::ZERO, Offset::ZERO),
-            at: Offset::ZERO,
-            content: Bytes::new(),
-            lines: 1,
-            metadata: None,
-            part: Part::Whole,
-        };
-        sleeve.room = sleeve.wrap(&empty, &[], 0).len() + AROUND_BYTES;
-        sleeve
+            before_offset: format!(",\"file\":{},\"offset\":", json(&file.to_string_lossy())).into_bytes(),
+            before_id: format!(",\"host\":{host},\"source\":{source},\"id\":\"{id}:").into_bytes(),
+            before_time: format!("\",{}:", json(&envelope.time_key)).into_bytes(),
+            time,
+            end,
+            keys,
+        }
     }
 
-    /// The object for `text`, which is the content of `message`, or the piece of that number when it takes several:
-    /// only what is whole is merged, and only while the object is a record with its newline. A line's keys can make the
-    /// names of ours as long as they like.
-    pub fn wrap(&self, message: &Message, text: &[u8], piece: usize) -> Vec<u8> {
-        let is_all = text.len() == message.content.len() && message.part == Part::Whole;
-        let whole = std::str::from_utf8(text).ok().filter(|_| self.envelope.merge && is_all);
-        let merged = whole.and_then(members).map(|own| self.write(message, text, piece, Some(own)));
-        let fitting = merged.filter(|object| object.len() < RECORD_BYTES);
-        fitting.unwrap_or_else(|| self.write(message, text, piece, None))
+    /// The object of up to `max_bytes` for `text`, which is the content of `message`, or what is left of it when `piece`
+    /// objects hold its beginning. Only what is whole is merged.
+    pub fn wrap(&self, message: &Message, text: &[u8], piece: usize, max_bytes: usize) -> Wrapped {
+        let mark = if piece == 0 { mark_len(message, text) } else { 0 };
+        let said = &text[mark..];
+        let mut unmerged = None;
+        if self.envelope.merge && message.part == Part::Whole && text.len() == message.content.len() {
+            match self.merged(message, said, max_bytes) {
+                Ok(Some(object)) => return Wrapped { object, taken: text.len(), unmerged },
+                Ok(None) => {}
+                Err(why) => unmerged = Some(why),
+            }
+        }
+        let (object, taken) = match self.whole(message, said, piece, max_bytes) {
+            Some(object) => (object, text.len()),
+            None => {
+                let (object, taken) = self.beginning(message, said, piece, max_bytes);
+                (object, if taken == 0 { 0 } else { mark + taken })
+            }
+        };
+        Wrapped { object, taken, unmerged }
     }
 
-    /// The object with the line's own members, or with its text.
-    fn write(
-        &self,
-        message: &Message,
-        line: &[u8],
-        piece: usize,
-        own: Option<(&str, Vec<String>)>,
-    ) -> Vec<u8> {
+    /// The object that the line itself is, with our members behind its own; `None` where the line is no object.
+    fn merged(&self, message: &Message, text: &[u8], max_bytes: usize) -> Result<Option<Vec<u8>>, Unmerged> {
+        let own = match merging(text, &self.keys) {
+            Merging::NoObject => return Ok(None),
+            Merging::Quoted(why) => return Err(why),
+            Merging::Members(own) => own,
+        };
+        let mut object = self.begun(own.len());
+        object.extend_from_slice(own.as_bytes());
+        self.finish(&mut object, message, 0);
+        if object.len() <= max_bytes { Ok(Some(object)) } else { Err(Unmerged::Size) }
+    }
+
+    /// The object with all of `text`, if that is not too long.
+    fn whole(&self, message: &Message, text: &[u8], piece: usize, max_bytes: usize) -> Option<Vec<u8>> {
+        // No text is shorter in JSON.
+        if text.len() > max_bytes {
+            return None;
+        }
+        let mut object = self.begun(text.len());
+        match std::str::from_utf8(text) {
+            Ok(text) => {
+                object.extend_from_slice(b"\"message\":");
+                serde_json::to_writer(&mut object, text).expect("a text is JSON, and a vector takes it");
+            }
+            Err(_) => put_base64(&mut object, text),
+        }
+        self.finish(&mut object, message, piece);
+        (object.len() <= max_bytes).then_some(object)
+    }
+
+    /// The object with as much of the beginning of `text` as fits, and how much that is, in bytes.
+    fn beginning(&self, message: &Message, text: &[u8], piece: usize, max_bytes: usize) -> (Vec<u8>, usize) {
+        let mut around = Vec::new();
+        self.finish(&mut around, message, piece);
+        let mut object = self.begun(max_bytes);
+        let base64_bytes =
+            base64_within(max_bytes, object.len() + "\"message_base64\":\"\"".len() + around.len());
+        object.extend_from_slice(b"\"message\":");
+        let room = max_bytes.saturating_sub(object.len() + around.len());
+        // No text is shorter in JSON.
+        let within = &text[..text.len().min(room)];
+        let valid = match std::str::from_utf8(within) {
+            Ok(valid) => valid,
+            Err(fault) => std::str::from_utf8(&within[..fault.valid_up_to()]).expect("valid up to there"),
+        };
+        // What is left of the last character was cut off here.
+        let is_text =
+            valid.len() == within.len() || (within.len() < text.len() && within.len() - valid.len() < 4);
+        let taken = if is_text || valid.len() >= base64_bytes {
+            text_within(&mut object, valid, room)
+        } else {
+            let taken = base64_bytes.min(text.len());
+            object.truncate(1);
+            put_base64(&mut object, &text[..taken]);
+            taken
+        };
+        object.extend_from_slice(&around);
+        (object, taken)
+    }
+
+    /// An object with room for a text of `len` bytes that needs no escapes.
+    fn begun(&self, len: usize) -> Vec<u8> {
+        let shared = [&self.before_offset, &self.before_id, &self.before_time, &self.end];
+        let shared: usize = shared.into_iter().map(Vec::len).sum();
+        let mut object = Vec::with_capacity(len + shared + 128);
+        object.push(b'{');
+        object
+    }
+
+    /// What stands behind the line.
+    fn finish(&self, object: &mut Vec<u8>, message: &Message, piece: usize) {
+        const FITS: &str = "a vector takes it";
         let Message { at, metadata, .. } = message;
-        let mut object = Object { bytes: Vec::with_capacity(line.len() + self.room), taken: Vec::new() };
-        object.bytes.push(b'{');
-        match (own, std::str::from_utf8(line)) {
-            (Some((members, keys)), _) => {
-                object.bytes.extend_from_slice(members.as_bytes());
-                object.taken = keys;
-            }
-            (None, Ok(text)) => object.put_text("message", text),
-            (None, Err(_)) => object.put("message_base64", &format!("\"{}\"", STANDARD.encode(line))),
+        let is_first = object.last() == Some(&b'{');
+        object.extend_from_slice(&self.before_offset[usize::from(is_first)..]);
+        write!(object, "{}", at.bytes()).expect(FITS);
+        object.extend_from_slice(&self.before_id);
+        write!(object, "{:x}", at.bytes()).expect(FITS);
+        if piece > 0 {
+            write!(object, ".{piece}").expect(FITS);
         }
-        object.put("file", &self.file);
-        object.put("offset", &at.bytes().to_string());
-        object.put("host", &self.host);
-        object.put("source", &self.source);
-        object.put(
-            "id",
-            &match piece {
-                0 => format!("\"{}:{:x}\"", self.id, at.bytes()),
-                _ => format!("\"{}:{:x}.{piece}\"", self.id, at.bytes()),
-            },
-        );
+        object.extend_from_slice(&self.before_time);
         match metadata {
-            None => object.put("time", &self.time),
+            None => object.extend_from_slice(self.time.as_bytes()),
             Some(metadata) => {
-                object.put_text("time", &metadata.time);
-                object.put_text(CHANNEL_KEY, metadata.channel.label());
+                let channel = metadata.channel.label();
+                let time = match self.envelope.time_format {
+                    TimeFormat::Rfc3339 => json(&metadata.time),
+                    TimeFormat::EpochMillis => epoch_millis(&metadata.time),
+                };
+                write!(object, "{time},\"{CHANNEL_KEY}\":\"{channel}\"").expect(FITS);
             }
         }
-        for (key, value) in &self.envelope.fields {
-            object.put(key, value);
-        }
-        object.bytes.push(b'}');
-        object.bytes
-    }
-
-    /// How much of the beginning of `text` fits into one object, and that into a record with its newline, in bytes. Never
-    /// nothing.
-    pub fn fits(&self, text: &[u8]) -> usize {
-        let room = RECORD_BYTES - 1 - self.room;
-        if let Ok(text) = std::str::from_utf8(text) {
-            let mut left = room;
-            let end = text.char_indices().find(|(_, character)| {
-                let takes = written(*character);
-                let fits = takes <= left;
-                left = left.saturating_sub(takes);
-                !fits
-            });
-            return end.map_or(text.len(), |(at, _)| at);
-        }
-        // A piece of it may be a text.
-        if base64_len(text.len()) <= room {
-            return text.len();
-        }
-        ANY_TEXT_BYTES.min(text.len())
+        object.extend_from_slice(&self.end);
     }
 }
 
-/// What a character takes in a JSON text, in bytes.
-fn written(character: char) -> usize {
-    match character {
-        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
-        '\0'..='\u{1f}' => 6,
-        _ => character.len_utf8(),
+/// What the path says, as members of an object behind others.
+fn path_fields(envelope: &Envelope, real: &Path, matched: &Path) -> Vec<u8> {
+    let mut members = Vec::new();
+    for (name, value) in envelope.path_fields.iter().flat_map(|fields| fields.of(real, matched)) {
+        members.extend_from_slice(format!(",{}:{}", json(name), json(&value)).as_bytes());
+    }
+    if members.len() <= PATH_FIELDS_BYTES { members } else { Vec::new() }
+}
+
+/// A time that a runtime wrote as milliseconds since 1970; as it stands where it names no time that there is.
+fn epoch_millis(time: &str) -> String {
+    match OffsetDateTime::parse(time, &Rfc3339) {
+        Ok(time) => time.unix_timestamp_nanos().div_euclid(1_000_000).to_string(),
+        Err(_) => json(time),
     }
 }
 
-/// A JSON object that is being written.
-struct Object {
-    bytes: Vec<u8>,
-    /// The keys that the line brought.
-    taken: Vec<String>,
+/// How long the mark of its encoding is, where `text` is the beginning of the first line of a file, in bytes.
+fn mark_len(message: &Message, text: &[u8]) -> usize {
+    // Around what a program wrote in a container, a runtime wrote the file.
+    let begins_file = message.at.bytes() == 0 && message.metadata.is_none();
+    match message.part {
+        Part::Whole | Part::Begins if begins_file && text.starts_with(BYTE_ORDER_MARK) => {
+            BYTE_ORDER_MARK.len()
+        }
+        Part::Whole | Part::Begins | Part::GoesOn | Part::Ends => 0,
+    }
 }
 
-impl Object {
-    /// `value` is JSON.
-    fn put(&mut self, key: &str, value: &str) {
-        self.begin(key);
-        self.bytes.extend_from_slice(value.as_bytes());
-    }
-
-    fn put_text(&mut self, key: &str, value: &str) {
-        self.begin(key);
-        self.write(value);
-    }
-
-    fn begin(&mut self, key: &str) {
-        let mut name = Cow::Borrowed(key);
-        while self.taken.iter().any(|taken| *taken == name) {
-            name.to_mut().insert_str(0, PREFIX);
-        }
-        if self.bytes.len() > 1 {
-            self.bytes.push(b',');
-        }
-        self.write(&name);
-        self.bytes.push(b':');
-    }
-
-    fn write(&mut self, text: &str) {
-        serde_json::to_writer(&mut self.bytes, text).expect("a text is JSON, and a vector takes it");
-    }
+fn put_base64(object: &mut Vec<u8>, text: &[u8]) {
+    object.extend_from_slice(b"\"message_base64\":\"");
+    object.extend_from_slice(STANDARD.encode(text).as_bytes());
+    object.push(b'"');
 }
 
 /// A text as JSON.
@@ -209,68 +258,50 @@ fn json(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
 }
 
-/// What stands between the braces of a JSON object, unchanged, and its keys.
-fn members(text: &str) -> Option<(&str, Vec<String>)> {
-    let blank = [' ', '\t', '\r', '\n'];
-    let trimmed = text.trim_matches(blank);
-    let inside = trimmed.strip_prefix('{')?.strip_suffix('}')?;
-    let Keys(keys) = serde_json::from_str(trimmed).ok()?;
-    Some((inside.trim_matches(blank), keys))
-}
-
-/// The keys of an object; its values are looked at only as far as they have to be JSON.
-struct Keys(Vec<String>);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfMap;
-
-        impl<'de> Visitor<'de> for OfMap {
-            type Value = Keys;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Keys, M::Error> {
-                let mut keys = Vec::new();
-                while let Some((key, IgnoredAny)) = map.next_entry()? {
-                    keys.push(key);
-                }
-                Ok(Keys(keys))
-            }
-        }
-
-        deserializer.deserialize_map(OfMap)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
+    use crate::model::limits::{ENVELOPE_BYTES, FIELDS_BYTES, NAME_BYTES, RECORD_BYTES, TIME_KEY_BYTES};
     use crate::model::message::{Channel, RuntimeMetadata};
+    use crate::model::offset::{Offset, Span};
+    use crate::model::path_fields::PathFields;
 
     const ORIGIN: (Origin, Incarnation) = (Origin { device: 0xfe01, inode: 0x2a }, Incarnation(7));
 
     fn envelope(merge: bool) -> Envelope {
         let fields = vec![("env".into(), "\"prod\"".into()), ("shard".into(), "3".into())];
-        Envelope { host: "web-1".into(), fields, merge }
+        Envelope { host: "web-1".into(), fields, merge, ..Envelope::default() }
+    }
+
+    fn template<'a>(envelope: &'a Envelope, file: &str) -> EnvelopeTemplate<'a> {
+        EnvelopeTemplate::new(envelope, "app", (Path::new(file), None), ORIGIN, Duration::from_secs(1))
     }
 
     fn wrap(envelope: &Envelope, line: &[u8]) -> String {
-        let file = Path::new("/var/log/app/a.log");
+        let file = (Path::new("/var/log/app/a.log"), None);
         let sleeve =
             EnvelopeTemplate::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
-        String::from_utf8(sleeve.wrap(&message(line), line, 0)).expect("JSON is UTF-8")
+        let wrapped = sleeve.wrap(&message(line), line, 0, RECORD_BYTES - 1);
+        assert_eq!(wrapped.taken, line.len());
+        String::from_utf8(wrapped.object).expect("JSON is UTF-8")
     }
 
     fn message(content: &[u8]) -> Message {
         let at = Offset::new(4096);
         let content = Bytes::copy_from_slice(content);
         Message { span: Span::new(at, at), at, content, lines: 1, metadata: None, part: Part::Whole }
+    }
+
+    fn text_of(object: &Value) -> Vec<u8> {
+        match (&object["message"], &object["message_base64"]) {
+            (Value::String(text), Value::Null) => text.clone().into_bytes(),
+            (Value::Null, Value::String(text)) => STANDARD.decode(text).expect("base64"),
+            _ => panic!("neither text nor base64, or both: {object}"),
+        }
     }
 
     #[test]
@@ -289,87 +320,132 @@ mod tests {
 
     #[test]
     fn an_object_is_merged_and_anything_else_is_quoted() {
-        let merged = wrap(&envelope(true), b" {\"level\":\"info\", \"n\":1.0e3,\"time\":5 } ");
-        assert!(merged.starts_with(r#"{"level":"info", "n":1.0e3,"time":5,"file":"#), "{merged}");
-        let metadata: Value = serde_json::from_str(&merged).expect("JSON");
-        assert_eq!(
-            (&metadata["time"], &metadata["standpipe_time"]),
-            (&5.into(), &"2025-11-24T00:00:00.123Z".into())
-        );
-        for line in [r#"[1]"#, "{", r#"{"a":1}x"#, r#"{"a":}"#, "12", "", r#"{"a" "b"}"#] {
+        let merged = wrap(&envelope(true), b" {\"level\":\"info\",\n \"n\":1.0e3 } ");
+        assert!(merged.starts_with(r#"{"level":"info",  "n":1.0e3,"file":"#), "{merged}");
+        for line in [r#"[1]"#, "{", r#"{"a":1,"A":2}"#, r#"{"Time":5}"#, r#"{"message":"m"}"#, r#"{"ENV":1}"#]
+        {
             let metadata: Value =
                 serde_json::from_str(&wrap(&envelope(true), line.as_bytes())).expect("JSON");
             assert_eq!(metadata["message"], line);
         }
-        let metadata: Value = serde_json::from_str(&wrap(&envelope(true), b"{}")).expect("JSON");
-        assert_eq!((&metadata["offset"], &metadata["message"]), (&4096.into(), &Value::Null));
+        assert!(wrap(&envelope(true), b"{}").starts_with(r#"{"file":"/var/log/app/a.log","offset":4096"#));
         assert!(wrap(&envelope(false), b"{}").starts_with(r#"{"message":"{}""#), "only when it is asked for");
     }
 
-    /// A line of so many bytes whose keys make the names of ours as long as may be, in an envelope of its own.
-    fn with_long_names(bytes: usize) -> String {
-        let names = ["file", "offset", "host", "source", "id", "time"];
-        let keys =
-            (0..150).flat_map(|count| names.map(|name| format!("\"{}{name}\":0", PREFIX.repeat(count))));
-        let keys = keys.collect::<Vec<_>>().join(",");
-        let line = format!(r#"{{{keys},"p":"{}"}}"#, "x".repeat(bytes - keys.len() - 8));
-        wrap(&envelope(true), line.as_bytes())
-    }
-
     #[test]
-    fn a_lines_keys_make_no_object_longer_than_a_record() {
-        for bytes in [900_000, 1_018_000, 1_020_500] {
-            let wrapped = with_long_names(bytes);
-            assert!(wrapped.len() < RECORD_BYTES, "{bytes}: {}", wrapped.len());
+    fn why_an_object_is_quoted_is_told_and_of_what_is_none_nothing() {
+        let (quotes, long) = ("\"\",".repeat(300_000), "x".repeat(RECORD_BYTES));
+        let dense = format!(r#"{{"a":[{}]}}"#, quotes.trim_end_matches(','));
+        let (nested, long) =
+            (format!("{{\"a\":{}{}}}", "[".repeat(64), "]".repeat(64)), format!(r#"{{"p":"{long}"}}"#));
+        let table = [
+            ("plain", None, true),
+            (r#"{"a":1}"#, None, true),
+            (r#"{"id":1}"#, Some(Unmerged::ReservedKey), true),
+            (r#"{"Shard":1}"#, Some(Unmerged::ReservedKey), true),
+            (r#"{"a":1,"a":1}"#, Some(Unmerged::DuplicateKey), true),
+            (&nested, Some(Unmerged::Nesting), true),
+            // In quotes, each of its own takes twice the room.
+            (&dense, None, true),
+            (&long, Some(Unmerged::Size), false),
+        ];
+        let envelope = envelope(true);
+        let template = template(&envelope, "/a.log");
+        for (line, unmerged, is_whole) in table {
+            let start = &line[..line.len().min(40)];
+            let wrapped = template.wrap(&message(line.as_bytes()), line.as_bytes(), 0, RECORD_BYTES - 1);
+            assert_eq!((wrapped.unmerged, wrapped.taken == line.len()), (unmerged, is_whole), "{start}");
+            assert!(wrapped.object.len() < RECORD_BYTES, "{start}: {}", wrapped.object.len());
         }
-        assert!(with_long_names(900_000).contains("standpipe_standpipe_time"), "merged while there is room");
     }
 
     #[test]
-    fn the_largest_envelope_is_a_record() {
-        let fields = vec![("f".into(), format!("\"{}\"", "x".repeat(FIELDS_BYTES - 6)).into())];
-        let envelope = Envelope { host: "h".repeat(64).into(), fields, merge: false };
-        let path = format!("/{}", "\u{1}".repeat(4094));
-        let sleeve =
-            EnvelopeTemplate::new(&envelope, &path, Path::new(&path), ORIGIN, Duration::from_secs(1));
+    fn the_mark_of_its_encoding_is_no_part_of_a_files_first_line() {
+        let of = |envelope: &Envelope, at: u64, line: &[u8]| {
+            let message = Message { at: Offset::new(at), ..message(line) };
+            let wrapped = template(envelope, "/a.log").wrap(&message, line, 0, RECORD_BYTES - 1);
+            assert_eq!(wrapped.taken, line.len());
+            String::from_utf8(wrapped.object).expect("JSON is UTF-8")
+        };
+        assert!(of(&envelope(true), 0, b"\xef\xbb\xbf{\"n\":1}").starts_with(r#"{"n":1,"file""#));
+        assert!(of(&envelope(false), 0, b"\xef\xbb\xbfline").starts_with(r#"{"message":"line","file""#));
+        assert!(of(&envelope(false), 0, b"\xef\xbb\xbf").starts_with(r#"{"message":"","file""#));
+        assert!(of(&envelope(true), 9, b"\xef\xbb\xbf{}").starts_with("{\"message\":\"\u{feff}{}\""));
+    }
+
+    /// What stands around a line when all of it is as long as it may be.
+    fn around_the_longest() -> (Envelope, String, Message) {
+        let value = format!("\"{}\"", "x".repeat(FIELDS_BYTES - 10));
+        let fields = vec![("f".into(), value.into())];
+        // Of the path as much as may be.
+        let path_fields = PathFields::try_new("^/(?<path>(?-u:.){2725})").ok();
+        let time_key = "\u{1}".repeat((TIME_KEY_BYTES - 2) / 6).into();
+        let host = "\u{1}".repeat(64).into();
+        let envelope = Envelope { host, fields, path_fields, time_key, ..Envelope::default() };
         let metadata =
             RuntimeMetadata { channel: Channel::Stdout, time: "2026-11-24T08:15:42.123456789+11:30".into() };
         let at = Offset::new(u64::MAX);
-        let wrapped = |text: &[u8]| {
-            let message =
-                Message { at, span: Span::new(at, at), metadata: Some(metadata.clone()), ..message(text) };
-            sleeve.wrap(&message, text, 999_999).len()
-        };
-        assert!(wrapped(&[1; ANY_TEXT_BYTES]) < RECORD_BYTES);
-        // As much as fits, and not much less.
-        for unit in ["a", "\"", "\u{1}", "\u{1f600}"] {
-            let text = unit.repeat(RECORD_BYTES);
-            let fits = sleeve.fits(text.as_bytes());
-            let len = wrapped(&text.as_bytes()[..fits]);
-            assert!((RECORD_BYTES - 300..RECORD_BYTES).contains(&len), "{unit:?}: {len}");
+        let message = Message { at, span: Span::new(at, at), metadata: Some(metadata), ..message(b"") };
+        (envelope, format!("/{}", "\u{1}".repeat(4094)), message)
+    }
+
+    #[test]
+    fn the_largest_envelope_leaves_most_of_a_record_to_the_line() {
+        let (envelope, path, message) = around_the_longest();
+        let name = "x".repeat(NAME_BYTES - 2);
+        let template =
+            EnvelopeTemplate::new(&envelope, &name, (Path::new(&path), None), ORIGIN, Duration::from_secs(1));
+        let wrapped = template.wrap(&message, b"", 999_999, RECORD_BYTES - 1);
+        let len = wrapped.object.len();
+        assert!((60 * 1024..ENVELOPE_BYTES).contains(&len), "{len}");
+    }
+
+    #[test]
+    fn pieces_fill_their_records_and_give_the_line_back() {
+        let (envelope, path, around) = around_the_longest();
+        let template = template(&envelope, &path);
+        let text = |unit: &str| unit.repeat(1_300_000 / unit.len()).into_bytes();
+        let late = [&[b'"'; 900_000][..], &[0xff; 900_000]].concat();
+        let lines = [text("a"), text("\""), text("\u{1}"), text("a\u{1f600}"), vec![0xff; 2_000_000], late];
+        for line in lines {
+            let message = Message { content: line.clone().into(), ..around.clone() };
+            let (mut rest, mut back) = (&line[..], Vec::new());
+            for piece in 0.. {
+                let wrapped = template.wrap(&message, rest, piece, RECORD_BYTES - 1);
+                let object: Value = serde_json::from_slice(&wrapped.object).expect("JSON");
+                back.extend(text_of(&object));
+                let is_last = wrapped.taken == rest.len();
+                let len = wrapped.object.len();
+                assert!(len < RECORD_BYTES && (is_last || len > RECORD_BYTES - 10), "{piece}: {len}");
+                rest = &rest[wrapped.taken..];
+                if is_last {
+                    break;
+                }
+            }
+            assert!(back == line);
         }
-        let bytes = [0xff; 600_000];
-        assert_eq!(sleeve.fits(&bytes), 600_000);
-        assert!(wrapped(&bytes) < RECORD_BYTES);
-        let bytes = [&[1; 900_000][..], b"\xff"].concat();
-        assert!(wrapped(&bytes[..sleeve.fits(&bytes)]) < RECORD_BYTES);
+        let wrapped = template.wrap(&message(b"a"), b"a", 0, 100);
+        assert_eq!(wrapped.taken, 0, "no room for the envelope itself");
     }
 
     #[test]
     fn what_a_runtime_says_stands_beside_the_line_and_pieces_are_numbered() {
         let metadata =
             RuntimeMetadata { channel: Channel::Stderr, time: "2026-11-24T08:15:42.5+01:00".into() };
-        let (envelope, file) = (envelope(true), Path::new("/a.log"));
+        let (envelope, file) = (envelope(true), (Path::new("/a.log"), None));
         let sleeve = EnvelopeTemplate::new(&envelope, "app", file, ORIGIN, Duration::from_secs(1));
         let message = Message { metadata: Some(metadata), ..message(b"{\"a\":1}") };
-        let metadata: Value =
-            serde_json::from_slice(&sleeve.wrap(&message, &message.content, 0)).expect("JSON");
+        let wrap = |text: &[u8], piece| {
+            let wrapped = sleeve.wrap(&message, text, piece, RECORD_BYTES - 1);
+            serde_json::from_slice::<Value>(&wrapped.object).expect("JSON")
+        };
+        let metadata = wrap(&message.content, 0);
         assert_eq!(
             (&metadata["time"], &metadata["stream"]),
             (&"2026-11-24T08:15:42.5+01:00".into(), &"stderr".into())
         );
         assert_eq!((&metadata["a"], &metadata["id"]), (&1.into(), &"fe01-2a-7:1000".into()));
-        let metadata: Value = serde_json::from_slice(&sleeve.wrap(&message, b"{}", 2)).expect("JSON");
+        let metadata = wrap(b"{}", 2);
         assert_eq!(
             (&metadata["message"], &metadata["id"]),
             (&"{}".into(), &"fe01-2a-7:1000.2".into()),
@@ -377,16 +453,59 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_the_path_says_stands_before_the_fields_unless_it_is_too_much() {
+        let (link, real) = (Path::new("/link.log"), Path::new("/log/shop\"\u{1}.log"));
+        let path_fields = PathFields::try_new("^/log/(?<app>.+)[.]log").ok();
+        let envelope = Envelope { path_fields, ..envelope(true) };
+        let of = |files| {
+            let template = EnvelopeTemplate::new(&envelope, "app", files, ORIGIN, Duration::from_secs(1));
+            let line = br#"{"App":1}"#;
+            let wrapped = template.wrap(&message(line), line, 0, RECORD_BYTES - 1);
+            assert_eq!(wrapped.unmerged, Some(Unmerged::ReservedKey), "whatever this path says");
+            String::from_utf8(wrapped.object).expect("JSON is UTF-8")
+        };
+        let time = r#""time":"1970-01-01T00:00:01.000Z""#;
+        let with = format!(r#"{time},"app":"shop\"\u0001","env":"prod","shard":3}}"#);
+        let without = format!(r#"{time},"env":"prod","shard":3}}"#);
+        assert!(of((link, Some(real))).ends_with(&with), "{}", of((link, Some(real))));
+        assert!(of((real, None)).ends_with(&with));
+        assert!(of((link, None)).ends_with(&without));
+        assert!(of((real, Some(link))).ends_with(&without), "the real path tells");
+        let long = format!("/log/{}.log", "\u{1}".repeat(3_000));
+        assert!(of((Path::new(&long), None)).ends_with(&without));
+    }
+
+    #[test]
+    fn a_time_has_the_name_and_the_form_that_were_asked_for() {
+        let table = [
+            (None, "1763942400123"),
+            (Some("2026-11-24T08:15:42.123456789Z"), "1795508142123"),
+            (Some("2026-11-24T08:15:42.999999999+01:30"), "1795502742999"),
+            (Some("1969-12-31T23:59:59.9995Z"), "-1"),
+            (Some("2026-13-24T08:15:42Z"), "\"2026-13-24T08:15:42Z\""),
+        ];
+        let time_key = "@timestamp".into();
+        let envelope = Envelope { time_key, time_format: TimeFormat::EpochMillis, ..envelope(true) };
+        let (files, read) = ((Path::new("/a.log"), None), Duration::from_millis(1_763_942_400_123));
+        let template = EnvelopeTemplate::new(&envelope, "app", files, ORIGIN, read);
+        for (written, told) in table {
+            let metadata =
+                written.map(|time| RuntimeMetadata { channel: Channel::Stdout, time: time.into() });
+            let line = br#"{"time":"the program's"}"#;
+            let message = Message { metadata, ..message(line) };
+            let wrapped = template.wrap(&message, line, 0, RECORD_BYTES - 1);
+            let object = String::from_utf8(wrapped.object).expect("JSON is UTF-8");
+            assert!(object.starts_with(r#"{"time":"the program's","file""#), "the key is free: {object}");
+            assert!(object.contains(&format!(r#","@timestamp":{told},"#)), "{object}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_line_can_be_had_back(line in proptest::collection::vec(any::<u8>(), 0..200)) {
             let metadata: Value = serde_json::from_str(&wrap(&envelope(false), &line)).expect("JSON");
-            let back = match (&metadata["message"], &metadata["message_base64"]) {
-                (Value::String(text), Value::Null) => text.clone().into_bytes(),
-                (Value::Null, Value::String(text)) => STANDARD.decode(text).expect("base64"),
-                _ => panic!("neither text nor base64, or both: {metadata}"),
-            };
-            prop_assert_eq!(back, line);
+            prop_assert_eq!(text_of(&metadata), line);
         }
 
         #[test]

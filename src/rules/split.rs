@@ -85,11 +85,11 @@ impl<'a> Split<'a> {
         }
     }
 
-    /// Cuts longer lines than these into pieces, if that is less than a record takes.
+    /// Cuts longer lines than these into pieces of at most so many bytes, if that is less than a record takes.
     #[must_use]
-    pub fn cutting_at(mut self, longest: usize) -> Self {
+    pub fn cutting_at(mut self, longest: usize, max_piece_bytes: usize) -> Self {
         self.longest = self.longest.min(longest);
-        self.max_piece_bytes = self.max_piece_bytes.min(longest);
+        self.max_piece_bytes = self.max_piece_bytes.min(longest).min(max_piece_bytes);
         self
     }
 
@@ -147,16 +147,19 @@ impl<'a> Split<'a> {
 
     fn one(&mut self) -> Option<Line> {
         let left = &self.chunk[self.cut..];
-        // One byte more than a piece: it says whether a character would be cut in two.
-        let within = &left[..left.len().min(self.max_piece_bytes + 1)];
+        // One byte more than a line or a piece: it says whether a line ends there, or a character would be cut in two.
+        let most = self.longest.max(self.max_piece_bytes);
+        let within = &left[..left.len().min(most + 1)];
         let is_final = self.tail == ChunkEnd::Closed;
         match memchr(b'\n', within) {
             Some(content) if content <= self.longest => Some(self.line(content, 1, Ending::Newline)),
-            None if within.len() <= self.max_piece_bytes && !is_final => None,
+            None if within.len() <= most && !is_final => None,
             None if left.is_empty() => None,
             None if left.len() <= self.longest => Some(self.line(left.len(), 0, Ending::EndOfFile)),
-            Some(_) | None => {
-                let piece = character_end(within, self.max_piece_bytes.min(left.len()));
+            end => {
+                // The last piece is never a newline alone.
+                let content = end.unwrap_or(left.len());
+                let piece = character_end(within, self.max_piece_bytes.min(content - 1));
                 Some(self.line(piece, 0, Ending::Cut))
             }
         }
@@ -269,9 +272,37 @@ mod tests {
             text.insert(0, b'y');
             let (lines, consumed) = cut(&text, newline, ChunkEnd::Open);
             assert_eq!(lines[0].ending, Ending::Cut);
-            assert_eq!(lines[0].data.as_ref().map(Bytes::len), Some(RECORD_BYTES));
+            // Where the rest would be a newline alone, it gets a byte of the line.
+            let piece = if newline == Newline::Append { RECORD_BYTES - 1 } else { RECORD_BYTES };
+            assert_eq!(lines[0].data.as_ref().map(Bytes::len), Some(piece));
             assert_eq!(consumed, text.len());
         }
+    }
+
+    /// How long a line is, whether its newline is there, and what its pieces come to.
+    #[test]
+    fn the_last_piece_of_a_line_has_content() {
+        const ONE: usize = RECORD_BYTES;
+        for (len, is_closed, expected) in [
+            (ONE, false, vec![ONE - 1, 2]),
+            (ONE + 1, false, vec![ONE, 2]),
+            (2 * ONE, false, vec![ONE, ONE - 1, 2]),
+            (ONE - 1, true, vec![ONE]),
+            (ONE, true, vec![ONE - 1, 2]),
+            (2 * ONE, true, vec![ONE, ONE - 1, 2]),
+        ] {
+            let mut text = vec![b'x'; len];
+            text.extend((!is_closed).then_some(b'\n'));
+            let tail = if is_closed { ChunkEnd::Closed } else { ChunkEnd::Open };
+            let (lines, consumed) = cut(&text, Newline::Append, tail);
+            let lens: Vec<_> = data(&lines).iter().map(|piece| piece.len()).collect();
+            assert_eq!((lens, consumed), (expected, text.len()), "{len} {is_closed}");
+        }
+        let text = Bytes::from([&b"x".repeat(25)[..], "é\nshort\n".as_bytes()].concat());
+        let split = Split::new(&text, Offset::ZERO, Newline::Append, Packing::Off, ChunkEnd::Open);
+        let lines: Vec<_> = split.cutting_at(20, 10).collect();
+        let lens: Vec<_> = data(&lines).iter().map(|piece| piece.len()).collect();
+        assert_eq!(lens, [10, 18, 6], "a rest that is no longer than a line is one piece");
     }
 
     #[test]

@@ -21,26 +21,29 @@ fn a_record_says_where_its_line_is_from() {
         "format = \"json\"\nmerge_json = true\nfields = { env = \"${STAGE}\", shard = 3, hot = true }\n",
     );
     let file = world.file("a.log");
-    append(&file, "first\n\n{\"level\":\"warn\",\"id\":17}\n");
+    append(&file, "first\n\n{\"level\":\"warn\",\"n\":17}\n{\"ID\":17}\n");
     let daemon = world.run_in(|command| {
         command.env("STAGE", "prod");
     });
-    let arrived = eventually("three records", || {
+    let arrived = eventually("four records", || {
         let objects = objects(&world.arrived("logs"));
-        (objects.len() == 3).then_some(objects)
+        (objects.len() == 4).then_some(objects)
     });
+    let counted = "standpipe_unmerged_lines_total{source=\"app\",reason=\"reserved_key\"} 1\n";
+    assert!(daemon.get("/metrics").body.contains(counted));
     daemon.running.stop();
     let line = |offset: u64| arrived.iter().find(|object| object["offset"] == offset).expect("a line");
     let (first, empty, merged) = (line(0), line(6), line(7));
     assert_eq!((&first["message"], &empty["message"]), (&"first".into(), &"".into()));
     assert_eq!(
-        (&merged["message"], &merged["level"], &merged["id"]),
+        (&merged["message"], &merged["level"], &merged["n"]),
         (&Value::Null, &"warn".into(), &17.into())
     );
+    assert_eq!(line(31)["message"], "{\"ID\":17}", "a key of ours");
     let metadata = fs::metadata(&file).unwrap();
     let start = format!("{:x}-{:x}-", metadata.dev(), metadata.ino());
-    for (object, id, offset) in [(first, "id", "0"), (empty, "id", "6"), (merged, "standpipe_id", "7")] {
-        let id = object[id].as_str().expect("every record has one");
+    for (object, offset) in [(first, "0"), (empty, "6"), (merged, "7"), (line(31), "1f")] {
+        let id = object["id"].as_str().expect("every record has one");
         assert!(id.starts_with(&start) && id.ends_with(&format!(":{offset}")), "{id}");
         assert_eq!((&object["file"], &object["source"]), (&text(&file).into(), &"app".into()));
         assert_eq!(
@@ -51,6 +54,27 @@ fn a_record_says_where_its_line_is_from() {
         let time = object["time"].as_str().expect("a time");
         assert!(time.len() == 24 && time.ends_with('Z'), "{time}");
     }
+}
+
+#[test]
+fn the_real_path_and_the_time_stand_in_a_record_as_they_are_asked_for() {
+    let world = World::new().source(concat!(
+        "format = \"json\"\nfollow_symlinks = true\ntime_key = \"read_at\"\ntime_format = \"epoch_ms\"\n",
+        "path_fields = '/real-(?<app>[a-z]+)[.](?<kind>txt)$'\n",
+    ));
+    let real = world.dir().join("real-shop.txt");
+    append(&real, "line\n");
+    std::os::unix::fs::symlink(&real, world.file("a.log")).unwrap();
+    let (code, said, _) = world.once();
+    assert_eq!(code, 0, "{said}");
+    let arrived = objects(&world.arrived("logs"));
+    let object = &arrived[0];
+    assert_eq!(
+        (&object["app"], &object["kind"], &object["time"]),
+        (&"shop".into(), &"txt".into(), &Value::Null)
+    );
+    assert_eq!(object["file"], text(&world.file("a.log")), "the path that is matched");
+    assert!(object["read_at"].as_u64().is_some_and(|millis| millis > 1_700_000_000_000), "{object}");
 }
 
 /// What a consumer does with what at-least-once delivery sends twice.

@@ -289,7 +289,7 @@ fn metrics_come_in_both_formats_and_names_are_escaped() {
 }
 
 /// What dashboards and alerts are written to.
-const EVERY_METRIC: [(&str, &str); 32] = [
+const EVERY_METRIC: [(&str, &str); 33] = [
     ("standpipe_lines_read_total", "counter"),
     ("standpipe_bytes_read_total", "counter"),
     ("standpipe_records_delivered_total", "counter"),
@@ -303,6 +303,7 @@ const EVERY_METRIC: [(&str, &str); 32] = [
     ("standpipe_partial_lines_shipped_total", "counter"),
     ("standpipe_oversize_lines_total", "counter"),
     ("standpipe_unparsed_lines_total", "counter"),
+    ("standpipe_unmerged_lines_total", "counter"),
     ("standpipe_dropped_lines_total", "counter"),
     ("standpipe_rotations_total", "counter"),
     ("standpipe_checkpoint_commits_total", "counter"),

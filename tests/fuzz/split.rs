@@ -18,6 +18,7 @@ struct Settings {
     newline: Newline,
     packing: Packing,
     longest: usize,
+    piece: usize,
 }
 
 /// The lines that one pass over the file gives, reading `step` bytes more each time nothing came.
@@ -28,7 +29,7 @@ fn lines(file: &Bytes, settings: Settings, step: usize) -> Vec<Line> {
         let tail = if end == file.len() { ChunkEnd::Closed } else { ChunkEnd::Open };
         let chunk = file.slice(at..end);
         let mut split = Split::new(&chunk, Offset::new(at as u64), settings.newline, settings.packing, tail)
-            .cutting_at(settings.longest)
+            .cutting_at(settings.longest, settings.piece)
             .beginning_inside(inside);
         for line in split.by_ref() {
             check(file, settings, &line);
@@ -51,7 +52,11 @@ fn check(file: &Bytes, settings: Settings, line: &Line) {
     let newlines = raw.iter().filter(|byte| **byte == b'\n').count();
     match line.ending {
         Ending::Newline => assert!(newlines == line.lines && raw.ends_with(b"\n")),
-        Ending::Cut => assert!(newlines == 0 && raw.len() <= settings.longest),
+        Ending::Cut => assert!(
+            newlines == 0
+                && raw.len() <= settings.longest.min(settings.piece)
+                && !file[line.span.end().bytes() as usize..].starts_with(b"\n")
+        ),
         Ending::EndOfFile => assert!(newlines + 1 == line.lines && !raw.ends_with(b"\n")),
     }
     assert!(line.lines == 1 || matches!(settings.packing, Packing::On { .. }));
@@ -69,6 +74,7 @@ fuzz_target!(|input: &[u8]| {
         newline: if choice & 1 == 0 { Newline::Append } else { Newline::Strip },
         packing: if choice & 4 == 0 { Packing::Off } else { packing },
         longest: if choice & 8 == 0 { RECORD_BYTES } else { 16 + usize::from(*longest) },
+        piece: if choice & 16 == 0 { RECORD_BYTES } else { 16 + usize::from(*longest) / 2 },
     };
     // Long lines out of few bytes, where it takes long lines to be cut.
     let times = if choice & 10 == 2 { 40_000 } else { 1 };

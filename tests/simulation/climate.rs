@@ -191,8 +191,12 @@ impl Draw {
                 Self::of_old(seed, rng, packing, Format::Raw, Shape::default())
             }
             Kind::Enveloped => {
-                let envelope =
-                    Envelope { host: "host".into(), fields: Vec::new(), merge: seed.is_multiple_of(3) };
+                let envelope = Envelope {
+                    host: "host".into(),
+                    fields: Vec::new(),
+                    merge: seed.is_multiple_of(3),
+                    ..Envelope::default()
+                };
                 let packing = match seed % 2 {
                     0 => Packing::Off,
                     _ => Packing::On { bytes: 5_000, delay: Duration::from_millis(seed) },
@@ -214,7 +218,8 @@ impl Draw {
             max_lines: [500, 3][choose(96, 2) as usize],
             timeout: Duration::from_secs(2),
         });
-        let envelope = Envelope { host: "host".into(), fields: Vec::new(), merge: false };
+        let envelope =
+            Envelope { host: "host".into(), fields: Vec::new(), merge: false, ..Envelope::default() };
         let format = if choose(6, 2) == 0 { Format::Raw } else { Format::Json(envelope) };
         let oversize = [Oversize::Split, Oversize::Truncate, Oversize::DeadLetter][choose(12, 3) as usize];
         let longest = [RECORD_BYTES, 700, 5_000][choose(36, 3) as usize];

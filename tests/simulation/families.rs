@@ -306,7 +306,8 @@ impl Family {
             Self::Outage => draw.faults[0].illness = Some(Illness::Down),
             Self::AtEnd => draw.settings.sources[0].start_at = StartAt::End,
             Self::NoState | Self::Clock => {
-                let envelope = Envelope { host: "host".into(), fields: Vec::new(), merge: false };
+                let envelope =
+                    Envelope { host: "host".into(), fields: Vec::new(), merge: false, ..Envelope::default() };
                 draw.settings.sources[0].format = Format::Json(envelope);
             }
             Self::Removed | Self::Halves => draw.descriptors = 4,

@@ -111,7 +111,7 @@ pub(in crate::engine) struct FileEnd {
     /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
     pub(in crate::engine) incomplete_bytes: usize,
     pub(in crate::engine) extent: Extent,
-    /// Whole lines that wait: what for, where that begins or how far the file reached, and when that is long enough.
+    /// Whole lines that wait: what for, where that begins or they end, and when that is long enough.
     waiting: Option<(Waits, Offset, Instant)>,
     /// Whether lines were collected long enough: the file is read to its end.
     pub(in crate::engine) collected: bool,
@@ -259,7 +259,7 @@ impl FollowedFile {
     }
 
     /// Lines wait. Returns until when, where that is news: for a part from `position` on they wait so long whatever comes,
-    /// for more from when the last came.
+    /// for more from when the last whole one came, which ends at `end`.
     pub(in crate::engine) fn wait(
         &mut self,
         what: Waits,
@@ -281,7 +281,8 @@ impl FollowedFile {
         self.end.doubted_since.is_some() || self.end.waiting.is_some_and(|(_, _, known)| known == due)
     }
 
-    /// Whether what waits in a file that is read to `position`, and reaches to `end`, has waited long enough.
+    /// Whether what waits in a file that is read to `position`, and whose last whole line ends at `end`, has waited long
+    /// enough.
     pub(in crate::engine) fn has_waited(&self, position: Offset, end: Offset, now: Instant) -> bool {
         self.end.waiting.is_some_and(|(what, at, due)| {
             let same = match what {

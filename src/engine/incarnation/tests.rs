@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::*;
 use crate::engine::numbers::Numbers;
 use crate::engine::samples::{at, beginning, checkpoint, path, read, send, shaped, whose};
-use crate::engine::shaping::Piece;
+use crate::engine::shaping::{Piece, Unsendable};
 use crate::model::identity::Fingerprint;
 use crate::model::offset::Span;
 use crate::model::record::Backing;
@@ -117,15 +117,15 @@ fn what_is_not_sent_is_settled_at_once_and_raises_the_frontier() {
 fn dead_letters_are_handed_out_and_hold_the_frontier_until_they_are_settled() {
     let mut state = state();
     let (shaped, kept) = shaped(Offset::ZERO, &["too long\n", "line\n"], |data| match data.len() {
-        9 => Piece::DeadLetter(data, Backing::Read),
+        9 => Piece::DeadLetter(data, Backing::Read, Unsendable::Oversize),
         _ => send(data),
     });
     let (change, dead) = state.take_in(shaped, kept, (Offset::new(14), true), at(0));
     assert_eq!((change.fresh, dead.len()), (1, 1));
-    assert_eq!(&dead[0].data[..], b"too long\n");
+    assert_eq!(&dead[0].0.data[..], b"too long\n");
     assert!(state.has_outstanding(), "it is to be put aside");
     assert_eq!(state.frontier(), Offset::ZERO);
-    state.settle(&dead[0], Settlement::DeadLetter);
+    state.settle(&dead[0].0, Settlement::DeadLetter);
     assert!(!state.has_outstanding());
     assert_eq!(state.frontier(), Offset::new(9));
 }
@@ -346,7 +346,7 @@ fn pieces_of_a_message_go_the_way_of_its_bytes() {
         (piece(0, 0), send(b"fi")),
         (piece(0, 6), send(b"rst")),
         (piece(6, 0), send(b"sec")),
-        (piece(6, 0), Piece::DeadLetter(Bytes::from_static(b"on"), Backing::Own)),
+        (piece(6, 0), Piece::DeadLetter(Bytes::from_static(b"on"), Backing::Own, Unsendable::Oversize)),
         (piece(6, 7), send(b"d")),
         (piece(13, 0), send(b"th")),
         // Cut otherwise than before: what was settled of it goes again.

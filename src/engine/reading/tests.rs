@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::engine::port::{Effect, Event, Observation, Observed, Opened};
+use crate::engine::port::{Effect, Event, Hint, Observation, Observed, Opened};
 use crate::engine::samples::disk::lines;
 use crate::engine::samples::{at, identity, path, settings};
 use crate::engine::{Engine, Memory};
 use crate::model::identity::HEAD_BYTES;
-use crate::model::settings::{MemorySettings, SourceId, StreamId};
+use crate::model::settings::{MemorySettings, Multiline, Settings, SourceId, StartPattern, StreamId};
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
 
 /// Two files, each in a source and a stream of its own; the service never answers the first stream.
@@ -25,19 +25,27 @@ impl World {
     fn new(buffer: u64) -> Self {
         let mut settings = settings(2);
         settings.memory = MemorySettings { buffer, buffer_per_file: buffer };
+        Self::with(settings)
+    }
+
+    fn with(settings: Settings) -> Self {
         let engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
         Self { engine, contents: Default::default(), sent: Vec::new() }
     }
 
     fn pass(&mut self, seconds: std::ops::Range<u64>) {
         for second in seconds {
-            let mut waiting = vec![Event::Tick];
-            while let Some(event) = waiting.pop() {
-                self.engine.handle(event, at(second));
-                self.engine.check_laws();
-                while let Some(effect) = self.engine.poll_effect() {
-                    waiting.extend(self.answer(effect, second));
-                }
+            self.see(Event::Tick, second);
+        }
+    }
+
+    fn see(&mut self, event: Event, second: u64) {
+        let mut waiting = vec![event];
+        while let Some(event) = waiting.pop() {
+            self.engine.handle(event, at(second));
+            self.engine.check_laws();
+            while let Some(effect) = self.engine.poll_effect() {
+                waiting.extend(self.answer(effect, second));
             }
         }
     }
@@ -103,4 +111,30 @@ fn l15_a_long_line_is_read_while_another_stream_holds_all_that_is_common() {
     world.contents[1] = content.clone();
     world.pass(5..30);
     assert!(world.sent == content, "{} of {} bytes", world.sent.len(), content.len());
+}
+
+/// A program draws a progress bar behind a message of several lines.
+#[test]
+fn a_group_is_complete_after_its_timeout_though_a_line_without_newline_grows_behind_it() {
+    let mut settings = settings(2);
+    settings.sources[1].multiline = Some(Multiline {
+        start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+        max_lines: 100,
+        timeout: Duration::from_secs(3),
+    });
+    let mut world = World::with(settings);
+    world.contents[1] = b"1 a\n b\n".to_vec();
+    for second in 1..10 {
+        world.contents[1].push(b'.');
+        world.see(Event::Hint(Hint::Grown(path("1.log"))), second);
+        world.pass(second..second + 1);
+        if second < 3 {
+            assert_eq!(world.sent, b"", "more may come, in second {second}");
+        }
+    }
+    assert_eq!(world.sent, b"1 a\n b\n");
+    // What goes on after that is a message of its own.
+    world.contents[1].extend(b"\n2 c\n");
+    world.see(Event::Hint(Hint::Grown(path("1.log"))), 10);
+    assert_eq!(world.sent, b"1 a\n b\n.........\n");
 }

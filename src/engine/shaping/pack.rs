@@ -1,6 +1,6 @@
 //! Lines that were shaped and share a record.
 //!
-//! Knows how much a record takes. Does not know what becomes of it.
+//! Knows how much a record takes, and measures what it is given. Does not know what becomes of it.
 //!
 //! *Invariant:* a pack has room for what it takes in, or is empty; what it holds lies in its span, or in the span that
 //! follows where its own is empty.
@@ -18,12 +18,12 @@ pub(super) struct Pack {
 }
 
 impl Pack {
-    pub(super) fn has_room(&self, more: usize, packing: Packing) -> bool {
+    pub(super) fn has_room(&self, record: &[u8], packing: Packing) -> bool {
         let most = match packing {
-            Packing::Off => 0,
+            Packing::Off => return false,
             Packing::On { bytes, .. } => bytes.min(RECORD_BYTES),
         };
-        self.lines < LINES_PER_RECORD && self.data.len() + more <= most
+        self.data.len() + record.len() <= most && self.lines + lines(record) <= LINES_PER_RECORD
     }
 
     /// Whether a message settles with what comes after it, and not with what is here. An empty span stands for lines of the
@@ -35,11 +35,21 @@ impl Pack {
     pub(super) fn add(&mut self, span: Span, record: Vec<u8>) {
         let start = self.span.map_or(span.start(), Span::start);
         self.span = Some(Span::new(start, span.end()));
+        self.lines += lines(&record);
         if self.data.is_empty() {
             self.data = record;
         } else {
             self.data.extend_from_slice(&record);
         }
-        self.lines += 1;
     }
+
+    /// Whether the record is more than one may be: a message of so many lines came so.
+    pub(super) fn is_over(&self, packing: Packing) -> bool {
+        packing != Packing::Off && self.lines > LINES_PER_RECORD
+    }
+}
+
+/// How many lines a reader finds in a record, each with its newline.
+fn lines(record: &[u8]) -> usize {
+    memchr::memchr_iter(b'\n', record).count()
 }

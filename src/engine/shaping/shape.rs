@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::model::limits::{MAX_INCOMPLETE_BYTES, RECORD_BYTES};
-use crate::model::message::{ChunkEnd, Message, max_incomplete_bytes};
+use crate::model::limits::{ENVELOPE_BYTES, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
+use crate::model::message::{ChunkEnd, Message, Unmerged, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{
     Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
 };
-use crate::rules::envelope::EnvelopeTemplate;
+use crate::rules::envelope::{EnvelopeTemplate, Wrapped};
 use crate::rules::split::{Split, character_end};
 
 /// How the lines of one file become records.
@@ -18,6 +18,7 @@ pub(in crate::engine) struct Shape<'a> {
     pub(in crate::engine) packing: Packing,
     pub(in crate::engine) max_message_bytes: usize,
     pub(super) max_line_bytes: usize,
+    pub(super) max_piece_bytes: usize,
     pub(in crate::engine) oversize: Oversize,
     pub(in crate::engine) runtime: Option<Runtime>,
     pub(in crate::engine) multiline: Option<&'a Multiline>,
@@ -40,6 +41,7 @@ impl<'a> Shape<'a> {
             packing,
             max_message_bytes: source.max_message_bytes,
             max_line_bytes: max_line_bytes(source),
+            max_piece_bytes: max_piece_bytes(source),
             oversize: source.oversize,
             runtime: source.runtime,
             multiline: source.multiline.as_ref(),
@@ -61,11 +63,12 @@ impl<'a> Shape<'a> {
         // An empty line has an envelope, too, and lines share a record only once they are shaped.
         match (self.is_plain(), self.oversize) {
             (true, Oversize::Split) => Split::new(chunk, at, self.newline, self.packing, chunk_end)
-                .cutting_at(self.max_message_bytes),
+                .cutting_at(self.max_message_bytes, self.max_message_bytes),
             (is_plain, _) => {
                 let (newline, packing) =
                     if is_plain { (self.newline, self.packing) } else { (Newline::Append, Packing::Off) };
-                Split::new(chunk, at, newline, packing, chunk_end).cutting_at(self.max_line_bytes)
+                Split::new(chunk, at, newline, packing, chunk_end)
+                    .cutting_at(self.max_line_bytes, self.max_piece_bytes)
             }
         }
     }
@@ -83,30 +86,45 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// How much of the beginning of `text` goes into one record, in bytes.
-    pub(super) fn fitting(&self, text: &[u8]) -> usize {
-        let most = match &self.template {
-            None => self.max_message_bytes.min(RECORD_BYTES - self.newline_bytes()),
-            Some(template) => self.max_message_bytes.min(template.fits(text)),
-        };
-        if text.len() <= most { text.len() } else { character_end(text, most) }
+    /// What the beginning of `text` comes to, which is what `message` says from its piece of that number on: as much of it
+    /// as one record holds, with its newline.
+    pub(super) fn make(&self, message: &Message, text: &[u8], piece: usize) -> Made {
+        let max_bytes = RECORD_BYTES - self.newline_bytes();
+        let within = &text[..beginning_within(text, self.max_message_bytes)];
+        match &self.template {
+            Some(template) => {
+                let Wrapped { object, taken, unmerged } = template.wrap(message, within, piece, max_bytes);
+                Made { data: object, taken, unmerged }
+            }
+            None => {
+                let taken = beginning_within(within, max_bytes);
+                let mut data = Vec::with_capacity(taken + 1);
+                data.extend_from_slice(&within[..taken]);
+                Made { data, taken, unmerged: None }
+            }
+        }
     }
 
-    /// The record of `text`, the piece of that number of what `message` says.
-    pub(super) fn record(&self, message: &Message, text: &[u8], piece: usize, newline: Newline) -> Vec<u8> {
-        let mut record = match &self.template {
-            Some(template) => template.wrap(message, text, piece),
-            None => {
-                let mut record = Vec::with_capacity(text.len() + 1);
-                record.extend_from_slice(text);
-                record
-            }
-        };
-        if newline == Newline::Append {
-            record.push(b'\n');
-        }
-        record
+    /// The newline that ends a record.
+    pub(super) fn end(&self, record: &mut Vec<u8>) {
+        record.extend_from_slice(&b"\n"[..self.newline_bytes()]);
     }
+}
+
+/// What was made of the beginning of a text.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// Has room for a newline within what a record takes.
+    pub(super) data: Vec<u8>,
+    /// How much of the text that is, in bytes; nothing of one that is not empty where a record cannot hold even what stands
+    /// around it.
+    pub(super) taken: usize,
+    pub(super) unmerged: Option<Unmerged>,
+}
+
+/// Where the beginning of `text` ends that is at most so long.
+fn beginning_within(text: &[u8], most: usize) -> usize {
+    if text.len() <= most { text.len() } else { character_end(text, most) }
 }
 
 /// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
@@ -118,6 +136,18 @@ fn max_line_bytes(source: &SourceSettings) -> usize {
         && source.filter.is_empty();
     let most = if is_plain && source.newline == Newline::Strip { RECORD_BYTES } else { RECORD_BYTES - 1 };
     source.max_message_bytes.max(if source.runtime.is_some() { RECORD_BYTES } else { 0 }).min(most)
+}
+
+/// The longest piece of a line that is longer, in bytes. With an envelope around it, it is to be one record, and not one
+/// and a bit. Of what is truncated the first piece is all that is shipped.
+fn max_piece_bytes(source: &SourceSettings) -> usize {
+    let longest = max_line_bytes(source);
+    match (source.oversize, &source.format) {
+        (Oversize::Split, Format::Json(_)) => longest.min(RECORD_BYTES - ENVELOPE_BYTES),
+        (Oversize::Split | Oversize::Truncate | Oversize::DeadLetter, Format::Json(_) | Format::Raw) => {
+            longest
+        }
+    }
 }
 
 /// Whether anything depends on whether a piece is the rest of a line: with `oversize = "split"` only whether it is judged
@@ -132,26 +162,26 @@ pub(in crate::engine) fn look_back(source: &SourceSettings, position: Offset) ->
     if !has_to_know_the_inside(source) {
         return 0;
     }
-    let max_message_bytes = max_line_bytes(source);
+    let max_line_bytes = max_line_bytes(source);
     match usize::try_from(position.bytes()) {
         // The shortest piece lacks three bytes of a character.
-        Ok(position) if position < max_message_bytes - 3 => 0,
-        Ok(position) => position.min(max_message_bytes + 1),
-        Err(_) => max_message_bytes + 1,
+        Ok(position) if position < max_piece_bytes(source).saturating_sub(3) => 0,
+        Ok(position) => position.min(max_line_bytes + 1),
+        Err(_) => max_line_bytes + 1,
     }
 }
 
 /// Whether the position, which lies `before` bytes behind the beginning of `text`, is inside a line of which a piece was
-/// cut: where it would be cut, or beyond. A line that was shipped without its newline, at the end of its file, goes on as
-/// one of its own. So does what follows a hole of NULs: if these were data, it is sent where it could be left out.
+/// cut: where it would be cut first, or behind more than a line is. A line that was shipped without its newline, at the end
+/// of its file, goes on as one of its own. So does what follows a hole of NULs: if these were data, it is sent where it
+/// could be left out.
 pub(in crate::engine) fn lies_inside(source: &SourceSettings, text: &[u8], before: usize) -> bool {
     if !has_to_know_the_inside(source) {
         return false;
     }
-    let max_message_bytes = max_line_bytes(source);
     let line = &text[memchr::memrchr2(b'\n', 0, &text[..before]).map_or(0, |end| end + 1)..];
     let gone = before - (text.len() - line.len());
-    gone > max_message_bytes || (gone > 0 && gone == character_end(line, max_message_bytes))
+    gone > max_line_bytes(source) || (gone > 0 && gone == character_end(line, max_piece_bytes(source)))
 }
 
 /// The longest read that may bring nothing whole, in bytes.

@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use crate::engine::StreamStatus;
 use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts, StreamCounts};
+use crate::model::message::Unmerged;
 use crate::model::operation::Operation;
 use crate::model::verdict::RetryReason;
 
@@ -140,6 +141,13 @@ fn source_outcomes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         split("action", |counts| {
             let OversizeCounts { pieces, truncated, dead_lettered } = counts.oversize;
             vec![("split", pieces), ("truncate", truncated), ("dead_letter", dead_lettered)]
+        }),
+    )?;
+    out.counter(
+        "standpipe_unmerged_lines",
+        "Lines that are JSON objects and were quoted, though merge_json merges such lines, by why",
+        split("reason", |counts| {
+            Unmerged::ALL.map(|why| (why.label(), of(&counts.unmerged_lines, &why))).into()
         }),
     )?;
     out.counter(

@@ -1,0 +1,151 @@
+//! Messages become records: whole ones alone or with others, long ones as `oversize` says.
+//!
+//! What becomes of a message follows from what was made of it. Knows one message at a time. Does not know lines, nor what
+//! comes next.
+//!
+//! *Invariant (L17):* what does not fit into a record is never sent as one; all of it is among the dead letters, with why.
+
+use bytes::Bytes;
+
+use crate::engine::report::Loss;
+use crate::model::limits::RECORD_BYTES;
+use crate::model::message::{Message, Part};
+use crate::model::offset::Span;
+use crate::model::settings::{Newline, Oversize, Packing};
+use crate::rules::gather::LineAggregator;
+use crate::rules::split::character_end;
+
+use super::drops::Drops;
+use super::pack::Pack;
+use super::shape::Made;
+use super::{Cut, Shaping, Unsendable};
+
+impl Shaping<'_> {
+    /// Messages that are complete.
+    pub(super) fn take_gathered(&mut self, gather: &mut LineAggregator<'_>, pack: &mut Pack, cut: &mut Cut) {
+        while let Some(message) = gather.pop() {
+            self.take_message(&message, pack, &mut cut.drops);
+        }
+    }
+
+    fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
+        let shape = self.shape;
+        let Message { span, content, part, .. } = message;
+        if !shape.filter.is_empty() && drops.judge(shape.filter, message) {
+            let is_first = matches!(part, Part::Whole | Part::Begins);
+            self.counts.dropped_lines += if is_first { message.lines as u64 } else { 0 };
+            return self.drop_span(*span, pack);
+        }
+        self.counts.lines_read += message.lines as u64;
+        if shape.runtime.is_some() && message.metadata.is_none() && matches!(part, Part::Whole | Part::Begins)
+        {
+            self.counts.unparsed_lines += message.lines as u64;
+        }
+        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.template.is_none();
+        if is_nothing {
+            self.counts.empty_lines += u64::from(*part == Part::Whole);
+            self.admit_pack(pack);
+            return self.pass_over(*span);
+        }
+        let mut made = shape.make(message, content, 0);
+        if let Some(why) = made.unmerged {
+            *self.counts.unmerged_lines.entry(why).or_default() += message.lines as u64;
+        }
+        if *part == Part::Whole && made.taken == content.len() {
+            shape.end(&mut made.data);
+            if !pack.has_room(&made.data, shape.packing) || pack.is_of_another(*span) {
+                self.admit_pack(pack);
+            }
+            return pack.add(*span, made.data);
+        }
+        self.admit_pack(pack);
+        match (shape.oversize, part) {
+            (Oversize::Split, _) => self.take_pieces(message, made),
+            (Oversize::Truncate, Part::Whole | Part::Begins) if made.taken == 0 && !content.is_empty() => {
+                self.put_aside(message, content.clone(), Unsendable::Unfit);
+            }
+            (Oversize::Truncate, Part::Whole | Part::Begins) => {
+                self.counts.oversize.truncated += 1;
+                self.counts.add_lost(Loss::Oversize, (content.len() - made.taken) as u64);
+                shape.end(&mut made.data);
+                self.send_own(*span, made.data);
+            }
+            (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
+                self.discard_rest(*span, content.len());
+            }
+            (Oversize::DeadLetter, _) => {
+                self.counts.oversize.dead_lettered += u64::from(matches!(part, Part::Whole | Part::Begins));
+                self.put_aside(message, content.clone(), Unsendable::Oversize);
+            }
+        }
+    }
+
+    /// Settles what is not shipped: by itself, or, where lines share records, with the record that it follows.
+    fn drop_span(&mut self, span: Span, pack: &mut Pack) {
+        match pack.span {
+            Some(so_far) if self.shape.packing != Packing::Off => {
+                pack.span = Some(Span::new(so_far.start(), span.end()));
+            }
+            Some(_) | None => {
+                self.admit_pack(pack);
+                self.pass_over(span);
+            }
+        }
+    }
+
+    /// Several records of one message, of which the first is made: only the last settles its lines, so that they go again
+    /// together or not at all.
+    fn take_pieces(&mut self, message: &Message, first: Made) {
+        let shape = self.shape;
+        let start = message.span.start();
+        let (mut made, mut gone) = (first, 0);
+        for piece in 1.. {
+            let rest = &message.content[gone..];
+            if made.taken == 0 && !rest.is_empty() {
+                return self.put_aside(message, message.content.slice(gone..), Unsendable::Unfit);
+            }
+            let is_last = made.taken == rest.len();
+            let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
+            self.counts.oversize.pieces += u64::from(!ends);
+            // Raw pieces one behind the other are the line; objects are told apart like any others.
+            if ends || shape.template.is_some() {
+                shape.end(&mut made.data);
+            }
+            let span = if is_last { message.span } else { Span::new(start, start) };
+            if made.data.is_empty() {
+                self.pass_over(span);
+            } else {
+                self.send_own(span, made.data);
+            }
+            if is_last {
+                break;
+            }
+            gone += made.taken;
+            made = shape.make(message, &message.content[gone..], piece);
+        }
+    }
+
+    /// Puts aside what was said, in pieces that were records; only the last settles its lines.
+    fn put_aside(&mut self, message: &Message, mut rest: Bytes, why: Unsendable) {
+        let start = message.span.start();
+        while rest.len() > RECORD_BYTES - 1 {
+            let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
+            self.never_send(Span::new(start, start), piece, why);
+        }
+        if matches!(message.part, Part::Whole | Part::Ends) && self.shape.newline == Newline::Append {
+            rest = [&rest[..], b"\n"].concat().into();
+        }
+        self.never_send(message.span, rest, why);
+    }
+
+    pub(super) fn admit_pack(&mut self, pack: &mut Pack) {
+        if let Some(span) = pack.span.take() {
+            let data = std::mem::take(&mut pack.data).into_boxed_slice();
+            match pack.is_over(self.shape.packing) {
+                true => self.never_send(span, data.into(), Unsendable::Unfit),
+                false => self.send_own(span, data),
+            }
+        }
+        pack.lines = 0;
+    }
+}
