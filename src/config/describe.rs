@@ -11,8 +11,8 @@ use super::units::{show_duration, show_size};
 use super::{Aws, Config, LogFormat, Source, Stream};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Format, Multiline, Newline, OnDrain, Order, Oversize, Packing, Runtime,
-    SourceSettings, StartAt, StreamSettings, Until,
+    Adaptive, Api, Encryption, Format, Grouping, Multiline, Newline, OnDrain, Order, Oversize, Packing,
+    Runtime, SourceSettings, StartAt, StreamSettings, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -107,13 +107,13 @@ fn write_source(
         Some(Runtime::Cri) => writeln!(out, "  lines taken out of what a CRI runtime wrote, parts joined")?,
         Some(Runtime::Docker) => writeln!(out, "  lines taken out of Docker's JSON, parts joined")?,
     }
-    if let Some(Multiline { start, max_lines, timeout }) = &settings.multiline {
+    if let Some(Multiline { grouping, max_lines, timeout }) = &settings.multiline {
         let timeout = show_duration(*timeout);
-        let start = start.text();
-        writeln!(
-            out,
-            "  a record begins where {start} matches: up to {max_lines} lines, complete after {timeout}"
-        )?;
+        match grouping {
+            Grouping::Start(start) => write!(out, "  a record begins where {} matches", start.text())?,
+            Grouping::Traces(preset) => write!(out, "  a stack trace of {} is one record", preset.label())?,
+        }
+        writeln!(out, ": up to {max_lines} lines, complete after {timeout}")?;
     }
     if settings.max_message_bytes != RECORD_BYTES || settings.oversize != Oversize::Split {
         let longest = show_size(settings.max_message_bytes as u64);
@@ -302,7 +302,7 @@ shutdown within 25s; lines without their newline stay in their files
     fn what_was_changed_is_told() {
         let told = describe(
             r#"
-            source = [{ paths = ["/a"], stream = "s", start_at = "end", follow_symlinks = true, append_newline = false }]
+            source = [{ paths = ["/a"], stream = "s", start_at = "end", follow_symlinks = true, append_newline = false, multiline = "node" }]
             health = { listen = "off" }
             log = { format = "json", level = "debug" }
             shutdown = { ship_partial_lines = true }
@@ -317,6 +317,7 @@ shutdown within 25s; lines without their newline stay in their files
             "  PutRecordBatch, up to 64 requests at once of 30s each",
             "  a record waits up to 20ms for others to share its request",
             "  quota 2000 requests, 5000 records, 3MB a second; share 0.9, not adaptive",
+            "  a stack trace of Node.js is one record: up to 500 lines, complete after 2s",
             "health off",
             "log json, from level debug",
             "shutdown within 25s; lines without their newline are shipped",

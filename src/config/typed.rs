@@ -4,6 +4,7 @@
 //! `build`, when everything has been read.
 
 mod aws;
+mod multiline;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub(super) use self::aws::AwsTable;
 use self::aws::{region, role_arn};
+pub(super) use self::multiline::MultilineTable;
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
@@ -31,9 +33,6 @@ const MAX_LINGER: Duration = Duration::from_secs(1);
 /// Below, a truncated line says nothing.
 const MIN_LINE_BYTES: u64 = 16;
 const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
-const MAX_LINES: u32 = 10_000;
-/// Above, the last message of a file waits longer than a rotator may leave it there.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// Older files are of another machine.
 const MAX_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -88,13 +87,6 @@ pub(super) struct FilesTable {
     pub(super) ignore_older: Option<Typed<Duration>>,
     pub(super) follow_symlinks: Option<Typed<bool>>,
     pub(super) close_removed_after: Option<Typed<Duration>>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct MultilineTable {
-    pub(super) start: Option<Typed<StartPattern>>,
-    pub(super) max_lines: Option<Typed<u32>>,
-    pub(super) timeout: Option<Typed<Duration>>,
 }
 
 #[derive(Debug)]
@@ -224,7 +216,7 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
             "parse",
             &[("none", None), ("cri", Some(Runtime::Cri)), ("docker", Some(Runtime::Docker))],
         ),
-        multiline: source.table("multiline", multiline),
+        multiline: multiline::read(source),
         keep_lines: source.list("keep_lines", start_pattern),
         drop_lines: source.list("drop_lines", start_pattern),
     }
@@ -238,17 +230,6 @@ fn files(source: &mut Section<'_, '_, '_>) -> FilesTable {
         ignore_older: source.duration("ignore_older", Duration::from_secs(1), MAX_AGE),
         follow_symlinks: source.switch("follow_symlinks"),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
-    }
-}
-
-fn multiline(multiline: &mut Section<'_, '_, '_>) -> MultilineTable {
-    if multiline.is_there() {
-        multiline.require("start", "write a regular expression that matches the first line of each message");
-    }
-    MultilineTable {
-        start: multiline.parsed("start", start_pattern),
-        max_lines: multiline.count("max_lines", 1, MAX_LINES),
-        timeout: multiline.duration("timeout", Duration::from_millis(10), MAX_TIMEOUT),
     }
 }
 

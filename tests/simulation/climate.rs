@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, LineFilter, MemorySettings, Multiline,
-    Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Runtime, Settings,
+    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, Grouping, LineFilter, MemorySettings,
+    Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Runtime, Settings,
     SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
 };
 
@@ -210,7 +210,7 @@ impl Draw {
         let choose = |step: u64, of: u64| (mixed / step) % of;
         let runtime = [Some(Runtime::Cri), None, Some(Runtime::Docker)][choose(1, 3) as usize];
         let multiline = (choose(3, 2) == 0).then(|| Multiline {
-            start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+            grouping: Grouping::Start(StartPattern::try_new("^[0-9]").expect("a regular expression")),
             max_lines: [500, 3][choose(96, 2) as usize],
             timeout: Duration::from_secs(2),
         });

@@ -10,7 +10,7 @@ use crate::engine::shaping::Shape;
 use crate::model::limits::RECORD_BYTES;
 use crate::model::message::ChunkEnd;
 use crate::model::settings::{
-    LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings, StartPattern,
+    Grouping, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings, StartPattern,
 };
 use crate::rules::ledger::Settlement;
 
@@ -44,7 +44,7 @@ fn source(how: Cutting) -> SourceSettings {
     source.runtime = how.runtime;
     source.filter = LineFilter::default();
     source.multiline = how.multiline.map(|start| Multiline {
-        start: StartPattern::try_new(start).expect("a regular expression"),
+        grouping: Grouping::Start(StartPattern::try_new(start).expect("a regular expression")),
         max_lines: 4,
         timeout: Duration::from_secs(2),
     });
