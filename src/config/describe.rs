@@ -11,8 +11,8 @@ use super::units::{show_duration, show_size};
 use super::{Aws, Config, LogFormat, Source, Stream};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Format, Grouping, Multiline, Newline, OnDrain, Order, Oversize, Packing,
-    Runtime, SourceSettings, StartAt, StreamSettings, Until,
+    Adaptive, Api, Compression, Encryption, Format, Grouping, Multiline, Newline, OnDrain, Order, Oversize,
+    Packing, Runtime, SourceSettings, StartAt, StreamSettings, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -180,10 +180,7 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         let patience = show_duration(patience);
         writeln!(out, "  a record waits up to {patience} for others to share its request")?;
     }
-    if let Packing::On { bytes, delay } = settings.packing {
-        let (bytes, delay) = (show_size(bytes as u64), show_duration(delay));
-        writeln!(out, "  records of up to {bytes} or {LINES_PER_RECORD} lines, collected for {delay}")?;
-    }
+    write_packing(out, settings.packing)?;
     let quota = &settings.quota;
     let adaptive = match quota.adaptive {
         Adaptive::On => "adaptive",
@@ -206,6 +203,17 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         out,
         "  retries after {initial} to {max}; a record that fails alone is put aside after {stuck_after}"
     )
+}
+
+/// How lines share records.
+fn write_packing(out: &mut String, packing: Packing) -> fmt::Result {
+    let Packing::On { bytes, delay, compression } = packing else { return Ok(()) };
+    let (bytes, delay) = (show_size(bytes as u64), show_duration(delay));
+    match compression {
+        Compression::None => write!(out, "  records of up to {bytes} or {LINES_PER_RECORD} lines")?,
+        Compression::Gzip => write!(out, "  records of up to {bytes} once compressed by gzip")?,
+    }
+    writeln!(out, ", collected for {delay}")
 }
 
 /// What is said of the way to AWS beside places and names.
@@ -323,6 +331,20 @@ shutdown within 25s; lines without their newline stay in their files
             "shutdown within 25s; lines without their newline are shipped",
         ] {
             assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
+    }
+
+    #[test]
+    fn how_lines_share_records_is_told() {
+        for (compression, told) in [
+            ("none", "  records of up to 1000KiB or 500 lines, collected for 1s"),
+            ("gzip", "  records of up to 1000KiB once compressed by gzip, collected for 1s"),
+        ] {
+            let text = describe(&format!(
+                "source = [{{ paths = [\"/a\"], stream = \"s\" }}]\n\
+                 [stream.s]\npacking = \"on\"\ncompression = \"{compression}\"\n"
+            ));
+            assert!(text.lines().any(|line| line == told), "{told}\nis not in\n{text}");
         }
     }
 }

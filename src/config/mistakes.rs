@@ -239,8 +239,19 @@ pack_bytes = "1001KiB""#,
     ),
     (
         r#"[stream.s]
+compression = "gzip""#,
+        "c.toml:3:15: stream.s.compression: compresses lines that share a record, and they share none; add packing = \"on\"",
+    ),
+    (
+        r#"[stream.s]
+packing = "on"
+compression = "zstd""#,
+        "c.toml:4:15: stream.s.compression: `zstd` is not one of the choices; write one of \"none\", \"gzip\"",
+    ),
+    (
+        r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, compression, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
     ),
 ];
 

@@ -17,7 +17,7 @@ use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
 use crate::model::limits::RECORD_BYTES;
-use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
+use crate::model::settings::{Api, Compression, Oversize, Runtime, StartAt, StartPattern};
 use crate::rules::pattern::{ExcludeGlob, Pattern};
 
 /// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
@@ -114,6 +114,7 @@ pub(super) struct PackingTable {
     pub(super) packing: Option<Typed<bool>>,
     pub(super) pack_bytes: Option<Typed<u64>>,
     pub(super) pack_delay: Option<Typed<Duration>>,
+    pub(super) compression: Option<Typed<Compression>>,
 }
 
 #[derive(Debug)]
@@ -268,6 +269,8 @@ fn packing(stream: &mut Section<'_, '_, '_>) -> PackingTable {
         packing: stream.choice("packing", &[("off", false), ("on", true)]),
         pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
         pack_delay: stream.duration("pack_delay", Duration::from_millis(1), MAX_PACK_DELAY),
+        compression: stream
+            .choice("compression", &[("none", Compression::None), ("gzip", Compression::Gzip)]),
     }
 }
 

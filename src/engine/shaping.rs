@@ -5,7 +5,9 @@
 //!
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
+mod cut;
 mod drops;
+mod gzip;
 #[cfg(test)]
 mod laws;
 mod pack;
@@ -16,39 +18,25 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::model::limits::RECORD_BYTES;
-use crate::model::message::{ChunkEnd, Continues, Message, Part};
+use crate::model::message::{ChunkEnd, Message, Part};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
-use crate::model::settings::{Newline, Oversize, Packing, Runtime};
+use crate::model::settings::{Newline, Oversize, Runtime};
 use crate::rules::gather::{self, LineAggregator, Waits};
 use crate::rules::split::{self, Ending, Split, character_end, leading_nuls};
 use crate::rules::unwrap::unwrap;
 
 use super::report::{Loss, SourceCounts};
 
+pub(super) use self::cut::Cut;
 use self::drops::Drops;
+pub(super) use self::gzip::gzip_member;
 use self::pack::Pack;
 pub(super) use self::shape::{Shape, lies_inside, look_back, max_unread_bytes};
 
 /// The shortest run of NULs at the beginning of a file that is a hole whatever is known of the file, in bytes: a sector. No
 /// text begins with so many.
 const MIN_HOLE_BYTES: usize = 512;
-
-/// How cutting stands at a position.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cut {
-    /// Whether the position lies in a line of which a piece was cut; `None` until somebody looked.
-    pub(super) inside: Option<bool>,
-    /// Per channel: whether a joined line that is too long for one message continues at the position.
-    pub(super) continues: Continues,
-    /// What becomes of the rest of a message of which the beginning was judged.
-    pub(super) drops: Drops,
-    /// Whether everything so far was a run of NULs: what a writer without `O_APPEND` leaves at the beginning of a file that
-    /// was truncated, and no data.
-    pub(super) skipping_nuls: bool,
-    /// Whether a short run of them is data: where nothing says that the file was truncated, UTF-16 may begin so.
-    pub(super) few_nuls_are_data: bool,
-}
 
 /// What becomes of one span.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -226,7 +214,7 @@ impl Shaping<'_> {
     ) -> (usize, Option<Waits>) {
         let shape = self.shape;
         let mut gather = LineAggregator::new(shape.multiline, shape.max_message_bytes, start, cut.continues);
-        let mut pack = Pack::default();
+        let mut pack = Pack::new(shape.packing);
         let mut edge = shape.next_edge(start);
         while !self.has_enough()
             && let Some(line) = split.next()
@@ -290,19 +278,17 @@ impl Shaping<'_> {
         let fitting = shape.fitting(content);
         if *part == Part::Whole && fitting == content.len() {
             let record = shape.record(message, content, 0, shape.newline);
-            if !pack.has_room(record.len(), shape.packing) || pack.is_of_another(*span) {
-                self.admit_pack(pack);
-            }
-            return pack.add(*span, record);
+            pack.add(*span, record);
+            return self.take_packed(pack);
         }
         self.admit_pack(pack);
         match (shape.oversize, part) {
-            (Oversize::Split, _) => self.take_pieces(message),
+            (Oversize::Split, _) => self.take_pieces(message, pack),
             (Oversize::Truncate, Part::Whole | Part::Begins) => {
                 self.counts.oversize.truncated += 1;
                 self.counts.add_lost(Loss::Oversize, (content.len() - fitting) as u64);
                 let record = shape.record(message, &content[..fitting], 0, shape.newline);
-                self.send_own(*span, record);
+                self.send_alone(*span, record, pack);
             }
             (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
                 self.discard_rest(*span, content.len());
@@ -325,19 +311,14 @@ impl Shaping<'_> {
 
     /// Settles what is not shipped: by itself, or, where lines share records, with the record that it follows.
     fn drop_span(&mut self, span: Span, pack: &mut Pack) {
-        match pack.span {
-            Some(so_far) if self.shape.packing != Packing::Off => {
-                pack.span = Some(Span::new(so_far.start(), span.end()));
-            }
-            Some(_) | None => {
-                self.admit_pack(pack);
-                self.pass_over(span);
-            }
+        if !pack.settle_with(span) {
+            self.admit_pack(pack);
+            self.pass_over(span);
         }
     }
 
     /// Several records of one message: only the last settles its lines, so that they go again together or not at all.
-    fn take_pieces(&mut self, message: &Message) {
+    fn take_pieces(&mut self, message: &Message, pack: &mut Pack) {
         let shape = self.shape;
         let start = message.span.start();
         let mut rest = &message.content[..];
@@ -353,7 +334,7 @@ impl Shaping<'_> {
             if record.is_empty() {
                 self.pass_over(span);
             } else {
-                self.send_own(span, record);
+                self.send_alone(span, record, pack);
             }
             if is_last {
                 break;
@@ -368,11 +349,22 @@ impl Shaping<'_> {
         self.pass_over(span);
     }
 
+    /// Sends what shares a record with nothing.
+    fn send_alone(&mut self, span: Span, record: Vec<u8>, pack: &mut Pack) {
+        pack.add_alone(span, record);
+        self.take_packed(pack);
+    }
+
+    /// Sends what was packed, complete or not.
     fn admit_pack(&mut self, pack: &mut Pack) {
-        if let Some(span) = pack.span.take() {
-            self.send_own(span, std::mem::take(&mut pack.data).into_boxed_slice());
+        pack.close();
+        self.take_packed(pack);
+    }
+
+    fn take_packed(&mut self, pack: &mut Pack) {
+        while let Some((span, data)) = pack.pop() {
+            self.send_own(span, data.into_boxed_slice());
         }
-        pack.lines = 0;
     }
 
     /// Settles the NUL run at the beginning of a file; returns its length.
@@ -403,7 +395,7 @@ mod tests {
     use super::*;
     use crate::engine::incarnation::{IncarnationState, Whose};
     use crate::model::identity::{Identity, Incarnation, Seen};
-    use crate::model::settings::{LineFilter, SourceId, StartPattern, StreamId};
+    use crate::model::settings::{LineFilter, Packing, SourceId, StartPattern, StreamId};
     use crate::model::time::Instant;
     use crate::rules::history::{Head, History};
 
@@ -472,7 +464,11 @@ mod tests {
     /// What is kept, what is dropped, how lines share records; the file; what is sent, and how many lines are dropped.
     #[test]
     fn what_is_dropped_is_settled_and_counted_and_the_rest_is_sent() {
-        let on = Packing::On { bytes: 1_000, delay: std::time::Duration::ZERO };
+        let on = Packing::On {
+            bytes: 1_000,
+            delay: std::time::Duration::ZERO,
+            compression: crate::model::settings::Compression::None,
+        };
         type Row<'a> = (&'a [&'a str], &'a [&'a str], Packing, &'a str, &'a [&'a str], u64);
         let rows: &[Row<'_>] = &[
             (&["E"], &[], Packing::Off, "E 1\nI 2\nI 3\nE 4\n", &["E 1\n", "E 4\n"], 2),

@@ -240,7 +240,9 @@ impl StreamSettings {
         let second = (kib as usize).max(1) * 1024;
         match self.packing {
             Packing::Off => Packing::Off,
-            Packing::On { bytes, delay } => Packing::On { bytes: bytes.min(second), delay },
+            Packing::On { bytes, delay, compression } => {
+                Packing::On { bytes: bytes.min(second), delay, compression }
+            }
         }
     }
 }
@@ -272,11 +274,30 @@ pub enum Packing {
     Off,
     /// Lines that follow one another in a file share a record.
     On {
-        /// The most bytes of lines in one record.
+        /// The most bytes of one record, as it is sent.
         bytes: usize,
         /// How long lines are collected in their file before they are read.
         delay: Duration,
+        compression: Compression,
     },
+}
+
+impl Packing {
+    /// What becomes of lines that share a record.
+    pub const fn compression(self) -> Compression {
+        match self {
+            Self::Off => Compression::None,
+            Self::On { compression, .. } => compression,
+        }
+    }
+}
+
+/// Whether records are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    /// Each record is a gzip member: one behind the other they are a gzip file.
+    Gzip,
 }
 
 /// Whether the records of one file may overtake one another.
@@ -352,7 +373,8 @@ mod tests {
 
     #[test]
     fn only_lines_that_are_records_of_their_own_and_can_share_a_request_wait() {
-        let packed = Packing::On { bytes: 1000, delay: Duration::from_secs(1) };
+        let compression = Compression::None;
+        let packed = Packing::On { bytes: 1000, delay: Duration::from_secs(1), compression };
         let table = [
             (Api::PutRecord, Packing::Off, 0),
             (Api::PutRecord, packed, 0),
@@ -383,8 +405,11 @@ mod tests {
             let mut settings = settings();
             (settings.quota.bytes_per_second, settings.quota.share) = (bytes_per_second, share);
             assert_eq!(settings.packing_within_quota(), Packing::Off);
-            settings.packing = Packing::On { bytes, delay };
-            assert_eq!(settings.packing_within_quota(), Packing::On { bytes: expected, delay });
+            for compression in [Compression::None, Compression::Gzip] {
+                settings.packing = Packing::On { bytes, delay, compression };
+                let expected = Packing::On { bytes: expected, delay, compression };
+                assert_eq!(settings.packing_within_quota(), expected);
+            }
         }
     }
 

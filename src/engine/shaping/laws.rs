@@ -13,7 +13,9 @@ use crate::model::identity::{Incarnation, Origin};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
-use crate::model::settings::{Envelope, Format, Newline, Oversize, Packing, Runtime, SourceSettings};
+use crate::model::settings::{
+    Compression, Envelope, Format, Newline, Oversize, Packing, Runtime, SourceSettings,
+};
 use crate::rules::envelope::EnvelopeTemplate;
 
 /// What a line is made of, and how often: a byte that JSON writes as one, two or six, or an object that may be merged.
@@ -52,7 +54,11 @@ fn source() -> impl Strategy<Value = SourceSettings> {
 }
 
 fn packing() -> impl Strategy<Value = Packing> {
-    let on = (1..=RECORD_BYTES).prop_map(|bytes| Packing::On { bytes, delay: Duration::ZERO });
+    let on = (1..=RECORD_BYTES).prop_map(|bytes| Packing::On {
+        bytes,
+        delay: Duration::ZERO,
+        compression: Compression::None,
+    });
     prop_oneof![Just(Packing::Off), on]
 }
 

@@ -6,7 +6,7 @@ use crate::model::limits::{MAX_INCOMPLETE_BYTES, RECORD_BYTES};
 use crate::model::message::{ChunkEnd, Message, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{
-    Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
+    Compression, Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
 };
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::split::{Split, character_end};
@@ -55,6 +55,7 @@ impl<'a> Shape<'a> {
             && self.multiline.is_none()
             && self.template.is_none()
             && self.filter.is_empty()
+            && self.packing.compression() == Compression::None
     }
 
     pub(super) fn split<'c>(&self, chunk: &'c Bytes, at: Offset, chunk_end: ChunkEnd) -> Split<'c> {
