@@ -33,7 +33,7 @@
 //! | `moving.rs` | positions that a person moves |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
-//! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told.
+//! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told. `preview.rs`: shaping, alone.
 
 mod beside;
 mod copies;
@@ -53,6 +53,7 @@ mod numbers;
 mod opening;
 mod parting;
 pub mod port;
+pub mod preview;
 mod reading;
 mod reload;
 pub mod report;

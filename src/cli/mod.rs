@@ -11,6 +11,7 @@ pub mod local;
 mod logging;
 mod manual;
 mod meetings;
+mod preview;
 mod run;
 mod shipped;
 mod signals;
@@ -50,6 +51,7 @@ struct Arguments {
 enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Preview(preview::PreviewArgs),
     Status(status::StatusArgs),
     Shipped(shipped::ShippedArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match arguments.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
+        Command::Preview(args) => preview::preview(&args),
         Command::Status(args) => status::status(&args),
         Command::Shipped(args) => shipped::shipped(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),

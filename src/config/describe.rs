@@ -11,8 +11,8 @@ use super::units::{show_duration, show_size};
 use super::{Aws, Config, LogFormat, Source, Stream};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, TIME_KEY};
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Envelope, Format, Multiline, Newline, OnDrain, Order, Oversize, Packing,
-    Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
+    Adaptive, Api, Compression, Encryption, Envelope, Format, Grouping, Multiline, Newline, OnDrain, Order,
+    Oversize, Packing, Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -108,13 +108,13 @@ fn write_source(
         Some(Runtime::Cri) => writeln!(out, "  lines taken out of what a CRI runtime wrote, parts joined")?,
         Some(Runtime::Docker) => writeln!(out, "  lines taken out of Docker's JSON, parts joined")?,
     }
-    if let Some(Multiline { start, max_lines, timeout }) = &settings.multiline {
+    if let Some(Multiline { grouping, max_lines, timeout }) = &settings.multiline {
         let timeout = show_duration(*timeout);
-        let start = start.text();
-        writeln!(
-            out,
-            "  a record begins where {start} matches: up to {max_lines} lines, complete after {timeout}"
-        )?;
+        match grouping {
+            Grouping::Start(start) => write!(out, "  a record begins where {} matches", start.text())?,
+            Grouping::Traces(preset) => write!(out, "  a stack trace of {} is one record", preset.label())?,
+        }
+        writeln!(out, ": up to {max_lines} lines, complete after {timeout}")?;
     }
     if settings.max_message_bytes != RECORD_BYTES || settings.oversize != Oversize::Split {
         let longest = show_size(settings.max_message_bytes as u64);
@@ -195,10 +195,7 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         let patience = show_duration(patience);
         writeln!(out, "  a record waits up to {patience} for others to share its request")?;
     }
-    if let Packing::On { bytes, delay } = settings.packing {
-        let (bytes, delay) = (show_size(bytes as u64), show_duration(delay));
-        writeln!(out, "  records of up to {bytes} or {LINES_PER_RECORD} lines, collected for {delay}")?;
-    }
+    write_packing(out, settings.packing)?;
     let quota = &settings.quota;
     let adaptive = match quota.adaptive {
         Adaptive::On => "adaptive",
@@ -221,6 +218,17 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         out,
         "  retries after {initial} to {max}; a record that fails alone is put aside after {stuck_after}"
     )
+}
+
+/// How lines share records.
+fn write_packing(out: &mut String, packing: Packing) -> fmt::Result {
+    let Packing::On { bytes, delay, compression } = packing else { return Ok(()) };
+    let (bytes, delay) = (show_size(bytes as u64), show_duration(delay));
+    match compression {
+        Compression::None => write!(out, "  records of up to {bytes} or {LINES_PER_RECORD} lines")?,
+        Compression::Gzip => write!(out, "  records of up to {bytes} once compressed by gzip")?,
+    }
+    writeln!(out, ", collected for {delay}")
 }
 
 /// What is said of the way to AWS beside places and names.
@@ -341,7 +349,7 @@ shutdown within 25s; lines without their newline stay in their files
     fn what_was_changed_is_told() {
         let told = describe(
             r#"
-            source = [{ paths = ["/a"], stream = "s", start_at = "end", follow_symlinks = true, append_newline = false }]
+            source = [{ paths = ["/a"], stream = "s", start_at = "end", follow_symlinks = true, append_newline = false, multiline = "node" }]
             health = { listen = "off" }
             log = { format = "json", level = "debug" }
             shutdown = { ship_partial_lines = true }
@@ -356,11 +364,26 @@ shutdown within 25s; lines without their newline stay in their files
             "  PutRecordBatch, up to 64 requests at once of 30s each",
             "  a record waits up to 20ms for others to share its request",
             "  quota 2000 requests, 5000 records, 3MB a second; share 0.9, not adaptive",
+            "  a stack trace of Node.js is one record: up to 500 lines, complete after 2s",
             "health off",
             "log json, from level debug",
             "shutdown within 25s; lines without their newline are shipped",
         ] {
             assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
+    }
+
+    #[test]
+    fn how_lines_share_records_is_told() {
+        for (compression, told) in [
+            ("none", "  records of up to 1000KiB or 500 lines, collected for 1s"),
+            ("gzip", "  records of up to 1000KiB once compressed by gzip, collected for 1s"),
+        ] {
+            let text = describe(&format!(
+                "source = [{{ paths = [\"/a\"], stream = \"s\" }}]\n\
+                 [stream.s]\npacking = \"on\"\ncompression = \"{compression}\"\n"
+            ));
+            assert!(text.lines().any(|line| line == told), "{told}\nis not in\n{text}");
         }
     }
 }

@@ -23,12 +23,27 @@ fn load(text: &str) -> Config {
 fn uncommented(without_default: bool) -> String {
     let lines = EXAMPLE.lines().map(|line| match line.strip_prefix('#') {
         // A commented key follows its mark at once; prose has a space between.
-        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) => {
-            if without_default || !key.contains("# no default") { key } else { line }
+        Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase()) && !key.starts_with("or ") => {
+            if without_default || !key.contains("# no default") {
+                key
+            } else {
+                line
+            }
         }
         Some(_) | None => line,
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The example with every key, and with what stands there for choice (`#or key = …`) in place of what stands first.
+fn with_alternatives() -> String {
+    let chosen: Vec<&str> = EXAMPLE.lines().filter_map(|line| line.strip_prefix("#or ")).collect();
+    assert!(!chosen.is_empty(), "there is nothing to choose");
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    let is_first = |line: &&str| !chosen.iter().any(|chosen| key(chosen) == key(line));
+    let text = uncommented(true);
+    let lines = text.lines().filter(is_first);
+    lines.map(|line| line.strip_prefix("#or ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn known_keys(text: &str) -> BTreeSet<String> {
@@ -42,14 +57,17 @@ fn known_keys(text: &str) -> BTreeSet<String> {
 fn the_example_loads_as_it_stands_and_with_every_key() {
     load(EXAMPLE);
     load(&uncommented(true));
+    load(&with_alternatives());
 }
 
 #[test]
 fn every_key_occurs_in_the_example() {
     let text = uncommented(true);
-    let document: toml::Table = text.parse().expect("the example is TOML");
     let mut written = BTreeSet::new();
-    collect("", &document, &mut written);
+    for text in [&text, &with_alternatives()] {
+        let document: toml::Table = text.parse().expect("the example is TOML");
+        collect("", &document, &mut written);
+    }
     assert_eq!(written, known_keys(&text));
 }
 

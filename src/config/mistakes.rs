@@ -239,8 +239,19 @@ pack_bytes = "1001KiB""#,
     ),
     (
         r#"[stream.s]
+compression = "gzip""#,
+        "c.toml:3:15: stream.s.compression: compresses lines that share a record, and they share none; add packing = \"on\"",
+    ),
+    (
+        r#"[stream.s]
+packing = "on"
+compression = "zstd""#,
+        "c.toml:4:15: stream.s.compression: `zstd` is not one of the choices; write one of \"none\", \"gzip\"",
+    ),
+    (
+        r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, compression, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
     ),
 ];
 
@@ -440,7 +451,7 @@ c.toml:6:9: source.parse: `crio` is not one of the choices; write one of \"none\
 c.toml:7:23: source.multiline.start: `a(` is not a regular expression: unclosed group; correct it
 c.toml:7:41: source.multiline.max_lines: 0 is out of range; write a whole number from 1 to 500
 c.toml:7:54: source.multiline.timeout: 2m is out of range; write a duration from 10ms to 1m
-c.toml:7:60: source.multiline.stop: unknown key; known here: start, max_lines, timeout",
+c.toml:7:60: source.multiline.stop: unknown key; known here: start, preset, max_lines, timeout",
     ),
     (
         r#"[[source]]
@@ -458,7 +469,32 @@ c.toml:6:24: source.drop_lines: `a(` is not a regular expression: unclosed group
 paths = ["/a"]
 stream = "s"
 multiline = {}"#,
-        "c.toml:4:13: source.multiline.start: is missing; write a regular expression that matches the first line of each message",
+        "c.toml:4:13: source.multiline.start: is missing; write a regular expression that matches the first line of each message, or preset = \"java\" or another language",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+multiline = "jvm"
+[[source]]
+paths = ["/b"]
+stream = "s"
+multiline = { preset = "cobol" }
+[[source]]
+paths = ["/c"]
+stream = "s"
+multiline = { preset = "go", start = "^x" }"#,
+        "c.toml:4:13: source.multiline: `jvm` is not one of the choices; write one of \"java\", \"python\", \"go\", \"ruby\", \"node\", \"rust\"
+c.toml:8:24: source.multiline.preset: `cobol` is not one of the choices; write one of \"java\", \"python\", \"go\", \"ruby\", \"node\", \"rust\"
+c.toml:12:38: source.multiline.start: and a preset both say where messages begin; leave one of them out",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+max_line_bytes = "64MiB"
+multiline = "go""#,
+        "c.toml:4:18: source.max_line_bytes: to hold the lines of one message takes up to 130MiB for each file, and buffer_per_file is 8MiB; set [memory] buffer_per_file = \"130MiB\", or a smaller max_line_bytes",
     ),
     (
         r#"[[source]]

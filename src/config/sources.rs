@@ -18,7 +18,8 @@ use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, NAME_BYTES, RECORD_BYTES};
 use crate::model::message::max_incomplete_bytes;
 use crate::model::settings::{
-    Format, LineFilter, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt, StreamId,
+    Format, Grouping, LineFilter, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt,
+    StreamId,
 };
 use crate::rules::pattern::{Exclude, Pattern};
 
@@ -108,14 +109,14 @@ impl Sources {
         let mut all = Self::default();
         for table in tables {
             let format = format_of(&table, host, faults);
-            all.add(table, format);
+            all.add(table, format, faults);
         }
         all
     }
 
     /// Adds what `table` says. What is missing in it was reported when it was read; its stream is added all the
     /// same, so that it is judged too.
-    fn add(&mut self, table: SourceTable, format: Format) {
+    fn add(&mut self, table: SourceTable, format: Format, faults: &mut Faults) {
         let Some(stream) = table.stream.clone() else {
             return;
         };
@@ -136,7 +137,7 @@ impl Sources {
             max_message_bytes,
             oversize: table.oversize.as_ref().map_or(Oversize::Split, |oversize| oversize.value),
             runtime: table.parse.as_ref().and_then(|parse| parse.value),
-            multiline: multiline(table.multiline),
+            multiline: multiline(table.multiline, faults),
             filter: LineFilter { keep: values(table.keep_lines), drop: values(table.drop_lines) },
             ignore_older: table.files.ignore_older.map(|older| older.value),
             close_removed_after: table
@@ -169,9 +170,17 @@ fn max_message_bytes(table: &SourceTable) -> usize {
     typed.map_or(RECORD_BYTES, |typed| usize::try_from(typed.value).expect("up to 64 MiB"))
 }
 
-fn multiline(table: MultilineTable) -> Option<Multiline> {
+fn multiline(table: MultilineTable, faults: &mut Faults) -> Option<Multiline> {
+    if let (Some(start), Some(_)) = (&table.start, &table.preset) {
+        faults.add(start.fault("and a preset both say where messages begin; leave one of them out"));
+    }
+    let grouping = match (table.start, table.preset) {
+        (Some(start), _) => Grouping::Start(start.value),
+        (None, Some(preset)) => Grouping::Traces(preset.value),
+        (None, None) => return None,
+    };
     Some(Multiline {
-        start: table.start?.value,
+        grouping,
         max_lines: table.max_lines.map_or(LINES_PER_RECORD, |typed| typed.value as usize),
         timeout: table.timeout.map_or(MULTILINE_TIMEOUT, |typed| typed.value),
     })
@@ -184,7 +193,9 @@ fn refuse_too_long_lines(tables: &[SourceTable], memory: MemorySettings, faults:
     }
     for table in tables {
         let parse = table.parse.as_ref().filter(|parse| parse.value.is_some()).map(Typed::spot);
-        let gathered = parse.or(table.multiline.start.as_ref().map(Typed::spot));
+        let start = table.multiline.start.as_ref().map(Typed::spot);
+        let grouped = start.or(table.multiline.preset.as_ref().map(Typed::spot));
+        let gathered = parse.or(grouped);
         let Some(gathered) = gathered else { continue };
         let bytes =
             (max_incomplete_bytes(max_message_bytes(table)) + MAX_INCOMPLETE_BYTES + WINDOW_BYTES + 1) as u64;

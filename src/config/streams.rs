@@ -13,7 +13,7 @@ use super::walk::{Typed, nearest};
 use super::{Aws, NamedQuotas, Stream};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{
-    Adaptive, Api, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
+    Adaptive, Api, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
 };
 
 /// The table for what a stream's own table does not say.
@@ -255,11 +255,21 @@ impl<'a> Levels<'a> {
     fn packing(self, faults: &mut Faults) -> Packing {
         let bytes = self.typed(|table| &table.packing.pack_bytes);
         let delay = self.typed(|table| &table.packing.pack_delay);
+        let compression = self.typed(|table| &table.packing.compression);
         let packing = self.value(|table| &table.packing.packing);
         if packing == Some(true) {
             let most =
                 bytes.map_or(RECORD_BYTES, |typed| usize::try_from(typed.value).unwrap_or(RECORD_BYTES));
-            return Packing::On { bytes: most, delay: delay.map_or(PACK_DELAY, |typed| typed.value) };
+            return Packing::On {
+                bytes: most,
+                delay: delay.map_or(PACK_DELAY, |typed| typed.value),
+                compression: compression.map_or(Compression::None, |typed| typed.value),
+            };
+        }
+        if let Some(gzip) = compression.filter(|typed| typed.value == Compression::Gzip) {
+            faults.add(
+                gzip.fault("compresses lines that share a record, and they share none; add packing = \"on\""),
+            );
         }
         // Switched off, with how it would be done left there, is fine.
         let pointless = bytes.map(Typed::spot).into_iter().chain(delay.map(Typed::spot));

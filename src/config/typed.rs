@@ -5,6 +5,7 @@
 
 mod aws;
 mod json;
+mod multiline;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,12 @@ use std::time::Duration;
 pub(super) use self::aws::AwsTable;
 use self::aws::{region, role_arn};
 pub(super) use self::json::JsonTable;
+pub(super) use self::multiline::MultilineTable;
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
-use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
-use crate::model::settings::{Api, Oversize, Runtime, StartAt, StartPattern};
+use crate::model::limits::RECORD_BYTES;
+use crate::model::settings::{Api, Compression, Oversize, Runtime, StartAt, StartPattern};
 use crate::rules::pattern::{ExcludeGlob, Pattern};
 
 /// The least that one file may buffer: the largest record twice, so that one can be read while one is under way.
@@ -33,10 +35,6 @@ const MAX_LINGER: Duration = Duration::from_secs(1);
 /// Below, a truncated line says nothing.
 const MIN_LINE_BYTES: u64 = 16;
 const MAX_LINE_BYTES: u64 = 64 * 1024 * 1024;
-/// Above, one message would be more lines than share a record.
-const MAX_LINES: u32 = LINES_PER_RECORD as u32;
-/// Above, the last message of a file waits longer than a rotator may leave it there.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// Older files are of another machine.
 const MAX_AGE: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -90,13 +88,6 @@ pub(super) struct FilesTable {
     pub(super) close_removed_after: Option<Typed<Duration>>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct MultilineTable {
-    pub(super) start: Option<Typed<StartPattern>>,
-    pub(super) max_lines: Option<Typed<u32>>,
-    pub(super) timeout: Option<Typed<Duration>>,
-}
-
 #[derive(Debug)]
 pub(super) struct StreamTable {
     pub(super) name: Typed<String>,
@@ -122,6 +113,7 @@ pub(super) struct PackingTable {
     pub(super) packing: Option<Typed<bool>>,
     pub(super) pack_bytes: Option<Typed<u64>>,
     pub(super) pack_delay: Option<Typed<Duration>>,
+    pub(super) compression: Option<Typed<Compression>>,
 }
 
 #[derive(Debug)]
@@ -222,7 +214,7 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
             "parse",
             &[("none", None), ("cri", Some(Runtime::Cri)), ("docker", Some(Runtime::Docker))],
         ),
-        multiline: source.table("multiline", multiline),
+        multiline: multiline::read(source),
         keep_lines: source.list("keep_lines", start_pattern),
         drop_lines: source.list("drop_lines", start_pattern),
     }
@@ -236,17 +228,6 @@ fn files(source: &mut Section<'_, '_, '_>) -> FilesTable {
         ignore_older: source.duration("ignore_older", Duration::from_secs(1), MAX_AGE),
         follow_symlinks: source.switch("follow_symlinks"),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
-    }
-}
-
-fn multiline(multiline: &mut Section<'_, '_, '_>) -> MultilineTable {
-    if multiline.is_there() {
-        multiline.require("start", "write a regular expression that matches the first line of each message");
-    }
-    MultilineTable {
-        start: multiline.parsed("start", start_pattern),
-        max_lines: multiline.count("max_lines", 1, MAX_LINES),
-        timeout: multiline.duration("timeout", Duration::from_millis(10), MAX_TIMEOUT),
     }
 }
 
@@ -288,6 +269,8 @@ fn packing(stream: &mut Section<'_, '_, '_>) -> PackingTable {
         packing: stream.choice("packing", &[("off", false), ("on", true)]),
         pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
         pack_delay: stream.duration("pack_delay", Duration::from_millis(1), MAX_PACK_DELAY),
+        compression: stream
+            .choice("compression", &[("none", Compression::None), ("gzip", Compression::Gzip)]),
     }
 }
 

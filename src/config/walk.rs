@@ -136,6 +136,17 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         self.walk.section(path, place, table, read)
     }
 
+    /// Whether `key` is in the table.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.get(key).is_some())
+    }
+
+    /// Whether `key` is a text: some tables have a short form.
+    pub(super) fn is_text(&self, key: &str) -> bool {
+        let value = self.table.and_then(|table| table.get(key));
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)))
+    }
+
     /// Every table of the array of tables `key`.
     pub(super) fn tables<T>(
         &mut self,

@@ -143,7 +143,7 @@ impl IncarnationState {
             history,
             outgoing: Outgoing::default(),
             durability,
-            cut: Cut { skipping_nuls: position == Offset::ZERO, few_nuls_are_data: true, ..Cut::default() },
+            cut: Cut { skipping_nuls: position == Offset::ZERO, ..Cut::of_new() },
             skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
             arrivals: Arrivals::default(),

@@ -7,6 +7,8 @@ mod rewritten;
 mod tests;
 mod turns;
 
+pub(super) use self::turns::fresh_bytes;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,7 +5,9 @@
 //!
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
+mod cut;
 mod drops;
+mod gzip;
 #[cfg(test)]
 mod laws;
 mod messages;
@@ -16,7 +18,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::message::{ChunkEnd, Continues, Part};
+use crate::model::message::{ChunkEnd, Part};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
 use crate::model::settings::{Oversize, Runtime};
@@ -26,29 +28,14 @@ use crate::rules::unwrap::unwrap;
 
 use super::report::{Loss, SourceCounts};
 
-use self::drops::Drops;
+pub(super) use self::cut::Cut;
+pub(super) use self::gzip::gzip_member;
 use self::pack::Pack;
 pub(super) use self::shape::{Shape, lies_inside, look_back, max_unread_bytes};
 
 /// The shortest run of NULs at the beginning of a file that is a hole whatever is known of the file, in bytes: a sector. No
 /// text begins with so many.
 const MIN_HOLE_BYTES: usize = 512;
-
-/// How cutting stands at a position.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cut {
-    /// Whether the position lies in a line of which a piece was cut; `None` until somebody looked.
-    pub(super) inside: Option<bool>,
-    /// Per channel: whether a joined line that is too long for one message continues at the position.
-    pub(super) continues: Continues,
-    /// What becomes of the rest of a message of which the beginning was judged.
-    pub(super) drops: Drops,
-    /// Whether everything so far was a run of NULs: what a writer without `O_APPEND` leaves at the beginning of a file that
-    /// was truncated, and no data.
-    pub(super) skipping_nuls: bool,
-    /// Whether a short run of them is data: where nothing says that the file was truncated, UTF-16 may begin so.
-    pub(super) few_nuls_are_data: bool,
-}
 
 /// What becomes of one span.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -235,7 +222,7 @@ impl Shaping<'_> {
     ) -> (usize, Option<Waits>) {
         let shape = self.shape;
         let mut gather = LineAggregator::new(shape.multiline, shape.max_message_bytes, start, cut.continues);
-        let mut pack = Pack::default();
+        let mut pack = Pack::new(shape.packing);
         let mut edge = shape.next_edge(start);
         while !self.has_enough()
             && let Some(line) = split.next()
@@ -375,7 +362,11 @@ mod tests {
     /// What is kept, what is dropped, how lines share records; the file; what is sent, and how many lines are dropped.
     #[test]
     fn what_is_dropped_is_settled_and_counted_and_the_rest_is_sent() {
-        let on = Packing::On { bytes: 1_000, delay: std::time::Duration::ZERO };
+        let on = Packing::On {
+            bytes: 1_000,
+            delay: std::time::Duration::ZERO,
+            compression: crate::model::settings::Compression::None,
+        };
         type Row<'a> = (&'a [&'a str], &'a [&'a str], Packing, &'a str, &'a [&'a str], u64);
         let rows: &[Row<'_>] = &[
             (&["E"], &[], Packing::Off, "E 1\nI 2\nI 3\nE 4\n", &["E 1\n", "E 4\n"], 2),

@@ -72,12 +72,55 @@ pub enum Runtime {
 /// Which lines belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multiline {
-    /// A message begins where it matches.
-    pub start: StartPattern,
+    pub grouping: Grouping,
     /// The most lines of one message.
     pub max_lines: usize,
     /// How long the last message of a file waits for more lines.
     pub timeout: Duration,
+}
+
+/// By what lines are told to belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grouping {
+    /// A message begins where it matches.
+    Start(StartPattern),
+    /// A stack trace is one message, and so is any other line.
+    Traces(Preset),
+}
+
+/// The language whose stack traces are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    Java,
+    Python,
+    Go,
+    Ruby,
+    Node,
+    Rust,
+}
+
+impl Preset {
+    /// Each as the configuration spells it.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("java", Self::Java),
+        ("python", Self::Python),
+        ("go", Self::Go),
+        ("ruby", Self::Ruby),
+        ("node", Self::Node),
+        ("rust", Self::Rust),
+    ];
+
+    /// As programmers spell it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Java => "Java",
+            Self::Python => "Python",
+            Self::Go => "Go",
+            Self::Ruby => "Ruby",
+            Self::Node => "Node.js",
+            Self::Rust => "Rust",
+        }
+    }
 }
 
 /// Which messages are shipped: by what they say, without the newline and without what a runtime wrote around it.
@@ -237,7 +280,9 @@ impl StreamSettings {
         let second = (kib as usize).max(1) * 1024;
         match self.packing {
             Packing::Off => Packing::Off,
-            Packing::On { bytes, delay } => Packing::On { bytes: bytes.min(second), delay },
+            Packing::On { bytes, delay, compression } => {
+                Packing::On { bytes: bytes.min(second), delay, compression }
+            }
         }
     }
 }
@@ -269,11 +314,30 @@ pub enum Packing {
     Off,
     /// Lines that follow one another in a file share a record.
     On {
-        /// The most bytes of lines in one record.
+        /// The most bytes of one record, as it is sent.
         bytes: usize,
         /// How long lines are collected in their file before they are read.
         delay: Duration,
+        compression: Compression,
     },
+}
+
+impl Packing {
+    /// What becomes of lines that share a record.
+    pub const fn compression(self) -> Compression {
+        match self {
+            Self::Off => Compression::None,
+            Self::On { compression, .. } => compression,
+        }
+    }
+}
+
+/// Whether records are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    /// Each record is a gzip member: one behind the other they are a gzip file.
+    Gzip,
 }
 
 /// Whether the records of one file may overtake one another.
@@ -349,7 +413,8 @@ mod tests {
 
     #[test]
     fn only_lines_that_are_records_of_their_own_and_can_share_a_request_wait() {
-        let packed = Packing::On { bytes: 1000, delay: Duration::from_secs(1) };
+        let compression = Compression::None;
+        let packed = Packing::On { bytes: 1000, delay: Duration::from_secs(1), compression };
         let table = [
             (Api::PutRecord, Packing::Off, 0),
             (Api::PutRecord, packed, 0),
@@ -380,8 +445,11 @@ mod tests {
             let mut settings = settings();
             (settings.quota.bytes_per_second, settings.quota.share) = (bytes_per_second, share);
             assert_eq!(settings.packing_within_quota(), Packing::Off);
-            settings.packing = Packing::On { bytes, delay };
-            assert_eq!(settings.packing_within_quota(), Packing::On { bytes: expected, delay });
+            for compression in [Compression::None, Compression::Gzip] {
+                settings.packing = Packing::On { bytes, delay, compression };
+                let expected = Packing::On { bytes: expected, delay, compression };
+                assert_eq!(settings.packing_within_quota(), expected);
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 //!
 //! *Invariant (L2):* the spans of the messages are contiguous, and no span ends before a line whose message is not out.
 
+mod trace;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -14,7 +16,9 @@ use crate::model::message::{
     Channel, ChunkEnd, Continues, Message, Part, RuntimeMetadata, max_incomplete_bytes,
 };
 use crate::model::offset::{Offset, Span};
-use crate::model::settings::Multiline;
+use crate::model::settings::{Grouping, Multiline};
+
+use self::trace::{Machine, PLAIN, State};
 
 /// One line, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +75,8 @@ struct Group {
     lines: usize,
     metadata: Option<RuntimeMetadata>,
     part: Part,
+    /// How far a stack trace has come with its lines.
+    state: State,
 }
 
 impl Group {
@@ -83,6 +89,7 @@ impl Group {
             lines: 1,
             metadata: line.metadata,
             part: Part::Whole,
+            state: PLAIN,
         }
     }
 
@@ -105,6 +112,30 @@ impl Group {
             [one] => one.clone(),
             many => many.concat().into(),
         }
+    }
+}
+
+/// The state of a group behind a line that belongs to it; `None` for one that begins another.
+fn next_state(grouping: &Grouping, state: State, line: &[u8]) -> Option<State> {
+    match grouping {
+        Grouping::Start(start) => (!start.is_match(line)).then_some(PLAIN),
+        Grouping::Traces(preset) => Machine::of(*preset).step(state, line),
+    }
+}
+
+/// The state of a group that begins with a line.
+fn first_state(grouping: &Grouping, line: &[u8]) -> State {
+    match grouping {
+        Grouping::Start(_) => PLAIN,
+        Grouping::Traces(preset) => Machine::of(*preset).begin(line),
+    }
+}
+
+/// Whether no line can belong to a group any more, whatever it says.
+fn is_complete(grouping: &Grouping, state: State) -> bool {
+    match grouping {
+        Grouping::Start(_) => false,
+        Grouping::Traces(preset) => !Machine::of(*preset).goes_on(state),
     }
 }
 
@@ -237,23 +268,23 @@ impl<'a> LineAggregator<'a> {
         };
         let content = line.content();
         let line = Group { pieces: vec![content.clone()], ..line };
-        let goes_on = self.group.as_ref().is_some_and(|group| {
-            group.channel() == line.channel()
-                && group.bytes + 1 + line.bytes <= self.max_message_bytes
-                && !multiline.start.is_match(&content)
+        let before = self.group.as_ref().filter(|group| {
+            group.channel() == line.channel() && group.bytes + 1 + line.bytes <= self.max_message_bytes
         });
-        let group = match self.group.take() {
-            Some(mut group) if goes_on => {
+        let goes_on = before.and_then(|group| next_state(&multiline.grouping, group.state, &content));
+        let group = match (self.group.take(), goes_on) {
+            (Some(mut group), Some(state)) => {
                 group.add(line, b"\n");
-                group
+                Group { state, ..group }
             }
-            before => {
+            (before, _) => {
                 before.into_iter().for_each(|group| self.finish(group));
-                line
+                Group { state: first_state(&multiline.grouping, &content), ..line }
             }
         };
         // A join point stands between any two of its lines.
-        if group.pieces.len().div_ceil(2) >= multiline.max_lines {
+        let is_full = group.pieces.len().div_ceil(2) >= multiline.max_lines;
+        if is_full || is_complete(&multiline.grouping, group.state) {
             self.finish(group);
         } else {
             self.group = Some(group);
@@ -327,7 +358,7 @@ mod tests {
 
     fn multiline(max_lines: usize) -> Multiline {
         let start = StartPattern::try_new("^[0-9]").expect("a regular expression");
-        Multiline { start, max_lines, timeout: Duration::from_secs(2) }
+        Multiline { grouping: Grouping::Start(start), max_lines, timeout: Duration::from_secs(2) }
     }
 
     /// Lines one behind the other from 100 on, each a byte longer than its content. `o` and `e` before the content name

@@ -322,7 +322,8 @@ mod tests {
 
     fn packed(chunk: &[u8], bytes: usize, tail: ChunkEnd) -> Vec<Line> {
         let chunk = Bytes::copy_from_slice(chunk);
-        let packing = Packing::On { bytes, delay: std::time::Duration::ZERO };
+        let delay = std::time::Duration::ZERO;
+        let packing = Packing::On { bytes, delay, compression: crate::model::settings::Compression::None };
         Split::new(&chunk, Offset::new(100), Newline::Append, packing, tail).collect()
     }
 

@@ -33,7 +33,7 @@ use crate::engine::port::FileFault;
 use crate::model::offset::Offset;
 use crate::rules::pattern::{Exclude, Pattern, SourceNames};
 
-pub use compressed::{Compressed, open_compressed};
+pub use compressed::{Compressed, decompressed, open_compressed};
 pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};

@@ -20,6 +20,7 @@ mod input;
 mod network;
 mod once;
 mod packing;
+mod preview;
 mod rotation;
 mod shapes;
 mod shipping;

@@ -1,6 +1,7 @@
 //! Lines that share records: fewer, fuller records, and the same lines.
 
 use std::fs;
+use std::io::Read as _;
 
 use crate::world::{World, append, eventually};
 
@@ -40,6 +41,39 @@ fn lines_of_200_bytes_are_billed_a_25th() {
     // 500 lines fill 100,000 bytes, billed as 102,400; what is read at once ends in a record that is not full.
     assert!((6..12).contains(&records), "{records} records");
     assert!(alone >= 24 * together, "{alone} bytes billed, and {together} packed");
+}
+
+#[test]
+fn compressed_records_are_one_gzip_file_with_every_line_in_its_order() {
+    let world = World::new().configured(&format!("{PACKED}compression = \"gzip\"\nordered = true\n"));
+    let (one, two) = (world.file("a.log"), world.file("b.log"));
+    let lines =
+        |from: u64| -> String { (from..from + 5_000).map(|number| format!("GET /{number} 200\n")).collect() };
+    append(&one, &lines(0));
+    let read = |world: &World| {
+        let mut text = String::new();
+        let arrived = world.arrived("logs");
+        flate2::read::MultiGzDecoder::new(&arrived[..]).read_to_string(&mut text).ok().map(|_| text)
+    };
+    let daemon = world.run();
+    eventually("the first lines", || read(&world).filter(|text| *text == lines(0)));
+    append(&one, &lines(5_000));
+    append(&two, &lines(20_000));
+    let text = eventually("all lines", || read(&world).filter(|text| text.lines().count() == 15_000));
+    daemon.settle();
+    let metrics = daemon.get("/metrics").body;
+    daemon.running.stop();
+    let of = |text: &str, is_two: bool| -> String {
+        let number = |line: &str| line["GET /".len()..].split(' ').next().unwrap().parse::<u64>().unwrap();
+        text.split_inclusive('\n').filter(|line| (number(line) >= 20_000) == is_two).collect()
+    };
+    assert_eq!(of(&text, false), lines(0) + &lines(5_000));
+    assert_eq!(of(&text, true), lines(20_000));
+    let arrived = world.arrived("logs").len() as u64;
+    assert_eq!(counter(&metrics, "standpipe_bytes_delivered_total"), arrived, "compressed bytes are counted");
+    assert!(arrived * 4 < text.len() as u64, "{arrived} bytes of {}", text.len());
+    let records = counter(&metrics, "standpipe_records_delivered_total");
+    assert!(records <= 15, "{records} records, and 30 would hold 500 lines each");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use standpipe::model::message::{Channel, ChunkEnd, Continues, Message, RuntimeMetadata};
 use standpipe::model::offset::{Offset, Span};
-use standpipe::model::settings::{Multiline, StartPattern};
+use standpipe::model::settings::{Grouping, Multiline, StartPattern};
 use standpipe::rules::gather::{Line, LineAggregator};
 
 fn written(text: &[u8]) -> Vec<Line> {
@@ -55,7 +55,7 @@ fn messages(lines: &[Line], multiline: Option<&Multiline>, longest: usize, step:
 fuzz_target!(|input: &[u8]| {
     let [groups, longest, step, text @ ..] = input else { return };
     let multiline = (groups & 1 == 1).then(|| Multiline {
-        start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+        grouping: Grouping::Start(StartPattern::try_new("^[0-9]").expect("a regular expression")),
         max_lines: usize::from(groups / 2) + 1,
         timeout: Duration::from_secs(2),
     });

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use standpipe::model::limits::{LINES_PER_RECORD, RECORD_BYTES};
 use standpipe::model::message::ChunkEnd;
 use standpipe::model::offset::Offset;
-use standpipe::model::settings::{Newline, Packing};
+use standpipe::model::settings::{Compression, Newline, Packing};
 use standpipe::rules::split::{Ending, Line, Split};
 
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ fn check(file: &Bytes, settings: Settings, line: &Line) {
 
 fuzz_target!(|input: &[u8]| {
     let [choice, step, longest, rest @ ..] = input else { return };
-    let packing = Packing::On { bytes: 200_000, delay: Duration::ZERO };
+    let packing = Packing::On { bytes: 200_000, delay: Duration::ZERO, compression: Compression::None };
     let settings = Settings {
         newline: if choice & 1 == 0 { Newline::Append } else { Newline::Strip },
         packing: if choice & 4 == 0 { Packing::Off } else { packing },

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Envelope, Format, LineFilter, MemorySettings, Multiline,
-    Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Runtime, Settings,
-    SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
+    Adaptive, Api, CheckpointSettings, Compression, Encryption, Envelope, Format, Grouping, LineFilter,
+    MemorySettings, Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings,
+    Runtime, Settings, SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
 };
 
 use super::excuse::Excuse;
@@ -187,7 +187,7 @@ impl Draw {
             Kind::Plain => Self::of_old(seed, rng, Packing::Off, Format::Raw, Shape::default()),
             Kind::Packed => {
                 let bytes = [30, 700, 20_000, RECORD_BYTES][(seed % 4) as usize];
-                let packing = Packing::On { bytes, delay: Duration::from_millis(1 + 37 * (seed % 50)) };
+                let packing = packed(bytes, Duration::from_millis(1 + 37 * (seed % 50)));
                 Self::of_old(seed, rng, packing, Format::Raw, Shape::default())
             }
             Kind::Enveloped => {
@@ -199,7 +199,7 @@ impl Draw {
                 };
                 let packing = match seed % 2 {
                     0 => Packing::Off,
-                    _ => Packing::On { bytes: 5_000, delay: Duration::from_millis(seed) },
+                    _ => packed(5_000, Duration::from_millis(seed)),
                 };
                 Self::of_old(seed, rng, packing, Format::Json(envelope), Shape::default())
             }
@@ -214,7 +214,7 @@ impl Draw {
         let choose = |step: u64, of: u64| (mixed / step) % of;
         let runtime = [Some(Runtime::Cri), None, Some(Runtime::Docker)][choose(1, 3) as usize];
         let multiline = (choose(3, 2) == 0).then(|| Multiline {
-            start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+            grouping: Grouping::Start(StartPattern::try_new("^[0-9]").expect("a regular expression")),
             max_lines: [500, 3][choose(96, 2) as usize],
             timeout: Duration::from_secs(2),
         });
@@ -225,7 +225,7 @@ impl Draw {
         let longest = [RECORD_BYTES, 700, 5_000][choose(36, 3) as usize];
         let packing = match choose(5, 2) {
             0 => Packing::Off,
-            _ => Packing::On { bytes: 5_000, delay: Duration::from_millis(seed % 900) },
+            _ => packed(5_000, Duration::from_millis(seed % 900)),
         };
         Self::of_old(seed, rng, packing, format, Shape { runtime, multiline, oversize, longest })
     }
@@ -333,4 +333,8 @@ pub fn source(name: &str, stream: usize) -> SourceSettings {
         ignore_older: None,
         close_removed_after: Duration::from_secs(10),
     }
+}
+
+fn packed(bytes: usize, delay: Duration) -> Packing {
+    Packing::On { bytes, delay, compression: Compression::None }
 }

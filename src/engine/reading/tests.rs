@@ -9,7 +9,9 @@ use crate::engine::samples::disk::lines;
 use crate::engine::samples::{at, identity, path, settings};
 use crate::engine::{Engine, Memory};
 use crate::model::identity::HEAD_BYTES;
-use crate::model::settings::{MemorySettings, Multiline, Settings, SourceId, StartPattern, StreamId};
+use crate::model::settings::{
+    Grouping, MemorySettings, Multiline, Settings, SourceId, StartPattern, StreamId,
+};
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
 
 /// Two files, each in a source and a stream of its own; the service never answers the first stream.
@@ -118,7 +120,7 @@ fn l15_a_long_line_is_read_while_another_stream_holds_all_that_is_common() {
 fn a_group_is_complete_after_its_timeout_though_a_line_without_newline_grows_behind_it() {
     let mut settings = settings(2);
     settings.sources[1].multiline = Some(Multiline {
-        start: StartPattern::try_new("^[0-9]").expect("a regular expression"),
+        grouping: Grouping::Start(StartPattern::try_new("^[0-9]").expect("a regular expression")),
         max_lines: 100,
         timeout: Duration::from_secs(3),
     });

@@ -10,7 +10,7 @@ use crate::engine::files::file::{Name, Task};
 use crate::engine::incarnation::IncarnationState;
 use crate::engine::port::{Effect, FileId, Read};
 use crate::engine::shaping::{look_back, max_unread_bytes};
-use crate::model::settings::{Format, Packing};
+use crate::model::settings::{Compression, Format, Packing, SourceSettings};
 use crate::model::time::Instant;
 
 use super::READ_BYTES;
@@ -167,10 +167,9 @@ impl Engine {
                 let looks = state.cut().inside.is_none();
                 let look_back = if looks { look_back(source, state.position()) } else { 0 };
                 let before = state.history().overlap().max(look_back);
-                // A short line in an envelope takes many times its room.
-                let grows = source.format != Format::Raw;
+                let packing = self.settings.streams[file.stream.0].packing;
                 let is_enough = self.intake.is_enough(self.streams.waiting_bytes(file.stream));
-                let fresh = if grows || is_enough { SMALL_READ_BYTES } else { READ_BYTES };
+                let fresh = fresh_bytes(source, packing, is_enough);
                 // A reload may have left less room for a message.
                 let asked = file.end.asked_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
@@ -181,6 +180,17 @@ impl Engine {
                 unreachable!("L11: {id:?} is queued and not to be read: {file:?}")
             }
         }
+    }
+}
+
+/// How much is read at once of a file of which nothing is incomplete, in bytes.
+pub(in crate::engine) fn fresh_bytes(source: &SourceSettings, packing: Packing, is_enough: bool) -> usize {
+    // A short line in an envelope takes many times its room.
+    let grows = source.format != Format::Raw;
+    match packing.compression() {
+        Compression::None if grows || is_enough => SMALL_READ_BYTES,
+        // What is compressed does not grow, and of little each record would be billed as more than it is.
+        Compression::None | Compression::Gzip => READ_BYTES,
     }
 }
 

@@ -15,7 +15,8 @@ use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
 use crate::model::path_fields::PathFields;
 use crate::model::settings::{
-    Envelope, Format, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings, StartPattern,
+    Compression, Envelope, Format, Grouping, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
+    StartPattern,
 };
 use crate::rules::envelope::EnvelopeTemplate;
 
@@ -60,7 +61,8 @@ fn source() -> impl Strategy<Value = SourceSettings> {
     let multiline = prop_oneof![2 => Just(None), 1 => Just(Some("^a")), 2 => Just(Some(r"^\{"))];
     let multiline = (multiline, 1..=LINES_PER_RECORD).prop_map(|(start, max_lines)| {
         let start = StartPattern::try_new(start?).expect("a regular expression");
-        Some(Multiline { start, max_lines, timeout: Duration::from_secs(2) })
+        let grouping = Grouping::Start(start);
+        Some(Multiline { grouping, max_lines, timeout: Duration::from_secs(2) })
     });
     let newline = prop_oneof![Just(Newline::Append), Just(Newline::Strip)];
     let oversize = prop_oneof![Just(Oversize::Split), Just(Oversize::Truncate), Just(Oversize::DeadLetter)];
@@ -83,7 +85,11 @@ fn source() -> impl Strategy<Value = SourceSettings> {
 }
 
 fn packing() -> impl Strategy<Value = Packing> {
-    let on = (1..=RECORD_BYTES).prop_map(|bytes| Packing::On { bytes, delay: Duration::ZERO });
+    let on = (1..=RECORD_BYTES).prop_map(|bytes| Packing::On {
+        bytes,
+        delay: Duration::ZERO,
+        compression: Compression::None,
+    });
     prop_oneof![Just(Packing::Off), on]
 }
 
@@ -178,7 +184,8 @@ fn what_fits_into_no_record_is_put_aside() {
     };
     let whose = (Origin { device: 1, inode: 2 }, Incarnation(3));
     let docker = Some(Runtime::Docker);
-    let on = Packing::On { bytes: RECORD_BYTES, delay: Duration::ZERO };
+    let (delay, compression) = (Duration::ZERO, Compression::None);
+    let on = Packing::On { bytes: RECORD_BYTES, delay, compression };
     let inside =
         format!(r#"{{"log":"{}\n","stream":"stdout","time":"2026-11-24T08:15:42Z"}}"#, r"x\n".repeat(500));
     for (name, is_json, runtime, packing, line, expected) in [

@@ -11,12 +11,12 @@ use crate::engine::report::Loss;
 use crate::model::limits::RECORD_BYTES;
 use crate::model::message::{Message, Part};
 use crate::model::offset::Span;
-use crate::model::settings::{Newline, Oversize, Packing};
+use crate::model::settings::{Newline, Oversize};
 use crate::rules::gather::LineAggregator;
 use crate::rules::split::character_end;
 
 use super::drops::Drops;
-use super::pack::Pack;
+use super::pack::{Pack, Packed};
 use super::shape::Made;
 use super::{Cut, Shaping, Unsendable};
 
@@ -53,14 +53,12 @@ impl Shaping<'_> {
         }
         if *part == Part::Whole && made.taken == content.len() {
             shape.end(&mut made.data);
-            if !pack.has_room(&made.data, shape.packing) || pack.is_of_another(*span) {
-                self.admit_pack(pack);
-            }
-            return pack.add(*span, made.data);
+            pack.add(*span, made.data);
+            return self.take_packed(pack);
         }
         self.admit_pack(pack);
         match (shape.oversize, part) {
-            (Oversize::Split, _) => self.take_pieces(message, made),
+            (Oversize::Split, _) => self.take_pieces(message, made, pack),
             (Oversize::Truncate, Part::Whole | Part::Begins) if made.taken == 0 && !content.is_empty() => {
                 self.put_aside(message, content.clone(), Unsendable::Unfit);
             }
@@ -68,7 +66,7 @@ impl Shaping<'_> {
                 self.counts.oversize.truncated += 1;
                 self.counts.add_lost(Loss::Oversize, (content.len() - made.taken) as u64);
                 shape.end(&mut made.data);
-                self.send_own(*span, made.data);
+                self.send_alone(*span, made.data, pack);
             }
             (Oversize::Truncate, Part::GoesOn | Part::Ends) => {
                 self.discard_rest(*span, content.len());
@@ -82,20 +80,15 @@ impl Shaping<'_> {
 
     /// Settles what is not shipped: by itself, or, where lines share records, with the record that it follows.
     fn drop_span(&mut self, span: Span, pack: &mut Pack) {
-        match pack.span {
-            Some(so_far) if self.shape.packing != Packing::Off => {
-                pack.span = Some(Span::new(so_far.start(), span.end()));
-            }
-            Some(_) | None => {
-                self.admit_pack(pack);
-                self.pass_over(span);
-            }
+        if !pack.settle_with(span) {
+            self.admit_pack(pack);
+            self.pass_over(span);
         }
     }
 
     /// Several records of one message, of which the first is made: only the last settles its lines, so that they go again
     /// together or not at all.
-    fn take_pieces(&mut self, message: &Message, first: Made) {
+    fn take_pieces(&mut self, message: &Message, first: Made, pack: &mut Pack) {
         let shape = self.shape;
         let start = message.span.start();
         let (mut made, mut gone) = (first, 0);
@@ -115,7 +108,7 @@ impl Shaping<'_> {
             if made.data.is_empty() {
                 self.pass_over(span);
             } else {
-                self.send_own(span, made.data);
+                self.send_alone(span, made.data, pack);
             }
             if is_last {
                 break;
@@ -138,14 +131,25 @@ impl Shaping<'_> {
         self.never_send(message.span, rest, why);
     }
 
+    /// Sends what shares a record with nothing.
+    fn send_alone(&mut self, span: Span, record: Vec<u8>, pack: &mut Pack) {
+        pack.add_alone(span, record);
+        self.take_packed(pack);
+    }
+
+    /// Sends what was packed, complete or not.
     pub(super) fn admit_pack(&mut self, pack: &mut Pack) {
-        if let Some(span) = pack.span.take() {
-            let data = std::mem::take(&mut pack.data).into_boxed_slice();
-            match pack.is_over(self.shape.packing) {
+        pack.close();
+        self.take_packed(pack);
+    }
+
+    fn take_packed(&mut self, pack: &mut Pack) {
+        while let Some(Packed { span, data, is_over }) = pack.pop() {
+            let data = data.into_boxed_slice();
+            match is_over {
                 true => self.never_send(span, data.into(), Unsendable::Unfit),
                 false => self.send_own(span, data),
             }
         }
-        pack.lines = 0;
     }
 }

@@ -6,7 +6,7 @@ use crate::model::limits::{ENVELOPE_BYTES, MAX_INCOMPLETE_BYTES, RECORD_BYTES};
 use crate::model::message::{ChunkEnd, Message, Unmerged, max_incomplete_bytes};
 use crate::model::offset::{Offset, Span};
 use crate::model::settings::{
-    Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
+    Compression, Format, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
 };
 use crate::rules::envelope::{EnvelopeTemplate, Wrapped};
 use crate::rules::split::{Split, character_end};
@@ -57,6 +57,7 @@ impl<'a> Shape<'a> {
             && self.multiline.is_none()
             && self.template.is_none()
             && self.filter.is_empty()
+            && self.packing.compression() == Compression::None
     }
 
     pub(super) fn split<'c>(&self, chunk: &'c Bytes, at: Offset, chunk_end: ChunkEnd) -> Split<'c> {

@@ -8,18 +8,22 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::model::limits::{RECORD_BYTES, billed_bytes};
 use crate::model::operation::Operation;
-use crate::model::settings::{Api, Encryption, StreamId};
+use crate::model::settings::{Api, Compression, Encryption, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::batch::{Limits, Size};
+use crate::rules::compression::compression as begins_like;
 use crate::rules::judge::{end_of, failure, is_plain, refusal};
 use crate::rules::quota::{Admission, Cost, Payment};
 
 use super::{Streams, sizes_of};
 use crate::engine::port::{Letter, LetterEnd, LetterId, Put, RequestId};
 use crate::engine::report::{Report, StreamCounts};
+use crate::engine::shaping::gzip_member;
 
 /// How often a letter is sent before it is kept.
 const TRIES: u32 = 8;
@@ -83,18 +87,20 @@ impl Streams {
             let of_name = self.streams.iter().position(|stream| stream.settings.name == letter.stream);
             let kept = match of_name {
                 None => Some(kept("NoStream", "no source of the configuration ships to this stream")),
-                Some(_) if letter.data.len() > RECORD_BYTES => {
-                    Some(kept("TooLarge", "more than a record takes: `standpipe dead-letters export` has it"))
-                }
                 Some(_) if self.is_draining => Some(LetterEnd::NotSent),
                 Some(place) => {
-                    self.letters[place].waiting.push_back(Waiting {
-                        letter,
-                        failures: 0,
-                        why: None,
-                        due: now,
-                    });
-                    continue;
+                    match as_sent(&letter.data, self.streams[place].settings.packing.compression()) {
+                        None => Some(kept(
+                            "TooLarge",
+                            "more than a record takes: `standpipe dead-letters export` has it",
+                        )),
+                        Some(data) => {
+                            let letter = Letter { data, ..letter };
+                            let waiting = Waiting { letter, failures: 0, why: None, due: now };
+                            self.letters[place].waiting.push_back(waiting);
+                            continue;
+                        }
+                    }
                 }
             };
             ends.extend(kept.map(|end| (letter.id, end)));
@@ -218,6 +224,16 @@ impl Streams {
             reports.extend(self.stop_for_encryption(id, now));
         }
         Some((ends, reports))
+    }
+}
+
+/// What is sent for the data of a letter; `None` for what is more than a record takes. Where records are gzip members, so is
+/// what was kept before they were, or before it became a record: plain bytes between members would spoil the file.
+fn as_sent(data: &Bytes, compression: Compression) -> Option<Bytes> {
+    let is_member = begins_like(data) == Some("gzip");
+    match compression {
+        Compression::Gzip if !is_member => gzip_member(data, RECORD_BYTES).map(Bytes::from),
+        Compression::Gzip | Compression::None => (data.len() <= RECORD_BYTES).then(|| data.clone()),
     }
 }
 

@@ -6,7 +6,7 @@
 //! *Invariant:* holds at most what one read asks for and three times [`KEPT_BYTES`], whatever the file says of itself.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{self, BufReader, Read, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -59,6 +59,16 @@ pub fn open_compressed(path: &Path, follow_symlinks: bool) -> Result<(Compressed
         other => other,
     })?;
     Ok((compressed, Opened { identity: opened.identity, size, head, held: None }))
+}
+
+/// What a record that is compressed by gzip holds.
+///
+/// # Errors
+/// When it is no gzip.
+pub fn decompressed(record: &[u8]) -> io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    MultiGzDecoder::new(record).read_to_end(&mut all)?;
+    Ok(all)
 }
 
 impl Compressed {

@@ -1,5 +1,6 @@
 //! A crash in the middle, whatever lines look like and however they are cut afterwards.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -10,7 +11,8 @@ use crate::engine::shaping::Shape;
 use crate::model::limits::RECORD_BYTES;
 use crate::model::message::ChunkEnd;
 use crate::model::settings::{
-    LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings, StartPattern,
+    Compression, Grouping, LineFilter, Multiline, Newline, Oversize, Packing, Runtime, SourceSettings,
+    StartPattern,
 };
 use crate::rules::ledger::Settlement;
 
@@ -23,11 +25,17 @@ struct Cutting {
     max_message_bytes: usize,
 }
 
+fn packed(bytes: usize, compression: Compression) -> Packing {
+    Packing::On { bytes, delay: Duration::ZERO, compression }
+}
+
 fn any_shape() -> impl Strategy<Value = Cutting> {
     let packing = prop_oneof![
         Just(Packing::Off),
-        Just(Packing::On { bytes: 60, delay: Duration::ZERO }),
-        Just(Packing::On { bytes: RECORD_BYTES, delay: Duration::ZERO }),
+        Just(packed(60, Compression::None)),
+        Just(packed(RECORD_BYTES, Compression::None)),
+        Just(packed(60, Compression::Gzip)),
+        Just(packed(RECORD_BYTES, Compression::Gzip)),
     ];
     let multiline = prop_oneof![Just(None), Just(Some("^[0-4]")), Just(Some("a$"))];
     let max = prop_oneof![Just(RECORD_BYTES), Just(24)];
@@ -44,7 +52,7 @@ fn source(how: Cutting) -> SourceSettings {
     source.runtime = how.runtime;
     source.filter = LineFilter::default();
     source.multiline = how.multiline.map(|start| Multiline {
-        start: StartPattern::try_new(start).expect("a regular expression"),
+        grouping: Grouping::Start(StartPattern::try_new(start).expect("a regular expression")),
         max_lines: 4,
         timeout: Duration::from_secs(2),
     });
@@ -88,6 +96,20 @@ fn read_on(state: &mut IncarnationState, text: &str, how: Cutting, step: usize, 
         }
         // A message that is longer than what was read: the next read asks for more.
         len = if taken == 0 { len * 2 } else { step };
+    }
+}
+
+/// What records say, one behind the other.
+fn said(records: &[Bytes], how: Cutting) -> Vec<u8> {
+    let all = records.concat();
+    match how.packing.compression() {
+        Compression::None => all,
+        Compression::Gzip => {
+            let mut text = Vec::new();
+            let read = flate2::read::MultiGzDecoder::new(&all[..]).read_to_end(&mut text);
+            assert!(read.is_ok() || all.is_empty(), "{read:?}");
+            text
+        }
     }
 }
 
@@ -158,7 +180,7 @@ proptest! {
             let spans_two = how.multiline.is_some() && how.runtime.is_some() && both_channels;
             let is_shared = how.packing != Packing::Off || spans_two;
             if is_shared {
-                prop_assert_eq!(sent.concat(), waiting.concat());
+                prop_assert_eq!(said(&sent, how), said(&waiting, how));
             } else {
                 prop_assert_eq!(&sent, &waiting);
             }
@@ -182,11 +204,11 @@ proptest! {
         let mut state = begun();
         read_on(&mut state, &text, before, steps.0, until.min(text.len()));
         let mut answers = answers.into_iter();
-        let waiting = deliver(&mut state, || answers.next().is_none_or(|answer| answer > 0)).concat();
+        let waiting = said(&deliver(&mut state, || answers.next().is_none_or(|answer| answer > 0)), before);
         let mut next = next_process(&state, &text);
         read_on(&mut next, &text, after, steps.1, text.len());
         let sent: Vec<_> = std::iter::from_fn(|| next.take_ready()).map(|record| record.data).collect();
-        let (sent, waiting) = (sent.concat(), String::from_utf8(waiting.to_vec()).expect("texts"));
+        let (sent, waiting) = (said(&sent, after), String::from_utf8(waiting).expect("texts"));
         let position = state.position().bytes() as usize;
         let unread = text[position..].lines().map(|line| line.rsplit(' ').next().expect("a line has words"));
         let waiting = waiting.lines().map(|line| line.rsplit(' ').next().expect("a line has words"));

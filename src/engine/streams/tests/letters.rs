@@ -6,6 +6,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::engine::port::{Letter, LetterEnd, LetterId};
+use crate::engine::shaping::gzip_member;
+use crate::model::settings::{Compression, Packing};
 use crate::rules::quota::Cost;
 
 fn streams(settings: StreamSettings) -> Streams {
@@ -104,6 +106,27 @@ fn a_letter_of_a_stream_that_is_gone_or_held_or_that_is_too_large_blocks_no_othe
     streams.streams[0].circuit.stop(Retry::not_encrypted(), at(0));
     streams.add_letters(vec![letter(6, b"f")], at(0));
     assert_ne!(ends_of(&play(&mut streams, |_| delivered())), [(6, "accepted")], "the stream is held");
+}
+
+/// What was kept before the stream was compressed, or before it became a record.
+#[test]
+fn a_plain_letter_is_compressed_where_records_are_and_a_compressed_one_stays_as_it_is() {
+    let packing = |compression| Packing::On { bytes: 1_000, delay: Duration::ZERO, compression };
+    let member = gzip_member(b"a\n", 100).expect("it is short");
+    for (compression, sent) in [
+        (Compression::Gzip, [member.clone(), member.clone()]),
+        (Compression::None, [b"a\n".to_vec(), member.clone()]),
+    ] {
+        let mut streams = streams(StreamSettings { packing: packing(compression), ..settings() });
+        let compressed = Letter { data: member.clone().into(), ..letter(2, b"") };
+        streams.add_letters(vec![letter(1, b"a\n"), compressed], at(0));
+        let mut seen = Vec::new();
+        play(&mut streams, |data| {
+            seen.push(data.to_vec());
+            delivered()
+        });
+        assert_eq!(seen, sent, "{compression:?}");
+    }
 }
 
 #[test]
