@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::start_pattern;
 use crate::config::walk::{Section, Typed};
+use crate::model::limits::LINES_PER_RECORD;
 use crate::model::settings::{Preset, StartPattern};
 
-const MAX_LINES: u32 = 10_000;
+/// Above, one message would be more lines than share a record.
+const MAX_LINES: u32 = LINES_PER_RECORD as u32;
 /// Above, the last message of a file waits longer than a rotator may leave it there.
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
