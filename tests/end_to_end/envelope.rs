@@ -30,7 +30,7 @@ fn a_record_says_where_its_line_is_from() {
         (objects.len() == 4).then_some(objects)
     });
     let counted = "standpipe_unmerged_lines_total{source=\"app\",reason=\"reserved_key\"} 1\n";
-    assert!(daemon.get("/metrics").body.contains(counted));
+    eventually("the count", || daemon.get("/metrics").body.contains(counted).then_some(()));
     daemon.running.stop();
     let line = |offset: u64| arrived.iter().find(|object| object["offset"] == offset).expect("a line");
     let (first, empty, merged) = (line(0), line(6), line(7));
