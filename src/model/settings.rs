@@ -1,5 +1,7 @@
 //! What the engine is told to do: the part of the configuration that it needs, valid by construction.
 
+mod multiline;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,8 @@ use regex::bytes::Regex;
 
 use super::limits::{ENVELOPE_KEYS, TIME_KEY};
 use super::path_fields::PathFields;
+
+pub use self::multiline::{Grouping, Multiline, Preset};
 
 /// Index of a source in [`Settings::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,60 +71,6 @@ pub enum Runtime {
     Cri,
     /// Docker's `json-file`.
     Docker,
-}
-
-/// Which lines belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Multiline {
-    pub grouping: Grouping,
-    /// The most lines of one message.
-    pub max_lines: usize,
-    /// How long the last message of a file waits for more lines.
-    pub timeout: Duration,
-}
-
-/// By what lines are told to belong together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grouping {
-    /// A message begins where it matches.
-    Start(StartPattern),
-    /// A stack trace is one message, and so is any other line.
-    Traces(Preset),
-}
-
-/// The language whose stack traces are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    Java,
-    Python,
-    Go,
-    Ruby,
-    Node,
-    Rust,
-}
-
-impl Preset {
-    /// Each as the configuration spells it.
-    pub const ALL: [(&'static str, Self); 6] = [
-        ("java", Self::Java),
-        ("python", Self::Python),
-        ("go", Self::Go),
-        ("ruby", Self::Ruby),
-        ("node", Self::Node),
-        ("rust", Self::Rust),
-    ];
-
-    /// As programmers spell it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Java => "Java",
-            Self::Python => "Python",
-            Self::Go => "Go",
-            Self::Ruby => "Ruby",
-            Self::Node => "Node.js",
-            Self::Rust => "Rust",
-        }
-    }
 }
 
 /// Which messages are shipped: by what they say, without the newline and without what a runtime wrote around it.
