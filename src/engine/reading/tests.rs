@@ -10,7 +10,8 @@ use crate::engine::samples::{at, identity, path, settings};
 use crate::engine::{Engine, Memory};
 use crate::model::identity::HEAD_BYTES;
 use crate::model::settings::{
-    Grouping, MemorySettings, Multiline, Settings, SourceId, StartPattern, StreamId,
+    Api, Compression, Grouping, MemorySettings, Multiline, Order, Packing, Settings, SourceId, StartPattern,
+    StreamId,
 };
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
 
@@ -21,18 +22,23 @@ struct World {
     contents: [Vec<u8>; 2],
     /// What the second stream accepted.
     sent: Vec<u8>,
+    /// In how many records.
+    records: usize,
 }
 
 impl World {
     fn new(buffer: u64) -> Self {
-        let mut settings = settings(2);
+        Self::of(settings(2), buffer)
+    }
+
+    fn of(mut settings: Settings, buffer: u64) -> Self {
         settings.memory = MemorySettings { buffer, buffer_per_file: buffer };
         Self::with(settings)
     }
 
     fn with(settings: Settings) -> Self {
         let engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
-        Self { engine, contents: Default::default(), sent: Vec::new() }
+        Self { engine, contents: Default::default(), sent: Vec::new(), records: 0 }
     }
 
     fn pass(&mut self, seconds: std::ops::Range<u64>) {
@@ -88,6 +94,7 @@ impl World {
             }
             Effect::Put(put) if put.stream == StreamId(1) => {
                 self.sent.extend(put.records.iter().flatten());
+                self.records += put.records.len();
                 let verdicts = vec![Verdict::Delivered { encrypted: Encrypted::No }; put.records.len()];
                 let outcome = Outcome { verdicts, took: Duration::ZERO };
                 Event::PutDone { request: put.request, outcome }
@@ -139,4 +146,24 @@ fn a_group_is_complete_after_its_timeout_though_a_line_without_newline_grows_beh
     world.contents[1].extend(b"\n2 c\n");
     world.see(Event::Hint(Hint::Grown(path("1.log"))), 10);
     assert_eq!(world.sent, b"1 a\n b\n.........\n");
+}
+
+/// One record after the other is answered, and each answer makes room for as much as it held.
+#[test]
+fn what_is_compressed_is_read_in_long_reads_however_full_the_memory_is() {
+    let mut settings = settings(2);
+    for stream in &mut settings.streams {
+        (stream.api, stream.order) = (Api::PutRecord, Order::PerFile);
+        stream.packing =
+            Packing::On { bytes: 1_000_000, delay: Duration::from_millis(1), compression: Compression::Gzip };
+    }
+    let mut world = World::of(settings, 2 * 1024 * 1024);
+    world.contents[1] = lines("a line that compresses", 0..300_000);
+    world.pass(1..60);
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&world.sent[..]), &mut text)
+        .expect("gzip");
+    let len = world.contents[1].len();
+    assert!(text == world.contents[1], "{} of {len} bytes", text.len());
+    assert!(world.records <= len / (200 * 1024), "{} records of {len} bytes", world.records);
 }

@@ -174,7 +174,14 @@ impl Engine {
                 let asked = file.end.asked_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
                 let read = Read { file: id, at, len: before + fresh.max(asked), before };
-                (read, before + asked.min(file.end.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES))
+                let min = asked.min(file.end.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES);
+                let min = match packing.compression() {
+                    // Each answer makes a little room: records of so little would compress badly, and be billed as more
+                    // than they are. What is held of the file itself will be answered, and then there is room.
+                    Compression::Gzip if state.buffered() > 0 => min.max(fresh),
+                    Compression::Gzip | Compression::None => min,
+                };
+                (read, before + min)
             }
             Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} is queued and not to be read: {file:?}")
