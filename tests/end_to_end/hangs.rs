@@ -2,7 +2,8 @@
 //!
 //! A library between the daemon and the C library holds every call that names a path below one directory, or a
 //! descriptor of a file there, for as long as a flag file exists. What the daemon asks the kernel past the C library
-//! (statx, openat2) is not held: listing a directory, reading, syncing and watching are.
+//! (statx, openat2, listing an open directory) is not held: finding out where links lead, with which the walk through a
+//! directory begins, reading, syncing and watching are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -52,6 +53,12 @@ DIR *opendir(const char *path) {
     hold(path);
     DIR *(*real)(const char *) = dlsym(RTLD_NEXT, "opendir");
     return real(path);
+}
+
+char *realpath(const char *path, char *resolved) {
+    hold(path);
+    char *(*real)(const char *, char *) = dlsym(RTLD_NEXT, "realpath");
+    return real(path, resolved);
 }
 
 int open64(const char *path, int flags, ...) {
