@@ -8,13 +8,13 @@ use clap::Args;
 
 use crate::config::{Config, Overrides};
 use crate::model::operation::Operation;
-use crate::model::settings::{Encryption, SourceId};
+use crate::model::settings::Encryption;
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 use crate::shell::aws::Access;
 use crate::shell::firehose::{Described, Destination, Identity, Origin};
-use crate::shell::{files, http};
+use crate::shell::http;
 
-use super::run::source_files;
+use super::run::{source_files, surveys};
 use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, runtime};
 
 /// How long a call waits that the service throttled, before the next one.
@@ -43,9 +43,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let sources = source_files(&config);
-    let of = |(place, files)| files::survey_source(files, SourceId(place), &[], Duration::ZERO);
-    let surveys: Vec<_> = sources.iter().enumerate().map(of).collect();
+    let surveys = surveys(&source_files(&config));
     let mut text = config.describe();
     text.push_str("\nfiles that match now:\n");
     let matching = surveys.iter().flat_map(|surveyed| {

@@ -6,7 +6,6 @@
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use clap::Args;
@@ -20,7 +19,7 @@ use crate::model::settings::{Compression, SourceId};
 use crate::rules::compression::compression;
 use crate::shell::files::{self, SourceFiles, Surveyed};
 
-use super::run::source_files;
+use super::run::{source_files, surveys};
 use super::table::{escaped, plain};
 use super::{DONE, FAILED, configure};
 
@@ -53,8 +52,7 @@ pub(super) fn preview(args: &PreviewArgs) -> u8 {
         Err(code) => return code,
     };
     let sources = source_files(&config);
-    let of = |(place, files)| files::survey_source(files, SourceId(place), &[], Duration::ZERO);
-    let surveys: Vec<_> = sources.iter().enumerate().map(of).collect();
+    let surveys = surveys(&sources);
     let path = args.path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = DONE;

@@ -18,9 +18,10 @@ use crate::config::{Config, Overrides, Source, Stream};
 use crate::daemon::{Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
+use crate::model::settings::SourceId;
 use crate::shell::aws::Access;
 use crate::shell::control;
-use crate::shell::files::{self, SourceFiles};
+use crate::shell::files::{self, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
 
@@ -294,6 +295,12 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
         state_dir: config.state_dir.clone(),
     };
     config.sources.iter().map(files).collect()
+}
+
+/// What each source reads now, without following it.
+pub(super) fn surveys(sources: &[SourceFiles]) -> Vec<Surveyed> {
+    let of = |(place, files)| files::survey_source(files, SourceId(place), &[], Duration::ZERO);
+    sources.iter().enumerate().map(of).collect()
 }
 
 /// What each stream may use, and how.

@@ -51,7 +51,7 @@ pub enum Becomes {
     DeadLetter(Bytes),
 }
 
-/// Shapes the beginning of a file that nobody has read before, and to which nothing is added for now.
+/// Shapes the beginning of a file that nobody has read before, and that has been quiet for as long as a message waits.
 pub fn preview(source: &SourceSettings, stream: &StreamSettings, file: &Beginning<'_>) -> Preview {
     let template = match &source.format {
         Format::Raw => None,

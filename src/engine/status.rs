@@ -74,7 +74,7 @@ pub struct FileStatus {
 pub enum FileState {
     /// Some source matches its name.
     Followed,
-    /// It was renamed or removed, and is read to its end.
+    /// Renamed or removed, and read to its end.
     Draining,
     /// Its content is gone; what was read of it is still under way.
     Truncated,

@@ -66,3 +66,8 @@ const _: () = assert!(
 pub const fn billed_bytes(len: usize) -> u64 {
     (len as u64).div_ceil(BILLING_STEP_BYTES) * BILLING_STEP_BYTES
 }
+
+/// A key as whoever reads without regard to case takes it: keys that are one in upper case are one.
+pub fn folded(key: &str) -> String {
+    key.to_uppercase().to_lowercase()
+}

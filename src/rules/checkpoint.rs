@@ -15,7 +15,7 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// How often the checkpoints of files that are followed are saved though nothing changed.
 ///
-/// It says that they are in use. Those of files that no source has claimed for [`KEEP_UNCLAIMED`] are given up, and
+/// A save says that checkpoints are in use. Those of files that no source has claimed for [`KEEP_UNCLAIMED`] are given up, and
 /// what was not saved for so long is one of them.
 pub const RENEW_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 

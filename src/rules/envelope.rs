@@ -22,7 +22,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::model::identity::{Incarnation, Origin};
-use crate::model::limits::{CHANNEL_KEY, PATH_FIELDS_BYTES};
+use crate::model::limits::{CHANNEL_KEY, PATH_FIELDS_BYTES, folded};
 use crate::model::message::{Message, Part, Unmerged};
 use crate::model::settings::{Envelope, TimeFormat};
 
@@ -79,7 +79,7 @@ impl<'a> EnvelopeTemplate<'a> {
         };
         let (host, source) = (json(&envelope.host), json(source));
         let id = format!("{:x}-{:x}-{:x}", origin.device, origin.inode, incarnation.0);
-        let mut keys: Vec<String> = envelope.keys().map(str::to_lowercase).collect();
+        let mut keys: Vec<String> = envelope.keys().map(folded).collect();
         keys.sort_unstable();
         let mut end = path_fields(envelope, real.unwrap_or(file), file);
         for (key, value) in &envelope.fields {

@@ -7,7 +7,7 @@
 use crate::config::fault::Faults;
 use crate::config::typed::SourceTable;
 use crate::config::walk::{Typed, json};
-use crate::model::limits::{CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, TIME_KEY};
+use crate::model::limits::{CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, TIME_KEY, folded};
 use crate::model::settings::{Envelope, Format, TimeFormat};
 
 /// What is said beside the lines, judged.
@@ -47,7 +47,7 @@ fn judge_keys(table: &SourceTable, faults: &mut Faults) {
     let mut taken: Vec<String> = ours.map(str::to_owned).collect();
     // A key in whatever case is taken by the first who has it.
     let mut take = |key: &str| {
-        let key = key.to_lowercase();
+        let key = folded(key);
         let is_free = !taken.contains(&key);
         taken.push(key);
         is_free

@@ -11,6 +11,7 @@ use std::fmt;
 use memchr::memchr2;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use crate::model::limits::folded;
 use crate::model::message::Unmerged;
 
 /// How deep objects and lists may lie in one another, the line's own object included. Readers bound their recursion:
@@ -127,7 +128,7 @@ fn unit(text: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// The keys of an object in lower case; its values are looked at only as far as they have to be JSON.
+/// The keys of an object, folded; its values are looked at only as far as they have to be JSON.
 struct Keys<'de>(Vec<Cow<'de, str>>);
 
 impl<'de> Deserialize<'de> for Keys<'de> {
@@ -154,7 +155,7 @@ impl<'de> Deserialize<'de> for Keys<'de> {
     }
 }
 
-/// A key in lower case: what is so already is not copied.
+/// A key, folded: what is so already is not copied.
 struct Key<'de>(Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -169,12 +170,12 @@ impl<'de> Deserialize<'de> for Key<'de> {
             }
 
             fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                let is_lower = key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-                Ok(Key(if is_lower { key.into() } else { key.to_lowercase().into() }))
+                let is_folded = key.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+                Ok(Key(if is_folded { key.into() } else { folded(key).into() }))
             }
 
             fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(key.to_lowercase().into()))
+                Ok(Key(folded(key).into()))
             }
         }
 
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     fn look(text: &str) -> Merging<'_> {
-        let mut ours = ["file", "message", "straße"].map(str::to_owned);
+        let mut ours = ["file", "message", "straße"].map(folded);
         ours.sort_unstable();
         merging(text.as_bytes(), &ours)
     }
@@ -218,6 +219,10 @@ mod tests {
             (r#"{"a":1,"FiLe":1}"#, quoted(Unmerged::ReservedKey)),
             (r#"{"\u0066ile":1}"#, quoted(Unmerged::ReservedKey)),
             (r#"{"STRAßE":1}"#, quoted(Unmerged::ReservedKey)),
+            // One in upper case, though not in lower.
+            (r#"{"STRASSE":1}"#, quoted(Unmerged::ReservedKey)),
+            (r#"{"me\u017f\u017fage":1}"#, quoted(Unmerged::ReservedKey)),
+            (r#"{"s":1,"ſ":2}"#, quoted(Unmerged::DuplicateKey)),
             (r#"{"a":1,"b":2,"a":3}"#, quoted(Unmerged::DuplicateKey)),
             (r#"{"a":1,"\u0061":3}"#, quoted(Unmerged::DuplicateKey)),
             (r#"{"äb":1,"ÄB":3}"#, quoted(Unmerged::DuplicateKey)),
