@@ -56,6 +56,7 @@ pub mod port;
 pub mod preview;
 mod reading;
 mod reload;
+pub mod remaking;
 pub mod report;
 #[cfg(test)]
 mod samples;
@@ -71,7 +72,10 @@ mod unwanted;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::model::checkpoint::Checkpoint;
+use crate::model::checkpoint::DeadLetter;
 use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
 use crate::model::time::Instant;
@@ -286,6 +290,14 @@ impl Engine {
             && !self.saves.any_wait()
             && self.files.iter().all(|(id, file)| is_stopped(file.stream) || self.is_read(id))
             && self.lives.states().all(|state| state.has_come_to_rest() || is_stopped(state.stream()))
+    }
+
+    /// What is sent for a dead letter now.
+    ///
+    /// # Errors
+    /// Where nothing is made of what was put aside.
+    pub fn records_of(&self, letter: &DeadLetter) -> Result<Vec<Bytes>, remaking::NotMade> {
+        remaking::records_of(&self.settings, self.surveys.retired(), letter)
     }
 
     /// What the engine works by, with everything that was ever configured in its place.

@@ -55,9 +55,15 @@ enum DeadLettersCommand {
     ///
     /// Streams are reached as the configuration says: the daemon's, where one runs. Exits 1 when some were not accepted;
     /// those are kept, and why is told. What was accepted is deleted, however the command ends.
+    ///
+    /// A record that the service refused is sent as it was. Of what was too long for one, records are made as its source
+    /// says now: with what stands around it, split or shortened.
     Replay {
         #[command(flatten)]
         which: Which,
+        /// Send all of them unchanged, whatever their sources say
+        #[arg(long)]
+        raw: bool,
     },
     /// Deletes them, and with them their data; a daemon that runs does it
     Purge {
@@ -86,7 +92,7 @@ pub(super) fn dead_letters(args: &DeadLettersArgs) -> u8 {
     let done = match &args.command {
         DeadLettersCommand::List { json, which } => list(*json, which),
         DeadLettersCommand::Export { which } => export(which),
-        DeadLettersCommand::Replay { which } => replay(which),
+        DeadLettersCommand::Replay { which, raw } => replay(which, *raw),
         DeadLettersCommand::Purge { which } => purge(which),
     };
     done.map_or_else(|code| code, |()| DONE)
@@ -217,19 +223,20 @@ fn purge_alone(mut store: Store, which: &Which) -> Result<(u64, u64), u8> {
     Ok((count, bytes))
 }
 
-fn replay(which: &Which) -> Result<(), u8> {
+fn replay(which: &Which, raw: bool) -> Result<(), u8> {
     let mut told = Counts::default();
     match which.state.hold()? {
         Holder::Own(own) => {
             let config = configure(which.state.config.as_ref(), &Overrides::default())?;
             let runtime = runtime().map_err(|error| fail(&error))?;
-            let done = runtime.block_on(replay::alone(&config, own.0, which.stream.as_deref(), &mut told));
+            let wanted = (which.stream.as_deref(), raw);
+            let done = runtime.block_on(replay::alone(&config, own.0, wanted, &mut told));
             // What is under way is of no more interest.
             runtime.shutdown_background();
             done?;
         }
         Holder::Daemon(daemon) => {
-            let mut next = Some(which.pages());
+            let mut next = Some(control::Pages { raw, ..which.pages() });
             while let Some(pages) = next {
                 let Answer::Page(page) = daemon.ask(&Request::Replay(pages))? else {
                     return Err(daemon.confused());

@@ -132,7 +132,7 @@ fn as_move(asked: MoveRequest, number: MoveId) -> Move {
     }
 }
 
-pub(super) fn as_wanted(Pages { stream, after, until }: Pages) -> Wanted {
+pub(super) fn as_wanted(Pages { stream, after, until, raw: _ }: Pages) -> Wanted {
     Wanted { stream: stream.map(Arc::from), after: DeadLetterId(after), until: until.map(DeadLetterId) }
 }
 
@@ -141,5 +141,6 @@ pub(super) fn as_pages(Wanted { stream, after, until }: Wanted) -> Pages {
         stream: stream.map(|stream| stream.to_string()),
         after: after.0,
         until: until.map(|until| until.0),
+        raw: false,
     }
 }

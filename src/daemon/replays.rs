@@ -15,6 +15,7 @@ use std::time::{Duration, Instant as Clock};
 use tokio::sync::oneshot;
 
 use crate::engine::port::{Event, Letter, LetterEnd, LetterId};
+use crate::model::checkpoint::DeadLetter;
 use crate::shell::control::{Answer, Page, Pages};
 use crate::shell::store::{DeadLetterId, Freed, LettersPage, StoreError};
 
@@ -127,7 +128,8 @@ impl Daemon {
             Err(error) => return self.answer_replay(&format!("{error}: no further dead letter is sent")),
         };
         let Some(mut page) = self.replays.page.take() else { return };
-        page.next = found.next.map(as_pages);
+        let raw = page.asked.raw;
+        page.next = found.next.map(|next| Pages { raw, ..as_pages(next) });
         page.until = Some(found.until.0);
         page.is_read = true;
         let mut letters = Vec::with_capacity(found.letters.len());
@@ -138,10 +140,19 @@ impl Daemon {
                 page.kept.insert(id, why);
                 continue;
             }
-            let (stream, bytes) = (Arc::clone(&stored.letter.stream), stored.letter.data.len() as u64);
-            self.replays.on_their_way.insert(id, (stream, bytes));
+            let DeadLetter { stream, data, .. } = &stored.letter;
+            let records = if raw { Ok(vec![data.clone()]) } else { self.engine.records_of(&stored.letter) };
+            let records = match records {
+                Ok(records) => records,
+                Err(why) => {
+                    page.kept.insert(id, format!("{stream}: {why}"));
+                    continue;
+                }
+            };
+            let (stream, bytes) = (Arc::clone(stream), data.len() as u64);
+            self.replays.on_their_way.insert(id, (Arc::clone(&stream), bytes));
             page.waiting.insert(id);
-            letters.push(Letter { id, stream: stored.letter.stream, data: stored.letter.data });
+            letters.push(Letter { id, stream, records });
         }
         self.replays.page = Some(page);
         self.tell(Event::Replay(letters));

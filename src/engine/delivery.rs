@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::checkpoint::DeadLetter;
 use crate::model::identity::Incarnation;
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, billed_bytes};
 use crate::model::record::Record;
+use crate::model::said::{SaidIn, Unmade};
 use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome};
@@ -19,7 +21,7 @@ use super::Engine;
 use super::incarnation::{Blocked, IncarnationState};
 use super::port::{Effect, RequestId};
 use super::report::Report;
-use super::shaping::Unsendable;
+use super::shaping::{Aside, Unsendable};
 use super::streams::Ends;
 use crate::rules::dead_letters::cut_message;
 use crate::rules::ledger::Settlement;
@@ -40,8 +42,9 @@ impl Engine {
         self.effects.extend(reports.into_iter().map(Effect::Report));
     }
 
-    /// Tells what became of letters.
+    /// Tells what became of letters, once nothing of them is on its way.
     pub(super) fn tell_letters(&mut self, ends: Ends) {
+        let ends = self.streams.whole_letters(ends);
         self.effects.extend(ends.into_iter().map(|(letter, end)| Effect::Replayed { letter, end }));
     }
 
@@ -79,7 +82,8 @@ impl Engine {
                 self.settle(&record, Settlement::Nothing);
                 continue;
             }
-            settled += self.set_aside(judged.stream, &record, why.code, why.message);
+            let blocked = Blocked { record, code: why.code, message: why.message, unmade: None };
+            settled += self.set_aside(judged.stream, blocked);
         }
         for incarnation in touched {
             self.after_settling(incarnation, std::mem::take(&mut settled), now);
@@ -102,7 +106,8 @@ impl Engine {
     pub(super) fn make_dead_letters(
         &mut self,
         incarnation: Incarnation,
-        records: Vec<(Record, Unsendable)>,
+        records: Vec<(Record, Aside)>,
+        unix_time: Duration,
         now: Instant,
     ) {
         if records.is_empty() {
@@ -110,6 +115,7 @@ impl Engine {
         }
         let whose = self.lives.on_its_way(incarnation).whose();
         let (stream, source) = (whose.stream, &self.settings.sources[whose.source.0]);
+        let file = SaidIn { origin: whose.origin, incarnation, unix_time };
         let limit = source.max_message_bytes;
         let oversize: Arc<str> = format!("a line of more than {limit} bytes, or than a record takes").into();
         let unfit: Arc<str> = format!(
@@ -118,28 +124,31 @@ impl Engine {
         )
         .into();
         let mut settled = 0;
-        for (record, why) in records {
+        for (record, Aside { why, said }) in records {
             let (code, message) = match why {
                 Unsendable::Oversize => (OVERSIZE, &oversize),
                 Unsendable::Unfit => (UNFIT, &unfit),
             };
-            settled += self.set_aside(stream, &record, code.into(), Arc::clone(message));
+            let unmade = said.map(|said| Box::new(Unmade { said: *said, file }));
+            let (code, message) = (code.into(), Arc::clone(message));
+            settled += self.set_aside(stream, Blocked { record, code, message, unmade });
         }
         self.after_settling(incarnation, settled, now);
     }
 
     /// A record that is never accepted becomes a dead letter, or, where there is no room for more of them, keeps its
     /// place in the file, and the file is read no further. Returns how many bytes of the file that settles.
-    fn set_aside(&mut self, stream: StreamId, record: &Record, code: Arc<str>, message: Arc<str>) -> u64 {
-        let letter = self.dead_letter(record, &code, &message);
+    fn set_aside(&mut self, stream: StreamId, blocked: Blocked) -> u64 {
+        let letter = self.dead_letter(&blocked);
+        let record = &blocked.record;
         if self.saves.has_room_for(&letter) {
             self.add_dead_letter(stream, letter);
             return self.settle(record, Settlement::DeadLetter);
         }
-        let state = self.lives.on_its_way_mut(record.incarnation);
-        if state.block(Blocked { record: record.clone(), code, message }) {
+        let (state, offset) = (self.lives.on_its_way_mut(record.incarnation), record.span.start());
+        if state.block(blocked) {
             let (source, path) = (state.whose().source, Arc::clone(&state.whose().path));
-            self.report(Report::Stuck { source, path, offset: record.span.start() });
+            self.report(Report::Stuck { source, path, offset });
         }
         0
     }
@@ -155,13 +164,13 @@ impl Engine {
             let state = self.lives.on_its_way_mut(incarnation);
             let stream = state.stream();
             let mut settled = 0;
-            for Blocked { record, code, message } in state.take_blocked() {
-                let letter = self.dead_letter(&record, &code, &message);
+            for blocked in state.take_blocked() {
+                let letter = self.dead_letter(&blocked);
                 if self.saves.has_room_for(&letter) {
                     self.add_dead_letter(stream, letter);
-                    settled += self.settle(&record, Settlement::DeadLetter);
+                    settled += self.settle(&blocked.record, Settlement::DeadLetter);
                 } else {
-                    self.lives.on_its_way_mut(incarnation).block(Blocked { record, code, message });
+                    self.lives.on_its_way_mut(incarnation).block(blocked);
                 }
             }
             let goes_on = !self.lives.on_its_way(incarnation).is_blocked();
@@ -173,16 +182,18 @@ impl Engine {
     }
 
     /// What is kept of a record that is never accepted.
-    fn dead_letter(&self, record: &Record, code: &Arc<str>, message: &Arc<str>) -> DeadLetter {
+    fn dead_letter(&self, Blocked { record, code, message, unmade }: &Blocked) -> DeadLetter {
         let whose = self.lives.on_its_way(record.incarnation).whose();
         DeadLetter {
             stream: Arc::clone(&whose.stream_name),
             source: Arc::clone(&self.settings.sources[whose.source.0].name),
             path: Arc::clone(&whose.path),
+            target: whose.target.clone(),
             offset: record.span.start(),
             code: cut_message(code),
             message: cut_message(message),
             data: record.data.clone(),
+            unmade: unmade.clone(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::model::checkpoint::{Checkpoint, Proof};
 use crate::model::identity::{Identity, Incarnation, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
+use crate::model::said::Unmade;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::arrivals::ArrivalTimes;
@@ -30,7 +31,7 @@ use crate::rules::ledger::Ledger;
 
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
-use super::shaping::{Cut, Shaped, Unsendable};
+use super::shaping::{Aside, Cut, Shaped};
 
 /// What is known of one incarnation on its way from its file to the service.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub(super) struct Blocked {
     pub(super) record: Record,
     pub(super) code: Arc<str>,
     pub(super) message: Arc<str>,
+    /// What it takes to make records of it, where it is none.
+    pub(super) unmade: Option<Box<Unmade>>,
 }
 
 /// What the state database is known to hold of one incarnation.
@@ -297,7 +300,7 @@ impl IncarnationState {
         kept: Bytes,
         (end, at_end): (Offset, bool),
         now: Instant,
-    ) -> (Change, Vec<(Record, Unsendable)>) {
+    ) -> (Change, Vec<(Record, Aside)>) {
         let (before, ready, frontier) = (self.buffered(), self.outgoing.ready.len(), self.frontier());
         if self.position() == Offset::ZERO {
             // No byte before the position vouches for what was seen when it was opened: it may be gone.

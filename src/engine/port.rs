@@ -223,7 +223,8 @@ pub struct Letter {
     pub id: LetterId,
     /// The stream as the configuration names it.
     pub stream: Arc<str>,
-    pub data: Bytes,
+    /// What is sent for it, as [`records_of`](super::remaking::records_of) says.
+    pub records: Vec<Bytes>,
 }
 
 /// What became of a letter.

@@ -343,6 +343,8 @@ mod tests {
             code: "Code".into(),
             message: "message".into(),
             data: vec![b'x'; bytes].into(),
+            target: None,
+            unmade: None,
         }
     }
 

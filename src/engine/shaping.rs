@@ -18,9 +18,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::model::message::{ChunkEnd, Part};
+use crate::model::message::{ChunkEnd, Message, Part};
 use crate::model::offset::{Offset, Span};
 use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
+use crate::model::said::Said;
 use crate::model::settings::{Oversize, Runtime};
 use crate::rules::gather::{self, LineAggregator, Waits};
 use crate::rules::split::{self, Ending, Split, leading_nuls};
@@ -45,7 +46,15 @@ pub(super) enum Piece {
     /// No byte of it is sent: it is empty, skipped, or counted as lost.
     Settle,
     /// A record of the span is never sent, and kept among the dead letters.
-    DeadLetter(Bytes, Backing, Unsendable),
+    DeadLetter(Bytes, Backing, Aside),
+}
+
+/// Why a record is never sent, and what the daemon knew where it made none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Aside {
+    pub(super) why: Unsendable,
+    /// `None` where what is put aside is a record.
+    pub(super) said: Option<Box<Said>>,
 }
 
 /// Why a record is never sent.
@@ -82,6 +91,8 @@ struct Shaping<'a> {
     grown: u64,
     /// How much that may be, in bytes: what is left of the chunk is read again.
     max_growth: u64,
+    /// The number of the first piece of a message: another than zero where a dead letter holds the rest of one.
+    first_piece: usize,
 }
 
 /// What a line is of what was written.
@@ -117,7 +128,8 @@ impl Shape<'_> {
         (chunk_end, max_growth): (ChunkEnd, u64),
         counts: &mut SourceCounts,
     ) -> Shaped {
-        let mut shaping = Shaping { shape: self, counts, pieces: Vec::new(), grown: 0, max_growth };
+        let mut shaping =
+            Shaping { shape: self, counts, pieces: Vec::new(), grown: 0, max_growth, first_piece: 0 };
         let nuls = shaping.skip_nuls(position, chunk, &mut cut);
         let (position, chunk) = (position.plus(nuls as u64), chunk.slice(nuls..));
         let split = self.split(&chunk, position, chunk_end).beginning_inside(cut.inside.unwrap_or(false));
@@ -129,6 +141,19 @@ impl Shape<'_> {
         shaping.counts.bytes_read += (nuls + bytes) as u64;
         Shaped { bytes: nuls + bytes, waits, stopped, cut, pieces: shaping.pieces }
     }
+}
+
+/// What becomes of one message by itself, whose first piece is called by that number.
+pub(super) fn remade(
+    shape: &Shape<'_>,
+    message: &Message,
+    first_piece: usize,
+    counts: &mut SourceCounts,
+) -> Vec<Piece> {
+    let mut shaping =
+        Shaping { shape, counts, pieces: Vec::new(), grown: 0, max_growth: u64::MAX, first_piece };
+    shaping.take_alone(message);
+    shaping.pieces.into_iter().map(|(_, piece)| piece).collect()
 }
 
 impl Shaping<'_> {
@@ -163,8 +188,8 @@ impl Shaping<'_> {
         }
     }
 
-    fn never_send(&mut self, span: Span, data: Bytes, why: Unsendable) {
-        self.push(span, Piece::DeadLetter(data, Backing::Own, why));
+    fn never_send(&mut self, span: Span, data: Bytes, why: Unsendable, said: Option<Said>) {
+        self.push(span, Piece::DeadLetter(data, Backing::Own, Aside { why, said: said.map(Box::new) }));
     }
 
     /// Lines that are records as they stand in the file.
@@ -204,7 +229,9 @@ impl Shaping<'_> {
                 }
                 (_, Oversize::DeadLetter) => {
                     self.counts.oversize.dead_lettered += u64::from(part == Part::Begins);
-                    self.never_send(line.span, data, Unsendable::Oversize);
+                    let has_newline = part == Part::Ends && self.shape.newline_bytes() > 0;
+                    let said = Said { at: line.span.start(), before: 0, has_newline, part, metadata: None };
+                    self.never_send(line.span, data, Unsendable::Oversize, Some(said));
                 }
             }
         }

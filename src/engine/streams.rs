@@ -38,7 +38,7 @@ use super::stream::{Company, Place, Stream};
 
 pub(super) use self::letters::Ends;
 
-use self::letters::{Letters, SentLetters};
+use self::letters::{Letters, Parts, SentLetters};
 
 /// So many stuck records of a stream are named; all are counted.
 const MAX_STUCK_SHOWN: usize = 10;
@@ -61,6 +61,7 @@ pub(super) struct Streams {
     /// Dead letters that are sent again, by stream.
     letters: Vec<Letters>,
     sent_letters: HashMap<RequestId, SentLetters>,
+    parts: Parts,
     last_errors: Vec<Option<(Instant, Retry)>>,
     /// Draws the jitter of backoff.
     rng: fastrand::Rng,
@@ -103,6 +104,7 @@ impl Streams {
             requests: HashMap::new(),
             letters: settings.iter().map(|_| Letters::default()).collect(),
             sent_letters: HashMap::new(),
+            parts: Parts::default(),
             last_errors: vec![None; settings.len()],
             rng: fastrand::Rng::with_seed(seed),
             next_request: 0,

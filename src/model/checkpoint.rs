@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::content::Digest;
 use super::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use super::offset::Offset;
+use super::said::Unmade;
 use super::settled::Settled;
 
 /// How far one incarnation of a file has been settled, and how to know that incarnation again.
@@ -71,20 +72,24 @@ impl Checkpoint {
     }
 }
 
-/// A record that the service refuses for what it is.
+/// A record that the service refuses for what it is, or what no record was made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     pub stream: Arc<str>,
     pub source: Arc<str>,
     pub path: Arc<Path>,
+    /// The name behind links, where it is another than `path`.
+    pub target: Option<Arc<Path>>,
     /// Where the record's line begins in its file.
     pub offset: Offset,
     /// The service's error code.
     pub code: Arc<str>,
     /// The service's message.
     pub message: Arc<str>,
-    /// The record as it was sent.
+    /// The record as it was sent, or what no record was made of.
     pub data: Bytes,
+    /// What it takes to make records of the data; `None` when it is a record.
+    pub unmade: Option<Box<Unmade>>,
 }
 
 /// What one transaction makes durable, all or nothing.

@@ -41,6 +41,20 @@ pub enum Part {
     Ends,
 }
 
+impl Part {
+    /// What a piece of it is, which is its first, its last, both or neither.
+    pub const fn piece(self, is_first: bool, is_last: bool) -> Self {
+        let begins = is_first && matches!(self, Self::Whole | Self::Begins);
+        let ends = is_last && matches!(self, Self::Whole | Self::Ends);
+        match (begins, ends) {
+            (true, true) => Self::Whole,
+            (true, false) => Self::Begins,
+            (false, true) => Self::Ends,
+            (false, false) => Self::GoesOn,
+        }
+    }
+}
+
 /// Why a line that is a JSON object is quoted, where such lines are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unmerged {

@@ -14,6 +14,7 @@ pub mod offset;
 pub mod operation;
 pub mod path_fields;
 pub mod record;
+pub mod said;
 pub mod settings;
 pub mod settled;
 pub mod time;

@@ -40,8 +40,10 @@ pub fn disk_bytes(content: u64) -> u64 {
 
 /// What a letter takes on disk, in bytes.
 pub fn disk_bytes_of(letter: &DeadLetter) -> u64 {
-    let DeadLetter { stream, source, path, offset: _, code, message, data } = letter;
-    let texts = stream.len() + source.len() + path.as_os_str().len() + code.len() + message.len();
+    let DeadLetter { stream, source, path, target, offset: _, code, message, data, unmade } = letter;
+    let paths = path.as_os_str().len() + target.as_ref().map_or(0, |target| target.as_os_str().len());
+    let unmade = unmade.as_ref().map_or(0, |unmade| unmade.to_string().len());
+    let texts = stream.len() + source.len() + paths + code.len() + message.len() + unmade;
     disk_bytes((texts + data.len()) as u64)
 }
 

@@ -103,6 +103,9 @@ pub struct Pages {
     pub after: i64,
     /// Only those up to this number; `None` with the first request: up to the last that there is.
     pub until: Option<i64>,
+    /// Whether what no record was made of is sent as it was kept.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 /// What the daemon says.

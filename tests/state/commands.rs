@@ -254,6 +254,8 @@ fn a_file_stops_when_there_is_no_room_for_its_dead_letters() {
         code: "InvalidArgumentException".into(),
         message: "refused".into(),
         data: vec![b'x'; 1 << 20].into(),
+        target: None,
+        unmade: None,
     };
     let (mut store, _) = Store::open(&stage.state()).unwrap();
     for dead_letters in [vec![letter.clone(); 200], vec![letter; 56]] {

@@ -18,6 +18,8 @@ fn leave(stage: &Stage, stream: &str, data: impl IntoIterator<Item = Vec<u8>>) {
         code: "InvalidArgumentException".into(),
         message: "refused".into(),
         data: data.into(),
+        target: None,
+        unmade: None,
     };
     let (mut store, _) = Store::open(&stage.state()).unwrap();
     let mut data = data.into_iter().enumerate().map(letter).peekable();
@@ -231,4 +233,93 @@ fn without_a_daemon_a_letter_of_a_stream_that_is_gone_holds_up_no_other() {
     assert!(said.err.contains("gone: NoStream"), "{}", said.err);
     assert_eq!(listed(&stage), 2);
     stage.service.tally(STREAM).check(600);
+}
+
+/// A daemon that can be asked.
+fn running(stage: &Stage) -> crate::stage::Daemon {
+    let daemon = stage.run();
+    await_that("the socket", || stage.state().join("control.sock").exists());
+    daemon
+}
+
+/// Requests that are under way together arrive in whatever order.
+fn sorted(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.sort_unstable();
+    bytes
+}
+
+/// Both where a daemon runs and where none does.
+#[test]
+fn what_was_too_long_is_replayed_as_its_source_says_now_or_unchanged() {
+    for beside_a_daemon in [true, false] {
+        let stage = Stage::new();
+        let long = format!("{}\n", "0123456789".repeat(5));
+        stage.configure("max_line_bytes = 30\noversize = \"dead_letter\"\n");
+        stage.append("app.log", &format!("{long}{long}"));
+        let daemon = stage.run();
+        stage.await_shipped(&["app.log"]);
+        assert_eq!(listed(&stage), 4, "two pieces of each line");
+        let said = stage.say(&["dead-letters", "replay"]);
+        assert!(said.code == 1 && said.err.contains("puts aside again"), "{said:?}");
+        let said = stage.say(&["dead-letters", "replay", "--raw"]);
+        assert!(said.code == 0 && said.err.contains("4 dead letters"), "{said:?}");
+        assert_eq!(sorted(stage.service.accepted(STREAM)), sorted(format!("{long}{long}").into_bytes()));
+        stage.append("app.log", &long);
+        stage.await_shipped(&["app.log"]);
+        assert_eq!(daemon.stop(), 0);
+
+        stage.configure("format = \"json\"\nmax_line_bytes = 20\noversize = \"split\"\n");
+        let daemon = beside_a_daemon.then(|| running(&stage));
+        let before = stage.service.accepted(STREAM).len();
+        let said = stage.say(&["dead-letters", "replay"]);
+        assert!(said.code == 0 && said.err.contains("2 dead letters"), "{said:?}");
+        let sent = String::from_utf8(stage.service.accepted(STREAM).split_off(before)).unwrap();
+        let objects: Vec<serde_json::Value> =
+            sent.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut text: Vec<_> = objects
+            .iter()
+            .map(|object| (object["id"].as_str().unwrap(), object["message"].as_str().unwrap()))
+            .collect();
+        text.sort_unstable_by_key(|(id, _)| {
+            let (offset, piece) = id.split_once(':').unwrap().1.split_once('.').unwrap_or((&id[..0], "0"));
+            (offset.len(), piece.to_owned())
+        });
+        let ids: std::collections::BTreeSet<_> = text.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids.len(), objects.len(), "an id for each: {ids:?}");
+        let bytes: usize = text.iter().map(|(_, text)| text.len()).sum();
+        assert_eq!(bytes, 50, "{sent}");
+        assert_eq!(listed(&stage), 0);
+        if let Some(daemon) = daemon {
+            assert_eq!(daemon.stop(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_of_a_source_that_is_gone_is_sent_unchanged_where_that_is_asked() {
+    for beside_a_daemon in [true, false] {
+        let stage = Stage::new();
+        stage.configure("max_line_bytes = 16\noversize = \"dead_letter\"\n");
+        stage.append("app.log", "0123456789abcdef\n0123456789abcdefg\n");
+        let daemon = stage.run();
+        stage.await_shipped(&["app.log"]);
+        assert_eq!(daemon.stop(), 0);
+        let other = stage.dir.path().join("other.log");
+        stage.configure_all(&format!(
+            "[[source]]\nname = \"other\"\npaths = [{other:?}]\nstream = \"{STREAM}\"\n"
+        ));
+        let daemon = beside_a_daemon.then(|| running(&stage));
+        let said = stage.say(&["dead-letters", "replay"]);
+        assert!(
+            said.code == 1 && said.err.contains("no source of the configuration is called \"app\""),
+            "{said:?}"
+        );
+        let said = stage.say(&["dead-letters", "replay", "--raw"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        let sent = sorted(stage.service.accepted(STREAM));
+        assert_eq!(sent, sorted(b"0123456789abcdef\n0123456789abcdefg\n".to_vec()));
+        if let Some(daemon) = daemon {
+            assert_eq!(daemon.stop(), 0);
+        }
+    }
 }

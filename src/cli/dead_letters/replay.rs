@@ -5,7 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the driver is where the engine's time comes from")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant as Clock;
@@ -14,12 +14,14 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::engine::port::{Effect, Event, Letter, LetterEnd, LetterId, RequestId};
+use crate::engine::remaking::records_of;
 use crate::engine::{Engine, Memory};
+use crate::model::settings::Settings;
 use crate::model::time::Instant;
 use crate::model::verdict::Outcome;
 use crate::shell::aws::Access;
 use crate::shell::firehose::{Destination, Origin};
-use crate::shell::store::{DeadLetterId, LettersPage, Store, Wanted};
+use crate::shell::store::{DeadLetterId, LettersPage, Store, StoredDeadLetter, Wanted};
 
 use super::super::state::refuse;
 use super::super::{FAILED, fail, signals};
@@ -29,10 +31,10 @@ use super::Counts;
 pub(super) async fn alone(
     config: &Config,
     mut store: Store,
-    stream: Option<&str>,
+    (stream, raw): (Option<&str>, bool),
     told: &mut Counts,
 ) -> Result<(), u8> {
-    let mut driver = Driver::begin(config).await?;
+    let mut driver = Driver::begin(config, raw).await?;
     let mut next = Some(Wanted { stream: stream.map(Arc::from), ..Wanted::default() });
     while let Some(wanted) = next {
         let page = store.dead_letters(&wanted).map_err(|error| refuse(&error))?;
@@ -87,6 +89,10 @@ impl Sending {
 /// An engine without files, and the ways to its streams.
 struct Driver {
     engine: Engine,
+    /// Of the sources that there are; the engine has none, so that it follows no file.
+    settings: Settings,
+    /// Whether what no record was made of is sent as it was kept.
+    raw: bool,
     began: Clock,
     destinations: Vec<Destination>,
     under_way: JoinSet<(RequestId, Outcome)>,
@@ -95,7 +101,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn begin(config: &Config) -> Result<Self, u8> {
+    async fn begin(config: &Config, raw: bool) -> Result<Self, u8> {
         let origin = Origin::Aws(Access::of_process());
         let connect = |stream| Destination::connect(stream, &origin);
         let destinations = config.streams.iter().map(connect).collect();
@@ -105,19 +111,38 @@ impl Driver {
         let engine = engine.map_err(|error| fail(&error))?;
         let stop = Box::pin(signals::stop().map_err(|error| fail(&error))?);
         let under_way = JoinSet::new();
-        Ok(Self { engine, began: Clock::now(), destinations, under_way, stop, is_stopping: false })
+        let (settings, raw) = (config.settings.clone(), raw);
+        Ok(Self {
+            engine,
+            settings,
+            raw,
+            began: Clock::now(),
+            destinations,
+            under_way,
+            stop,
+            is_stopping: false,
+        })
     }
 
     /// Takes in the letters of one page.
     fn begin_page(&mut self, page: LettersPage) -> Sending {
         let waiting = page.letters.iter().map(|stored| (stored.id, Arc::clone(&stored.letter.stream)));
-        let sending = Sending { waiting: waiting.collect(), accepted: Vec::new(), kept: Vec::new() };
-        let letters = page.letters.into_iter().map(|stored| Letter {
-            id: LetterId(stored.id.0),
-            stream: stored.letter.stream,
-            data: stored.letter.data,
-        });
-        self.tell(Event::Replay(letters.collect()));
+        let mut sending = Sending { waiting: waiting.collect(), accepted: Vec::new(), kept: Vec::new() };
+        let mut letters = Vec::with_capacity(page.letters.len());
+        for StoredDeadLetter { id, letter, .. } in page.letters {
+            let records = match self.raw {
+                true => Ok(vec![letter.data.clone()]),
+                false => records_of(&self.settings, &BTreeSet::new(), &letter),
+            };
+            match records {
+                Ok(records) => letters.push(Letter { id: LetterId(id.0), stream: letter.stream, records }),
+                Err(why) => {
+                    sending.waiting.remove(&id);
+                    sending.kept.push(format!("{}: {why}", letter.stream));
+                }
+            }
+        }
+        self.tell(Event::Replay(letters));
         sending
     }
 

@@ -13,7 +13,7 @@ use crate::model::settled::Settled;
 use crate::rules::ledger::Settlement;
 
 use super::IncarnationState;
-use crate::engine::shaping::{Piece, Unsendable};
+use crate::engine::shaping::{Aside, Piece};
 
 /// What is known of the ranges that an earlier process settled beyond the frontier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Earlier {
 
 impl IncarnationState {
     /// Takes spans into the ledger, and records that are to be sent into the queue. Returns those that are never sent.
-    pub(super) fn admit(&mut self, pieces: Vec<(Span, Piece)>) -> Vec<(Record, Unsendable)> {
+    pub(super) fn admit(&mut self, pieces: Vec<(Span, Piece)>) -> Vec<(Record, Aside)> {
         let mut dead = Vec::new();
         let mut known = self.settled_before(&pieces).into_iter();
         for (span, piece) in pieces {
@@ -61,10 +61,10 @@ impl IncarnationState {
                     let record = Record { incarnation, entry, span, data, backing, failures };
                     self.outgoing.ready.push_back(record);
                 }
-                Piece::DeadLetter(data, backing, why) => {
+                Piece::DeadLetter(data, backing, aside) => {
                     self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
                     self.outgoing.outstanding += 1;
-                    dead.push((Record { incarnation, entry, span, data, backing, failures }, why));
+                    dead.push((Record { incarnation, entry, span, data, backing, failures }, aside));
                 }
             }
         }

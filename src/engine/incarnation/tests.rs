@@ -117,7 +117,7 @@ fn what_is_not_sent_is_settled_at_once_and_raises_the_frontier() {
 fn dead_letters_are_handed_out_and_hold_the_frontier_until_they_are_settled() {
     let mut state = state();
     let (shaped, kept) = shaped(Offset::ZERO, &["too long\n", "line\n"], |data| match data.len() {
-        9 => Piece::DeadLetter(data, Backing::Read, Unsendable::Oversize),
+        9 => Piece::DeadLetter(data, Backing::Read, Aside { why: Unsendable::Oversize, said: None }),
         _ => send(data),
     });
     let (change, dead) = state.take_in(shaped, kept, (Offset::new(14), true), at(0));
@@ -136,8 +136,12 @@ fn a_record_without_room_among_the_dead_letters_brings_the_incarnation_to_rest_w
     read(&mut state, &["line\n", "more\n"], at(0));
     let first = state.take_ready().expect("two were read");
     let second = state.take_ready().expect("two were read");
-    let blocked =
-        |record: &Record| Blocked { record: record.clone(), code: "code".into(), message: "why".into() };
+    let blocked = |record: &Record| Blocked {
+        record: record.clone(),
+        code: "code".into(),
+        message: "why".into(),
+        unmade: None,
+    };
     assert!(state.block(blocked(&first)), "the first that is blocked");
     assert!(!state.has_come_to_rest(), "another is under way");
     state.settle(&second, Settlement::Delivered);
@@ -346,7 +350,14 @@ fn pieces_of_a_message_go_the_way_of_its_bytes() {
         (piece(0, 0), send(b"fi")),
         (piece(0, 6), send(b"rst")),
         (piece(6, 0), send(b"sec")),
-        (piece(6, 0), Piece::DeadLetter(Bytes::from_static(b"on"), Backing::Own, Unsendable::Oversize)),
+        (
+            piece(6, 0),
+            Piece::DeadLetter(
+                Bytes::from_static(b"on"),
+                Backing::Own,
+                Aside { why: Unsendable::Oversize, said: None },
+            ),
+        ),
         (piece(6, 7), send(b"d")),
         (piece(13, 0), send(b"th")),
         // Cut otherwise than before: what was settled of it goes again.

@@ -120,7 +120,7 @@ proptest! {
             let data = match piece {
                 Piece::Settle => continue,
                 Piece::DeadLetter(data, _, why) => {
-                    prop_assert_eq!(*why, Unsendable::Oversize, "{:?} of {} bytes", span, data.len());
+                    prop_assert_eq!(why.why, Unsendable::Oversize, "{:?} of {} bytes", span, data.len());
                     continue;
                 }
                 Piece::Send(data, _) => data,
@@ -203,7 +203,9 @@ fn what_fits_into_no_record_is_put_aside() {
             let (mut counts, text) = (SourceCounts::default(), Bytes::from(format!("{line}\n")));
             let whole = (ChunkEnd::Open, u64::MAX);
             let shaped = shape.apply(Offset::ZERO, &text, Cut::default(), whole, &mut counts);
-            let [(span, Piece::DeadLetter(data, _, Unsendable::Unfit))] = &shaped.pieces[..] else {
+            let [(span, Piece::DeadLetter(data, _, super::Aside { why: Unsendable::Unfit, .. }))] =
+                &shaped.pieces[..]
+            else {
                 panic!("{name}, {oversize:?}: {:?}", shaped.pieces);
             };
             assert_eq!(

@@ -11,6 +11,7 @@ use crate::engine::report::Loss;
 use crate::model::limits::RECORD_BYTES;
 use crate::model::message::{Message, Part};
 use crate::model::offset::Span;
+use crate::model::said::Said;
 use crate::model::settings::{Newline, Oversize};
 use crate::rules::gather::LineAggregator;
 use crate::rules::split::character_end;
@@ -47,7 +48,7 @@ impl Shaping<'_> {
             self.admit_pack(pack);
             return self.pass_over(*span);
         }
-        let mut made = shape.make(message, content, 0);
+        let mut made = shape.make(message, content, self.first_piece);
         if let Some(why) = made.unmerged {
             *self.counts.unmerged_lines.entry(why).or_default() += message.lines as u64;
         }
@@ -60,7 +61,7 @@ impl Shaping<'_> {
         match (shape.oversize, part) {
             (Oversize::Split, _) => self.take_pieces(message, made, pack),
             (Oversize::Truncate, Part::Whole | Part::Begins) if made.taken == 0 && !content.is_empty() => {
-                self.put_aside(message, content.clone(), Unsendable::Unfit);
+                self.put_aside(message, 0, Unsendable::Unfit);
             }
             (Oversize::Truncate, Part::Whole | Part::Begins) => {
                 self.counts.oversize.truncated += 1;
@@ -73,7 +74,7 @@ impl Shaping<'_> {
             }
             (Oversize::DeadLetter, _) => {
                 self.counts.oversize.dead_lettered += u64::from(matches!(part, Part::Whole | Part::Begins));
-                self.put_aside(message, content.clone(), Unsendable::Oversize);
+                self.put_aside(message, 0, Unsendable::Oversize);
             }
         }
     }
@@ -92,10 +93,10 @@ impl Shaping<'_> {
         let shape = self.shape;
         let start = message.span.start();
         let (mut made, mut gone) = (first, 0);
-        for piece in 1.. {
+        for piece in self.first_piece + 1.. {
             let rest = &message.content[gone..];
             if made.taken == 0 && !rest.is_empty() {
-                return self.put_aside(message, message.content.slice(gone..), Unsendable::Unfit);
+                return self.put_aside(message, gone, Unsendable::Unfit);
             }
             let is_last = made.taken == rest.len();
             let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
@@ -118,17 +119,35 @@ impl Shaping<'_> {
         }
     }
 
-    /// Puts aside what was said, in pieces that were records; only the last settles its lines.
-    fn put_aside(&mut self, message: &Message, mut rest: Bytes, why: Unsendable) {
-        let start = message.span.start();
+    /// Puts aside what was said but for the `gone` bytes that were sent, in pieces that were records; only the last settles
+    /// its lines.
+    fn put_aside(&mut self, message: &Message, gone: usize, why: Unsendable) {
+        let (start, Message { at, metadata, part, .. }) = (message.span.start(), message);
+        let mut rest = message.content.slice(gone..);
+        let said = |rest: &Bytes, part: Part, has_newline: bool| {
+            let before = (message.content.len() - rest.len()) as u64;
+            Some(Said { at: *at, before, has_newline, part, metadata: metadata.clone() })
+        };
+        let mut is_first = gone == 0;
         while rest.len() > RECORD_BYTES - 1 {
+            let said = said(&rest, part.piece(is_first, false), false);
             let piece = rest.split_to(character_end(&rest, RECORD_BYTES - 1));
-            self.never_send(Span::new(start, start), piece, why);
+            self.never_send(Span::new(start, start), piece, why, said);
+            is_first = false;
         }
-        if matches!(message.part, Part::Whole | Part::Ends) && self.shape.newline == Newline::Append {
+        let ends = matches!(part, Part::Whole | Part::Ends) && self.shape.newline == Newline::Append;
+        let said = said(&rest, part.piece(is_first, true), ends);
+        if ends {
             rest = [&rest[..], b"\n"].concat().into();
         }
-        self.never_send(message.span, rest, why);
+        self.never_send(message.span, rest, why, said);
+    }
+
+    /// What becomes of a message of which `first_piece` says how its first piece is called, as a whole.
+    pub(super) fn take_alone(&mut self, message: &Message) {
+        let mut pack = Pack::new(self.shape.packing);
+        self.take_message(message, &mut pack, &mut Drops::default());
+        self.admit_pack(&mut pack);
     }
 
     /// Sends what shares a record with nothing.
@@ -147,7 +166,7 @@ impl Shaping<'_> {
         while let Some(Packed { span, data, is_over }) = pack.pop() {
             let data = data.into_boxed_slice();
             match is_over {
-                true => self.never_send(span, data.into(), Unsendable::Unfit),
+                true => self.never_send(span, data.into(), Unsendable::Unfit, None),
                 false => self.send_own(span, data),
             }
         }

@@ -4,9 +4,11 @@
 //! times; what the service refuses, or what fails for what only a person can mend, is kept. Letters prove nothing: they
 //! hold no stream and blame no record, and where a stream is held they are kept at once.
 //!
-//! *Invariant:* each letter gets exactly one end: accepted, kept, or not sent.
+//! What is sent for a letter may be several records: it has its end with the last of them.
+//!
+//! *Invariant:* each letter gets exactly one end: accepted, where all of its records were; kept; or not sent.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -38,10 +40,11 @@ pub(super) struct Letters {
     is_turn: bool,
 }
 
-/// A letter on its way.
+/// A record of a letter on its way.
 #[derive(Debug)]
 struct Waiting {
-    letter: Letter,
+    letter: LetterId,
+    data: Bytes,
     failures: u32,
     /// How it failed last.
     why: Option<Retry>,
@@ -64,8 +67,41 @@ pub(super) struct SentLetters {
     at: Instant,
 }
 
-/// What becomes of letters.
+/// What becomes of letters, or of records of them.
 pub(in crate::engine) type Ends = Vec<(LetterId, LetterEnd)>;
+
+/// Letters of several records.
+#[derive(Debug, Default)]
+pub(super) struct Parts(BTreeMap<LetterId, (usize, LetterEnd)>);
+
+impl Parts {
+    fn expect(&mut self, letter: LetterId, records: usize) {
+        if records > 1 {
+            self.0.insert(letter, (records, LetterEnd::Accepted));
+        }
+    }
+
+    /// What becomes of letters by what became of records: one that is kept keeps all of its letter.
+    fn whole(&mut self, ends: Ends) -> Ends {
+        let mut whole = Ends::new();
+        for (letter, end) in ends {
+            let Some((left, so_far)) = self.0.get_mut(&letter) else {
+                whole.push((letter, end));
+                continue;
+            };
+            *left -= 1;
+            match (&end, &so_far) {
+                (LetterEnd::Kept(_), LetterEnd::Accepted | LetterEnd::NotSent)
+                | (LetterEnd::NotSent, LetterEnd::Accepted) => *so_far = end,
+                _ => {}
+            }
+            if *left == 0 {
+                whole.extend(self.0.remove(&letter).map(|(_, end)| (letter, end)));
+            }
+        }
+        whole
+    }
+}
 
 impl Letters {
     /// Whether letters go before records now.
@@ -83,36 +119,50 @@ impl Streams {
     /// Takes in letters, of whatever streams. Returns those that are kept at once.
     pub(in crate::engine) fn add_letters(&mut self, letters: Vec<Letter>, now: Instant) -> Ends {
         let mut ends = Ends::new();
-        for letter in letters {
-            let of_name = self.streams.iter().position(|stream| stream.settings.name == letter.stream);
-            let kept = match of_name {
-                None => Some(kept("NoStream", "no source of the configuration ships to this stream")),
-                Some(_) if self.is_draining => Some(LetterEnd::NotSent),
+        for Letter { id, stream, records } in letters {
+            let of_name = self.streams.iter().position(|known| known.settings.name == stream);
+            let end = match of_name {
+                None => kept("NoStream", "no source of the configuration ships to this stream"),
+                Some(_) if self.is_draining => LetterEnd::NotSent,
+                Some(_) if records.is_empty() => LetterEnd::Accepted,
                 Some(place) => {
-                    match as_sent(&letter.data, self.streams[place].settings.packing.compression()) {
-                        None => Some(kept(
+                    let compression = self.streams[place].settings.packing.compression();
+                    match records.iter().map(|data| as_sent(data, compression)).collect::<Option<Vec<_>>>() {
+                        None => kept(
                             "TooLarge",
                             "more than a record takes: `standpipe dead-letters export` has it",
-                        )),
-                        Some(data) => {
-                            let letter = Letter { data, ..letter };
-                            let waiting = Waiting { letter, failures: 0, why: None, due: now };
-                            self.letters[place].waiting.push_back(waiting);
+                        ),
+                        Some(records) => {
+                            self.parts.expect(id, records.len());
+                            let waiting = records.into_iter();
+                            let waiting = waiting.map(|data| Waiting {
+                                letter: id,
+                                data,
+                                failures: 0,
+                                why: None,
+                                due: now,
+                            });
+                            self.letters[place].waiting.extend(waiting);
                             continue;
                         }
                     }
                 }
             };
-            ends.extend(kept.map(|end| (letter.id, end)));
+            ends.push((id, end));
         }
         ends
+    }
+
+    /// What becomes of letters by what became of records of them.
+    pub(in crate::engine) fn whole_letters(&mut self, ends: Ends) -> Ends {
+        self.parts.whole(ends)
     }
 
     /// No further letter is sent. Returns those that are not on their way: what failed before is kept for that.
     pub(in crate::engine) fn stop_letters(&mut self) -> Ends {
         let waiting = self.letters.iter_mut().flat_map(|letters| letters.waiting.drain(..));
         let end =
-            |waiting: Waiting| (waiting.letter.id, waiting.why.map_or(LetterEnd::NotSent, LetterEnd::Kept));
+            |waiting: Waiting| (waiting.letter, waiting.why.map_or(LetterEnd::NotSent, LetterEnd::Kept));
         waiting.map(end).collect()
     }
 
@@ -122,7 +172,7 @@ impl Streams {
             let Some(open) = stream.circuit.open() else { continue };
             let formed = letters.formed.take().into_iter().flat_map(|formed| formed.letters);
             let all = letters.waiting.drain(..).chain(formed);
-            ends.extend(all.map(|waiting| (waiting.letter.id, LetterEnd::Kept(open.why.clone()))));
+            ends.extend(all.map(|waiting| (waiting.letter, LetterEnd::Kept(open.why.clone()))));
         }
     }
 
@@ -150,7 +200,7 @@ impl Streams {
         letters.is_turn = false;
         stream.in_flight.requests += 1;
         stream.in_flight.bytes += bytes_of(&sent);
-        let records = sent.iter().map(|waiting| waiting.letter.data.clone()).collect();
+        let records = sent.iter().map(|waiting| waiting.data.clone()).collect();
         self.sent_letters.insert(number, SentLetters { stream: id, operation, letters: sent, at: now });
         Some(Put { request: number, stream: id, operation, records })
     }
@@ -176,13 +226,13 @@ impl Streams {
         let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
         counts.throttled += u64::from(verdicts.iter().filter_map(failure).any(is_throttled));
         let stream = &mut self.streams[id.0];
-        let sizes: Vec<_> = letters.iter().map(|waiting| waiting.letter.data.len()).collect();
+        let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
         stream.landed(bytes_of(&letters), verdicts, at, now);
         stream.note_answer(&sizes, verdicts, at, now);
         let (mut ends, is_alone) = (Ends::new(), letters.len() == 1);
         let mut setup = None;
         for (waiting, verdict) in letters.into_iter().zip(verdicts) {
-            let (number, bytes) = (waiting.letter.id, waiting.letter.data.len());
+            let (number, bytes) = (waiting.letter, waiting.data.len());
             let why = match verdict {
                 Verdict::Delivered { encrypted } => {
                     counts.records_delivered += 1;
@@ -217,7 +267,7 @@ impl Streams {
         if let Some(why) = setup {
             // The others would get the same answer.
             let others = self.letters[id.0].waiting.drain(..);
-            ends.extend(others.map(|waiting| (waiting.letter.id, LetterEnd::Kept(why.clone()))));
+            ends.extend(others.map(|waiting| (waiting.letter, LetterEnd::Kept(why.clone()))));
         }
         let mut reports = Vec::new();
         if encryption(id) == Encryption::Required && verdicts.iter().any(is_plain) {
@@ -242,7 +292,7 @@ fn kept(code: &str, message: &str) -> LetterEnd {
 }
 
 fn bytes_of(letters: &[Waiting]) -> u64 {
-    sizes_of(letters.iter().map(|waiting| &waiting.letter.data))
+    sizes_of(letters.iter().map(|waiting| &waiting.data))
 }
 
 /// Puts a request together of the letters that are due; one that failed before is sent by itself.
@@ -259,11 +309,10 @@ fn form(
         Api::PutRecord | Api::Auto | Api::PutRecordBatch => Limits::single(),
     };
     let mut size = Size::empty(limits);
-    size.add(first.letter.data.len());
+    size.add(first.data.len());
     let mut letters = vec![first];
     while !size.is_full()
-        && let Some(next) =
-            waiting.pop_front_if(|next| next.failures == 0 && size.add(next.letter.data.len()))
+        && let Some(next) = waiting.pop_front_if(|next| next.failures == 0 && size.add(next.data.len()))
     {
         letters.push(next);
     }

@@ -39,7 +39,7 @@ fn daemon(runtime: &Runtime, dir: &Path) -> tokio::task::JoinHandle<()> {
 }
 
 fn purge(stream: &str) -> Request {
-    Request::Purge(Pages { stream: Some(stream.to_owned()), after: 7, until: None })
+    Request::Purge(Pages { stream: Some(stream.to_owned()), after: 7, until: None, raw: false })
 }
 
 #[test]

@@ -7,10 +7,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
 
 use crate::model::checkpoint::DeadLetter;
 use crate::model::offset::Offset;
+use crate::model::said::Unmade;
 use crate::rules::dead_letters::disk_bytes;
 
 use super::Wanted;
@@ -24,8 +26,8 @@ pub(super) fn write_dead_letters(
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     let mut insert = connection.prepare(
-        "INSERT INTO dead_letters (id, time_ms, stream, source, path, offset, code, message, data)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO dead_letters (id, time_ms, stream, source, path, offset, code, message, data, target, unmade)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for (id, letter) in (behind.0 + 1..).zip(letters) {
         insert.execute(params![
@@ -38,6 +40,8 @@ pub(super) fn write_dead_letters(
             letter.code,
             letter.message,
             letter.data.as_ref(),
+            letter.target.as_ref().map(|target| target.as_os_str().as_bytes()),
+            letter.unmade.as_ref().map(ToString::to_string),
         ])?;
     }
     Ok(())
@@ -45,7 +49,8 @@ pub(super) fn write_dead_letters(
 
 /// All data and texts of one letter, in bytes.
 const CONTENT_BYTES: &str = "octet_length(data) + octet_length(stream) + octet_length(source) + octet_length(path) \
-                             + octet_length(code) + octet_length(message)";
+                             + octet_length(code) + octet_length(message) \
+                             + coalesce(octet_length(target), 0) + coalesce(octet_length(unmade), 0)";
 
 /// Deletes dead letters; tells how many bytes of data they held, and what they took on disk for each stream.
 pub(super) fn delete_dead_letters(
@@ -123,7 +128,8 @@ pub(super) fn read_some_dead_letters(
     connection: &Connection,
     ids: &[DeadLetterId],
 ) -> rusqlite::Result<Vec<StoredDeadLetter>> {
-    let mut select = connection.prepare(&format!("{SELECT_DEAD_LETTERS} WHERE id = ?1"))?;
+    let select = select_dead_letters(connection)?;
+    let mut select = connection.prepare(&format!("{select} WHERE id = ?1"))?;
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
         for letter in select.query_map([id.0], dead_letter)? {
@@ -133,10 +139,16 @@ pub(super) fn read_some_dead_letters(
     Ok(found)
 }
 
-const SELECT_DEAD_LETTERS: &str =
-    "SELECT id, time_ms, stream, source, path, offset, code, message, data FROM dead_letters";
+/// All rows, also of an older program's database.
+fn select_dead_letters(connection: &Connection) -> rusqlite::Result<String> {
+    let version: i32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let unmade = if version >= 5 { "target, unmade" } else { "NULL, NULL" };
+    Ok(format!(
+        "SELECT id, time_ms, stream, source, path, offset, code, message, data, {unmade} FROM dead_letters"
+    ))
+}
 
-/// A row as [`SELECT_DEAD_LETTERS`] shows it.
+/// A row as [`select_dead_letters`] shows it.
 fn dead_letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
     Ok(StoredDeadLetter {
         id: DeadLetterId(row.get(0)?),
@@ -149,6 +161,14 @@ fn dead_letter(row: &Row<'_>) -> rusqlite::Result<StoredDeadLetter> {
             code: text(row, 6)?,
             message: text(row, 7)?,
             data: Bytes::from(row.get::<_, Vec<u8>>(8)?),
+            target: match row.get_ref(9)? {
+                ValueRef::Null => None,
+                _ => Some(path(row, 9)?),
+            },
+            unmade: match row.get_ref(10)? {
+                ValueRef::Null => None,
+                _ => Unmade::parse(&text(row, 10)?).map(Box::new),
+            },
         },
     })
 }
@@ -160,8 +180,9 @@ pub(super) fn read_dead_letters(
     limit: usize,
 ) -> rusqlite::Result<Vec<StoredDeadLetter>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let select = select_dead_letters(connection)?;
     connection
-        .prepare(&format!("{SELECT_DEAD_LETTERS} WHERE id > ?1 ORDER BY id LIMIT ?2"))?
+        .prepare(&format!("{select} WHERE id > ?1 ORDER BY id LIMIT ?2"))?
         .query_map([after.0, limit], dead_letter)?
         .collect()
 }

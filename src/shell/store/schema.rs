@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 4;
+pub(super) const KNOWN: i32 = 5;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -88,6 +88,12 @@ const V4: &str = "
 ALTER TABLE checkpoints ADD COLUMN settled BLOB;             -- a window (length, 2 bytes; hash), then start and end of each range (8 bytes each, lowest first)
 ALTER TABLE checkpoints ADD COLUMN proof BLOB;               -- bytes covered (8 bytes, lowest first), digest (16 bytes)
 ALTER TABLE checkpoints ADD COLUMN extras_checksum INTEGER;  -- xxh3-64 of checksum, settled and proof; NULL: neither
+";
+
+/// What it takes to make records of a dead letter that none was made of. Where the text is damaged, its data is sent as it is.
+const V5: &str = "
+ALTER TABLE dead_letters ADD COLUMN target BLOB; -- NULL: path is no link, nor behind one
+ALTER TABLE dead_letters ADD COLUMN unmade TEXT; -- NULL: data is a record
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

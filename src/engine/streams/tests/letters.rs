@@ -16,7 +16,7 @@ fn streams(settings: StreamSettings) -> Streams {
 }
 
 fn letter(number: i64, data: &'static [u8]) -> Letter {
-    Letter { id: LetterId(number), stream: "stream-0".into(), data: Bytes::from_static(data) }
+    Letter { id: LetterId(number), stream: "stream-0".into(), records: vec![Bytes::from_static(data)] }
 }
 
 /// Sends what there is until nothing is left, and answers each request at once by what `judge` makes of its data.
@@ -41,6 +41,7 @@ fn play(streams: &mut Streams, mut judge: impl FnMut(&Bytes) -> Verdict) -> Vec<
             ends.extend(judged.expect("it has letters").0);
         }
     }
+    let mut ends = streams.whole_letters(ends);
     assert!(!streams.any_under_way());
     ends.sort_by_key(|(letter, _)| *letter);
     ends.into_iter().map(|(letter, end)| (letter.0, end)).collect()
@@ -79,6 +80,27 @@ fn a_letter_is_accepted_or_kept_and_one_that_is_refused_spoils_no_batch() {
     }
 }
 
+/// What the service says of each of the records, and what becomes of the letter.
+#[test]
+fn a_letter_of_several_records_has_one_end() {
+    let (yes, no) = (delivered(), rejected());
+    for (verdicts, end) in [
+        (vec![yes.clone(), yes.clone(), yes.clone()], "accepted"),
+        (vec![yes.clone(), no.clone(), yes.clone()], "InvalidRecord"),
+        (vec![no, yes.clone(), yes], "InvalidRecord"),
+    ] {
+        let mut streams = streams(StreamSettings { api: Api::PutRecord, ..settings() });
+        let records = ["a", "b", "c"].map(|data| Bytes::from_static(data.as_bytes())).to_vec();
+        let none = Letter { records: Vec::new(), ..letter(2, b"") };
+        let ends = streams.add_letters(vec![Letter { records, ..letter(1, b"") }, none], at(0));
+        let ends = ends.into_iter().map(|(letter, end)| (letter.0, end)).collect::<Vec<_>>();
+        assert_eq!(ends_of(&ends), [(2, "accepted")], "of which nothing is sent");
+        let mut verdicts = verdicts.into_iter();
+        let ends = play(&mut streams, |_| verdicts.next().expect("three records"));
+        assert_eq!(ends_of(&ends), [(1, end)]);
+    }
+}
+
 #[test]
 fn what_fails_is_sent_again_eight_times_at_most() {
     for (failures, end) in [(1, "accepted"), (7, "accepted"), (8, "Code"), (99, "Code")] {
@@ -94,7 +116,7 @@ fn what_fails_is_sent_again_eight_times_at_most() {
 fn a_letter_of_a_stream_that_is_gone_or_held_or_that_is_too_large_blocks_no_other() {
     let mut streams = streams(settings());
     let gone = Letter { stream: "gone".into(), ..letter(1, b"a") };
-    let large = Letter { data: vec![0; 1_024_001].into(), ..letter(2, b"") };
+    let large = Letter { records: vec![vec![0; 1_024_001].into()], ..letter(2, b"") };
     let ends = streams.add_letters(vec![gone, large, letter(3, b"c")], at(0));
     let codes: Vec<_> = ends.iter().map(|(letter, end)| (letter.0, kept_for(end))).collect();
     assert_eq!(codes, [(1, "NoStream"), (2, "TooLarge")]);
@@ -118,7 +140,7 @@ fn a_plain_letter_is_compressed_where_records_are_and_a_compressed_one_stays_as_
         (Compression::None, [b"a\n".to_vec(), member.clone()]),
     ] {
         let mut streams = streams(StreamSettings { packing: packing(compression), ..settings() });
-        let compressed = Letter { data: member.clone().into(), ..letter(2, b"") };
+        let compressed = Letter { records: vec![member.clone().into()], ..letter(2, b"") };
         streams.add_letters(vec![letter(1, b"a\n"), compressed], at(0));
         let mut seen = Vec::new();
         play(&mut streams, |data| {
@@ -170,8 +192,8 @@ fn l5_records_and_letters_together_stay_within_the_quota_and_share_it() {
         let line = "x".repeat(199) + "\n";
         let fresh = read(&mut state, &vec![line.as_str(); 3_000], at(0));
         streams.offer(&mut state, fresh);
-        let letters =
-            (0..3_000).map(|number| Letter { data: Bytes::from(vec![b'y'; 200]), ..letter(number, b"") });
+        let letters = (0..3_000)
+            .map(|number| Letter { records: vec![Bytes::from(vec![b'y'; 200])], ..letter(number, b"") });
         streams.add_letters(letters.collect(), at(0));
         let mut waiting = Waiting([(Incarnation(1), state)].into());
         let mut counts = vec![StreamCounts::default()];

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::message::{Channel, Part, RuntimeMetadata};
+use crate::model::said::{Said, SaidIn, Unmade};
 
 fn any_path() -> impl Strategy<Value = Arc<Path>> {
     prop::collection::vec(1_u8.., 1..40).prop_map(|bytes| Arc::from(PathBuf::from(OsString::from_vec(bytes))))
@@ -58,8 +61,9 @@ fn any_letter() -> impl Strategy<Value = DeadLetter> {
     (
         (any::<String>(), any::<String>(), any_path(), any::<u64>()),
         (any::<String>(), any::<String>(), any::<Vec<u8>>()),
+        proptest::option::of((any::<u64>(), any::<String>(), any::<bool>())),
     )
-        .prop_map(|((stream, source, path, offset), (code, message, data))| DeadLetter {
+        .prop_map(|((stream, source, path, offset), (code, message, data), unmade)| DeadLetter {
             stream: Arc::from(stream),
             source: Arc::from(source),
             path,
@@ -67,7 +71,18 @@ fn any_letter() -> impl Strategy<Value = DeadLetter> {
             code: Arc::from(code),
             message: Arc::from(message),
             data: Bytes::from(data),
+            target: unmade.is_some().then(|| Path::new("/real").into()),
+            unmade: unmade.map(|(at, time, is_error)| Box::new(any_unmade(at, time, is_error))),
         })
+}
+
+fn any_unmade(at: u64, time: String, is_error: bool) -> Unmade {
+    let channel = if is_error { Channel::Stderr } else { Channel::Stdout };
+    let metadata = Some(RuntimeMetadata { channel, time: time.into() });
+    let said =
+        Said { at: Offset::new(at), before: at / 2, has_newline: is_error, part: Part::GoesOn, metadata };
+    let (origin, incarnation) = (Origin { device: at, inode: 2 }, Incarnation(at));
+    Unmade { said, file: SaidIn { origin, incarnation, unix_time: Duration::from_millis(3) } }
 }
 
 proptest! {
