@@ -34,7 +34,8 @@ use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::control::Order;
-use crate::shell::files::{self, Problem, SourceFiles};
+use crate::shell::files::problems::Problems;
+use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::http::snapshot::{About, Snapshot};
 use crate::shell::http::{self, Question};
@@ -83,7 +84,7 @@ pub struct RunSummary {
     /// The engine's status at the end.
     pub status: Status,
     /// Files that a source names or matches and that could not be read.
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
     /// How long the run took.
     pub took: Duration,
 }
@@ -124,7 +125,7 @@ impl Daemon {
             replays: Replays::default(),
             snapshot: None,
             hints,
-            tasks: Tasks::new(sources, destinations, state, watch),
+            tasks: Tasks::new(sources, destinations, state, (watch, config.max_watches)),
             heartbeat: Heartbeat::start(),
             log: Log::default(),
         })
@@ -253,10 +254,10 @@ impl Daemon {
             return self.tell(Event::ReloadRefused);
         };
         let old = self.tasks.destinations();
-        let InPlace { sources, destinations, about, reload } =
+        let InPlace { sources, destinations, max_watches, about, reload } =
             changed.in_place(self.engine.settings(), old, &self.about);
         let configured = sources.len() - reload.retired.len();
-        self.tasks.reconfigure(sources, destinations);
+        self.tasks.reconfigure(sources, destinations, max_watches);
         self.about = Arc::new(about);
         info!(sources = configured, "another configuration is in effect");
         self.tell(Event::Reload(Box::new(reload)));
@@ -332,9 +333,8 @@ impl Daemon {
         match done {
             Done::Surveyed(source, found) => {
                 let (news, observation) = self.tasks.surveyed(source, *found);
-                for problem in &news {
-                    log::problem(problem, &self.about);
-                }
+                let now = self.now();
+                self.log.problems(source, news, &self.about, now);
                 self.tell(Event::Observed(observation));
             }
             Done::Watched(watch, watching) => {

@@ -56,8 +56,12 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     for (path, bytes, source) in matching {
         text.push_str(&format!("  {} ({bytes} bytes): {source}\n", path.display()));
     }
-    for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems) {
+    for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems.named) {
         text.push_str(&format!("  {}: not read: {}\n", problem.path.display(), problem.reason));
+    }
+    let beyond: u64 = surveys.iter().map(|surveyed| surveyed.problems.beyond).sum();
+    if beyond > 0 {
+        text.push_str(&format!("  and {beyond} more that are not read\n"));
     }
     // Nobody may be reading; and what follows may take a while.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());

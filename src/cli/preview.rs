@@ -105,7 +105,7 @@ fn chosen<'a>(surveyed: &'a Surveyed, path: Option<&Path>) -> Option<&'a Observe
 
 /// Why no source reads the file at `path`, and what to do.
 fn why_not(path: &Path, sources: &[SourceFiles], surveys: &[Surveyed]) -> String {
-    let mut problems = surveys.iter().flat_map(|surveyed| &surveyed.problems);
+    let mut problems = surveys.iter().flat_map(|surveyed| &surveyed.problems.named);
     if let Some(problem) = problems.find(|problem| problem.path == path) {
         return format!("not read: {}", plain(&problem.reason.to_string()));
     }

@@ -201,6 +201,9 @@ fn write_table(out: &mut String, status: &Status) -> std::fmt::Result {
         for unread in &status.unread {
             writeln!(out, "  {}: {}", plain(&unread.path), plain(&unread.reason))?;
         }
+        if status.unread_beyond > 0 {
+            writeln!(out, "  and {} more", status.unread_beyond)?;
+        }
     }
     Ok(())
 }

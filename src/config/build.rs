@@ -26,6 +26,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 const CHECKPOINT_MAX_BYTES: u64 = 1024 * 1024;
 const BUFFER: u64 = 64 * 1024 * 1024;
 const BUFFER_PER_FILE: u64 = 8 * 1024 * 1024;
+/// The kernel keeps about a KiB for each.
+const MAX_WATCHES: u32 = 8_192;
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// The configuration, if nothing is wrong; what is, is added to `faults`.
@@ -67,6 +69,7 @@ pub(super) fn build(
         state_dir: state_dir?,
         sources: sources.sources,
         streams: reached,
+        max_watches: document.memory.max_watches.map_or(MAX_WATCHES, |most| most.value) as usize,
         health: Health {
             listen: document.listen.map_or(Some(HEALTH), |listen| listen.value),
             max_lag: document.max_lag.map(|lag| lag.value),
@@ -158,7 +161,7 @@ pub(super) fn state_dir(
 }
 
 fn memory(document: &Document, faults: &mut Faults) -> MemorySettings {
-    let (buffer, per_file) = (&document.buffer, &document.buffer_per_file);
+    let (buffer, per_file) = (&document.memory.buffer, &document.memory.buffer_per_file);
     let memory = MemorySettings {
         buffer: buffer.as_ref().map_or(BUFFER, |typed| typed.value),
         buffer_per_file: per_file.as_ref().map_or(BUFFER_PER_FILE, |typed| typed.value),

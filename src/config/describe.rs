@@ -56,6 +56,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
         show_size(settings.memory.buffer),
         show_size(settings.memory.buffer_per_file)
     )?;
+    writeln!(out, "watches in {} directories at the most", config.max_watches)?;
     let until = match settings.until {
         Until::Drained => "",
         Until::EndOfFiles => ", at the end of the files",
@@ -316,6 +317,7 @@ health on http://127.0.0.1:9909
 log text on a terminal, json otherwise, from level info
 checkpoint every 1s or 1MiB
 memory 64MiB for all files, 8MiB for each
+watches in 8192 directories at the most
 shutdown within 25s; lines without their newline stay in their files
 "
         );

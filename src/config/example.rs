@@ -108,6 +108,7 @@ fn the_defaults_are_those_of_the_interface() {
     assert_eq!(config.shutdown_timeout.as_secs(), 25);
     let checkpoint = CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 };
     assert_eq!(settings.checkpoint, checkpoint);
+    assert_eq!(config.max_watches, 8192);
     assert_eq!(settings.memory, MemorySettings { buffer: 64 << 20, buffer_per_file: 8 << 20 });
     assert_eq!((settings.until, settings.on_drain), (Until::Drained, OnDrain::KeepPartialLines));
 

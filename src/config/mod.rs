@@ -48,6 +48,8 @@ pub struct Config {
     /// In the order of [`Settings::streams`].
     pub streams: Vec<Stream>,
     /// How the daemon can be asked how it is.
+    /// How many directories the kernel is asked to watch at the most.
+    pub max_watches: usize,
     pub health: Health,
     /// How the daemon logs.
     pub log: Log,

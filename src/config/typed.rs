@@ -53,12 +53,18 @@ pub(super) struct Document {
     pub(super) log_level: Option<Typed<&'static str>>,
     pub(super) checkpoint_interval: Option<Typed<Duration>>,
     pub(super) checkpoint_max_bytes: Option<Typed<u64>>,
-    pub(super) buffer: Option<Typed<u64>>,
-    pub(super) buffer_per_file: Option<Typed<u64>>,
+    pub(super) memory: MemoryTable,
     pub(super) shutdown_timeout: Option<Typed<Duration>>,
     pub(super) ship_partial_lines: Option<Typed<bool>>,
     /// Where the file as a whole is; `None` when there is no file.
     pub(super) file: Option<Place>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct MemoryTable {
+    pub(super) buffer: Option<Typed<u64>>,
+    pub(super) buffer_per_file: Option<Typed<u64>>,
+    pub(super) max_watches: Option<Typed<u32>>,
 }
 
 #[derive(Debug)]
@@ -168,9 +174,10 @@ fn sections(root: &mut Section<'_, '_, '_>) -> Document {
         let interval = checkpoint.duration("interval", Duration::from_millis(10), HOUR);
         (interval, checkpoint.size("max_bytes", 1, MAX_BYTES))
     });
-    let (buffer, buffer_per_file) = root.table("memory", |memory| {
-        let buffer = memory.size("buffer", MIN_BUFFER, MAX_BYTES);
-        (buffer, memory.size("buffer_per_file", MIN_BUFFER, MAX_BYTES))
+    let memory = root.table("memory", |memory| MemoryTable {
+        buffer: memory.size("buffer", MIN_BUFFER, MAX_BYTES),
+        buffer_per_file: memory.size("buffer_per_file", MIN_BUFFER, MAX_BYTES),
+        max_watches: memory.count("max_watches", 0, 10_000_000),
     });
     let (shutdown_timeout, ship_partial_lines) = root.table("shutdown", |shutdown| {
         let timeout = shutdown.duration("timeout", Duration::ZERO, DAY);
@@ -183,8 +190,7 @@ fn sections(root: &mut Section<'_, '_, '_>) -> Document {
         log_level,
         checkpoint_interval,
         checkpoint_max_bytes,
-        buffer,
-        buffer_per_file,
+        memory,
         shutdown_timeout,
         ship_partial_lines,
         ..Document::default()

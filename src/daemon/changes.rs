@@ -41,6 +41,7 @@ pub(super) struct InPlace {
     pub(super) sources: Vec<SourceFiles>,
     /// Those that are no longer configured stay as they were, for what is still to be sent.
     pub(super) destinations: Vec<Destination>,
+    pub(super) max_watches: usize,
     pub(super) about: About,
     pub(super) reload: Reload,
 }
@@ -63,7 +64,7 @@ impl Changed {
         let about = About { sources: called.collect(), streams, max_lag: about.max_lag };
         let (retired, names) = (merged.retired(), sources.iter().map(SourceFiles::names).collect());
         let reload = Reload { settings: merged.settings, retired, names };
-        InPlace { sources, destinations, about, reload }
+        InPlace { sources, destinations, max_watches: config.max_watches, about, reload }
     }
 }
 

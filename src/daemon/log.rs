@@ -14,12 +14,20 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::rules::repeats::Repeats;
-use crate::shell::files::Problem;
+use crate::shell::files::problems::Problem;
 use crate::shell::http::snapshot::About;
 
+/// How many lines about names that are not read are written for each source in a minute, and about files otherwise.
+const UNREAD_AT_ONCE: u64 = 20;
+const FILES_AT_ONCE: u64 = 200;
+
 /// The reports that were written out within the last minute, where a flood of them must not become one of log lines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
+    /// Names that are not read.
+    unread: Repeats<SourceId>,
+    /// What becomes of files that are.
+    files: Repeats<SourceId>,
     dead_letters: Repeats<StreamId>,
     stuck_records: Repeats<StreamId>,
     shortened: Repeats<SourceId>,
@@ -27,11 +35,58 @@ pub(super) struct Log {
     missing: Vec<Retry>,
 }
 
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            unread: Repeats::at_once(UNREAD_AT_ONCE),
+            files: Repeats::at_once(FILES_AT_ONCE),
+            dead_letters: Repeats::default(),
+            stuck_records: Repeats::default(),
+            shortened: Repeats::default(),
+            missing: Vec::new(),
+        }
+    }
+}
+
 impl Log {
+    /// Writes that names match and are not read, of which so many more are only counted.
+    pub(super) fn problems(
+        &mut self,
+        source: SourceId,
+        (problems, beyond): (Vec<Problem>, u64),
+        about: &About,
+        now: Instant,
+    ) {
+        for problem in problems {
+            if self.unread.is_new(source, now) {
+                let source = problem.source.map_or("", |source| &*about.sources[source.0]);
+                warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
+            }
+        }
+        self.unread.count(source, beyond, now);
+    }
+
+    /// Whether a line about a file is counted instead of written, because so many of its kind were written.
+    fn is_one_of_many(&mut self, report: &Report, now: Instant) -> bool {
+        match report {
+            Report::Unreadable { source, .. } | Report::Skipped { source, .. } => {
+                !self.unread.is_new(*source, now)
+            }
+            Report::Following { source, .. }
+            | Report::Readable { source, .. }
+            | Report::Rotated { source, .. }
+            | Report::Closed { source, .. } => !self.files.is_new(*source, now),
+            _ => false,
+        }
+    }
+
     /// Writes one line for `report`, or counts it for [`Log::tell_repeats`] when its like was written within the last minute.
     pub(super) fn tell(&mut self, report: &Report, about: &About, now: Instant) {
         let source = |source: &SourceId| &*about.sources[source.0];
         let stream = |stream: &StreamId| &*about.streams[stream.0].name;
+        if self.is_one_of_many(report, now) {
+            return;
+        }
         match report {
             Report::Following { source: of, path, at, why } => following(source(of), path, *at, *why),
             Report::Unreadable { source: of, path, why } => {
@@ -97,6 +152,14 @@ impl Log {
             let stream = &*about.streams[stream.0].name;
             warn!(stream, count, "more records fail alone");
         }
+        for (source, count) in self.unread.due(now) {
+            let source = &*about.sources[source.0];
+            warn!(source, count, "more names are not read; /status has up to 1,000 of each source, and why");
+        }
+        for (source, count) in self.files.due(now) {
+            let source = &*about.sources[source.0];
+            info!(source, count, "more files were followed, renamed, closed, or can be read again");
+        }
         for (source, count) in self.shortened.due(now) {
             let source = &*about.sources[source.0];
             warn!(source, count, "more reads brought lines of which only the beginning is shipped");
@@ -119,16 +182,10 @@ impl Log {
 
     /// When [`Log::tell_repeats`] has something to write next.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let deadlines =
-            [self.dead_letters.deadline(), self.stuck_records.deadline(), self.shortened.deadline()];
-        deadlines.into_iter().flatten().min()
+        let of_sources = [&self.unread, &self.files, &self.shortened].map(Repeats::deadline);
+        let of_streams = [&self.dead_letters, &self.stuck_records].map(Repeats::deadline);
+        of_sources.into_iter().chain(of_streams).flatten().min()
     }
-}
-
-/// Writes that a name matches and is not read.
-pub(super) fn problem(problem: &Problem, about: &About) {
-    let source = problem.source.map_or("", |source| &*about.sources[source.0]);
-    warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
 }
 
 fn following(source: &str, path: &Path, at: Offset, why: Start) {

@@ -4,10 +4,12 @@
 //! problems of each source, so that one survey replaces no other source's. Does not know when to look. Used by the
 //! driver's tasks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::settings::SourceId;
-use crate::shell::files::{Problem, Surveyed};
+use crate::shell::files::Surveyed;
+use crate::shell::files::problems::{Noted, Problem, Problems};
 use crate::shell::watch::Directories;
 
 /// What one source's survey brings back.
@@ -18,37 +20,45 @@ pub(super) struct SurveyedSource {
     pub(super) directories: Directories,
 }
 
+/// The directories of each source; they are put together where that holds up nobody.
+pub(super) type ToWatch = Vec<Arc<Directories>>;
+
 /// What the last survey of each source found.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    directories: BTreeMap<SourceId, Directories>,
-    problems: BTreeMap<SourceId, Vec<Problem>>,
+    directories: BTreeMap<SourceId, Arc<Directories>>,
+    problems: BTreeMap<SourceId, Problems>,
 }
 
 impl Seen {
-    /// Replaces what was found of one source; returns the problems that no source had before.
+    /// Replaces what was found of one source; returns the problems that no source had before, and
+    /// how many more there are of those that are only counted.
     pub(super) fn replace(
         &mut self,
         source: SourceId,
         directories: Directories,
-        problems: &[Problem],
-    ) -> Vec<Problem> {
-        let is_known = |problem: &&Problem| self.problems.values().flatten().any(|known| known == *problem);
-        let news = problems.iter().filter(|problem| !is_known(problem)).cloned().collect();
-        self.directories.insert(source, directories);
-        self.problems.insert(source, problems.to_vec());
-        news
+        problems: Problems,
+    ) -> (Vec<Problem>, u64) {
+        let is_known = |problem: &&Problem| {
+            self.problems.values().any(|known| known.named.binary_search(problem).is_ok())
+        };
+        let news = problems.named.iter().filter(|problem| !is_known(problem)).cloned().collect();
+        self.directories.insert(source, Arc::new(directories));
+        let beyond = problems.beyond;
+        let before = self.problems.insert(source, problems).map_or(0, |before| before.beyond);
+        (news, beyond.saturating_sub(before))
     }
 
-    /// The directories of all sources. That one of them has vanished is said once.
-    pub(super) fn directories(&mut self) -> Directories {
-        Directories::union(self.directories.values_mut())
+    /// The directories of all sources.
+    pub(super) fn to_watch(&self) -> ToWatch {
+        self.directories.values().cloned().collect()
     }
 
     /// The problems of all sources, each once, in the order of their paths.
-    pub(super) fn problems(&self) -> Vec<Problem> {
-        let all: BTreeSet<_> = self.problems.values().flatten().collect();
-        all.into_iter().cloned().collect()
+    pub(super) fn problems(&self) -> Problems {
+        let mut all = Noted::default();
+        self.problems.values().cloned().for_each(|problems| all.extend(problems));
+        all.into_problems()
     }
 }
 
@@ -67,11 +77,15 @@ mod tests {
         let mut seen = Seen::default();
         let (one, two) = (problem("/log/1"), problem("/log/2"));
         let none = Directories::default;
-        assert_eq!(seen.replace(SourceId(0), none(), std::slice::from_ref(&one)), std::slice::from_ref(&one));
-        let both = [one.clone(), two.clone()];
-        assert_eq!(seen.replace(SourceId(1), none(), &both), std::slice::from_ref(&two), "told once");
+        let problems = |named: &[&Problem], beyond| Problems {
+            named: named.iter().map(|problem| (*problem).clone()).collect(),
+            beyond,
+        };
+        assert_eq!(seen.replace(SourceId(0), none(), problems(&[&one], 0)), (vec![one.clone()], 0));
+        let both = problems(&[&one, &two], 5);
+        assert_eq!(seen.replace(SourceId(1), none(), both.clone()), (vec![two.clone()], 5), "told once");
         assert_eq!(seen.problems(), both);
-        assert_eq!(seen.replace(SourceId(1), none(), &[]), []);
-        assert_eq!(seen.problems(), [one]);
+        assert_eq!(seen.replace(SourceId(1), none(), problems(&[], 0)), (vec![], 0));
+        assert_eq!(seen.problems(), problems(&[&one], 0));
     }
 }

@@ -25,13 +25,14 @@ use crate::model::checkpoint::Save;
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::verdict::{Outcome, Retry};
-use crate::shell::files::{self, Compressed, Problem, SourceFiles};
+use crate::shell::files::problems::{Problem, Problems};
+use crate::shell::files::{self, Compressed, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::watch::{Directories, Watch};
 
 use super::lanes::{LaneId, Lanes};
 use super::state::{Ended, Order, State};
-use super::surveys::{Seen, SurveyedSource};
+use super::surveys::{Seen, SurveyedSource, ToWatch};
 use super::time::unix_time;
 
 /// After how long the update of the watch counts as hanging. It takes milliseconds where nothing hangs.
@@ -56,7 +57,9 @@ pub(super) struct Tasks {
     /// When the update under way began; `None` also once it is known to hang.
     watch_began: Option<Clock>,
     /// Directories that wait for the watch to come back.
-    to_watch: Option<Directories>,
+    to_watch: Option<ToWatch>,
+    /// How many directories the kernel is asked to watch at the most.
+    max_watches: usize,
     state: State,
 }
 
@@ -132,7 +135,7 @@ impl Tasks {
         sources: Vec<SourceFiles>,
         destinations: Vec<Destination>,
         state: State,
-        watch: Watch,
+        (watch, max_watches): (Watch, usize),
     ) -> Self {
         Self {
             running: JoinSet::new(),
@@ -145,6 +148,7 @@ impl Tasks {
             watch: Some(watch),
             watch_began: None,
             to_watch: None,
+            max_watches,
             state,
         }
     }
@@ -213,21 +217,22 @@ impl Tasks {
         });
     }
 
-    /// Takes what one source's survey found. Returns the problems that are new, and the answer for the engine.
+    /// Takes what one source's survey found. Returns the problems that are new, how many more there are that are
+    /// only counted, and the answer for the engine.
     pub(super) fn surveyed(
         &mut self,
         source: SourceId,
         found: SurveyedSource,
-    ) -> (Vec<Problem>, Observation) {
+    ) -> ((Vec<Problem>, u64), Observation) {
         let SurveyedSource { surveyed, directories } = found;
-        let news = self.seen.replace(source, directories, &surveyed.problems);
-        self.to_watch = Some(self.seen.directories());
+        let news = self.seen.replace(source, directories, surveyed.problems);
+        self.to_watch = Some(self.seen.to_watch());
         self.update_watch();
         (news, surveyed.observation)
     }
 
     /// The names that match and are not read.
-    pub(super) fn problems(&self) -> Vec<Problem> {
+    pub(super) fn problems(&self) -> Problems {
         self.seen.problems()
     }
 
@@ -244,10 +249,11 @@ impl Tasks {
             return;
         }
         let Some(mut watch) = self.watch.take() else { return };
-        let directories = self.to_watch.take().expect("just seen");
+        let to_watch = self.to_watch.take().expect("just seen");
+        let max_watches = self.max_watches;
         self.watch_began = Some(Clock::now());
         self.running.spawn_blocking(move || {
-            let watching = watch.update(&directories);
+            let watching = watch.update(&Directories::union(&to_watch), max_watches);
             Landed { lane: None, done: Done::Watched(Box::new(watch), watching) }
         });
     }
@@ -348,7 +354,13 @@ impl Tasks {
     }
 
     /// Goes on with another configuration, in which sources and streams keep their places.
-    pub(super) fn reconfigure(&mut self, sources: Vec<SourceFiles>, destinations: Vec<Destination>) {
+    pub(super) fn reconfigure(
+        &mut self,
+        sources: Vec<SourceFiles>,
+        destinations: Vec<Destination>,
+        max_watches: usize,
+    ) {
+        self.max_watches = max_watches;
         self.lanes.resize(sources.len());
         self.sources = sources.into_iter().map(Arc::new).collect();
         self.destinations = destinations;

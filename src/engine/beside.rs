@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::model::hidden::Hidden;
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
@@ -36,7 +37,7 @@ impl Engine {
         source: SourceId,
         seen: &BTreeMap<Identity, &Observed>,
         beside: &BTreeMap<Identity, &Observed>,
-        hidden: &[Arc<Path>],
+        hidden: &Hidden,
         now: Instant,
     ) {
         let looked = self.surveys.looked_into(source, hidden);

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
+use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
@@ -36,7 +37,6 @@ use super::Engine;
 use super::files::State;
 use super::files::file::{Name, Task};
 use super::lives::{Afterwards, CopySearch, Sought};
-use super::names::is_hidden;
 use super::parting::Parting;
 use super::port::{FileId, Observed, Opened};
 use super::report::{Loss, Report, Rotation, Start};
@@ -248,7 +248,7 @@ impl Engine {
         &mut self,
         source: SourceId,
         beside: impl Iterator<Item = &'a Observed>,
-        hidden: &[Arc<Path>],
+        hidden: &Hidden,
         now: Instant,
     ) {
         if !self.lives.seeks() {
@@ -287,7 +287,7 @@ impl Engine {
             if sought.search.source != source || !self.surveys.has_looked_beside(source, &path) {
                 continue;
             }
-            if is_hidden(&path, hidden) {
+            if hidden.holds(&path) {
                 self.surveys.seek_beside(source, &path);
             } else {
                 self.lives.note_looked(of);

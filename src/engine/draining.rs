@@ -160,7 +160,7 @@ mod tests {
                         source,
                         unix_time: Duration::ZERO,
                         files,
-                        hidden: Vec::new(),
+                        hidden: crate::model::hidden::Hidden::default(),
                         held: Vec::new(),
                     }));
                 }

@@ -149,7 +149,7 @@ mod tests {
                     Effect::Survey(survey) => Some(Event::Observed(Observation {
                         source: survey.source,
                         files: files.to_vec(),
-                        hidden: Vec::new(),
+                        hidden: crate::model::hidden::Hidden::default(),
                         held: Vec::new(),
                         unix_time: Duration::from_secs(seconds),
                     })),

@@ -10,6 +10,7 @@
 //! *Invariant (L12):* one file in one delivery stream has at most one attached incarnation.
 
 mod closed;
+mod kin;
 mod laws;
 mod moved;
 mod search;
@@ -29,6 +30,7 @@ use super::incarnation::{IncarnationState, Names};
 use super::numbers::Numbers;
 use super::port::FileId;
 
+use self::kin::Kin;
 pub(super) use self::moved::Placed;
 pub(super) use self::search::{CopySearch, Sought};
 
@@ -79,6 +81,7 @@ pub(super) struct Lives {
     /// Incarnations that are stored or sought, by the real path that their file had, and by the names that a rotator may have
     /// made that of.
     by_path: HashMap<PathBuf, BTreeSet<Incarnation>>,
+    kin: Kin,
     /// Those of which copies are looked for.
     sought: BTreeSet<Incarnation>,
     /// Those whose files were closed since the start, oldest first.
@@ -355,15 +358,9 @@ impl Lives {
         stored.filter(move |stored| *stored.stream == *stream && same_file(stored.identity, file))
     }
 
-    /// Checkpoints of files that had this name when they were saved.
-    pub(super) fn stored_at<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Checkpoint> {
-        let of_path = self.by_path.get(path).into_iter().flatten();
-        let stored = of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
-        stored.filter(move |stored| **stored.real_path() == *path)
-    }
-
     fn put(&mut self, incarnation: Incarnation, life: Life) {
         self.by_inode.entry(life.identity().inode).or_default().insert(incarnation);
+        self.kin.add(incarnation, life.known().path);
         for path in life.indexed_paths() {
             self.by_path.entry(path).or_default().insert(incarnation);
         }
@@ -383,6 +380,7 @@ impl Lives {
                 self.by_inode.remove(&inode);
             }
         }
+        self.kin.remove(incarnation, life.known().path);
         for path in life.indexed_paths() {
             if let Some(of_path) = self.by_path.get_mut(&path) {
                 of_path.remove(&incarnation);

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
+use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt};
@@ -133,7 +134,7 @@ impl Engine {
         source: SourceId,
         seen: &BTreeMap<Identity, &Observed>,
         beside: &BTreeMap<Identity, &Observed>,
-        hidden: &[Arc<Path>],
+        hidden: &Hidden,
         began: Instant,
         now: Instant,
     ) {
@@ -142,7 +143,7 @@ impl Engine {
         for (id, identity) in known {
             if let Some(observed) = seen.get(&identity) {
                 self.seen_again(id, observed, began, now);
-            } else if !is_hidden(&self.files.known(id).path, hidden) {
+            } else if !hidden.holds(&self.files.known(id).path) {
                 self.not_seen(id, beside.get(&identity).copied(), now);
             }
         }
@@ -377,7 +378,7 @@ impl Engine {
         self.files.rename(id, Arc::clone(&path), target.clone());
         if let Some(incarnation) = self.files.known(id).incarnation() {
             let (path, target) = saved_names((path, target), name);
-            self.lives.on_its_way_mut(incarnation).rename(path, target);
+            self.lives.rename(incarnation, path, target);
             self.saves.note_changed(incarnation, 0, now);
         }
     }
@@ -385,11 +386,6 @@ impl Engine {
     pub(super) fn count_rotation(&mut self, source: SourceId, rotation: Rotation) {
         *self.counts.sources[source.0].rotations.entry(rotation).or_default() += 1;
     }
-}
-
-/// Whether what is missing at `path` may be there: nobody could look.
-pub(super) fn is_hidden(path: &Path, hidden: &[Arc<Path>]) -> bool {
-    hidden.iter().any(|hidden| path.starts_with(hidden))
 }
 
 #[cfg(test)]
@@ -454,7 +450,7 @@ mod tests {
         Event::Observed(Observation {
             source: SourceId(source),
             files: file.into_iter().collect(),
-            hidden: Vec::new(),
+            hidden: crate::model::hidden::Hidden::default(),
             held: Vec::new(),
             unix_time: std::time::Duration::from_secs(seconds),
         })

@@ -139,7 +139,7 @@ mod tests {
         let observation = Observation {
             source: SourceId(0),
             files,
-            hidden: Vec::new(),
+            hidden: crate::model::hidden::Hidden::default(),
             held,
             unix_time: std::time::Duration::ZERO,
         };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::checkpoint::Save;
+use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, Identity, Window};
 use crate::model::offset::Offset;
 use crate::model::operation::Operation;
@@ -303,7 +304,7 @@ pub struct Observation {
     pub files: Vec<Observed>,
     /// What could not be looked at or into, and why says nothing of whether it is there (no permission, no descriptor,
     /// an I/O error): what is missing from `files` at or below these paths may be there.
-    pub hidden: Vec<Arc<Path>>,
+    pub hidden: Hidden,
     /// The open files that were asked for.
     pub held: Vec<Held>,
     /// The wall clock's time when the survey began, since 1970: birth times are told by it.

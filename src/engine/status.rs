@@ -20,13 +20,31 @@ use super::port::Watching;
 use super::report::Counts;
 use super::unnamed::LATE;
 
+/// How many files that cannot be opened are told by name.
+const MAX_UNREADABLE: usize = 1_000;
+
+/// Files that cannot be opened: whoever writes into a log directory chooses how many.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// With the source that matches each, and why.
+    pub named: Vec<(SourceId, Arc<Path>, String)>,
+    /// How many more there are.
+    pub beyond: usize,
+}
+
+impl Unreadable {
+    pub fn count(&self) -> usize {
+        self.named.len() + self.beyond
+    }
+}
+
 /// Everything an operator may ask about.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub at: Instant,
     pub files: Vec<FileStatus>,
     /// Files that cannot be opened, and why.
-    pub unreadable: Vec<(SourceId, Arc<Path>, String)>,
+    pub unreadable: Unreadable,
     pub streams: Vec<StreamStatus>,
     /// Names that the sources matched when they were last looked at.
     pub matched_files: usize,
@@ -122,16 +140,21 @@ impl Engine {
         let unreadable = self.unwanted.told.iter().map(|((source, path), why)| (*source, path, why.as_str()));
         let late = self.files.iter().filter(|(_, file)| file.is_late);
         let late = late.map(|(_, file)| (file.source, &file.path, LATE));
+        let mut unreadable = unreadable.chain(late);
         let lives = &self.lives;
         let path_of = |incarnation| Arc::clone(&lives.on_its_way(incarnation).whose().path);
         let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
         Status {
             at: now,
             files: self.file_status(),
-            unreadable: unreadable
-                .chain(late)
-                .map(|(source, path, why)| (source, Arc::clone(path), why.to_owned()))
-                .collect(),
+            unreadable: Unreadable {
+                named: unreadable
+                    .by_ref()
+                    .take(MAX_UNREADABLE)
+                    .map(|(source, path, why)| (source, Arc::clone(path), why.to_owned()))
+                    .collect(),
+                beyond: unreadable.count(),
+            },
             matched_files: self.surveys.matched_files(),
             silent: self.surveys.silent(),
             streams: self.streams.status(path_of, now),

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::hidden::Hidden;
 use crate::model::identity::unix_nanos;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
@@ -168,10 +169,10 @@ impl Surveys {
 
     /// The directories in which the survey of `source` that was answered looked for stored positions. Those that are
     /// hidden are looked into again, whenever there is a survey anyway.
-    pub(super) fn looked_into(&mut self, source: SourceId, hidden: &[Arc<Path>]) -> BTreeSet<Arc<Path>> {
+    pub(super) fn looked_into(&mut self, source: SourceId, hidden: &Hidden) -> BTreeSet<Arc<Path>> {
         let source = &mut self.sources[source.0];
         let mut looked = std::mem::take(&mut source.beside_under_way);
-        looked.retain(|directory| !hidden.iter().any(|hidden| directory.starts_with(hidden)));
+        looked.retain(|directory| !hidden.holds(directory));
         source.beside.retain(|directory| !looked.contains(directory));
         looked
     }
@@ -212,7 +213,8 @@ impl Surveys {
             return Some(Instant::ZERO);
         };
         let (is_wanted, took) = (source.wanted, source.took);
-        let pace = Pace { is_wanted, watching: self.watching, is_starved: self.starved, took };
+        let is_last = self.is_finishing && !source.finished;
+        let pace = Pace { is_wanted, is_last, watching: self.watching, is_starved: self.starved, took };
         Some(pace.next_after(began))
     }
 

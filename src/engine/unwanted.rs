@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::hidden::Hidden;
 use crate::model::identity::Identity;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
@@ -15,7 +16,6 @@ use crate::rules::compression::compression;
 use crate::rules::rotation::originals;
 
 use super::Engine;
-use super::names::is_hidden;
 use super::parting::Parting;
 use super::port::{FileId, Observed};
 use super::report::Report;
@@ -133,10 +133,10 @@ impl Engine {
         &mut self,
         source: SourceId,
         seen: &BTreeMap<Identity, &Observed>,
-        hidden: &[Arc<Path>],
+        hidden: &Hidden,
     ) {
         self.unwanted.compressed.retain(|(of, identity), known| {
-            *of != source || seen.contains_key(identity) || is_hidden(&known.path, hidden)
+            *of != source || seen.contains_key(identity) || hidden.holds(&known.path)
         });
     }
 
@@ -183,8 +183,13 @@ mod tests {
             rotated_from: Vec::new(),
         };
         let files = days.iter().enumerate().map(observed).collect();
-        let observation =
-            Observation { source: SourceId(0), unix_time, files, hidden: Vec::new(), held: Vec::new() };
+        let observation = Observation {
+            source: SourceId(0),
+            unix_time,
+            files,
+            hidden: crate::model::hidden::Hidden::default(),
+            held: Vec::new(),
+        };
         engine.handle(Event::Observed(observation), at(0));
         let effects = std::iter::from_fn(|| engine.poll_effect());
         let opened = effects.filter_map(|effect| match effect {
@@ -239,7 +244,7 @@ mod tests {
                             source: SourceId(0),
                             unix_time: Duration::ZERO,
                             files: files.iter().map(observed).collect(),
-                            hidden: Vec::new(),
+                            hidden: crate::model::hidden::Hidden::default(),
                             held: Vec::new(),
                         })
                     }
@@ -286,7 +291,7 @@ mod tests {
         }
 
         fn unread(&mut self) -> usize {
-            self.engine.status(at(self.seconds)).unreadable.len()
+            self.engine.status(at(self.seconds)).unreadable.count()
         }
     }
 

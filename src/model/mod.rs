@@ -7,6 +7,7 @@
 
 pub mod checkpoint;
 pub mod content;
+pub mod hidden;
 pub mod identity;
 pub mod limits;
 pub mod message;

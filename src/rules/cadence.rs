@@ -6,8 +6,8 @@
 //! Knows what asks for a look and how far hints can be relied on. Does not know sources or files. Called by
 //! `engine/surveys.rs`.
 //!
-//! *Invariant:* surveys that hints ask for take at most a tenth of the time, and a source is looked at also when
-//! nothing ever asks for it.
+//! *Invariant:* surveys take at most a tenth of the time, unless one takes longer than six seconds, and a source is looked at
+//! also when nothing ever asks for it.
 
 use std::time::Duration;
 
@@ -30,6 +30,10 @@ const SURVEY_EVERY_STARVED: Duration = Duration::from_secs(5);
 const SURVEY_GAP: Duration = Duration::from_millis(50);
 const SURVEY_GAP_FACTOR: u32 = 10;
 
+/// The longest that a survey of an idle source is put off because the last one took long: a file system that was slow once is
+/// looked at again soon.
+const SURVEY_GAP_MAX: Duration = Duration::from_secs(60);
+
 /// How long a survey may take before its source is said to be silent: a tree of 100,000 files takes less.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,6 +45,8 @@ const TICK_EVERY: Duration = Duration::from_secs(1);
 pub struct Pace {
     /// Whether something asks for a look as soon as may be.
     pub is_wanted: bool,
+    /// Whether everything is over once this look is answered: then it is not put off.
+    pub is_last: bool,
     pub watching: Watching,
     /// Whether files wait for memory to be read.
     pub is_starved: bool,
@@ -51,11 +57,14 @@ pub struct Pace {
 impl Pace {
     /// When the next survey begins, if the last one began at `began`.
     pub fn next_after(&self, began: Instant) -> Instant {
+        let gap = self.took * SURVEY_GAP_FACTOR;
+        let lazy = |every: Duration| every.max(gap.min(SURVEY_GAP_MAX));
         let delay = match (self.is_wanted, self.watching) {
-            (true, _) => SURVEY_GAP.max(self.took * SURVEY_GAP_FACTOR),
-            (false, Watching::Full) if self.is_starved => SURVEY_EVERY_STARVED,
-            (false, Watching::Full) => SURVEY_EVERY,
-            (false, Watching::Partial) => SURVEY_EVERY_UNWATCHED,
+            _ if self.is_last => SURVEY_GAP,
+            (true, _) => SURVEY_GAP.max(gap),
+            (false, Watching::Full) if self.is_starved => lazy(SURVEY_EVERY_STARVED),
+            (false, Watching::Full) => lazy(SURVEY_EVERY),
+            (false, Watching::Partial) => lazy(SURVEY_EVERY_UNWATCHED),
         };
         began + delay
     }
@@ -77,8 +86,13 @@ mod tests {
 
     use super::*;
 
-    const LAZY: Pace =
-        Pace { is_wanted: false, watching: Watching::Full, is_starved: false, took: Duration::ZERO };
+    const LAZY: Pace = Pace {
+        is_wanted: false,
+        is_last: false,
+        watching: Watching::Full,
+        is_starved: false,
+        took: Duration::ZERO,
+    };
 
     fn delay_millis(pace: Pace) -> u128 {
         pace.next_after(Instant::ZERO).since(Instant::ZERO).as_millis()
@@ -94,6 +108,13 @@ mod tests {
             (Pace { watching, ..LAZY }, 1_000, "hints may not come"),
             (Pace { watching, is_starved: true, ..LAZY }, 1_000, "the more often of the two"),
             (Pace { took, ..LAZY }, 20_000, "a survey of 30 ms is cheap at this pace"),
+            (
+                Pace { watching, took: took * 10, ..LAZY },
+                3_000,
+                "a tree of many names costs a tenth of a core",
+            ),
+            (Pace { watching, took: took * 1_000, ..LAZY }, 60_000, "and one that hung is asked again"),
+            (Pace { is_last: true, is_wanted: true, took: took * 10, ..LAZY }, 50, "nothing comes after it"),
             (Pace { is_wanted: true, ..LAZY }, 50, "asked for"),
             (Pace { is_wanted: true, took, ..LAZY }, 300, "ten times what the last took"),
             (Pace { is_wanted: true, took: took / 10, ..LAZY }, 50, "the least time"),

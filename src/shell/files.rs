@@ -15,6 +15,7 @@ mod limit;
 mod look;
 mod open;
 mod places;
+pub mod problems;
 mod reserved;
 mod survey;
 mod way;
@@ -39,7 +40,7 @@ pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::{is_still, open};
 pub use reserved::read_content;
-pub use survey::{Problem, Surveyed, survey_source};
+pub use survey::{Surveyed, survey_source};
 
 /// Which files one source reads.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,14 @@
 //! bounded.
 
 mod mailbox;
+mod refused;
 mod trouble;
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::FileType;
@@ -22,7 +24,8 @@ use super::files::{Links, Look};
 use crate::engine::port::{Hint, Watching};
 use crate::model::identity::Identity;
 use mailbox::{Mailbox, Suspects};
-use trouble::{Trouble, Troubles};
+use refused::Refused;
+use trouble::{Found, Trouble, Troubles};
 
 /// Makes the two halves of a watch: the one that watches directories, of which there are none yet, and the one that
 /// says what happened there.
@@ -32,6 +35,7 @@ pub fn start() -> (Watch, Hints) {
         mailbox: Arc::clone(&mailbox),
         inotify: Inotify::Missing,
         watched: BTreeMap::new(),
+        refused: Refused::default(),
         troubles: Troubles::default(),
     };
     (watch, Hints { mailbox })
@@ -65,6 +69,7 @@ pub struct Watch {
     inotify: Inotify,
     /// One path for each directory: inotify knows a directory once, whatever it is called.
     watched: BTreeMap<PathBuf, Identity>,
+    refused: Refused,
     troubles: Troubles,
 }
 
@@ -81,11 +86,11 @@ enum Inotify {
 ///
 /// Directories are looked at apart from [`Watch::update`], because a look at one in a dead network file system never
 /// ends, and must hold up the watch of no other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Directories {
     found: BTreeMap<PathBuf, Directory>,
-    /// Whether one was no directory any more.
-    has_vanished: bool,
+    /// Whether one was no directory any more, until that was told.
+    has_vanished: AtomicBool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +110,7 @@ impl Directories {
                     let trouble = trouble::of_file_system(&path);
                     directories.found.insert(path, Directory { identity: look.identity, trouble });
                 }
-                Ok(_) | Err(_) => directories.has_vanished = true,
+                Ok(_) | Err(_) => *directories.has_vanished.get_mut() = true,
             }
         }
         directories
@@ -113,10 +118,10 @@ impl Directories {
 
     /// The directories of several sources together. That a directory has vanished is taken over from the parts, so that
     /// it is told once.
-    pub fn union<'a>(parts: impl Iterator<Item = &'a mut Self>) -> Self {
+    pub fn union(parts: &[Arc<Self>]) -> Self {
         let mut all = Self::default();
         for part in parts {
-            all.has_vanished |= mem::take(&mut part.has_vanished);
+            *all.has_vanished.get_mut() |= part.has_vanished.swap(false, Ordering::Relaxed);
             all.found.extend(part.found.iter().map(|(path, directory)| (path.clone(), directory.clone())));
         }
         all
@@ -124,45 +129,75 @@ impl Directories {
 }
 
 impl Watch {
-    /// Watches exactly these directories. Blocks, on nothing but directories that were not watched before.
+    /// Watches these directories, up to `most` of them: those that are watched already, and those that lie highest. Blocks, on
+    /// nothing but directories that were not watched before.
     ///
     /// A watch that died, and one whose directory is another by now, are let go first: a directory that was
     /// removed and made anew is watched again. [`Hint::Names`] follows when a watch was added, because what
     /// happened there between the survey and now made no event.
-    pub fn update(&mut self, directories: &Directories) -> Watching {
-        let mut troubles: Vec<Trouble> = self.connect().err().into_iter().collect();
+    pub fn update(&mut self, directories: &Directories, most: usize) -> Watching {
+        let mut found = Found::default();
+        found.extend(self.connect().err());
         self.forget_suspects();
 
-        let mut changed = directories.has_vanished;
-        let wanted = &directories.found;
+        let mut changed = directories.has_vanished.load(Ordering::Relaxed);
+        let wanted = self.chosen(&directories.found, most);
+        if wanted.len() < directories.found.len() {
+            found.extend([Trouble::Many { most, of: directories.found.len() }]);
+        }
         self.forget_where(|path, identity| {
-            wanted.get(path).map(|directory| &directory.identity) != Some(identity)
+            wanted.get(path).is_none_or(|directory| directory.identity != *identity)
         });
 
         let mut known: HashMap<Identity, PathBuf> =
             self.watched.iter().map(|(path, identity)| (*identity, path.clone())).collect();
         let mut aliases: HashMap<PathBuf, Vec<PathBuf>> = HashMap::new();
+        let again = self.refused.take_turn();
         for (path, Directory { identity, trouble }) in wanted {
-            troubles.extend(trouble.clone());
+            found.extend(trouble.clone());
             match known.get(identity) {
                 Some(watched) if watched == path => {}
                 Some(watched) => aliases.entry(watched.clone()).or_default().push(path.to_owned()),
-                None if troubles.iter().any(Trouble::stops_watching) => {}
-                None => match self.add(path, *identity) {
-                    Ok(()) => {
-                        known.insert(*identity, path.to_owned());
-                        changed = true;
-                    }
-                    Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => changed = true,
-                    Err(error) => troubles.push(Trouble::of_directory(path, error)),
+                None if found.stops_watching() => {}
+                None => match self.refused.known(path, *identity, &again) {
+                    Some(trouble) => found.extend([trouble]),
+                    None => match self.add(path, *identity) {
+                        Ok(()) => {
+                            self.refused.forget(path);
+                            known.insert(*identity, path.to_owned());
+                            changed = true;
+                        }
+                        Err(error) if matches!(error.kind, ErrorKind::PathNotFound) => changed = true,
+                        Err(error) => found.extend([self.refused.note(path, *identity, error)]),
+                    },
                 },
             }
         }
+        self.refused.retain(&directories.found);
         self.mailbox.set_aliases(aliases);
         if changed {
             self.mailbox.names_changed();
         }
-        self.troubles.report(&troubles)
+        self.troubles.report(&found)
+    }
+
+    /// Up to `most` of these directories.
+    fn chosen<'d>(
+        &self,
+        directories: &'d BTreeMap<PathBuf, Directory>,
+        most: usize,
+    ) -> BTreeMap<&'d Path, &'d Directory> {
+        let all = directories.iter().map(|(path, directory)| (&**path, directory));
+        if directories.len() <= most {
+            return all.collect();
+        }
+        let mut all: Vec<_> = all.collect();
+        all.sort_by_cached_key(|(path, directory)| {
+            let is_watched = self.watched.get(*path) == Some(&directory.identity);
+            (!is_watched, path.components().count())
+        });
+        all.truncate(most);
+        all.into_iter().collect()
     }
 
     /// Makes the watcher if there is none.

@@ -155,7 +155,7 @@ impl Fleet {
         while let Some(effect) = self.daemons[daemon].engine.poll_effect() {
             let event = match effect {
                 Effect::Survey(request) => {
-                    let (hidden, held) = (Vec::new(), Vec::new());
+                    let (hidden, held) = (standpipe::model::hidden::Hidden::default(), Vec::new());
                     let (source, files) = (request.source, vec![endless()]);
                     Event::Observed(Observation { source, files, hidden, held, unix_time: Duration::ZERO })
                 }

@@ -193,7 +193,13 @@ impl Disk {
             .collect();
         files.sort_by(|one, other| one.path.cmp(&other.path));
         let (source, unix_time) = (request.source, self.unix_time);
-        Observation { source, files, hidden: Vec::new(), held: Vec::new(), unix_time }
+        Observation {
+            source,
+            files,
+            hidden: standpipe::model::hidden::Hidden::default(),
+            held: Vec::new(),
+            unix_time,
+        }
     }
 
     /// Whether a name is matched, or that of what a link leads to that is.

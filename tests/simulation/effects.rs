@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use standpipe::engine::port::{
@@ -161,7 +160,7 @@ impl World {
             self.disk.survey(request, |path| self.sources_of(path).contains(&request.source));
         if let Some(directory) = hidden_directory {
             observation.files.retain(|file| !file.path.starts_with(&directory));
-            observation.hidden = vec![Arc::from(directory)];
+            observation.hidden.insert(&directory);
             if self.layout.sources.len() == 1 {
                 return Event::Observed(observation);
             }

@@ -92,7 +92,8 @@ impl Found {
                     "sibling" if !request.also.is_empty() => vec![self.observed(BESIDE, false)],
                     _ => Vec::new(),
                 };
-                let (source, hidden, held) = (request.source, Vec::new(), Vec::new());
+                let (source, hidden, held) =
+                    (request.source, standpipe::model::hidden::Hidden::default(), Vec::new());
                 Some(Event::Observed(Observation { source, files, hidden, held, unix_time: Duration::ZERO }))
             }
             Effect::Open(open) => {

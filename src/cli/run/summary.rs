@@ -17,7 +17,8 @@ use crate::daemon::{ExitReason, RunSummary};
 use crate::engine::report::Loss;
 use crate::engine::{FileStatus, Status, StreamStatus};
 
-use crate::shell::files::{Problem, Refusal};
+use crate::shell::files::Refusal;
+use crate::shell::files::problems::Problem;
 
 use super::{RunArgs, aside};
 
@@ -140,8 +141,9 @@ fn lacks(summary: &RunSummary, sums: &Sums, missing: usize) -> Vec<String> {
     // Nobody expects the lines of these.
     let is_file =
         |problem: &&Problem| !matches!(problem.reason, Refusal::StateDirectory | Refusal::OfTheKernel(_));
-    let problems = summary.problems.iter().filter(is_file).count();
-    let unread = missing + problems + status.unreadable.len() + status.silent.len();
+    let problems = summary.problems.named.iter().filter(is_file).count() as u64 + summary.problems.beyond;
+    let unread = missing + status.unreadable.count() + status.silent.len();
+    let unread = unread as u64 + problems;
     if unread > 0 {
         lacks.push(format!("{unread} files could not be read, see above"));
     }

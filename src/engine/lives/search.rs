@@ -12,7 +12,7 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::History;
-use crate::rules::rotation::family::{is_since, rotated_from};
+use crate::rules::rotation::family::is_since;
 
 use super::{Afterwards, Life, Lives, Subject};
 use crate::engine::report::Loss;
@@ -73,7 +73,7 @@ pub(in crate::engine) struct Known<'a> {
 }
 
 impl Life {
-    fn known(&self) -> Known<'_> {
+    pub(super) fn known(&self) -> Known<'_> {
         match (self.state(), self.stored()) {
             (Some(state), _) => Known {
                 incarnation: state.incarnation(),
@@ -95,7 +95,7 @@ impl Life {
         }
     }
 
-    fn stream_name(&self) -> &str {
+    pub(super) fn stream_name(&self) -> &str {
         let of_state = self.state().map(|state| &*state.whose().stream_name);
         of_state.or_else(|| self.stored().map(|stored| &*stored.stream)).unwrap_or_default()
     }
@@ -167,6 +167,13 @@ impl Lives {
         self.by_incarnation.get(&incarnation).is_some_and(|life| **life.known().path == *name)
     }
 
+    /// Checkpoints of files that had this name when they were saved.
+    pub(in crate::engine) fn stored_at<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Checkpoint> {
+        let of_path = self.by_path.get(path).into_iter().flatten();
+        let stored = of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
+        stored.filter(move |stored| **stored.real_path() == *path)
+    }
+
     /// Checkpoints in one stream of files with this inode, on whatever device.
     pub(in crate::engine) fn stored_by_inode(
         &self,
@@ -215,19 +222,6 @@ impl Lives {
         let known = self.by_incarnation.get(&incarnation).map(Life::known);
         let known = known.expect("an incarnation is kept while a file is compared with it");
         (Arc::clone(known.path), known.position)
-    }
-
-    /// Incarnations in the stream and directory of a checkpoint whose names a rotator may have made of the same name.
-    pub(in crate::engine) fn relatives(&self, of: &Checkpoint) -> Vec<Incarnation> {
-        let names_of = |path: &Path| {
-            let mut names = rotated_from(path);
-            names.push(path.to_owned());
-            names
-        };
-        let names = names_of(of.real_path());
-        let beside = self.known(&of.stream).filter(|known| known.path.parent() == of.real_path().parent());
-        let related = beside.filter(|known| names_of(known.path).iter().any(|name| names.contains(name)));
-        related.map(|known| known.incarnation).collect()
     }
 
     /// What is older than this is not a missed generation of the family; returns whether that is news.

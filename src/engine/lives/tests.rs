@@ -347,6 +347,11 @@ fn assert_indexed(lives: &Lives) {
     assert_eq!(lives.by_inode, by_inode);
     assert_eq!(lives.by_path.clone().into_iter().collect::<BTreeMap<_, _>>(), by_path);
     assert_eq!(lives.sought, sought);
+    let mut kin = super::Kin::default();
+    for (incarnation, life) in &lives.by_incarnation {
+        kin.add(*incarnation, life.known().path);
+    }
+    assert_eq!(lives.kin, kin);
 }
 
 /// What an incarnation is, as a test remembers it.
@@ -471,7 +476,7 @@ fn take_step(lives: &mut Lives, model: &mut BTreeMap<Incarnation, Is>, choice: u
             Some(Is::Attached)
         }
         (Step::Rename(name), Is::Attached) => {
-            lives.on_its_way_mut(incarnation).rename(path(&format!("renamed-{name}.log")), None);
+            lives.rename(incarnation, path(&format!("renamed-{name}.log")), None);
             Some(is)
         }
         (Step::Close, _) => {

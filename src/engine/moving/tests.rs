@@ -53,7 +53,7 @@ impl Played {
             Effect::Survey(survey) => Event::Observed(Observation {
                 source: survey.source,
                 files: if survey.source == SourceId(0) { vec![observed()] } else { Vec::new() },
-                hidden: Vec::new(),
+                hidden: crate::model::hidden::Hidden::default(),
                 held: Vec::new(),
                 unix_time: Duration::from_secs(self.seconds),
             }),

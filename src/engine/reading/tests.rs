@@ -75,7 +75,8 @@ impl World {
                     rotated_from: Vec::new(),
                 };
                 let files = (!content.is_empty()).then_some(file).into_iter().collect();
-                let (source, hidden, held) = (survey.source, Vec::new(), Vec::new());
+                let (source, hidden, held) =
+                    (survey.source, crate::model::hidden::Hidden::default(), Vec::new());
                 Event::Observed(Observation { source, files, hidden, held, unix_time })
             }
             Effect::Open(open) => {

@@ -222,7 +222,7 @@ impl World {
             Effect::Survey(survey) => Event::Observed(Observation {
                 source: survey.source,
                 files: self.disk.iter().map(|(name, file)| self.observed(name, file)).collect(),
-                hidden: Vec::new(),
+                hidden: crate::model::hidden::Hidden::default(),
                 held: Vec::new(),
                 unix_time: Duration::from_millis(self.millis),
             }),

@@ -22,8 +22,10 @@ use rustix::io::Errno;
 use super::directory::{Directory, Entry, EntryKind};
 use super::generations::Generations;
 use super::places::Places;
+use super::problems::{Noted, Problem, Problems};
 use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
+use crate::model::hidden::Hidden;
 use crate::model::settings::SourceId;
 use crate::rules::pattern::{MAX_DEPTH, Mark, Pattern, Stage, Step};
 
@@ -35,18 +37,7 @@ pub struct Surveyed {
     /// Directories that can gain names that a source reads, and those that hold the targets of followed links.
     pub directories: Vec<PathBuf>,
     /// Names that match and are not read.
-    pub problems: Vec<Problem>,
-}
-
-/// A name that matches and is not read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The name that is not read; absolute.
-    pub path: PathBuf,
-    /// The source that the name belongs to; `None` for a directory that the engine asked to look into.
-    pub source: Option<SourceId>,
-    /// Why the name is not read.
-    pub reason: Refusal,
+    pub problems: Problems,
 }
 
 /// Looks at every file that one source matches, and at every file in the directories `also`. `unix_time` is the wall
@@ -68,12 +59,12 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix
         observation: Observation {
             source: id,
             files: round.files.into_values().collect(),
-            hidden: round.hidden.into_iter().collect(),
+            hidden: round.hidden,
             held: Vec::new(),
             unix_time,
         },
         directories: round.directories.into_iter().collect(),
-        problems: round.problems.into_iter().collect(),
+        problems: round.problems.into_problems(),
     }
 }
 
@@ -83,8 +74,8 @@ struct Round {
     places: Places,
     files: BTreeMap<PathBuf, Observed>,
     directories: BTreeSet<PathBuf>,
-    problems: BTreeSet<Problem>,
-    hidden: BTreeSet<Arc<Path>>,
+    problems: Noted,
+    hidden: Hidden,
     listed: HashMap<PathBuf, Result<Rc<[Entry]>, Errno>>,
     generations: Generations,
 }
@@ -346,9 +337,9 @@ impl Round {
 
     fn note(&mut self, problem: Problem) {
         if matches!(problem.reason, Refusal::Denied | Refusal::Failed(_)) {
-            self.hidden.insert(Arc::from(problem.path.as_path()));
+            self.hidden.insert(&problem.path);
         }
-        self.problems.insert(problem);
+        self.problems.note(problem);
     }
 
     /// Reports the directory in which the way to `path` can appear: the nearest that exists.

@@ -316,7 +316,7 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     out.gauge(
         "standpipe_files_unread",
         "Files that a source names or matches and that cannot be read",
-        level((status.unreadable.len() + snapshot.problems.len()) as f64),
+        level(snapshot.unread() as f64),
     )?;
     let ready = readiness::reasons(snapshot).is_empty();
     out.gauge("standpipe_ready", "1 when /readyz answers 200", level(f64::from(u8::from(ready))))?;

@@ -9,7 +9,7 @@ use crate::engine::{FileStatus, Status, StreamStatus};
 use crate::model::settings::{QuotaSettings, SourceId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
-use crate::shell::files::Problem;
+use crate::shell::files::problems::Problems;
 
 /// The daemon at one moment.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Snapshot {
     /// The engine's status.
     pub status: Status,
     /// Files that a source names or matches and that cannot be used.
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
     /// What is missing for any request to make sense, in the order of the streams; empty entries where nothing is.
     pub missing: Vec<Option<Retry>>,
 }
@@ -68,6 +68,11 @@ impl Snapshot {
             lag.oldest = lag.oldest.max(self.age(file.behind_since));
         }
         lags
+    }
+
+    /// How many files are named or matched and not read.
+    pub fn unread(&self) -> u64 {
+        self.status.unreadable.count() as u64 + self.problems.count()
     }
 
     /// How long ago `since` was; zero for what never was.

@@ -34,8 +34,11 @@ pub struct Status {
     pub sources: Vec<Source>,
     /// Each followed file.
     pub files: Vec<File>,
-    /// Files that a source names or matches and that are not read.
+    /// Files that a source names or matches and that are not read: up to 1,000 that cannot be opened, and 1,000 others.
     pub unread: Vec<Unread>,
+    /// How many more there are.
+    #[serde(default)]
+    pub unread_beyond: u64,
     /// How far progress is saved.
     pub checkpoint: Checkpoint,
     /// Bytes that are read and not acknowledged, in memory.
@@ -259,6 +262,7 @@ impl Status {
             sources: sources(snapshot),
             files: status.files.iter().map(|file| File::of(snapshot, file)).collect(),
             unread: unread(snapshot),
+            unread_beyond: snapshot.status.unreadable.beyond as u64 + snapshot.problems.beyond,
             checkpoint: Checkpoint {
                 age_seconds: seconds(snapshot.age(status.unsaved_since)),
                 commits: status.counts.commits,
@@ -368,12 +372,12 @@ fn sources(snapshot: &Snapshot) -> Vec<Source> {
 
 fn unread(snapshot: &Snapshot) -> Vec<Unread> {
     let name = |source| snapshot.source(source).to_string();
-    let refused = snapshot.status.unreadable.iter().map(|(source, path, reason)| Unread {
+    let refused = snapshot.status.unreadable.named.iter().map(|(source, path, reason)| Unread {
         source: Some(name(*source)),
         path: path.display().to_string(),
         reason: reason.clone(),
     });
-    let problems = snapshot.problems.iter().map(|problem| Unread {
+    let problems = snapshot.problems.named.iter().map(|problem| Unread {
         source: problem.source.map(name),
         path: problem.path.display().to_string(),
         reason: problem.reason.to_string(),

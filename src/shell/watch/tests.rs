@@ -36,7 +36,7 @@ impl Scene {
     /// Every watch must succeed: only the file system itself may make the answer partial.
     fn update(&mut self, names: &[&str]) {
         let directories = Directories::look_at(names.iter().map(|name| self.path(name)));
-        let watching = self.watch.update(&directories);
+        let watching = self.watch.update(&directories, usize::MAX);
         let expected = match trouble::of_file_system(self.dir.path()) {
             Some(_) => Watching::Partial,
             None => Watching::Full,
@@ -271,6 +271,29 @@ fn a_wait_that_is_given_up_loses_nothing() {
 fn a_thread_that_does_not_answer_is_given_up_without_a_panic() {
     let (mut watch, _hints) = start();
     watch.inotify = Inotify::Dead;
-    assert_eq!(watch.update(&Directories::look_at([PathBuf::from("/")])), Watching::Partial);
+    assert_eq!(watch.update(&Directories::look_at([PathBuf::from("/")]), usize::MAX), Watching::Partial);
     assert!(watch.watched.is_empty());
+}
+
+#[test]
+fn of_more_directories_than_are_to_be_watched_those_that_are_and_the_highest_are() {
+    let mut scene = Scene::new();
+    for name in ["a/deep", "b/deep", "c"] {
+        fs::create_dir_all(scene.path(name)).unwrap();
+    }
+    let watched = |scene: &Scene| {
+        let names = scene.watch.watched.keys();
+        names.map(|path| path.strip_prefix(scene.dir.path()).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let mut update = |names: &[&str], most| {
+        let directories = Directories::look_at(names.iter().map(|name| scene.path(name)));
+        let watching = scene.watch.update(&directories, most);
+        (watching, watched(&scene))
+    };
+    assert_eq!(update(&["a/deep"], 2).1, [Path::new("a/deep")]);
+    let all = ["a", "a/deep", "b", "b/deep", "c"];
+    assert_eq!(update(&all, 2), (Watching::Partial, vec!["a".into(), "a/deep".into()]));
+    assert_eq!(update(&all, 4), (Watching::Partial, ["a", "a/deep", "b", "c"].map(PathBuf::from).to_vec()));
+    assert_eq!(update(&all, 5).1, all.map(PathBuf::from));
+    assert_eq!(update(&["c"], 0), (Watching::Partial, vec![]));
 }

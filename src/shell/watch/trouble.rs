@@ -25,6 +25,10 @@ pub(super) enum Trouble {
     Dead,
     #[error("no inotify watch is left for {0:?}: raise the sysctl fs.inotify.max_user_watches")]
     Watches(PathBuf),
+    #[error(
+        "{of} directories are more than the {most} of memory.max_watches: raise that, or name fewer directories"
+    )]
+    Many { most: usize, of: usize },
     #[error("{0:?} cannot be watched: {1}")]
     Directory(PathBuf, String),
     #[error("{0:?} is on {1}, where not every change makes an event")]
@@ -55,7 +59,7 @@ impl Trouble {
     pub(super) fn stops_watching(&self) -> bool {
         match self {
             Self::Instances(_) | Self::Unavailable(_) | Self::Dead | Self::Watches(_) => true,
-            Self::Directory(..) | Self::FileSystem(..) => false,
+            Self::Many { .. } | Self::Directory(..) | Self::FileSystem(..) => false,
         }
     }
 }
@@ -92,6 +96,28 @@ const UNRELIABLE: [(u32, &str); 18] = [
     (0x786f_4256, "a VirtualBox share"),
 ];
 
+/// What one update came upon: one of each kind of trouble, since there may be one for each directory.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    kinds: HashSet<Discriminant<Trouble>>,
+    troubles: Vec<Trouble>,
+}
+
+impl Found {
+    pub(super) fn extend(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
+        for trouble in troubles {
+            if self.kinds.insert(mem::discriminant(&trouble)) {
+                self.troubles.push(trouble);
+            }
+        }
+    }
+
+    /// Whether no further directory can be watched.
+    pub(super) fn stops_watching(&self) -> bool {
+        self.troubles.iter().any(Trouble::stops_watching)
+    }
+}
+
 /// Which kinds of trouble have been told.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -100,8 +126,8 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// Warns of each kind of trouble that was not there the last time.
-    pub(super) fn report(&mut self, troubles: &[Trouble]) -> Watching {
-        let before = mem::take(&mut self.told);
+    pub(super) fn report(&mut self, found: &Found) -> Watching {
+        let (before, troubles) = (mem::take(&mut self.told), &found.troubles);
         for trouble in troubles {
             let kind = mem::discriminant(trouble);
             if self.told.insert(kind) && !before.contains(&kind) {
@@ -140,11 +166,18 @@ mod tests {
     #[test]
     fn no_trouble_is_full_and_any_is_partial() {
         let mut troubles = Troubles::default();
-        assert_eq!(troubles.report(&[]), Watching::Full);
-        assert_eq!(troubles.report(&[Trouble::Dead]), Watching::Partial);
-        assert_eq!(troubles.report(&[Trouble::Dead, Trouble::Watches("/".into())]), Watching::Partial);
+        let found = |all: &[Trouble]| {
+            let mut found = Found::default();
+            found.extend(all.iter().cloned());
+            found
+        };
+        assert_eq!(troubles.report(&found(&[])), Watching::Full);
+        assert_eq!(troubles.report(&found(&[Trouble::Dead])), Watching::Partial);
+        let many = found(&[Trouble::Dead, Trouble::Watches("/".into()), Trouble::Watches("/log".into())]);
+        assert!(many.stops_watching());
+        assert_eq!(troubles.report(&many), Watching::Partial);
         assert_eq!(troubles.told.len(), 2);
-        assert_eq!(troubles.report(&[]), Watching::Full);
+        assert_eq!(troubles.report(&found(&[])), Watching::Full);
         assert_eq!(troubles.told.len(), 0);
     }
 

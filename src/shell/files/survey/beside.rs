@@ -29,7 +29,8 @@ impl Round {
             let files = SourceFiles { patterns: vec![pattern.clone()], ..SourceFiles::default() };
             let kept = survey_source(&files, source.id, &[], Duration::ZERO);
             self.directories.extend(kept.directories);
-            kept.problems.into_iter().for_each(|problem| self.note(problem));
+            self.hidden.extend(kept.observation.hidden);
+            self.problems.extend(kept.problems);
             for observed in kept.observation.files {
                 let rotated_from = Generations::kept(observed.real_path(), &places);
                 self.observe_alone(observed.real_path(), rotated_from);

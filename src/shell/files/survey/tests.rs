@@ -91,7 +91,7 @@ impl Tree {
                 shown.1.extend(file.is_matched.then_some(source));
             }
             directories.extend(surveyed.directories);
-            problems.extend(surveyed.problems);
+            problems.extend(surveyed.problems.named);
         }
         Shown {
             files: files.into_iter().map(|(name, (target, sources))| (name, target, sources)).collect(),
@@ -612,8 +612,12 @@ fn nothing_of_the_state_directory_is_shown_or_watched_however_a_pattern_comes_th
         );
         let names =
             surveyed.observation.files.iter().map(|file| file.path.strip_prefix(&base).unwrap().to_owned());
-        let refused =
-            surveyed.problems.iter().filter(|problem| problem.reason == Refusal::StateDirectory).count();
+        let refused = surveyed
+            .problems
+            .named
+            .iter()
+            .filter(|problem| problem.reason == Refusal::StateDirectory)
+            .count();
         (names.collect::<Vec<_>>(), refused)
     };
     assert_eq!(
