@@ -28,7 +28,7 @@ from cfnlint.decode import cfn_yaml
 ROOT = pathlib.Path(__file__).parent.parent
 TEMPLATE = ROOT / "packaging/cloudformation/standpipe.yaml"
 TERRAFORM = ROOT / "packaging/terraform/main.tf"
-DOCUMENTS = [ROOT / "README.md", ROOT / "packaging/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "packaging").rglob("README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PUTS = ["firehose:PutRecord", "firehose:PutRecordBatch"]
 # Of the AWS CLI alone: parameters of every operation, and operations that are no API's.
 CLI_PARAMETERS = {"query", "output", "region", "profile"}

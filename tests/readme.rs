@@ -55,7 +55,11 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<Document> {
-    let mut paths = vec![root().join("README.md"), root().join("packaging/README.md")];
+    let mut paths: Vec<PathBuf> =
+        ["README.md", "SECURITY.md", "packaging/README.md", "packaging/helm/standpipe/README.md"]
+            .iter()
+            .map(|path| root().join(path))
+            .collect();
     let docs = fs::read_dir(root().join("docs")).unwrap();
     paths.extend(docs.map(|entry| entry.unwrap().path()));
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
