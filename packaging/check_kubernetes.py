@@ -3,8 +3,8 @@
 
 usage: check_kubernetes.py STANDPIPE
 
-Each base, the chart with each values file of tests/helm, and the chart as a dependency, as its README shows it, are rendered
-by the real tools; every part has to be valid, and what parts say of each other has to agree. Needs kubectl,
+Each base, the chart with each values file of tests/helm and packaging/eks, and the chart as a dependency, as its README shows
+it, are rendered by the real tools; every part has to be valid, and what parts say of each other has to agree. Needs kubectl,
 helm-python-sdk, kubernetes-validate and PyYAML.
 """
 
@@ -193,9 +193,9 @@ def bases(program):
         judge(program, where, parts, base["namespace"])
 
 
-def rendered(chart, values, namespace="release"):
+def rendered(chart, values, namespace="release", name="logs"):
     with helm_python.Chart.load(chart) as loaded:
-        texts = loaded.render(values, name="logs", namespace=namespace)
+        texts = loaded.render(values, name=name, namespace=namespace)
     notes = [texts.pop(name) for name in list(texts) if name.endswith("NOTES.txt")]
     return [part for text in texts.values() for part in parts_of(text)], "\n".join(notes)
 
@@ -258,6 +258,21 @@ def chart(program):
                 fault("chart", f"says of {wrong}: {error}")
 
 
+def eks(program):
+    """The values for EKS: with IRSA the account names its role, with Pod Identity nothing does."""
+    for name, annotated in {"irsa": True, "pod-identity": False}.items():
+        values = yaml.safe_load((ROOT / f"packaging/eks/{name}.yaml").read_text())
+        parts, _ = rendered(CHART, values, namespace="logging", name="standpipe")
+        judge(program, f"eks, {name}.yaml", parts, "logging")
+        [account] = [part for part in parts if part["kind"] == "ServiceAccount"]
+        if account["metadata"]["name"] != "standpipe" or ("annotations" in account["metadata"]) != annotated:
+            fault(f"eks, {name}.yaml", account["metadata"])
+        # Pod Identity's agent is on the node, beyond the pod's network policy.
+        [policy] = [part for part in parts if part["kind"] == "NetworkPolicy"]
+        if "169.254.170.23/32" not in str(policy["spec"]["egress"]):
+            fault(f"eks, {name}.yaml", "the agent of Pod Identity cannot be reached")
+
+
 def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
@@ -286,6 +301,7 @@ def main():
     [program] = sys.argv[1:]
     bases(program)
     chart(program)
+    eks(program)
     readme(program)
     for what in faults:
         print(what, file=sys.stderr)

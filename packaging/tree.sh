@@ -23,8 +23,8 @@ completions zsh "$zsh/_standpipe"
 completions fish usr/share/fish/vendor_completions.d/standpipe.fish
 
 doc=$root/usr/share/doc/standpipe
-# As they lie in the repository, so that their links lead somewhere.
-for file in README.md CHANGELOG.md SECURITY.md docs/*.md; do
+# As they lie in the repository, so that links from one to another lead somewhere.
+find README.md CHANGELOG.md SECURITY.md docs -name '*.md' | while read -r file; do
   install -D -m 644 "$file" "$doc/$file"
 done
 gzip -9n "$doc/CHANGELOG.md"

@@ -60,8 +60,10 @@ fn documents() -> Vec<Document> {
             .iter()
             .map(|path| root().join(path))
             .collect();
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    paths.extend(docs.map(|entry| entry.unwrap().path()));
+    for directory in ["docs", "docs/try"] {
+        let entries = fs::read_dir(root().join(directory)).unwrap();
+        paths.extend(entries.map(|entry| entry.unwrap().path()));
+    }
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     assert!(paths.len() >= 3, "only {paths:?}");
     paths.into_iter().map(|path| Document { text: fs::read_to_string(&path).unwrap(), path }).collect()
