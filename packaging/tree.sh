@@ -24,7 +24,7 @@ completions fish usr/share/fish/vendor_completions.d/standpipe.fish
 
 doc=$root/usr/share/doc/standpipe
 # As they lie in the repository, so that links from one to another lead somewhere.
-find README.md CHANGELOG.md SECURITY.md docs -name '*.md' | while read -r file; do
+find README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs -name '*.md' | while read -r file; do
   install -D -m 644 "$file" "$doc/$file"
 done
 gzip -9n "$doc/CHANGELOG.md"

@@ -55,12 +55,17 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<Document> {
-    let mut paths: Vec<PathBuf> =
-        ["README.md", "SECURITY.md", "packaging/README.md", "packaging/helm/standpipe/README.md"]
-            .iter()
-            .map(|path| root().join(path))
-            .collect();
-    for directory in ["docs", "docs/try"] {
+    let mut paths: Vec<PathBuf> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "packaging/README.md",
+        "packaging/helm/standpipe/README.md",
+    ]
+    .iter()
+    .map(|path| root().join(path))
+    .collect();
+    for directory in ["docs", "docs/decisions", "docs/try"] {
         let entries = fs::read_dir(root().join(directory)).unwrap();
         paths.extend(entries.map(|entry| entry.unwrap().path()));
     }
