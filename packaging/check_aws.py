@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Whether the CloudFormation template, the Terraform file and the documents say the same of AWS, and nothing that is not there.
 
-usage: check_aws.py [STANDPIPE] (the program that has to understand the configuration in the head of each template)
+usage: check_aws.py [STANDPIPE] (the program that has to understand the configuration in the head of each template, and
+that of the task definition)
 
 Beside the two templates' agreement: policies in documents are complete and name actions that exist; `aws` commands have
-operations and parameters that exist; task definitions, profiles and manifests parse. Needs botocore, cfn-lint and
-python-hcl2.
+operations and parameters that exist; task definitions, profiles and manifests parse. What packaging/ecs and packaging/eks
+have agrees in its parts and with docs/aws.md. Needs botocore, cfn-lint and python-hcl2.
 """
 
 import configparser
@@ -16,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 
 import botocore.session
 import botocore.validate
@@ -28,7 +30,7 @@ from cfnlint.decode import cfn_yaml
 ROOT = pathlib.Path(__file__).parent.parent
 TEMPLATE = ROOT / "packaging/cloudformation/standpipe.yaml"
 TERRAFORM = ROOT / "packaging/terraform/main.tf"
-DOCUMENTS = [ROOT / "README.md", ROOT / "packaging/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "packaging").rglob("README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PUTS = ["firehose:PutRecord", "firehose:PutRecordBatch"]
 # Of the AWS CLI alone: parameters of every operation, and operations that are no API's.
 CLI_PARAMETERS = {"query", "output", "region", "profile"}
@@ -348,6 +350,61 @@ def judge_task(where, task):
         fault(where, report.generate_report())
 
 
+def judge_fargate(program):
+    """The task definition for Fargate: what one part says of another, and the configuration of its image."""
+    path = ROOT / "packaging/ecs/task-definition.json"
+    task = json.loads(path.read_text())
+    judge_task(path, task)
+    containers = {container["name"]: container for container in task["containerDefinitions"]}
+    if task["networkMode"] != "awsvpc" or task["requiresCompatibilities"] != ["FARGATE"]:
+        fault(path, "is not for Fargate")
+    # As Fargate sells them, up to one vCPU.
+    sizes = {"256": (512, 1024, 2048), "512": range(1024, 4097, 1024), "1024": range(2048, 8193, 1024)}
+    if int(task["memory"]) not in sizes[task["cpu"]]:
+        fault(path, f"there is no task of {task['cpu']} and {task['memory']}")
+    if sum(container["memory"] for container in containers.values()) > int(task["memory"]):
+        fault(path, "the containers are larger than the task")
+    volumes = {volume["name"] for volume in task["volumes"]}
+    for name, container in containers.items():
+        for mount in container["mountPoints"]:
+            if mount["sourceVolume"] not in volumes:
+                fault(path, f"{name} mounts {mount['sourceVolume']}, which is no volume")
+        for other in container.get("dependsOn", []):
+            if other["containerName"] not in containers:
+                fault(path, f"{name} depends on {other}")
+    shipper = containers["standpipe"]
+    config = tomllib.loads((path.parent / "standpipe.toml").read_text())
+    timeout = int(config["shutdown"]["timeout"].removesuffix("s"))
+    # 120 is the most that Fargate gives.
+    if not timeout < shipper["stopTimeout"] <= 120:
+        fault(path, f"it is stopped after {shipper['stopTimeout']} s, and needs {timeout}")
+    places = {mount["containerPath"]: mount.get("readOnly", False) for mount in shipper["mountPoints"]}
+    logs = {source_path.rsplit("/", 1)[0] for source in config["source"] for source_path in source["paths"]}
+    if places != {**dict.fromkeys(logs, True), "/var/lib/standpipe": False}:
+        fault(path, f"it mounts {places}, and reads {logs}")
+    if logs != {mount["containerPath"] for mount in containers["app"]["mountPoints"]}:
+        fault(path, "the application writes elsewhere")
+    if program is not None:
+        said = subprocess.run([program, "check", "-c", path.parent / "standpipe.toml"], capture_output=True, text=True)
+        if said.returncode != 0:
+            fault(path.parent / "standpipe.toml", said.stderr)
+
+
+def judge_eks():
+    """The values for EKS: their commands, and that role and service account are those of the document."""
+    document = (ROOT / "docs/aws.md").read_text()
+    for path in sorted((ROOT / "packaging/eks").glob("*.yaml")):
+        for command in commands(path.read_text()):
+            judge_command(path, command)
+        text = path.read_text()
+        for role in re.findall(r"arn:aws:iam::\d+:role/[\w-]+", text):
+            if role not in document:
+                fault(path, f"the document knows no {role}")
+        [(release, namespace)] = re.findall(r"^# \$ helm install (\S+) \S+ --namespace (\S+) ", text, re.MULTILINE)
+        if f"system:serviceaccount:{namespace}:{release}" not in document:
+            fault(path, f"the document's role does not trust {namespace}/{release}")
+
+
 def judge_profile(where, text):
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_string(text)
@@ -463,7 +520,10 @@ def main():
     judge_documents()
     judge_messages()
     judge_manifests()
-    judge_heads(*sys.argv[1:2] or [None])
+    program = sys.argv[1] if len(sys.argv) > 1 else None
+    judge_fargate(program)
+    judge_eks()
+    judge_heads(program)
     for each in faults:
         print(each, file=sys.stderr)
     sys.exit(1 if faults else 0)

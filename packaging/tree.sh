@@ -23,8 +23,9 @@ completions zsh "$zsh/_standpipe"
 completions fish usr/share/fish/vendor_completions.d/standpipe.fish
 
 doc=$root/usr/share/doc/standpipe
-for file in README.md CHANGELOG.md docs/aws.md docs/operations.md docs/state.md; do
-  install -D -m 644 "$file" "$doc/$(basename "$file")"
+# As they lie in the repository, so that links from one to another lead somewhere.
+find README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs -name '*.md' | while read -r file; do
+  install -D -m 644 "$file" "$doc/$file"
 done
 gzip -9n "$doc/CHANGELOG.md"
 for file in packaging/logrotate.example packaging/prometheus/rules.yml packaging/grafana/standpipe.json \

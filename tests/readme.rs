@@ -55,9 +55,20 @@ fn root() -> &'static Path {
 }
 
 fn documents() -> Vec<Document> {
-    let mut paths = vec![root().join("README.md"), root().join("packaging/README.md")];
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    paths.extend(docs.map(|entry| entry.unwrap().path()));
+    let mut paths: Vec<PathBuf> = [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "packaging/README.md",
+        "packaging/helm/standpipe/README.md",
+    ]
+    .iter()
+    .map(|path| root().join(path))
+    .collect();
+    for directory in ["docs", "docs/decisions", "docs/try"] {
+        let entries = fs::read_dir(root().join(directory)).unwrap();
+        paths.extend(entries.map(|entry| entry.unwrap().path()));
+    }
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     assert!(paths.len() >= 3, "only {paths:?}");
     paths.into_iter().map(|path| Document { text: fs::read_to_string(&path).unwrap(), path }).collect()

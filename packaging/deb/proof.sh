@@ -61,6 +61,7 @@ systemctl enable standpipe.service 2>/dev/null
 systemctl start standpipe.service
 [ "$(stat -c %U "/proc/$(main_pid)")" = standpipe ] || fail "it does not run as its own user"
 grep -q '^CapEff:\s*0*$' "/proc/$(main_pid)/status" || fail "it has capabilities"
+grep -q '^Max core file size *0 ' "/proc/$(main_pid)/limits" || fail "it may dump core"
 [ "$(stat -c '%U %a' /var/lib/standpipe)" = "standpipe 700" ]
 
 step "a growing log"
@@ -80,6 +81,8 @@ await "lines" delivers_more_than 500
 tells_of_lines() { property StatusText | grep -v "not ready" | grep .; }
 await "a status text" tells_of_lines
 echo "   status: $(property StatusText)"
+# Its port is one that the unit lets it listen on.
+await "the health endpoint" standpipe status
 
 step "reload"
 install -m 640 -g adm /dev/stdin /var/log/app/other.txt <<<"other"
