@@ -28,6 +28,9 @@ const PAUSES: [Duration; 4] =
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file [default: /etc/standpipe/standpipe.toml]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Also resolves credentials, and asks the service for each delivery stream (firehose:DescribeDeliveryStream)
@@ -39,7 +42,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(args: &CheckArgs) -> u8 {
-    let config = match configure(args.config.as_ref(), &Overrides::default()) {
+    let config = match configure(args.file.as_ref().or(args.config.as_ref()), &Overrides::default()) {
         Ok(config) => config,
         Err(code) => return code,
     };
@@ -73,6 +76,12 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     let access = Access::of_process();
     for note in access.notes() {
         tell(&format!("\nNOTE: {note}"));
+    }
+    for (stream, endpoint) in config.unencrypted() {
+        let stream = &stream.name;
+        tell(&format!(
+            "\nNOTE: stream {stream}: {endpoint} is not encrypted; lines can be read on their way; use https"
+        ));
     }
     if !args.online {
         return DONE;

@@ -251,7 +251,7 @@ fn set_alone(
 fn forget(path: &Path, stream: Option<&str>, state: &StateArgs) -> Result<(), u8> {
     let holder = state.hold()?;
     let path = absolute(path);
-    let identity = match files::open(&path, true) {
+    let identity = match files::open(&path, files::Reach::Anywhere) {
         Ok((_, opened)) => Some(opened.identity),
         Err(_) => None,
     };
@@ -333,7 +333,7 @@ fn behind_last_newline(path: &Path, file: &std::fs::File, end: u64) -> Result<Of
 }
 
 fn open(path: &Path) -> Result<(std::fs::File, Opened), u8> {
-    files::open(path, true).map_err(|fault| cannot(path, &fault))
+    files::open(path, files::Reach::Anywhere).map_err(|fault| cannot(path, &fault))
 }
 
 fn read(path: &Path, file: &std::fs::File, at: Offset, len: usize) -> Result<bytes::Bytes, u8> {

@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use rustix::process::DumpableBehavior;
+
 use crate::config::{Config, Faults, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
 
@@ -64,6 +66,8 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // Memory holds lines and keys: no core of it is kept, and no other process of this user may look into it.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

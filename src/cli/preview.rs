@@ -131,7 +131,9 @@ fn show(
     let settings = &config.settings.sources[source.0];
     let (stream, stream_settings) =
         (&config.streams[settings.stream.0], &config.settings.streams[settings.stream.0]);
-    let (opened, head) = match files::open(&file.path, config.sources[source.0].follow_symlinks) {
+    let of_source = &config.sources[source.0];
+    let reach = files::Reach::new(of_source.follow_symlinks, &of_source.link_targets);
+    let (opened, head) = match files::open(&file.path, reach) {
         Ok((opened, found)) => (opened, found),
         Err(fault) => return Ok(Err(fault)),
     };

@@ -292,6 +292,7 @@ pub(super) fn source_files(config: &Config) -> Vec<SourceFiles> {
         exclude: source.exclude.clone(),
         rotated: source.rotated.clone(),
         follow_symlinks: source.follow_symlinks,
+        link_targets: source.link_targets.clone(),
         state_dir: config.state_dir.clone(),
     };
     config.sources.iter().map(files).collect()
@@ -305,6 +306,13 @@ pub(super) fn surveys(sources: &[SourceFiles]) -> Vec<Surveyed> {
 
 /// What each stream may use, and how.
 fn tell_quotas(config: &Config) {
+    for (stream, endpoint) in config.unencrypted() {
+        warn!(
+            stream = &*stream.name,
+            endpoint,
+            "requests are not encrypted on their way: lines and the access key's ID can be read there; use https"
+        );
+    }
     for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
         let quota = settings.quota;
         info!(

@@ -171,7 +171,7 @@ fn streams<'a>(path: &'a Path, mine: &[&'a Checkpoint], routes: Option<&'a Route
 }
 
 fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<Missing> {
-    let (file, opened) = match files::open(path, true) {
+    let (file, opened) = match files::open(path, files::Reach::Anywhere) {
         Ok(opened) => opened,
         Err(fault) => return vec![Missing::Unreadable(fault.to_string())],
     };

@@ -132,6 +132,7 @@ fn advice(error: &StoreError) -> &'static str {
         StoreError::Newer { .. }
         | StoreError::Damaged { .. }
         | StoreError::Gone { .. }
+        | StoreError::Exposed { .. }
         | StoreError::Io { .. }
         | StoreError::Sqlite { .. } => "",
     }

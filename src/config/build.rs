@@ -13,7 +13,7 @@ use super::sources::{self, Sources};
 use super::streams::Streams;
 use super::typed::{Document, absolute_dir};
 use super::units::show_size;
-use super::{Aws, Config, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
+use super::{Aws, Config, Expanded, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
 use crate::model::settings::{
     CheckpointSettings, MemorySettings, OnDrain, Order, Settings, SourceSettings, StreamSettings, Until,
 };
@@ -80,6 +80,7 @@ pub(super) fn build(
         },
         shutdown_timeout: document.shutdown_timeout.map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
         settings,
+        expanded: Expanded::default(),
     })
 }
 

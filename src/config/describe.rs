@@ -94,7 +94,11 @@ fn write_source(
         Newline::Strip => "without",
     };
     let links = if source.follow_symlinks { "followed" } else { "skipped" };
-    writeln!(out, "  from the {start}, records {newline} newline, symbolic links {links}")?;
+    write!(out, "  from the {start}, records {newline} newline, symbolic links {links}")?;
+    for (place, target) in source.link_targets.iter().enumerate() {
+        write!(out, "{} {}", if place == 0 { " into" } else { " or" }, target.display())?;
+    }
+    writeln!(out)?;
     if let Format::Json(envelope) = &settings.format {
         let merged = if envelope.merge { ", JSON objects merged" } else { "" };
         write!(out, "  lines in JSON, of host {}{merged}", envelope.host)?;

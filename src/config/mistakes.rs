@@ -434,8 +434,15 @@ close_removed_after = "25h""#,
         r#"[[source]]
 paths = ["/a"]
 stream = "s"
+link_targets = ["/var/log/"]"#,
+        "c.toml:4:17: source.link_targets: no link is followed; set follow_symlinks = true, or leave link_targets out",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
 frequency = "1s""#,
-        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, close_removed_after, append_newline, format, fields, merge_json, path_fields, time_key, time_format, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, link_targets, close_removed_after, append_newline, format, fields, merge_json, path_fields, time_key, time_format, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
     ),
     (
         r#"[[source]]

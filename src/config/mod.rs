@@ -14,6 +14,7 @@ mod describe;
 mod env;
 #[cfg(test)]
 mod example;
+mod expanded;
 pub mod fault;
 mod found;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::model::settings::Settings;
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use aws::Aws;
+pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
 pub use routes::Routes;
 
@@ -47,9 +49,9 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// In the order of [`Settings::streams`].
     pub streams: Vec<Stream>,
-    /// How the daemon can be asked how it is.
     /// How many directories the kernel is asked to watch at the most.
     pub max_watches: usize,
+    /// How the daemon can be asked how it is.
     pub health: Health,
     /// How the daemon logs.
     pub log: Log,
@@ -57,6 +59,8 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// The engine's part.
     pub settings: Settings,
+    /// What of it came from the environment.
+    pub expanded: Expanded,
 }
 
 /// Which files are read.
@@ -72,6 +76,8 @@ pub struct Source {
     pub rotated: Vec<Pattern>,
     /// Whether a symbolic link is followed; else it is skipped.
     pub follow_symlinks: bool,
+    /// The directories into which links may lead that are followed; anywhere where none is named.
+    pub link_targets: Vec<PathBuf>,
     /// Where the patterns were written, in their order.
     pub written: Written,
 }
@@ -215,12 +221,12 @@ impl Config {
         around: &ProcessEnvironment<'_>,
     ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let document = match file {
-            Some((name, text)) => typed::read(name, text, around.env, &mut faults),
-            None => Some(typed::Document::default()),
+        let (document, expanded) = match file {
+            Some((name, text)) => Expanded::note(around.env, |env| typed::read(name, text, env, &mut faults)),
+            None => (Some(typed::Document::default()), Expanded::default()),
         };
         let config = document.and_then(|document| build::build(document, overrides, around, &mut faults));
-        faults.or(config)
+        faults.or(config.map(|config| Self { expanded, ..config }))
     }
 
     /// Where the state is kept, whatever else is wrong with the file: a rotator that asks what has been shipped has
@@ -243,10 +249,30 @@ impl Config {
         faults.or(dir)
     }
 
-    /// What the configuration amounts to, in plain lines for `standpipe check`.
+    /// What the configuration amounts to, in plain lines for `standpipe check`. What came from the environment is shown by
+    /// its name: it may be a secret.
     pub fn describe(&self) -> String {
-        describe::describe(self)
+        self.expanded.mask(&describe::describe(self))
     }
+
+    /// The streams that are reached unencrypted, and not on this machine, each with its URL.
+    pub fn unencrypted(&self) -> impl Iterator<Item = (&Stream, &str)> {
+        let urls = self.streams.iter().filter_map(|stream| Some((stream, &**stream.endpoint_url.as_ref()?)));
+        urls.filter(|(_, url)| is_open(url))
+    }
+}
+
+/// Whether requests to this URL can be read on the way.
+fn is_open(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let name = match host.strip_prefix('[') {
+        Some(address) => address.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_loopback = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    !is_loopback && !name.eq_ignore_ascii_case("localhost")
 }
 
 /// The text of the configuration file at `path`.
@@ -290,5 +316,22 @@ mod tests {
         let start = format!("{}: configuration: cannot be read: ", file.display());
         assert!(told.starts_with(&start), "{told}");
         assert!(!faults.only_command_line());
+    }
+
+    #[test]
+    fn only_what_leaves_the_machine_unencrypted_is_open() {
+        for (url, expected) in [
+            ("https://firehose.us-east-1.amazonaws.com", false),
+            ("http://127.0.0.1:4573", false),
+            ("http://127.3.2.1", false),
+            ("http://[::1]:4573/", false),
+            ("http://localhost:4573/path", false),
+            ("http://10.0.0.1:4573", true),
+            ("http://user@localhost.example/", true),
+            ("http://127.0.0.1@evil.example", true),
+            ("http://[fd00::1]:80", true),
+        ] {
+            assert_eq!(super::is_open(url), expected, "{url}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 mod envelope;
 
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use self::envelope::format_of;
@@ -145,12 +146,14 @@ impl Sources {
                 .close_removed_after
                 .map_or(CLOSE_REMOVED_AFTER, |after| after.value),
         });
+        let follow_symlinks = table.files.follow_symlinks.is_some_and(|follow| follow.value);
         self.sources.push(Source {
             name: name.into(),
             patterns,
             exclude: Exclude::new(values(table.files.exclude)),
             rotated: values(table.files.rotated),
-            follow_symlinks: table.files.follow_symlinks.is_some_and(|follow| follow.value),
+            follow_symlinks,
+            link_targets: link_targets(table.files.link_targets, follow_symlinks, faults),
             written: Written(written),
         });
     }
@@ -162,6 +165,18 @@ impl Sources {
             self.streams.len() - 1
         }))
     }
+}
+
+/// Where links may lead: that says something only where they are followed.
+fn link_targets(
+    targets: Option<Vec<Typed<PathBuf>>>,
+    follow_symlinks: bool,
+    faults: &mut Faults,
+) -> Vec<PathBuf> {
+    if let Some(first) = targets.iter().flatten().next().filter(|_| !follow_symlinks) {
+        faults.add(first.fault("no link is followed; set follow_symlinks = true, or leave link_targets out"));
+    }
+    values(targets)
 }
 
 /// The longest message, in bytes.

@@ -91,6 +91,7 @@ pub(super) struct FilesTable {
     pub(super) start_at: Option<Typed<StartAt>>,
     pub(super) ignore_older: Option<Typed<Duration>>,
     pub(super) follow_symlinks: Option<Typed<bool>>,
+    pub(super) link_targets: Option<Vec<Typed<PathBuf>>>,
     pub(super) close_removed_after: Option<Typed<Duration>>,
 }
 
@@ -233,6 +234,7 @@ fn files(source: &mut Section<'_, '_, '_>) -> FilesTable {
         start_at: source.choice("start_at", &[("beginning", StartAt::Beginning), ("end", StartAt::End)]),
         ignore_older: source.duration("ignore_older", Duration::from_secs(1), MAX_AGE),
         follow_symlinks: source.switch("follow_symlinks"),
+        link_targets: source.list("link_targets", absolute_dir),
         close_removed_after: source.duration("close_removed_after", Duration::ZERO, DAY),
     }
 }

@@ -275,13 +275,13 @@ impl Tasks {
             Content::Compressed(_) => None,
         };
         let held: Vec<_> = held.iter().filter_map(with_file).collect();
-        let follow = self.sources[source.0].follow_symlinks;
+        let files = Arc::clone(&self.sources[source.0]);
         self.block(source, move || {
             let opened = if decompressed {
-                files::open_compressed(&path, follow)
+                files::open_compressed(&path, files.reach())
                     .map(|(file, opened)| (Content::Compressed(Arc::new(file)), opened))
             } else {
-                files::open(&path, follow).map(|(file, mut opened)| {
+                files::open(&path, files.reach()).map(|(file, mut opened)| {
                     let same = held.iter().find(|(_, held)| files::is_still(held, opened.identity));
                     opened.held = same.map(|(id, _)| *id);
                     (Content::Plain(Arc::new(file)), opened)

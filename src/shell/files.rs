@@ -16,6 +16,7 @@ mod look;
 mod open;
 mod places;
 pub mod problems;
+mod reach;
 mod reserved;
 mod survey;
 mod way;
@@ -39,6 +40,7 @@ pub use held::look_at_held;
 pub use limit::{max_connections, max_open_files, raise_limit};
 pub(super) use look::{Links, Look};
 pub use open::{is_still, open};
+pub use reach::Reach;
 pub use reserved::read_content;
 pub use survey::{Surveyed, survey_source};
 
@@ -53,11 +55,18 @@ pub struct SourceFiles {
     pub rotated: Vec<Pattern>,
     /// Whether a name that is a symbolic link counts as the file it leads to.
     pub follow_symlinks: bool,
+    /// Where such links may lead, and links on the way; anywhere where none is named.
+    pub link_targets: Vec<PathBuf>,
     /// Where the daemon keeps its state, of which nothing is read; empty where it keeps none.
     pub state_dir: PathBuf,
 }
 
 impl SourceFiles {
+    /// How far links are followed.
+    pub fn reach(&self) -> Reach<'_> {
+        Reach::new(self.follow_symlinks, &self.link_targets)
+    }
+
     /// The names that the source reads, by its patterns.
     pub fn names(&self) -> SourceNames {
         SourceNames::new(self.patterns.clone(), self.exclude.clone())
@@ -71,6 +80,8 @@ pub enum Refusal {
     Link,
     #[error("a symbolic link that leads nowhere")]
     Dangling,
+    #[error("a symbolic link to {0:?}, which lies in none of link_targets")]
+    Elsewhere(PathBuf),
     #[error("too many symbolic links, or a loop of them")]
     Loop,
     #[error(

@@ -16,6 +16,7 @@ mod checksum;
 mod database;
 mod error;
 mod extras;
+mod guard;
 mod letters;
 mod lock;
 mod place;
@@ -140,6 +141,7 @@ impl Store {
     /// they were; the others when the directory cannot be read or written.
     pub fn open(dir: &Path) -> Result<(Self, Loaded), StoreError> {
         place::make_dir(dir)?;
+        guard::refuse_exposed(dir)?;
         let mut lock = Lock::acquire(dir)?;
         let place = Place::find(dir)?;
         let look = schema::look(&place)?;

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
+use super::Reach;
 use crate::engine::port::{FileFault, Opened};
 use crate::model::identity::HEAD_BYTES;
 use crate::model::limits::RECORD_BYTES;
@@ -46,8 +47,8 @@ struct State {
 ///
 /// # Errors
 /// Those of [`open`](super::open()), and [`FileFault::Unreadable`] when it does not begin like gzip.
-pub fn open_compressed(path: &Path, follow_symlinks: bool) -> Result<(Compressed, Opened), FileFault> {
-    let (file, opened) = super::open(path, follow_symlinks)?;
+pub fn open_compressed(path: &Path, reach: Reach<'_>) -> Result<(Compressed, Opened), FileFault> {
+    let (file, opened) = super::open(path, reach)?;
     let mut size = [0; 4];
     let size = match file.read_exact_at(&mut size, opened.size.saturating_sub(4)) {
         Ok(()) => u32::from_le_bytes(size).into(),
@@ -143,7 +144,7 @@ mod tests {
     fn reads_give_what_was_compressed_forwards_and_back() {
         let content = lines();
         let (_dir, path) = compressed(&content);
-        let (file, opened) = open_compressed(&path, false).unwrap();
+        let (file, opened) = open_compressed(&path, Reach::NoLink).unwrap();
         assert_eq!(opened.size, content.len() as u64);
         assert_eq!(opened.head, content[..HEAD_BYTES]);
         for (at, len) in
@@ -163,12 +164,12 @@ mod tests {
         let (_dir, path) = compressed(&content);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        let (file, _) = open_compressed(&path, false).unwrap();
+        let (file, _) = open_compressed(&path, Reach::NoLink).unwrap();
         let end = Offset::new(content.len() as u64 - 10);
         assert!(matches!(file.read(end, 10), Err(FileFault::Unreadable(_))));
         std::fs::write(&path, &whole).unwrap();
         assert_eq!(file.read(end, 100).unwrap(), content[content.len() - 10..]);
         std::fs::write(&path, "no gzip at all").unwrap();
-        assert!(matches!(open_compressed(&path, false), Err(FileFault::Unreadable(_))));
+        assert!(matches!(open_compressed(&path, Reach::NoLink), Err(FileFault::Unreadable(_))));
     }
 }

@@ -6,16 +6,18 @@
 //!
 //! *Invariant:* what is opened is checked through its descriptor, never through its name.
 
+use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::places::refuse_open;
 use super::way::{self, Fault};
-use super::{Look, Refusal};
+use super::{Look, Reach, Refusal};
 use crate::engine::port::{FileFault, Opened};
 use crate::model::identity::{HEAD_BYTES, Identity};
 use crate::model::offset::Offset;
@@ -24,23 +26,26 @@ use crate::model::offset::Offset;
 /// terminal must not become ours.
 const TO_READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
+/// Touches neither devices nor FIFOs.
+const TO_FIND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
 /// Opens a regular file for reading and looks at its beginning.
 ///
-/// Without `follow_symlinks` the name itself must not be a link. A directory on the way may be one (`/var/log`
+/// Where `reach` allows no link, the name itself must not be one. A directory on the way may be one (`/var/log`
 /// often is) if root, this user, or the owner of what it leads to made it: any other link is a way for its maker
 /// to have files read that are not theirs. Hard links cannot be told apart; `fs.protected_hardlinks` is the
 /// kernel's answer to those.
 ///
 /// # Errors
 /// [`FileFault::Gone`] when there is no such file, [`FileFault::NoDescriptor`] when no more can be open; otherwise [`FileFault::Unreadable`], with the path.
-pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFault> {
+pub fn open(path: &Path, reach: Reach<'_>) -> Result<(File, Opened), FileFault> {
     let refuse = |refusal: Refusal| FileFault::Unreadable(format!("{path:?}: {refusal}"));
-    let opened = if follow_symlinks {
-        rustix::fs::open(path, TO_READ, Mode::empty()).map_err(Fault::Kernel)
+    let found = if reach.follows() {
+        rustix::fs::open(path, TO_FIND, Mode::empty()).map_err(Fault::Kernel)
     } else {
-        open_unlinked(path)
+        find_unlinked(path)
     };
-    let file = match opened {
+    let file = match found.and_then(|found| reopen(path, &found, reach)) {
         Ok(file) => File::from(file),
         Err(Fault::Kernel(Errno::NOENT | Errno::NOTDIR)) => return Err(FileFault::Gone),
         Err(Fault::Kernel(Errno::MFILE | Errno::NFILE)) => return Err(FileFault::NoDescriptor),
@@ -48,12 +53,6 @@ pub fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFa
         Err(Fault::Refused(refusal)) => return Err(refuse(refusal)),
     };
     let look = Look::of(&file).map_err(|fault| refuse(Refusal::of(fault)))?;
-    if look.kind != FileType::RegularFile {
-        return Err(refuse(Refusal::NotRegular(look.noun())));
-    }
-    if let Some(refusal) = refuse_open(&file) {
-        return Err(refuse(refusal));
-    }
     let head = super::read(&file, Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
         FileFault::Gone | FileFault::NoDescriptor => fault,
         FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
@@ -67,9 +66,49 @@ pub fn is_still(file: &File, identity: Identity) -> bool {
     Look::of(file).is_ok_and(|look| look.identity == identity)
 }
 
-/// Opens a name that is no link, past trusted links only.
-fn open_unlinked(path: &Path) -> Result<OwnedFd, Fault> {
-    let flags = TO_READ | OFlags::NOFOLLOW;
+/// Opens for reading what was found, if it is a regular file where logs may be.
+///
+/// To look, nothing is opened: a device may act when it is, and a FIFO wakes who writes into it.
+fn reopen(path: &Path, found: &OwnedFd, reach: Reach<'_>) -> Result<OwnedFd, Fault> {
+    let look = Look::of(found)?;
+    match look.kind {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err(Fault::Refused(Refusal::Link)),
+        _ => return Err(Fault::Refused(Refusal::NotRegular(look.noun()))),
+    }
+    if let Some(refusal) = refuse_open(found) {
+        return Err(Fault::Refused(refusal));
+    }
+    let place = format!("/proc/self/fd/{}", found.as_raw_fd());
+    if matches!(reach, Reach::Into(_)) {
+        let unknown = |fault| Refusal::Failed(format!("where it leads cannot be told: {place}: {fault}"));
+        let real = std::fs::read_link(&place).map_err(|fault| Fault::Refused(unknown(fault)))?;
+        let real = undeleted(real, found);
+        if !reach.holds(path, &real) {
+            return Err(Fault::Refused(Refusal::Elsewhere(real)));
+        }
+    }
+    match rustix::fs::open(&place, TO_READ, Mode::empty()) {
+        // Where no proc is mounted, the name is opened once more, and is the file that was looked at, or nothing.
+        Err(Errno::NOENT | Errno::NOTDIR) => {
+            let again = rustix::fs::open(path, TO_READ, Mode::empty())?;
+            let is_same = Look::of(&again)?.identity == look.identity;
+            if is_same { Ok(again) } else { Err(Fault::Kernel(Errno::NOENT)) }
+        }
+        opened => opened.map_err(Fault::Kernel),
+    }
+}
+
+/// What the kernel calls an open file, without the words that it adds when the name is gone.
+fn undeleted(real: PathBuf, found: &OwnedFd) -> PathBuf {
+    let is_gone = rustix::fs::fstat(found).is_ok_and(|stat| stat.st_nlink == 0);
+    let name = is_gone.then(|| real.as_os_str().as_bytes().strip_suffix(b" (deleted)")).flatten();
+    name.map(|name| PathBuf::from(OsStr::from_bytes(name))).unwrap_or(real)
+}
+
+/// Finds what has a name that is no link, past trusted links only.
+fn find_unlinked(path: &Path) -> Result<OwnedFd, Fault> {
+    let flags = TO_FIND | OFlags::NOFOLLOW;
     match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         // A link somewhere; or a kernel before 5.6, or a sandbox, that knows no openat2.
         Err(Errno::LOOP | Errno::NOSYS | Errno::PERM) => {}
@@ -95,6 +134,10 @@ mod tests {
 
     use super::super::Links;
     use super::*;
+
+    fn open(path: &Path, follow_symlinks: bool) -> Result<(File, Opened), FileFault> {
+        super::open(path, Reach::new(follow_symlinks, &[]))
+    }
 
     struct Place {
         dir: tempfile::TempDir,
@@ -184,7 +227,7 @@ mod tests {
         let _listener = UnixListener::bind(&socket).unwrap();
         for (path, kind) in [
             (fifo.as_path(), "a FIFO"),
-            (&socket, "a socket or a device"),
+            (&socket, "a socket"),
             (place.dir.path(), "a directory"),
             (Path::new("/"), "a directory"),
             (Path::new("/dev/null"), "a character device"),
@@ -240,6 +283,30 @@ mod tests {
         assert_eq!(refusal(&place.path("to-ours/app.log"), false), Refusal::ForeignLink.to_string());
         assert_eq!(open(&place.path("to-theirs/app.log"), false).unwrap().1.head, "hello\n");
         assert_eq!(open(&place.path("to-ours/app.log"), true).unwrap().1.head, "secret\n");
+    }
+
+    /// What is looked at is where the open file lies, whatever links led there.
+    #[test]
+    fn a_link_that_is_followed_leads_into_the_directories_that_are_named() {
+        let place = Place::new();
+        place.file("pods/app/0.log", "hello\n");
+        place.file("secret/key", "secret\n");
+        let targets = [place.path("pods/")];
+        let reach = Reach::new(true, &targets);
+        let inside = place.link("app.log", place.path("pods/app/0.log"));
+        let outside = place.link("key.log", place.path("secret/key"));
+        let (up, way) = (place.link("up.log", "pods/../secret/key"), place.link("way", place.path("secret")));
+        let plain = place.file("plain.log", "plain\n");
+        for (path, text) in [(&inside, "hello\n"), (&plain, "plain\n")] {
+            assert_eq!(super::open(path, reach).unwrap().1.head, text, "{path:?}");
+        }
+        let elsewhere = Refusal::Elsewhere(place.path("secret/key")).to_string();
+        for path in [outside, up, way.join("key")] {
+            match super::open(&path, reach) {
+                Err(FileFault::Unreadable(why)) => assert!(why.ends_with(&elsewhere), "{why}"),
+                other => panic!("{path:?}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! *Invariant:* what a path leads to is judged, never how the path is spelled.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::StatFs;
@@ -75,7 +75,7 @@ impl Places {
 }
 
 /// Why an open file is not read.
-pub(super) fn refuse_open(file: &File) -> Option<Refusal> {
+pub(super) fn refuse_open(file: impl AsFd) -> Option<Refusal> {
     let system = rustix::fs::fstatfs(file).ok()?;
     of_the_kernel(&system).map(Refusal::OfTheKernel)
 }

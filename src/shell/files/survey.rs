@@ -254,6 +254,9 @@ impl Round {
         }
         if !step.stage.is_empty() {
             let real = if is_link { real_directory(&path) } else { place.real.join(&entry.name) };
+            if is_link && !source.files.reach().leads_through(&real) {
+                return self.refuse(source, &path, Refusal::Elsewhere(real));
+            }
             let next = Place { path, real, stage: step.stage, excluded };
             if is_link { &mut walk.linked } else { &mut walk.near }.push(next);
         }
@@ -281,6 +284,12 @@ impl Round {
         match look.kind {
             FileType::RegularFile => {
                 let target = Some(real.join(name)).filter(|target| target != path);
+                if let Some(target) =
+                    target.as_ref().filter(|target| !source.files.reach().holds(path, target))
+                {
+                    self.refuse(source, path, Refusal::Elsewhere(target.clone()));
+                    return Seen::There;
+                }
                 self.observe(path, target, look, true);
             }
             FileType::Symlink if source.files.follow_symlinks => self.follow(source, path, named),
@@ -301,6 +310,9 @@ impl Round {
         match found {
             Ok((target, look)) if look.kind == FileType::RegularFile => {
                 if let Some(parent) = target.parent() {
+                    if !source.files.reach().holds(link, &target) {
+                        return self.refuse(source, link, Refusal::Elsewhere(target));
+                    }
                     if let Some(refusal) = self.places.refuse_on_the_way(parent) {
                         return self.refuse(source, link, refusal);
                     }

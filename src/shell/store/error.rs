@@ -20,6 +20,9 @@ pub enum StoreError {
     /// Files were removed or replaced under the open database: what went into them is not durable.
     #[error("{}: removed or replaced while in use", path.display())]
     Gone { path: PathBuf },
+    /// Another user may put files into the state directory, or take some away.
+    #[error("{}: {why}, so that others may change what is kept there: `{remedy}`, or name another directory", path.display())]
+    Exposed { path: PathBuf, why: String, remedy: String },
     /// A system call on the path failed.
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -34,7 +37,11 @@ impl StoreError {
         match self {
             Self::Held { .. } => 75,
             Self::Newer { .. } => 78,
-            Self::Damaged { .. } | Self::Gone { .. } | Self::Io { .. } | Self::Sqlite { .. } => 74,
+            Self::Damaged { .. }
+            | Self::Gone { .. }
+            | Self::Exposed { .. }
+            | Self::Io { .. }
+            | Self::Sqlite { .. } => 74,
         }
     }
 
@@ -49,6 +56,7 @@ impl StoreError {
             | Self::Newer { .. }
             | Self::Damaged { .. }
             | Self::Gone { .. }
+            | Self::Exposed { .. }
             | Self::Io { .. } => false,
         }
     }

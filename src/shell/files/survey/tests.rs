@@ -52,6 +52,7 @@ impl Tree {
             rotated: Vec::new(),
             exclude: Exclude::default(),
             follow_symlinks: false,
+            link_targets: Vec::new(),
             state_dir: std::path::PathBuf::new(),
         }
     }
@@ -382,6 +383,29 @@ fn a_link_is_refused_unless_links_are_followed() {
     let shown = tree.survey(&[tree.following(&["containers/*.log"]), tree.source(&["containers/*.log"])]);
     assert_eq!(shown.files, [("containers/app.log".into(), Some("pods/0.log".into()), vec![0])]);
     assert_eq!(shown.problems, [("containers/app.log".into(), Refusal::Link)]);
+}
+
+#[test]
+fn links_that_are_followed_lead_into_the_directories_that_are_named() {
+    let tree = Tree::new();
+    for name in ["pods/app/0.log", "secret/key.log", "logs/plain.log"] {
+        tree.file(name);
+    }
+    tree.link("logs/app.log", "../pods/app/0.log");
+    tree.link("logs/key.log", "../secret/key.log");
+    tree.link("logs/pods", "../pods/app");
+    tree.link("logs/all", "../secret");
+    let link_targets = vec![tree.path("pods/")];
+    let source = |glob: &str| SourceFiles { link_targets: link_targets.clone(), ..tree.following(&[glob]) };
+    let shown = tree.survey(&[source("logs/*.log")]);
+    assert_eq!(shown.names(), ["logs/app.log", "logs/plain.log"]);
+    let elsewhere = |name: &str| Refusal::Elsewhere(tree.path(name));
+    assert_eq!(shown.problems, [("logs/key.log".into(), elsewhere("secret/key.log"))]);
+    let shown = tree.survey(&[source("logs/*/*.log")]);
+    assert_eq!(shown.names(), ["logs/pods/0.log"]);
+    assert_eq!(shown.problems, [("logs/all".into(), elsewhere("secret"))]);
+    let shown = tree.survey(&[source("logs/all/*.log")]);
+    assert_eq!(shown.names(), [""; 0], "the operator wrote this link's name, and where links may lead");
 }
 
 /// S13: loops, links to nowhere, to directories, FIFOs and sockets.
