@@ -25,7 +25,7 @@ use crate::shell::files::{self, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
 
-use super::{CONFIGURATION, DONE, FAILED, configure, fail, logging, runtime, signals};
+use super::{CONFIGURATION, DONE, FAILED, configure, fail, logging, runtime, show_faults, signals};
 
 use reload::reload;
 use summary::{conclude, missing};
@@ -107,7 +107,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         () = &mut stop => return if args.once { FAILED } else { DONE },
         prepared = prepare(args, config) => prepared,
         () = pass(deadline) => {
-            eprintln!("standpipe: the time was over before the state and the way to each stream were there");
+            complain!("the time was over before the state and the way to each stream were there");
             return FAILED;
         }
     };
@@ -206,12 +206,12 @@ struct Prepared {
 async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), u8> {
     let meetings = beforehand::meetings(config).await;
     if !meetings.is_empty() {
-        meetings.iter().for_each(|fault| eprintln!("{fault}"));
+        meetings.iter().for_each(|fault| show_faults(fault));
         return Err(CONFIGURATION);
     }
     let (state, loaded) = State::open(config.state_dir.clone()).await.map_err(|error| match error {
         OpenError::Store(error) => {
-            eprintln!("standpipe: {error}");
+            complain!("{error}");
             error.exit_code()
         }
         OpenError::Thread(_) => fail(&error),
@@ -234,7 +234,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
     let destinations = connect(&config.streams, &origin).await;
     let mut config = config.clone();
     config.found_regions(&regions(&destinations)).map_err(|faults| {
-        faults.iter().for_each(|fault| eprintln!("standpipe: {fault}"));
+        faults.iter().for_each(|fault| complain!("{fault}"));
         CONFIGURATION
     })?;
     let memory = Memory {

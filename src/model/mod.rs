@@ -16,6 +16,7 @@ pub mod path_fields;
 pub mod record;
 pub mod settings;
 pub mod settled;
+pub mod text;
 pub mod time;
 pub mod verdict;
 pub mod watching;

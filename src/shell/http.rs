@@ -35,6 +35,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info};
 
+use crate::model::text::plain_json;
+
 pub use self::readiness::{advice, in_one_line};
 use self::snapshot::Snapshot;
 
@@ -236,7 +238,7 @@ fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a HeaderValue>) -> bool
 fn json<T: serde::Serialize>(code: StatusCode, value: &T) -> Answer {
     let mut page = serde_json::to_string_pretty(value).expect("it has text keys and finite numbers");
     page.push('\n');
-    body(code, "application/json", page)
+    body(code, "application/json", plain_json(page))
 }
 
 fn text(code: StatusCode, page: &'static str) -> Answer {

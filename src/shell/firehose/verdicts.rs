@@ -11,16 +11,17 @@ use std::error::Error;
 use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 
+use crate::model::text::{cut, plain};
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
 use crate::shell::aws::cause;
 
 use super::codes::{self, About};
 
-/// The most of an error code that is kept, in characters: the service's own have at most 50.
-const MAX_CODE_CHARS: usize = 100;
+/// The most of an error code that is kept, in bytes: the service's own have at most 50.
+pub(super) const MAX_CODE_BYTES: usize = 100;
 
-/// The most of a message that is kept, in characters.
-const MAX_MESSAGE_CHARS: usize = 1024;
+/// The most of a message that is kept, in bytes.
+pub(super) const MAX_MESSAGE_BYTES: usize = 1024;
 
 pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
     match id {
@@ -136,8 +137,8 @@ fn judge_refusal(code: &str, message: &str) -> Verdict {
         return retry(RetryReason::Setup, code, message);
     }
     Verdict::Rejected {
-        code: kept(code, MAX_CODE_CHARS).into(),
-        message: kept(message, MAX_MESSAGE_CHARS).into(),
+        code: kept(code, MAX_CODE_BYTES).into(),
+        message: kept(message, MAX_MESSAGE_BYTES).into(),
     }
 }
 
@@ -172,14 +173,14 @@ fn ambiguous(message: &str) -> Verdict {
 }
 
 fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
-    let (code, message) = (kept(code, MAX_CODE_CHARS), kept(message, MAX_MESSAGE_CHARS));
+    let (code, message) = (kept(code, MAX_CODE_BYTES), kept(message, MAX_MESSAGE_BYTES));
     Verdict::Retry(Retry { reason, code: code.into(), message: message.into() })
 }
 
-/// What is kept of a text that somebody else wrote: its beginning, with a blank for whatever would steer a terminal or
-/// end a line of the log.
-fn kept(text: &str, max_chars: usize) -> String {
-    text.chars().take(max_chars).map(|char| if char.is_control() { ' ' } else { char }).collect()
+/// What is kept of a text that somebody else wrote: its beginning, in one line that steers nothing.
+pub(super) fn kept(text: &str, max_bytes: usize) -> String {
+    // What is spelt out is longer than it was.
+    cut(&plain(&*cut(text, max_bytes)), max_bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -279,9 +280,11 @@ mod tests {
         let Verdict::Rejected { code, message } = judge_refusal(&"C".repeat(200_000), &said) else {
             panic!("a refusal")
         };
-        assert_eq!((code.len(), message.len()), (MAX_CODE_CHARS, MAX_MESSAGE_CHARS));
-        assert!(message.starts_with("first 2026-11-25T00:00:00Z ERROR forged  [31mred"), "{message}");
-        assert!(!message.chars().any(char::is_control));
+        assert_eq!((code.len(), message.len()), (MAX_CODE_BYTES, MAX_MESSAGE_BYTES));
+        assert!(message.starts_with(r"first\n2026-11-25T00:00:00Z ERROR forged \u{1b}[31mred"), "{message}");
+        let wide = "\u{202e}".repeat(2_000);
+        let Verdict::Retry(why) = judge_code("Other", &wide, 400) else { panic!("a code that nobody knows") };
+        assert!(why.message.len() <= MAX_MESSAGE_BYTES && why.message.starts_with(r"\u{202e}\u{202e}"));
     }
 
     fn entry(id: Option<&str>, code: Option<&str>) -> PutRecordBatchResponseEntry {
