@@ -36,7 +36,7 @@ use crate::rules::retry::InvalidBackoff;
 use crate::shell::control::Order;
 use crate::shell::files::{self, Problem, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
-use crate::shell::http::snapshot::{About, Snapshot};
+use crate::shell::http::snapshot::{About, Snapshot, Written};
 use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch;
@@ -322,6 +322,7 @@ impl Daemon {
             status: self.engine.status(now),
             problems: self.tasks.problems(),
             missing: self.tasks.destinations().iter().map(Destination::missing).collect(),
+            written: Written::default(),
         });
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot

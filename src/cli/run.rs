@@ -156,7 +156,7 @@ async fn ship(
     let mut endpoint = JoinSet::new();
     // One pass over the files is too short for anyone to ask.
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
-        endpoint.spawn(http::serve(listen, handle));
+        endpoint.spawn(http::serve(listen, config.health.hosts.clone(), handle));
     }
     match control::Listener::bind(&config.state_dir) {
         Ok(listener) => drop(endpoint.spawn(listener.serve(sender))),

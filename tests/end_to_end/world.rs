@@ -411,13 +411,13 @@ pub(crate) fn exchange(address: SocketAddr, request: &str) -> Response {
 }
 
 pub(crate) fn get(address: SocketAddr, target: &str) -> Response {
-    exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
 fn post(address: SocketAddr, target: &str, body: &str) -> Response {
     let length = body.len();
     let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     exchange(address, &head)
 }

@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "shared with the tests of the way to AWS, which use all of it")]
 mod fakes;
 mod names;
+mod process;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
 mod world;

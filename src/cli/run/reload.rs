@@ -87,6 +87,7 @@ fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
     let keys = [
         ("state_dir", started_with.state_dir != config.state_dir),
         ("health.listen", started_with.health.listen != config.health.listen),
+        ("health.hosts", started_with.health.hosts != config.health.hosts),
         ("log", started_with.log != config.log),
     ];
     for (key, _) in keys.iter().filter(|(_, differs)| *differs) {

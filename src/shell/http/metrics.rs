@@ -27,16 +27,16 @@ use self::out::{Labels, Out};
 use super::readiness;
 use super::snapshot::{Snapshot, StreamAbout};
 
-const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The answer of `/metrics`: its content type and its text; OpenMetrics when `open`, else the classic format.
-pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> (&'static str, String) {
+/// The text of `/metrics`: OpenMetrics when `open`, else the classic format.
+pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page(Arc::clone(snapshot))));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
-    if open { (OPEN, text) } else { (CLASSIC, classic(&text)) }
+    if open { text } else { classic(&text) }
 }
 
 /// OpenMetrics as the classic text format: a counter's family is called as its samples are, an `info` is a gauge,
