@@ -145,6 +145,7 @@ async fn ship(
     let (sender, orders) = control::orders();
     let asked = (questions, orders);
     let ways = destinations.clone();
+    let embedded = server.as_ref().map(local::Server::streams);
     let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, asked) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
@@ -170,7 +171,7 @@ async fn ship(
     let summary = tokio::select! {
         biased;
         summary = running => summary,
-        never = reload(hangups, args, config, (&origin, ways), sender) => match never {},
+        never = reload(hangups, args, config, (&origin, embedded, ways), sender) => match never {},
     };
     // None of the tasks blocks; the socket's name is gone when its task has ended.
     endpoint.shutdown().await;
@@ -218,13 +219,22 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
     })?;
     let server = match &args.local {
         Some(dir) => {
-            let started = local::Server::start(local::Options::new(dir)).await;
-            Some(started.map_err(|error| fail(&error))?)
+            let keys = local::Keys::random().map_err(|error| fail(&error))?;
+            let options = local::Options {
+                access: local::Access::private(keys.clone()),
+                streams: Some(delivery_streams(config)),
+                ..local::Options::new(dir)
+            };
+            Some((local::Server::start(options).await.map_err(|error| fail(&error))?, keys))
         }
         None => None,
     };
     let origin = match &server {
-        Some(server) => Origin::Embedded { endpoint_url: format!("http://{}", server.address()) },
+        Some((server, keys)) => Origin::Embedded {
+            endpoint_url: format!("http://{}", server.address()),
+            access_key: keys.access_key.clone(),
+            secret_key: keys.secret_key.clone(),
+        },
         None => {
             let access = Access::of_process();
             access.notes().iter().for_each(|note| warn!("{note}"));
@@ -245,7 +255,13 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         dead_letter_bytes: loaded.dead_letter_disk_bytes,
         names: source_files(&config).iter().map(SourceFiles::names).collect(),
     };
+    let server = server.map(|(server, _)| server);
     Ok((Prepared { state, memory, server, origin, destinations }, config))
+}
+
+/// The names of the delivery streams at the service.
+fn delivery_streams(config: &Config) -> Vec<String> {
+    config.streams.iter().map(|stream| stream.delivery_stream.clone()).collect()
 }
 
 /// Says what is about to be read, and where it goes.

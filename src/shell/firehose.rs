@@ -9,6 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "measures how long an answer took")]
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,7 @@ struct Route {
 }
 
 /// What leads to delivery streams: an account at AWS, or this process itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Origin {
     /// The account that the environment and the configuration give access to.
     Aws(Access),
@@ -67,6 +68,9 @@ pub enum Origin {
     Embedded {
         /// The URL of the embedded delivery stream.
         endpoint_url: String,
+        /// What the embedded delivery stream takes requests of.
+        access_key: String,
+        secret_key: String,
     },
 }
 
@@ -75,10 +79,22 @@ pub enum Origin {
 struct Reached {
     client: Client,
     region: String,
-    /// `None` for the embedded delivery stream, which anybody may write to.
+    /// `None` for the embedded delivery stream, whose keys nobody renews.
     access: Option<Found>,
     /// Where requests go, for a person; without user and password.
     endpoint: String,
+}
+
+impl fmt::Debug for Origin {
+    /// Without the secret.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws(access) => to.debug_tuple("Aws").field(access).finish(),
+            Self::Embedded { endpoint_url, .. } => {
+                to.debug_struct("Embedded").field("endpoint_url", endpoint_url).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 impl Origin {
@@ -243,7 +259,10 @@ impl Route {
             .connect_timeout(CONNECT_TIMEOUT.min(self.stream.request_timeout))
             .build();
         let access = match &self.origin {
-            Origin::Embedded { endpoint_url } => return Ok(embedded(endpoint_url, connect)),
+            Origin::Embedded { endpoint_url, access_key, secret_key } => {
+                let keys = Credentials::new(access_key, secret_key, None, None, "embedded");
+                return Ok(embedded(endpoint_url, keys, connect));
+            }
             Origin::Aws(access) => access.find(&self.stream).await?,
         };
         let mut client = aws_sdk_firehose::config::Builder::from(&access.sdk)
@@ -277,7 +296,7 @@ impl Route {
 }
 
 /// The way to this process's own delivery stream. Whatever proxy the environment names: it is another process's business.
-fn embedded(endpoint_url: &str, timeouts: TimeoutConfig) -> Reached {
+fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> Reached {
     let region = "us-east-1";
     let config = aws_sdk_firehose::Config::builder()
         .behavior_version_latest()
@@ -286,7 +305,7 @@ fn embedded(endpoint_url: &str, timeouts: TimeoutConfig) -> Reached {
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .endpoint_url(endpoint_url)
-        .credentials_provider(Credentials::new("embedded", "embedded", None, None, "embedded"));
+        .credentials_provider(keys);
     Reached {
         client: Client::from_conf(config.build()),
         region: region.to_owned(),

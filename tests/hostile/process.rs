@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Output;
 
 use crate::assert_plain;
-use crate::world::{PATIENCE, World, append, eventually, exchange, standpipe};
+use crate::world::{PATIENCE, Running, World, append, delivered, eventually, exchange, standpipe, text};
 
 /// Hosts that a page of the web could have lead to this machine.
 const FOREIGN: [&str; 8] = [
@@ -34,7 +36,7 @@ fn the_health_endpoint_answers_to_no_name_of_a_stranger() {
     let path = world.dir().join("named.toml");
     fs::write(&path, named).unwrap();
     let daemon = world.run_in(|command| {
-        *command = standpipe(&["run", "-c", crate::world::text(&path)]);
+        *command = standpipe(&["run", "-c", text(&path)]);
     });
     let mut tried = 0;
     for target in ["/", "/livez", "/readyz", "/healthz", "/status", "/metrics", "/history"] {
@@ -217,4 +219,146 @@ fn the_status_command_believes_nothing_of_what_answers_at_the_port() {
 fn daemon_number(document: &str, key: &str) -> String {
     let (_, rest) = document.split_once(&format!("\"{key}\": ")).unwrap();
     rest.split([',', '\n']).next().unwrap().to_owned()
+}
+
+/// A request of the API as `key` would sign it, but for the signature, with `more` heads.
+fn put(target: &str, key: &str, more: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Firehose_20150804.{target}\r\n\
+         X-Amz-Date: 20261105T120000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential={key}/20261105/us-east-1/firehose/aws4_request, \
+         SignedHeaders=host;x-amz-date;x-amz-target, Signature={}\r\nConnection: close\r\nContent-Length: {length}\r\n\
+         {more}\r\n{body}",
+        "0".repeat(64)
+    )
+}
+
+const ONE: &str = r#"{"DeliveryStreamName":"logs","Record":{"Data":"Rk9SR0VECg=="}}"#;
+
+/// Everything that a stranger may ask of the embedded delivery stream, as requests without a host.
+fn everything() -> Vec<(&'static str, String)> {
+    let control = |line: &str, body: &str| {
+        format!("{line} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\nHOST\r\n{body}", body.len())
+    };
+    let name = r#"{"DeliveryStreamName":"mine"}"#;
+    vec![
+        ("a put", put("PutRecord", "AKID", "HOST", ONE)),
+        ("a put by the name of the SDK's provider", put("PutRecord", "embedded", "HOST", ONE)),
+        (
+            "a put without signature",
+            put("PutRecord", "AKID", "HOST", ONE).replace("Authorization", "X-Other"),
+        ),
+        ("a stream of one's own", put("CreateDeliveryStream", "AKID", "HOST", name)),
+        (
+            "the end of a stream",
+            put("DeleteDeliveryStream", "AKID", "HOST", r#"{"DeliveryStreamName":"logs"}"#),
+        ),
+        ("which streams there are", put("ListDeliveryStreams", "AKID", "HOST", "{}")),
+        ("what was counted", control("GET /_standpipe/stats", "")),
+        ("which faults there are", control("GET /_standpipe/faults", "")),
+        ("faults", control("POST /_standpipe/faults", r#"{"rates":{"internal":1}}"#)),
+        ("a flush", control("POST /_standpipe/flush", "")),
+    ]
+}
+
+fn asked_by(address: SocketAddr, request: &str, heads: &str) -> u16 {
+    exchange(address, &request.replacen("HOST", heads, 1)).code
+}
+
+/// Where the embedded delivery stream of a process listens.
+fn embedded(running: &Running) -> SocketAddr {
+    let said = running.says("\"message\":\"embedded delivery stream listens\"", "\n");
+    said.split_once("\"address\":\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap()
+}
+
+/// The directories below `dir`, it included, and whether each is for its user alone.
+fn private_directories(dir: &Path) -> usize {
+    assert_eq!(fs::metadata(dir).unwrap().permissions().mode() & 0o777, 0o700, "{}", dir.display());
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    1 + entries.filter(|path| path.is_dir()).map(|path| private_directories(&path)).sum::<usize>()
+}
+
+#[test]
+fn the_stream_inside_a_run_takes_nothing_from_anybody_else() {
+    let mut world = World::new();
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 5);
+    let shipped = world.dir().join("shipped");
+    let running = Running::start(&["run", "-c", text(&world.config()), "--local", text(&shipped)]);
+    let address = embedded(&running);
+    let stranger = "Host: 127.0.0.1\r\n";
+    let all = everything();
+    for (what, request) in &all {
+        let code = asked_by(address, request, stranger);
+        let expected: &[u16] = if request.contains("_standpipe") { &[404] } else { &[400, 403] };
+        assert!(expected.contains(&code), "{what}: {code}");
+    }
+    // Who announces much and sends nothing holds up nobody.
+    let _announced = announced(address, "AKID");
+    world.written.append(&file, "a", 5);
+    let arrived = shipped.join("logs");
+    eventually("what was written", || {
+        let difference = world.written.compare(&delivered(&arrived));
+        assert_eq!(difference.invented, Vec::<String>::new());
+        (difference.missing == 0).then_some(())
+    });
+    running.stop();
+    assert_eq!(world.written.compare(&delivered(&arrived)).repeated, 0);
+    let mut there: Vec<_> = fs::read_dir(&shipped).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["logs", "state"], "no stream of a stranger's");
+    let directories = private_directories(&shipped);
+    eprintln!("{} requests, {directories} directories", all.len());
+}
+
+/// Connections that announce more bodies than there is room for, and send nothing of them.
+fn announced(address: SocketAddr, key: &str) -> Vec<TcpStream> {
+    let head = put("PutRecordBatch", key, "Host: 127.0.0.1\r\n", "").replace("Length: 0", "Length: 16777216");
+    let connect = |_| {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        socket
+    };
+    (0..40).map(connect).collect()
+}
+
+#[test]
+fn the_stream_on_its_own_takes_nothing_from_pages_and_with_keys_from_nobody_without_them() {
+    let world = World::new();
+    let keyed = world.dir().join("keyed");
+    let args = ["local", "--listen", "127.0.0.1:0", "--dir", text(&keyed), "--hosts", "Firehose.Test"];
+    let keys = ["--access-key", "AKID", "--secret-key", "secret"];
+    let running = Running::start(&[&args[..], &keys].concat());
+    let with_keys = embedded(&running);
+    let mut tried = 0;
+    let port = world.address.port();
+    for (what, request) in everything() {
+        for host in FOREIGN {
+            let code = asked_by(world.address, &request, &format!("Host: {host}\r\n"));
+            assert_eq!(code, 403, "{what} of {host}");
+            tried += 1;
+        }
+        for origin in ["null", "http://evil.example", "http://localhost:3000", "https://127.0.0.1"] {
+            let heads = format!("Host: 127.0.0.1:{port}\r\nOrigin: {origin}\r\n");
+            assert_eq!(asked_by(world.address, &request, &heads), 403, "{what} by a page of {origin}");
+            tried += 1;
+        }
+        let code = asked_by(with_keys, &request, "Host: firehose.test\r\n");
+        assert!([400, 403].contains(&code), "{what} without the keys: {code}");
+        tried += 1;
+    }
+    let stats = world.stats();
+    assert_eq!(stats["streams"].as_object().unwrap().len(), 0, "nothing of it was done: {stats}");
+    // Without keys anybody of this machine may ask, whatever others announce.
+    let _announced = announced(world.address, "AKID");
+    for host in ["127.0.0.1", "localhost:1", "[::1]"] {
+        let code =
+            asked_by(world.address, &put("PutRecord", "AKID", "HOST", ONE), &format!("Host: {host}\r\n"));
+        assert_eq!(code, 200, "{host}");
+        tried += 1;
+    }
+    assert_eq!(world.arrived("logs"), b"FORGED\n".repeat(3));
+    let directories = private_directories(&world.dir().join("out")) + private_directories(&keyed);
+    eprintln!("{tried} requests, {directories} directories");
 }
