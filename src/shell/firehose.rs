@@ -28,13 +28,16 @@ use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::shell::aws::{Access, Connections, Found};
 
+use self::sent::Sent;
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
 
+pub use self::codes::label;
 pub use self::describe::{Described, Identity};
 
 mod codes;
 mod describe;
+mod sent;
 mod verdicts;
 mod way;
 
@@ -233,7 +236,7 @@ impl Destination {
         let data = records.first().expect("a request has at least one record");
         let verdict = match call.record(record(data)).send().await {
             Ok(output) => accepted(Some(output.record_id()), output.encrypted()),
-            Err(error) => judge(&error),
+            Err(error) => judge(&error, &mut Sent::new(records)),
         };
         vec![verdict; count]
     }
@@ -246,8 +249,8 @@ impl Destination {
             .delivery_stream_name(&self.route.stream.delivery_stream)
             .set_records(Some(records.iter().map(record).collect()));
         match call.send().await {
-            Ok(output) => judge_entries(&output, count),
-            Err(error) => vec![judge(&error); count],
+            Ok(output) => judge_entries(&output, count, &mut Sent::new(records)),
+            Err(error) => vec![judge(&error, &mut Sent::new(records)); count],
         }
     }
 }

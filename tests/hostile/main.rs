@@ -10,6 +10,7 @@
 mod fakes;
 mod names;
 mod process;
+mod service;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
 mod world;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 
 use super::Destination;
+use super::sent::Sent;
 use super::verdicts::{MAX_CODE_BYTES, judge, kept};
 
 /// A delivery stream, as the service describes it.
@@ -96,7 +97,7 @@ impl Destination {
                     ),
                 })
             }
-            Err(error) => Err(match reached.placed(judge(&error)) {
+            Err(error) => Err(match reached.placed(judge(&error, &mut Sent::new(&[]))) {
                 Verdict::Retry(why) => why,
                 Verdict::Rejected { code, message } => Retry { reason: RetryReason::Setup, code, message },
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),

@@ -4,8 +4,8 @@
 //! that belong together are of the same moment. prometheus-client writes OpenMetrics; the classic text format, which
 //! older scrapers and `promtool check metrics` read, differs in three places, and is made from it.
 //!
-//! *Invariant:* labels are names from the configuration, words of ours, and error codes: a path, or the text of a
-//! message or an error, is never one.
+//! *Invariant:* labels are names from the configuration, words of ours, and error codes that we list: a path, or the text of
+//! a message or an error, is never one, nor is a code that a service made up.
 
 mod out;
 
@@ -22,6 +22,7 @@ use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts
 use crate::model::message::Unmerged;
 use crate::model::operation::Operation;
 use crate::model::verdict::RetryReason;
+use crate::shell::firehose;
 
 use self::out::{Labels, Out};
 use super::readiness;
@@ -228,8 +229,11 @@ fn stream_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         each(|counts| counts.throttled),
     )?;
     let dead = counts().flat_map(|(about, counts)| {
-        let dead = counts.dead_letters.iter();
-        dead.map(|(code, count)| (vec![("stream", &*about.name), ("reason", &**code)], *count))
+        let mut dead = BTreeMap::<&str, u64>::new();
+        for (code, count) in &counts.dead_letters {
+            *dead.entry(firehose::label(code)).or_default() += count;
+        }
+        dead.into_iter().map(|(code, count)| (vec![("stream", &*about.name), ("reason", code)], count))
     });
     out.counter("standpipe_dead_letters", "Records that the service will never accept, by error code", dead)
 }
