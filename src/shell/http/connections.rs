@@ -8,6 +8,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "connections have time limits")]
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,12 +20,16 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Unread};
 
 /// The most connections at once.
 const MAX_CONNECTIONS: usize = 64;
+
+/// The most bytes of different answers that connections hold which do not read theirs, unless it is one alone.
+const MAX_UNREAD_BYTES: usize = 32 * 1024 * 1024;
 
 /// The most bytes of a request's head.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -60,18 +65,32 @@ struct Open {
 struct Asked {
     clock: Arc<AtomicU64>,
     last: Arc<AtomicU64>,
+    /// The large answer that is being written.
+    unread: Unread,
+    /// Told of each large answer.
+    answered: Arc<Notify>,
 }
 
 impl Asked {
     /// A connection that is as good as asked now, so that it finds the time to.
-    fn new(clock: &Arc<AtomicU64>) -> Self {
-        let asked = Self { clock: Arc::clone(clock), last: Arc::default() };
+    fn new(clock: &Arc<AtomicU64>, answered: &Arc<Notify>) -> Self {
+        let (clock, answered) = (Arc::clone(clock), Arc::clone(answered));
+        let asked = Self { clock, last: Arc::default(), unread: Unread::default(), answered };
         asked.note();
         asked
     }
 
     fn note(&self) {
         self.last.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn note_answer(&self, answer: Response<Pieces>) -> Response<Pieces> {
+        let (parts, pieces) = answer.into_parts();
+        let (pieces, is_large) = pieces.noted(&self.unread);
+        if is_large {
+            self.answered.notify_one();
+        }
+        Response::from_parts(parts, pieces)
     }
 
     fn last(&self) -> u64 {
@@ -85,18 +104,19 @@ where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Pieces>> + Send + 'static,
 {
-    let clock = Arc::<AtomicU64>::default();
+    let (clock, answered) = (Arc::<AtomicU64>::default(), Arc::<Notify>::default());
     let mut open: Vec<Open> = Vec::new();
     loop {
         tokio::select! {
             biased;
             Some(_) = tasks.join_next() => open.retain(|connection| !connection.task.is_finished()),
+            () = answered.notified() => close_slow(&mut open),
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
                     if open.len() >= MAX_CONNECTIONS {
                         make_room(&mut open);
                     }
-                    let asked = Asked::new(&clock);
+                    let asked = Asked::new(&clock, &answered);
                     let task = tasks.spawn(connection(socket, LIMITS, asked.clone(), answer.clone()));
                     open.push(Open { task, asked });
                 }
@@ -115,6 +135,32 @@ fn make_room(open: &mut Vec<Open>) {
     }
 }
 
+/// Closes those who do not read what is no longer new, the oldest answer first, until the others hold little enough.
+fn close_slow(open: &mut Vec<Open>) {
+    // By its place, each answer that is held: how large it is, and when it was last asked for.
+    let mut held = BTreeMap::<usize, (usize, u64)>::new();
+    for connection in &*open {
+        if let Some((place, len)) = connection.asked.unread.page() {
+            let (_, last) = held.entry(place).or_insert((len, 0));
+            *last = connection.asked.last().max(*last);
+        }
+    }
+    let mut bytes: usize = held.values().map(|(len, _)| len).sum();
+    while bytes > MAX_UNREAD_BYTES && held.len() > 1 {
+        let oldest = held.iter().min_by_key(|(_, (_, last))| *last).map(|(place, (len, _))| (*place, *len));
+        let Some((oldest, len)) = oldest else { return };
+        held.remove(&oldest);
+        bytes -= len;
+        open.retain(|connection| {
+            let is_slow = connection.asked.unread.page().is_some_and(|(place, _)| place == oldest);
+            if is_slow {
+                connection.task.abort();
+            }
+            !is_slow
+        });
+    }
+}
+
 async fn connection<A, F>(socket: TcpStream, limits: Limits, asked: Asked, answer: A)
 where
     A: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
@@ -125,8 +171,8 @@ where
     let of_service = asked.clone();
     let service = service_fn(move |request| {
         of_service.note();
-        let answering = answer(request);
-        async move { Ok::<_, Infallible>(answering.await) }
+        let (answering, asked) = (answer(request), of_service.clone());
+        async move { Ok::<_, Infallible>(asked.note_answer(answering.await)) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -175,7 +221,7 @@ mod tests {
             let large = large.clone();
             async move { Response::new(Pieces::from(large)) }
         };
-        connection(socket, limits, Asked::new(&Arc::default()), answer).await;
+        connection(socket, limits, Asked::new(&Arc::default(), &Arc::default()), answer).await;
         // Closed with or without what did not fit into the buffers of the kernel.
         let _ = client.read_to_end(&mut Vec::new());
     }
@@ -208,7 +254,10 @@ mod tests {
         let clock = Arc::<AtomicU64>::default();
         let mut tasks = JoinSet::new();
         let mut open: Vec<_> = (0..4)
-            .map(|_| Open { task: tasks.spawn(std::future::pending::<()>()), asked: Asked::new(&clock) })
+            .map(|_| Open {
+                task: tasks.spawn(std::future::pending::<()>()),
+                asked: Asked::new(&clock, &Arc::default()),
+            })
             .collect();
         let asked: Vec<_> = open.iter().map(|connection| connection.asked.clone()).collect();
         // The first that came is asked again; so is the third.
@@ -225,5 +274,36 @@ mod tests {
             );
         }
         assert_eq!(closed, [1, 3, 0, 2]);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_read_an_old_answer_is_closed_before_many_are_held() {
+        let (clock, mut tasks) = (Arc::<AtomicU64>::default(), JoinSet::new());
+        let page = || Pieces::from(Bytes::from(vec![0; MAX_UNREAD_BYTES / 3]));
+        let (mut open, mut bodies) = (Vec::new(), Vec::new());
+        let mut read = |page: &Pieces, open: &mut Vec<Open>| {
+            let asked = Asked::new(&clock, &Arc::default());
+            let (body, is_large) = page.shared().noted(&asked.unread);
+            assert!(is_large);
+            bodies.push(body);
+            open.push(Open { task: tasks.spawn(std::future::pending::<()>()), asked });
+            close_slow(open);
+        };
+        let pages: Vec<_> = (0..4).map(|_| page()).collect();
+        for page in &pages[..3] {
+            read(page, &mut open);
+            read(page, &mut open);
+        }
+        assert_eq!(open.len(), 6, "as much as may be held, by however many");
+        // The first of those with the oldest page asks again.
+        open[0].asked.note();
+        read(&pages[3], &mut open);
+        let places: Vec<_> = open.iter().filter_map(|connection| connection.asked.unread.page()).collect();
+        assert_eq!(open.len(), 5, "those with the second page are gone: {places:?}");
+        assert!(!places.contains(&pages[1].place()), "{places:?}");
+        drop(bodies);
+        close_slow(&mut open);
+        assert!(open.iter().all(|connection| connection.asked.unread.page().is_none()));
+        assert_eq!(open.len(), 5, "who has read stays");
     }
 }
