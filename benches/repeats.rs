@@ -97,7 +97,7 @@ fn ship(config: &Path, more: &[&str]) -> Child {
 
 fn accepted(address: &str) -> u64 {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET /_standpipe/stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /_standpipe/stats HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();

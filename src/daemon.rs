@@ -37,7 +37,7 @@ use crate::shell::control::Order;
 use crate::shell::files::problems::Problems;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
-use crate::shell::http::snapshot::{About, Snapshot};
+use crate::shell::http::snapshot::{About, Snapshot, Written};
 use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch;
@@ -323,6 +323,7 @@ impl Daemon {
             status: self.engine.status(now),
             problems: self.tasks.problems(),
             missing: self.tasks.destinations().iter().map(Destination::missing).collect(),
+            written: Written::default(),
         });
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot

@@ -16,7 +16,7 @@ use aws_sdk_firehose::types::Record;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use standpipe::local::{Error, Fault, Keys, Options, Quota, Server};
+use standpipe::local::{Access, Error, Fault, Keys, Options, Quota, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -91,7 +91,7 @@ impl Raw {
 async fn raw(server: &Server, head: &str, body: &[u8]) -> std::io::Result<Raw> {
     let mut connection = TcpStream::connect(server.address()).await?;
     let head =
-        format!("{head}\r\nHost: local\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     connection.write_all(head.as_bytes()).await?;
     connection.write_all(body).await?;
     let mut answer = Vec::new();
@@ -108,7 +108,7 @@ fn signed(operation: &str) -> String {
     format!(
         "POST / HTTP/1.1\r\nContent-Type: application/x-amz-json-1.1\r\nX-Amz-Target: Firehose_20150804.{operation}\r\n\
          X-Amz-Date: 20261105T120000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
-         Credential=AKID/20261105/us-east-1/firehose/aws4_request, SignedHeaders=host, Signature={}",
+         Credential=AKID/20261105/us-east-1/firehose/aws4_request, SignedHeaders=host;x-amz-date;x-amz-target, Signature={}",
         "0".repeat(64)
     )
 }
@@ -346,7 +346,12 @@ async fn the_sdk_creates_describes_lists_and_deletes() {
 async fn with_keys_only_their_signatures_are_taken() {
     let dir = tempfile::tempdir().unwrap();
     let keys = Keys { access_key: "AKID".to_owned(), secret_key: "secret".to_owned() };
-    let server = Server::start(Options { keys: Some(keys), ..options(dir.path()) }).await.unwrap();
+    let server = Server::start(Options {
+        access: Access { keys: Some(keys), ..Access::default() },
+        ..options(dir.path())
+    })
+    .await
+    .unwrap();
     for (access_key, secret_key, code) in [
         ("AKID", "secret", None),
         ("AKID", "Secret", Some("InvalidSignatureException")),
@@ -361,6 +366,41 @@ async fn with_keys_only_their_signatures_are_taken() {
     assert_eq!(put(&server, "YQ==").await.unwrap().json()["__type"], "InvalidSignatureException");
     server.shutdown().await.unwrap();
     assert_eq!(delivered(dir.path(), "app"), b"x\n");
+}
+
+#[tokio::test]
+async fn a_private_server_has_its_streams_those_that_are_added_and_no_control_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::random().unwrap();
+    let server = Server::start(Options {
+        access: Access::private(keys.clone()),
+        streams: Some(vec!["app".to_owned()]),
+        ..options(dir.path())
+    });
+    let server = server.await.unwrap();
+    let client = sdk_with(&server, &keys.access_key, &keys.secret_key);
+    let put = |stream: &str| client.put_record().delivery_stream_name(stream).record(record("x\n")).send();
+    put("app").await.unwrap();
+    let error = put("other").await.unwrap_err();
+    assert!(error.into_service_error().is_resource_not_found_exception());
+    server.streams().add(vec!["app".to_owned(), "other".to_owned()]).await.unwrap();
+    put("other").await.unwrap();
+    assert!(matches!(server.streams().add(vec!["..".to_owned()]).await, Err(Error::Option(_))));
+    for head in [
+        "GET /_standpipe/stats HTTP/1.1",
+        "GET /_standpipe/faults HTTP/1.1",
+        "POST /_standpipe/faults HTTP/1.1",
+        "POST /_standpipe/flush HTTP/1.1",
+    ] {
+        assert_eq!(raw(&server, head, b"{}").await.unwrap().status(), 404, "{head}");
+    }
+    let streams = server.streams();
+    server.shutdown().await.unwrap();
+    assert!(matches!(streams.add(vec!["late".to_owned()]).await, Err(Error::Stopped)));
+    assert_eq!(
+        (delivered(dir.path(), "app"), delivered(dir.path(), "other")),
+        (b"x\n".to_vec(), b"x\n".to_vec())
+    );
 }
 
 #[tokio::test]
@@ -424,7 +464,7 @@ async fn a_body_may_come_in_chunks_and_requests_one_behind_the_other() {
     let server = Server::start(options(dir.path())).await.unwrap();
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let body = br#"{"DeliveryStreamName":"app","Record":{"Data":"YQo="}}"#;
-    let head = format!("{}\r\nHost: local\r\n", signed("PutRecord"));
+    let head = format!("{}\r\nHost: localhost\r\n", signed("PutRecord"));
     let mut bytes = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
     for chunk in body.chunks(7) {
         bytes.extend(format!("{:x}\r\n", chunk.len()).bytes());
@@ -454,7 +494,8 @@ async fn a_batch_over_4_mib_gets_the_documented_error_and_an_absurd_body_is_not_
 
     // Only announced: the answer comes without it.
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
-    let head = format!("{}\r\nHost: local\r\nContent-Length: 99999999999\r\n\r\n", signed("PutRecordBatch"));
+    let head =
+        format!("{}\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n", signed("PutRecordBatch"));
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut start = [0; 12];
     connection.read_exact(&mut start).await.unwrap();
@@ -506,7 +547,8 @@ async fn a_request_that_hangs_ends_with_the_server() {
     plan(&server, json!({"rates": {"hang_after": 1}})).await;
     let mut connection = TcpStream::connect(server.address()).await.unwrap();
     let body = r#"{"DeliveryStreamName":"app","Record":{"Data":"YQ=="}}"#;
-    let head = format!("{}\r\nHost: local\r\nContent-Length: {}\r\n\r\n", signed("PutRecord"), body.len());
+    let head =
+        format!("{}\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", signed("PutRecord"), body.len());
     connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     while stats(&server).await["faults"]["hang_after"] != 1 {}
     server.shutdown().await.unwrap();

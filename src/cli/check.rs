@@ -9,13 +9,14 @@ use clap::Args;
 use crate::config::{Config, Overrides};
 use crate::model::operation::Operation;
 use crate::model::settings::Encryption;
+use crate::model::text::{plain, plain_lines, plain_path};
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 use crate::shell::aws::Access;
 use crate::shell::firehose::{Described, Destination, Identity, Origin};
 use crate::shell::http;
 
 use super::run::{source_files, surveys};
-use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, runtime};
+use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, runtime, show_faults};
 
 /// How long a call waits that the service throttled, before the next one.
 const PAUSES: [Duration; 4] =
@@ -47,7 +48,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Err(code) => return code,
     };
     let surveys = surveys(&source_files(&config));
-    let mut text = config.describe();
+    let mut text = plain_lines(&config.describe());
     text.push_str("\nfiles that match now:\n");
     let matching = surveys.iter().flat_map(|surveyed| {
         let name = &config.sources[surveyed.observation.source.0].name;
@@ -57,10 +58,14 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     let mut matching: Vec<_> = matching.collect();
     matching.sort();
     for (path, bytes, source) in matching {
-        text.push_str(&format!("  {} ({bytes} bytes): {source}\n", path.display()));
+        text.push_str(&format!("  {} ({bytes} bytes): {}\n", plain_path(path), plain(&**source)));
     }
     for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems.named) {
-        text.push_str(&format!("  {}: not read: {}\n", problem.path.display(), problem.reason));
+        text.push_str(&format!(
+            "  {}: not read: {}\n",
+            plain_path(&problem.path),
+            plain(problem.reason.to_string())
+        ));
     }
     let beyond: u64 = surveys.iter().map(|surveyed| surveyed.problems.beyond).sum();
     if beyond > 0 {
@@ -70,17 +75,19 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     let meetings = meetings::faults(&config, &surveys);
     if !meetings.is_empty() {
-        meetings.iter().for_each(|fault| eprintln!("{fault}"));
+        meetings.iter().for_each(|fault| show_faults(fault));
         return CONFIGURATION;
     }
     let access = Access::of_process();
     for note in access.notes() {
-        tell(&format!("\nNOTE: {note}"));
+        tell("");
+        tell(&format!("NOTE: {note}"));
     }
     for (stream, endpoint) in config.unencrypted() {
         let stream = &stream.name;
+        tell("");
         tell(&format!(
-            "\nNOTE: stream {stream}: {endpoint} is not encrypted; lines can be read on their way; use https"
+            "NOTE: stream {stream}: {endpoint} is not encrypted; lines can be read on their way; use https"
         ));
     }
     if !args.online {
@@ -94,7 +101,8 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
 
 /// Asks the service for each delivery stream, and says what it answers.
 async fn ask(config: &Config, access: Access, put: Option<&str>) -> u8 {
-    tell("\nat the service:");
+    tell("");
+    tell("at the service:");
     let mut code = DONE;
     let origin = Origin::Aws(access);
     let destinations: Vec<_> =
@@ -181,11 +189,11 @@ fn fault_of_answer(
     }
 }
 
-/// Prints a line at once: what follows may take a while.
+/// Prints a line at once, with answers of the service in it: what follows may take a while.
 fn tell(line: &str) {
     // Nobody may be reading.
     let mut out = io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", plain(line)).and_then(|()| out.flush());
 }
 
 fn signed_by(identity: &Identity) -> String {

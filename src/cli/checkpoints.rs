@@ -16,13 +16,14 @@ use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::{Fingerprint, Identity, Incarnation, WINDOW_BYTES, Window};
 use crate::model::offset::Offset;
 use crate::model::settled::Settled;
+use crate::model::text::{plain, plain_json, plain_path};
 use crate::rules::rotation::same_file;
 use crate::shell::control::{Answer, MoveRequest, Request, WireIdentity, WirePath, WirePosition};
 use crate::shell::files;
 use crate::shell::store::{Reader, Store, StoredCheckpoint};
 
 use super::state::{Asked, Holder, StateArgs, refuse, time};
-use super::table::{plain, table};
+use super::table::table;
 use super::{DONE, FAILED, USAGE};
 
 /// Shows how far each file is shipped, or changes it
@@ -108,17 +109,17 @@ fn list(json: bool, state: &StateArgs) -> Result<(), u8> {
     let text = match json {
         true => {
             let all: Vec<Value> = stored.iter().map(as_json).collect();
-            format!("{:#}\n", Value::from(all))
+            plain_json(format!("{:#}\n", Value::from(all)))
         }
         false => {
             let heading = ["stream", "offset", "beyond", "saved", "path"].map(str::to_owned).to_vec();
             let rows = stored.iter().map(|StoredCheckpoint { checkpoint, updated_ms }| {
                 vec![
-                    plain(&checkpoint.stream),
+                    plain(&*checkpoint.stream),
                     checkpoint.offset.to_string(),
                     checkpoint.settled.bytes().to_string(),
                     time(*updated_ms),
-                    plain(&checkpoint.path.to_string_lossy()),
+                    plain_path(&checkpoint.path),
                 ]
             });
             table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
@@ -163,12 +164,12 @@ fn set(path: &Path, wanted: Wanted, stream: Option<&str>, state: &StateArgs) -> 
         Holder::Daemon(daemon) => ask(&daemon, &path, Some(opened.identity), Some(to), stream)?,
     };
     if moved.is_empty() {
-        eprintln!("standpipe: {}: has no position yet; name its stream with --stream", path.display());
+        complain!("{}: has no position yet; name its stream with --stream", plain_path(&path));
         return Err(FAILED);
     }
     for (stream, from) in moved {
         let from = from.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
-        eprintln!("standpipe: {}: {stream}: from {from} to {offset}", path.display());
+        complain!("{}: {stream}: from {from} to {offset}", plain_path(&path));
     }
     Ok(())
 }
@@ -260,11 +261,11 @@ fn forget(path: &Path, stream: Option<&str>, state: &StateArgs) -> Result<(), u8
         Holder::Daemon(daemon) => ask(&daemon, &path, identity, None, stream)?,
     };
     if forgotten.is_empty() {
-        eprintln!("standpipe: {}: has no position", path.display());
+        complain!("{}: has no position", plain_path(&path));
         return Err(FAILED);
     }
     for (stream, offset) in forgotten {
-        eprintln!("standpipe: {}: {stream}: forgot {}", path.display(), offset.unwrap_or_default());
+        complain!("{}: {stream}: forgot {}", plain_path(&path), offset.unwrap_or_default());
     }
     Ok(())
 }
@@ -302,14 +303,14 @@ fn place(path: &Path, file: &std::fs::File, opened: &Opened, wanted: Wanted) -> 
         Wanted::At(at) => at,
     };
     if at > opened.size {
-        eprintln!("standpipe: {}: has {} bytes, so that nothing is at {at}", path.display(), opened.size);
+        complain!("{}: has {} bytes, so that nothing is at {at}", plain_path(path), opened.size);
         return Err(USAGE);
     }
     let start = behind_last_newline(path, file, at)?;
     if start.bytes() != at {
-        eprintln!(
-            "standpipe: {}: {at} is inside a line, which would be shipped in two; the line begins at {start}",
-            path.display()
+        complain!(
+            "{}: {at} is inside a line, which would be shipped in two; the line begins at {start}",
+            plain_path(path)
         );
         return Err(USAGE);
     }
@@ -342,8 +343,8 @@ fn read(path: &Path, file: &std::fs::File, at: Offset, len: usize) -> Result<byt
 
 fn cannot(path: &Path, fault: &FileFault) -> u8 {
     match fault {
-        FileFault::Gone | FileFault::NoDescriptor => eprintln!("standpipe: {}: {fault}", path.display()),
-        FileFault::Unreadable(why) => eprintln!("standpipe: {why}"),
+        FileFault::Gone | FileFault::NoDescriptor => complain!("{}: {fault}", plain_path(path)),
+        FileFault::Unreadable(why) => complain!("{why}"),
     }
     FAILED
 }

@@ -16,11 +16,12 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::config::Overrides;
+use crate::model::text::{plain, plain_json, plain_path};
 use crate::shell::control::{self, Answer, Request};
 use crate::shell::store::{DeadLetterId, Reader, Store, StoredDeadLetter, Wanted};
 
 use super::state::{Holder, StateArgs, refuse, time};
-use super::table::{plain, table};
+use super::table::table;
 use super::{DONE, FAILED, configure, fail, runtime};
 
 /// How many are in memory at a time: each may hold 1,000 KiB.
@@ -139,18 +140,18 @@ fn list(json: bool, which: &Which) -> Result<(), u8> {
             } else {
                 rows.push(vec![
                     time(stored.time_ms),
-                    plain(&letter.stream),
-                    plain(&letter.source),
+                    plain(&*letter.stream),
+                    plain(&*letter.source),
                     letter.data.len().to_string(),
-                    plain(&letter.code),
-                    plain(&letter.path.to_string_lossy()),
+                    plain(&*letter.code),
+                    plain_path(&letter.path),
                     letter.offset.to_string(),
-                    plain(&letter.message),
+                    plain(&*letter.message),
                 ]);
             }
         }
     }
-    let text = if json { format!("{:#}\n", Value::from(values)) } else { table(&rows) };
+    let text = if json { plain_json(format!("{:#}\n", Value::from(values))) } else { table(&rows) };
     // Nobody may be reading.
     let _ = io::stdout().write_all(text.as_bytes());
     Ok(())
@@ -165,7 +166,7 @@ fn export(which: &Which) -> Result<(), u8> {
             for stored in page {
                 let mut value = said(&stored);
                 value["data"] = json!(BASE64.encode(&stored.letter.data));
-                if let Err(error) = writeln!(out, "{value}") {
+                if let Err(error) = writeln!(out, "{}", plain_json(value.to_string())) {
                     return Ok(Err(error));
                 }
             }
@@ -206,7 +207,7 @@ fn purge(which: &Which) -> Result<(), u8> {
             (count, bytes)
         }
     };
-    eprintln!("standpipe: {count} dead letters with {bytes} bytes deleted");
+    complain!("{count} dead letters with {bytes} bytes deleted");
     Ok(())
 }
 
@@ -247,7 +248,7 @@ fn replay(which: &Which, raw: bool) -> Result<(), u8> {
         }
     }
     let Counts { sent, kept, .. } = told;
-    eprintln!("standpipe: {sent} dead letters sent again and accepted, {kept} kept");
+    complain!("{sent} dead letters sent again and accepted, {kept} kept");
     if kept > 0 { Err(FAILED) } else { Ok(()) }
 }
 
@@ -267,12 +268,12 @@ impl Counts {
         self.kept += kept;
         for why in why {
             if self.why.len() < MAX_REASONS && !self.why.contains(&why) {
-                eprintln!("standpipe: kept: {}", plain(&why));
+                complain!("kept: {why}");
                 self.why.insert(why);
             }
         }
         if io::stderr().is_terminal() {
-            eprintln!("standpipe: {} dead letters accepted, {} kept so far", self.sent, self.kept);
+            complain!("{} dead letters accepted, {} kept so far", self.sent, self.kept);
         }
     }
 }

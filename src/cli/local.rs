@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::local::{Error, Fault, FaultPlan, Keys, Next, Options, Quota, Server};
+use crate::local::{Access, Control, Error, Fault, FaultPlan, Keys, Next, Options, Quota, Server};
 
 /// Serve the Firehose API on this machine, with a directory as destination
 ///
@@ -38,12 +38,15 @@ pub struct LocalArgs {
     /// The delivery streams there are, separated by commas; default: created on first use
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub streams: Option<Vec<String>>,
-    /// Take only requests that are signed with this access key and the secret key that goes with it
+    /// Take only requests that are signed with this access key and the secret key that goes with it, also to /_standpipe/
     #[arg(long, value_name = "ID", requires = "secret_key")]
     pub access_key: Option<String>,
     /// The secret key of --access-key
     #[arg(long, value_name = "KEY", requires = "access_key")]
     pub secret_key: Option<String>,
+    /// Names by which it may be asked beside addresses and localhost, separated by commas, where it listens on loopback
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub hosts: Vec<String>,
     /// Say that server-side encryption is on
     #[arg(long)]
     pub encrypted: bool,
@@ -99,10 +102,14 @@ impl LocalArgs {
                 bytes: self.quota_bytes,
             },
             streams: self.streams,
-            keys: self
-                .access_key
-                .zip(self.secret_key)
-                .map(|(access_key, secret_key)| Keys { access_key, secret_key }),
+            access: Access {
+                keys: self
+                    .access_key
+                    .zip(self.secret_key)
+                    .map(|(access_key, secret_key)| Keys { access_key, secret_key }),
+                hosts: self.hosts,
+                control: Control::Served,
+            },
             encrypted: self.encrypted,
             creating: self.creating,
             invalid_keys: self.invalid_key.into_iter().collect(),
@@ -187,6 +194,7 @@ mod tests {
             "--streams=a,b",
             "--access-key=AKID",
             "--secret-key=hidden",
+            "--hosts=firehose.test,other.test",
             "--encrypted",
             "--creating=3s",
             "--invalid-key=b,c",
@@ -206,7 +214,8 @@ mod tests {
         assert_eq!(options.streams, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert!(options.encrypted);
         let keys = Keys { access_key: "AKID".to_owned(), secret_key: "hidden".to_owned() };
-        assert_eq!(options.keys, Some(keys));
+        assert_eq!(options.access.keys, Some(keys));
+        assert_eq!(options.access.hosts, ["firehose.test", "other.test"]);
         assert_eq!(options.invalid_keys, ["b".to_owned(), "c".to_owned()].into());
         assert_eq!(options.buffer_interval, Duration::from_millis(250));
         assert_eq!(options.buffer_size, 5_000_000);

@@ -1,16 +1,21 @@
 //! Where log lines go: standard error, as text or JSON, through a thread of their own.
 //!
-//! Knows the writer and the format. A reader that does not read (a pipe that is full, a terminal that is stopped) holds
+//! Knows the writer and the format, and lets no word of others steer who reads. A reader that does not read (a pipe that is full, a terminal that is stopped) holds
 //! up that thread and nothing else: lines that find no room are dropped and counted, and the count is logged when there
 //! is room again.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 
+use tracing::field::Field;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
 
 use crate::config::{Log, LogFormat};
+use crate::model::text::{plain, plain_json};
 
 /// Lines that may wait for the writer: some megabytes.
 const LINES: usize = 16_384;
@@ -46,11 +51,25 @@ pub(super) fn start(log: &Log) -> io::Result<WorkerGuard> {
     let started = match (json, is_journal()) {
         (true, false) => builder.json().flatten_event(true).try_init(),
         (true, true) => builder.json().flatten_event(true).without_time().try_init(),
-        (false, false) => builder.try_init(),
-        (false, true) => builder.without_time().try_init(),
+        (false, false) => builder.fmt_fields(plain_fields()).try_init(),
+        (false, true) => builder.fmt_fields(plain_fields()).without_time().try_init(),
     };
     started.map_err(|error| io::Error::other(error.to_string()))?;
     Ok(guard)
+}
+
+/// The fields of a line of text: the message, and each other one with its name. What steers a terminal, or would begin
+/// another line, is seen instead: paths, errors and messages are the words of others.
+fn plain_fields() -> impl for<'to> FormatFields<'to> + Send + Sync + 'static {
+    let write = |to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        let value = plain(format!("{value:?}"));
+        match (field.name(), to.has_ansi_escapes()) {
+            ("message", _) => write!(to, "{value}"),
+            (name, true) => write!(to, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m{value}"),
+            (name, false) => write!(to, "{name}={value}"),
+        }
+    };
+    debug_fn(write).delimited(" ")
 }
 
 /// Standard error, behind a line that tells how many were dropped before, if any were.
@@ -75,6 +94,11 @@ impl<W: Write> Write for Output<W> {
                 writeln!(self.to, " WARN {message} lines={lines}")?;
             }
             self.told = dropped;
+        }
+        // Of a line of text the fields are plain; the escapes of JSON leave out what is no ASCII.
+        if self.json && line.iter().any(|byte| *byte >= 0x7f) {
+            let plain = plain_json(String::from_utf8_lossy(line).into_owned());
+            return self.to.write_all(plain.as_bytes()).map(|()| line.len());
         }
         self.to.write(line)
     }

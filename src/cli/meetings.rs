@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::config::{Config, Fault, Place, Source};
 use crate::model::settings::SourceId;
+use crate::model::text::plain_path;
 use crate::shell::files::Surveyed;
 
 /// Each pair of sources that meet, with a file in which they do.
@@ -34,11 +35,11 @@ fn fault(config: &Config, (first, first_path): (usize, &Path), (second, path): (
     let also = if first_path == path {
         String::new()
     } else {
-        format!(", the same file as {}", first_path.display())
+        format!(", the same file as {}", plain_path(first_path))
     };
     let message = format!(
         "`{text}` and the source at {other} both send {}{also}, into the stream {stream}; leave it out of one (`exclude`)",
-        path.display()
+        plain_path(path)
     );
     Fault { place, key: "source.paths".to_owned(), message }
 }

@@ -3,6 +3,13 @@
 //! Knows flags, what is printed, and exit codes. Does not know how anything is done: it hands values to the daemon
 //! and the shells.
 
+/// Says on standard error, in one line, what is wrong or was done: names and messages of others are in it.
+macro_rules! complain {
+    ($($text:tt)*) => {
+        eprintln!("standpipe: {}", crate::model::text::plain(format!($($text)*)))
+    };
+}
+
 mod check;
 mod checkpoints;
 mod completions;
@@ -28,6 +35,7 @@ use rustix::process::DumpableBehavior;
 
 use crate::config::{Config, Faults, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
+use crate::model::text::plain_lines;
 
 /// Done.
 const DONE: u8 = 0;
@@ -115,7 +123,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Reads the configuration that file and flags make, or says everything that is wrong with it.
 fn configure(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, u8> {
     configuration(file, overrides).map_err(|faults| {
-        eprintln!("{faults}");
+        show_faults(&faults);
         if faults.only_command_line() { USAGE } else { CONFIGURATION }
     })
 }
@@ -142,7 +150,7 @@ fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u
         surrounded(|around| Config::state_dir(file, overrides, around))
     });
     found.map_err(|faults| {
-        eprintln!("{faults}");
+        show_faults(&faults);
         if faults.only_command_line() { USAGE } else { CONFIGURATION }
     })
 }
@@ -165,7 +173,12 @@ fn surrounded<T>(ask: impl FnOnce(&ProcessEnvironment<'_>) -> T) -> T {
     })
 }
 
+/// Prints everything that is wrong with a configuration, a line each or more.
+fn show_faults(faults: &dyn std::fmt::Display) {
+    eprintln!("{}", plain_lines(&faults.to_string()));
+}
+
 fn fail(error: &dyn std::error::Error) -> u8 {
-    eprintln!("standpipe: {error}");
+    complain!("{error}");
     FAILED
 }

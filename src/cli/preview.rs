@@ -16,11 +16,11 @@ use crate::engine::preview::{self, Becomes, Beginning, Preview};
 use crate::model::limits::{BILLING_STEP_BYTES, billed_bytes};
 use crate::model::offset::Offset;
 use crate::model::settings::{Compression, SourceId};
+use crate::model::text::{exact, plain, plain_path};
 use crate::rules::compression::compression;
 use crate::shell::files::{self, SourceFiles, Surveyed};
 
 use super::run::{source_files, surveys};
-use super::table::{escaped, plain};
 use super::{DONE, FAILED, configure};
 
 /// How much is read at once, in bytes.
@@ -61,8 +61,8 @@ pub(super) fn preview(args: &PreviewArgs) -> u8 {
         let Some(file) = chosen(surveyed, path.as_deref()) else {
             if path.is_none() {
                 code = FAILED;
-                let name = plain(&config.sources[source].name);
-                eprintln!("standpipe: source {name}: no file matches; correct its paths, or wait for a file");
+                let name = &config.sources[source].name;
+                complain!("source {name}: no file matches; correct its paths, or wait for a file");
             }
             continue;
         };
@@ -72,11 +72,7 @@ pub(super) fn preview(args: &PreviewArgs) -> u8 {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
                 code = FAILED;
-                eprintln!(
-                    "standpipe: {}: {}",
-                    plain(&file.path.display().to_string()),
-                    plain(&fault.to_string())
-                );
+                complain!("{}: {}", plain_path(&file.path), fault);
             }
             Err(_) => return code,
         }
@@ -84,11 +80,7 @@ pub(super) fn preview(args: &PreviewArgs) -> u8 {
     let _ = out.flush();
     match path {
         Some(path) if !is_matched => {
-            eprintln!(
-                "standpipe: {}: {}",
-                plain(&path.display().to_string()),
-                why_not(&path, &sources, &surveys)
-            );
+            complain!("{}: {}", plain_path(&path), why_not(&path, &sources, &surveys));
             FAILED
         }
         Some(_) | None => code,
@@ -107,7 +99,7 @@ fn chosen<'a>(surveyed: &'a Surveyed, path: Option<&Path>) -> Option<&'a Observe
 fn why_not(path: &Path, sources: &[SourceFiles], surveys: &[Surveyed]) -> String {
     let mut problems = surveys.iter().flat_map(|surveyed| &surveyed.problems.named);
     if let Some(problem) = problems.find(|problem| problem.path == path) {
-        return format!("not read: {}", plain(&problem.reason.to_string()));
+        return format!("not read: {}", problem.reason);
     }
     let matches = |files: &&SourceFiles| files.patterns.iter().any(|pattern| pattern.matches(path));
     match sources.iter().find(matches) {
@@ -140,8 +132,8 @@ fn show(
     writeln!(
         out,
         "{}: source {} to stream {} (delivery stream {})",
-        plain(&file.path.display().to_string()),
-        plain(&settings.name),
+        plain_path(&file.path),
+        plain(&*settings.name),
         stream.name,
         stream.delivery_stream
     )?;
@@ -200,18 +192,18 @@ fn write_pieces(
             Becomes::Record(data) => {
                 write!(out, "  {} bytes, {lines}, {} x 5 KiB", data.len(), units(data.len()))?;
                 match compression {
-                    Compression::None => writeln!(out, ": {}", escaped(data))?,
+                    Compression::None => writeln!(out, ": {}", exact(data))?,
                     Compression::Gzip => {
                         let text = files::decompressed(data)?;
-                        writeln!(out, ", gzip of {} bytes: {}", text.len(), escaped(&text))?;
+                        writeln!(out, ", gzip of {} bytes: {}", text.len(), exact(&text))?;
                     }
                 }
             }
             Becomes::NotSent => {
-                writeln!(out, "  not sent, {} bytes, {lines}: {}", stands_for.len(), escaped(stands_for))?;
+                writeln!(out, "  not sent, {} bytes, {lines}: {}", stands_for.len(), exact(stands_for))?;
             }
             Becomes::DeadLetter(data) => {
-                writeln!(out, "  dead letter, {} bytes, {lines}: {}", data.len(), escaped(data))?;
+                writeln!(out, "  dead letter, {} bytes, {lines}: {}", data.len(), exact(data))?;
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::shell::files::{self, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
 
-use super::{CONFIGURATION, DONE, FAILED, configure, fail, logging, runtime, signals};
+use super::{CONFIGURATION, DONE, FAILED, configure, fail, logging, runtime, show_faults, signals};
 
 use reload::reload;
 use summary::{conclude, missing};
@@ -107,7 +107,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         () = &mut stop => return if args.once { FAILED } else { DONE },
         prepared = prepare(args, config) => prepared,
         () = pass(deadline) => {
-            eprintln!("standpipe: the time was over before the state and the way to each stream were there");
+            complain!("the time was over before the state and the way to each stream were there");
             return FAILED;
         }
     };
@@ -145,6 +145,7 @@ async fn ship(
     let (sender, orders) = control::orders();
     let asked = (questions, orders);
     let ways = destinations.clone();
+    let embedded = server.as_ref().map(local::Server::streams);
     let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, asked) {
         Ok(daemon) => daemon,
         Err(error) => return fail(&error),
@@ -156,7 +157,7 @@ async fn ship(
     let mut endpoint = JoinSet::new();
     // One pass over the files is too short for anyone to ask.
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
-        endpoint.spawn(http::serve(listen, handle));
+        endpoint.spawn(http::serve(listen, config.health.hosts.clone(), handle));
     }
     match control::Listener::bind(&config.state_dir) {
         Ok(listener) => drop(endpoint.spawn(listener.serve(sender))),
@@ -170,7 +171,7 @@ async fn ship(
     let summary = tokio::select! {
         biased;
         summary = running => summary,
-        never = reload(hangups, args, config, (&origin, ways), sender) => match never {},
+        never = reload(hangups, args, config, (&origin, embedded, ways), sender) => match never {},
     };
     // None of the tasks blocks; the socket's name is gone when its task has ended.
     endpoint.shutdown().await;
@@ -206,25 +207,34 @@ struct Prepared {
 async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), u8> {
     let meetings = beforehand::meetings(config).await;
     if !meetings.is_empty() {
-        meetings.iter().for_each(|fault| eprintln!("{fault}"));
+        meetings.iter().for_each(|fault| show_faults(fault));
         return Err(CONFIGURATION);
     }
     let (state, loaded) = State::open(config.state_dir.clone()).await.map_err(|error| match error {
         OpenError::Store(error) => {
-            eprintln!("standpipe: {error}");
+            complain!("{error}");
             error.exit_code()
         }
         OpenError::Thread(_) => fail(&error),
     })?;
     let server = match &args.local {
         Some(dir) => {
-            let started = local::Server::start(local::Options::new(dir)).await;
-            Some(started.map_err(|error| fail(&error))?)
+            let keys = local::Keys::random().map_err(|error| fail(&error))?;
+            let options = local::Options {
+                access: local::Access::private(keys.clone()),
+                streams: Some(delivery_streams(config)),
+                ..local::Options::new(dir)
+            };
+            Some((local::Server::start(options).await.map_err(|error| fail(&error))?, keys))
         }
         None => None,
     };
     let origin = match &server {
-        Some(server) => Origin::Embedded { endpoint_url: format!("http://{}", server.address()) },
+        Some((server, keys)) => Origin::Embedded {
+            endpoint_url: format!("http://{}", server.address()),
+            access_key: keys.access_key.clone(),
+            secret_key: keys.secret_key.clone(),
+        },
         None => {
             let access = Access::of_process();
             access.notes().iter().for_each(|note| warn!("{note}"));
@@ -234,7 +244,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
     let destinations = connect(&config.streams, &origin).await;
     let mut config = config.clone();
     config.found_regions(&regions(&destinations)).map_err(|faults| {
-        faults.iter().for_each(|fault| eprintln!("standpipe: {fault}"));
+        faults.iter().for_each(|fault| complain!("{fault}"));
         CONFIGURATION
     })?;
     let memory = Memory {
@@ -245,7 +255,13 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         dead_letter_bytes: loaded.dead_letter_disk_bytes,
         names: source_files(&config).iter().map(SourceFiles::names).collect(),
     };
+    let server = server.map(|(server, _)| server);
     Ok((Prepared { state, memory, server, origin, destinations }, config))
+}
+
+/// The names of the delivery streams at the service.
+fn delivery_streams(config: &Config) -> Vec<String> {
+    config.streams.iter().map(|stream| stream.delivery_stream.clone()).collect()
 }
 
 /// Says what is about to be read, and where it goes.

@@ -19,12 +19,12 @@ use clap::Args;
 
 use crate::config::Routes;
 use crate::model::checkpoint::Checkpoint;
+use crate::model::text::plain_path;
 use crate::rules::rotation::{recognise, same_file};
 use crate::shell::files;
 use crate::shell::store::{Reader, StoreError};
 
 use super::state::{StateArgs, refuse};
-use super::table::plain;
 use super::{DONE, FAILED};
 
 /// How often the state is looked at again.
@@ -93,7 +93,7 @@ fn conclude(missing: &Result<Vec<(PathBuf, Missing)>, StoreError>) -> u8 {
     match missing {
         Ok(missing) => {
             for (path, missing) in missing {
-                eprintln!("standpipe: {}: {missing}", plain(&path.to_string_lossy()));
+                complain!("{}: {missing}", plain_path(path));
             }
             FAILED
         }

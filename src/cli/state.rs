@@ -11,7 +11,7 @@ use crate::config::{Overrides, Routes};
 use crate::shell::control::{self, Answer, AskError, Request};
 use crate::shell::store::{Reader, Store, StoreError};
 
-use super::{CONFIGURATION, DEFAULT_FILE, FAILED, logging, routes, state_dir};
+use super::{CONFIGURATION, DEFAULT_FILE, FAILED, logging, routes, show_faults, state_dir};
 
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
@@ -44,7 +44,7 @@ impl StateArgs {
             },
         };
         found.map_err(|faults| {
-            eprintln!("{faults}");
+            show_faults(&faults);
             CONFIGURATION
         })
     }
@@ -92,16 +92,16 @@ impl Asked {
     pub(super) fn ask(&self, request: &Request) -> Result<Answer, u8> {
         match control::ask(&self.dir, request) {
             Ok(Answer::Failed(why)) => {
-                eprintln!("standpipe: {}: the daemon says: {why}", self.dir.display());
+                complain!("{}: the daemon says: {why}", self.dir.display());
                 Err(FAILED)
             }
             Ok(answer) => Ok(answer),
             Err(error @ (AskError::NotThere { .. } | AskError::Denied { .. })) => {
-                eprintln!("standpipe: {}; asked through {error}", self.held);
+                complain!("{}; asked through {error}", self.held);
                 Err(self.held.exit_code())
             }
             Err(error @ (AskError::Hangs { .. } | AskError::Broken { .. })) => {
-                eprintln!("standpipe: {error}");
+                complain!("{error}");
                 Err(FAILED)
             }
         }
@@ -109,8 +109,8 @@ impl Asked {
 
     /// What a daemon says that answers another question.
     pub(super) fn confused(&self) -> u8 {
-        eprintln!(
-            "standpipe: {}: the daemon gave the answer to another question: it is of another version than this command",
+        complain!(
+            "{}: the daemon gave the answer to another question: it is of another version than this command",
             self.dir.display()
         );
         FAILED
@@ -119,7 +119,7 @@ impl Asked {
 
 /// Prints what is wrong with the state; returns the exit code.
 pub(super) fn refuse(error: &StoreError) -> u8 {
-    eprintln!("standpipe: {error}{}", advice(error));
+    complain!("{error}{}", advice(error));
     error.exit_code()
 }
 

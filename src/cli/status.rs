@@ -1,7 +1,7 @@
 //! `standpipe status`: how a running daemon stands, as a table for people.
 //!
-//! Knows `/status` and a terminal. Names and messages come from outside and are shown without what could steer the
-//! terminal.
+//! Knows `/status` and a terminal. Whatever answers at the port is believed nothing: it is read to a bounded length within a
+//! bounded time, its numbers are amounts, and its texts cannot steer the terminal.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
 
+use crate::model::text::{cut, plain, plain_json};
 use crate::shell::http::status::{File, Status, Stream};
 use crate::shell::http::trouble::Trouble;
 
@@ -27,11 +28,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// How often `--watch` asks.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// The most that an answer may hold, in bytes: some hundred thousand files.
-const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// The most that an answer may hold, in bytes: more than a hundred thousand files.
+const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most files in the table; the latest ones. `--json` has all.
-const MAX_FILES: usize = 40;
+/// The most entries of a kind in the table; of files the latest ones. `--json` has all.
+const MAX_LISTED: usize = 40;
+
+/// The most of a text that is shown, in bytes: a daemon keeps less of what a service says.
+const MAX_TEXT_BYTES: usize = 4096;
 
 /// Clears the screen and goes to its top.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -75,7 +79,7 @@ pub(super) fn status(args: &StatusArgs) -> u8 {
         Ok(true) => DONE,
         Ok(false) => FAILED,
         Err(failure) => {
-            eprintln!("standpipe: {failure}");
+            complain!("{failure}");
             if matches!(failure, Failure::Url(_)) { USAGE } else { FAILED }
         }
     }
@@ -93,7 +97,7 @@ async fn show(args: &StatusArgs) -> Result<bool, Failure> {
                 let status: Status = serde_json::from_slice(&answer)
                     .map_err(|error| Failure::Answer { address: address.clone(), why: error.to_string() })?;
                 match args.json {
-                    true => (String::from_utf8_lossy(&answer).into_owned(), status.ready),
+                    true => (plain_json(String::from_utf8_lossy(&answer).into_owned()), status.ready),
                     false => (table(&status), status.ready),
                 }
             }
@@ -161,12 +165,12 @@ fn table(status: &Status) -> String {
 
 fn write_table(out: &mut String, status: &Status) -> std::fmt::Result {
     let state = if status.ready { "ready" } else { "NOT READY" };
-    writeln!(out, "standpipe {}  up {}  {state}", plain(&status.version), duration(status.uptime_seconds))?;
-    for reason in &status.reasons {
+    writeln!(out, "standpipe {}  up {}  {state}", shown(&status.version), duration(status.uptime_seconds))?;
+    for reason in status.reasons.iter().take(MAX_LISTED) {
         let stream =
-            reason.stream.as_deref().map(|stream| format!("{}: ", plain(stream))).unwrap_or_default();
-        writeln!(out, "  ! {stream}{}", plain(&reason.message))?;
-        writeln!(out, "    -> {}", plain(&reason.advice))?;
+            reason.stream.as_deref().map(|stream| format!("{}: ", shown(stream))).unwrap_or_default();
+        writeln!(out, "  ! {stream}{}", shown(&reason.message))?;
+        writeln!(out, "    -> {}", shown(&reason.advice))?;
     }
     if status.checkpoint.failures > 0 || status.checkpoint.age_seconds >= 5.0 {
         let checkpoint = &status.checkpoint;
@@ -177,11 +181,12 @@ fn write_table(out: &mut String, status: &Status) -> std::fmt::Result {
             checkpoint.failures
         )?;
     }
-    for stream in &status.streams {
+    for stream in status.streams.iter().take(MAX_LISTED) {
         write_stream(out, stream)?;
     }
+    write_more(out, status.streams.len())?;
     writeln!(out, "\n{:<36} {:>7} {:>11} {:>9} {:>11}", "SOURCE", "FILES", "LAG", "LATE", "READ")?;
-    for source in &status.sources {
+    for source in status.sources.iter().take(MAX_LISTED) {
         writeln!(
             out,
             "{:<36} {:>7} {:>11} {:>9} {:>11}",
@@ -195,15 +200,17 @@ fn write_table(out: &mut String, status: &Status) -> std::fmt::Result {
             writeln!(out, "  ! {} vanished before they could be read", bytes(source.abandoned_bytes))?;
         }
     }
+    write_more(out, status.sources.len())?;
     write_files(out, &status.files)?;
     if !status.unread.is_empty() {
         writeln!(out, "\nNOT READ")?;
-        for unread in &status.unread {
-            writeln!(out, "  {}: {}", plain(&unread.path), plain(&unread.reason))?;
+        for unread in status.unread.iter().take(MAX_LISTED) {
+            writeln!(out, "  {}: {}", shown(&unread.path), shown(&unread.reason))?;
         }
-        if status.unread_beyond > 0 {
-            writeln!(out, "  and {} more", status.unread_beyond)?;
-        }
+        write_more(
+            out,
+            status.unread.len() + usize::try_from(status.unread_beyond).unwrap_or(usize::MAX / 2),
+        )?;
     }
     Ok(())
 }
@@ -212,8 +219,8 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
     writeln!(
         out,
         "\nSTREAM {}  {}  {} delivered, {} in flight, {} waiting",
-        plain(&stream.name),
-        stream.state,
+        shown(&stream.name),
+        shortened(&stream.state, 16),
         stream.records_delivered,
         stream.in_flight_requests,
         stream.waiting_records,
@@ -240,17 +247,17 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
         let dead = stream.dead_letters;
         writeln!(out, "  {} requests throttled, {dead} dead letters", stream.throttled)?;
     }
-    for stuck in &stream.stuck {
+    for stuck in stream.stuck.iter().take(MAX_LISTED) {
         let age = duration(stuck.age_seconds);
         writeln!(out, "  stuck for {age}: {} at {}", shortened(&stuck.path, 42), stuck.offset)?;
-        writeln!(out, "    {}: {}", plain(&stuck.code), plain(&stuck.message))?;
+        writeln!(out, "    {}: {}", shown(&stuck.code), shown(&stuck.message))?;
     }
     if let Some(advice) = &stream.advice {
-        writeln!(out, "  {}", plain(advice))?;
+        writeln!(out, "  {}", shown(advice))?;
     }
     if let Some(Trouble { code, message, advice, age_seconds, .. }) = &stream.last_error {
-        writeln!(out, "  last error {} ago: {}: {}", duration(*age_seconds), plain(code), plain(message))?;
-        writeln!(out, "    -> {}", plain(advice))?;
+        writeln!(out, "  last error {} ago: {}: {}", duration(*age_seconds), shown(code), shown(message))?;
+        writeln!(out, "    -> {}", shown(advice))?;
     }
     Ok(())
 }
@@ -260,7 +267,7 @@ fn write_files(out: &mut String, files: &[File]) -> std::fmt::Result {
     writeln!(out, "\n{:<42} {:>14} {:>10} {:>9}", "FILE", "ACKNOWLEDGED", "LAG", "LATE")?;
     let mut files: Vec<&File> = files.iter().collect();
     files.sort_by(|a, b| (b.lag_bytes, &a.path).cmp(&(a.lag_bytes, &b.path)));
-    for file in files.iter().take(MAX_FILES) {
+    for file in files.iter().take(MAX_LISTED) {
         let part = if file.size == 0 { 1.0 } else { file.acknowledged as f64 / file.size as f64 };
         writeln!(
             out,
@@ -270,13 +277,25 @@ fn write_files(out: &mut String, files: &[File]) -> std::fmt::Result {
             (part * 100.0).floor().min(100.0),
             bytes(file.lag_bytes),
             duration(file.lag_seconds),
-            if file.state == "followed" { String::new() } else { format!("  {}", file.state) },
+            if file.state == "followed" {
+                String::new()
+            } else {
+                format!("  {}", shortened(&file.state, 16))
+            },
         )?;
     }
-    if let Some(more) = files.len().checked_sub(MAX_FILES).filter(|more| *more > 0) {
+    if let Some(more) = files.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
         writeln!(out, "… and {more} more with less lag")?;
     }
     Ok(())
+}
+
+/// How many of `count` are not in the table.
+fn write_more(out: &mut String, count: usize) -> std::fmt::Result {
+    match count.checked_sub(MAX_LISTED) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "… and {more} more"),
+    }
 }
 
 fn bar(part: f64, width: usize) -> String {
@@ -310,14 +329,14 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-/// Without characters that steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// A text of whoever answers, in one line of bounded length.
+fn shown(text: &str) -> String {
+    plain(&*cut(text, MAX_TEXT_BYTES))
 }
 
 /// At most `width` characters: the end of a path says more than its beginning.
 fn shortened(text: &str, width: usize) -> String {
-    let text = plain(text);
+    let text = shown(text);
     let long = text.chars().count();
     match long > width {
         true => format!("…{}", text.chars().skip(long - width + 1).collect::<String>()),
@@ -361,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_name_cannot_steer_the_terminal_and_a_long_one_keeps_its_end() {
-        assert_eq!(plain("a\x1b[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        assert_eq!(shortened("a\x1b[2Jb\n", 20), r"a\u{1b}[2Jb\n");
         assert_eq!(shortened("/var/log/app/a.log", 10), "…app/a.log");
         assert_eq!(shortened("/a", 10), "/a");
     }

@@ -71,8 +71,9 @@ pub(super) fn build(
         streams: reached,
         max_watches: document.memory.max_watches.map_or(MAX_WATCHES, |most| most.value) as usize,
         health: Health {
-            listen: document.listen.map_or(Some(HEALTH), |listen| listen.value),
-            max_lag: document.max_lag.map(|lag| lag.value),
+            listen: document.health.listen.map_or(Some(HEALTH), |listen| listen.value),
+            max_lag: document.health.max_lag.map(|lag| lag.value),
+            hosts: document.health.hosts.into_iter().flatten().map(|host| host.value).collect(),
         },
         log: Log {
             format: document.log_format.map_or(LogFormat::Auto, |format| format.value),
@@ -276,7 +277,7 @@ mod tests {
         assert_eq!(config.state_dir, Path::new("/home/me/out/state"));
         assert_eq!(&*config.streams[0].name, "local");
         assert_eq!(config.settings.streams[0].order, Order::PerFile);
-        assert_eq!(config.health, Health { listen: Some(HEALTH), max_lag: None });
+        assert_eq!(config.health, Health { listen: Some(HEALTH), max_lag: None, hosts: Vec::new() });
     }
 
     #[test]

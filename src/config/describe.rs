@@ -35,6 +35,9 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
         Some(address) => writeln!(out, "health on http://{address}")?,
         None => writeln!(out, "health off")?,
     }
+    if !config.health.hosts.is_empty() {
+        writeln!(out, "  also asked as {}", config.health.hosts.join(", "))?;
+    }
     if let Some(lag) = config.health.max_lag {
         writeln!(out, "not ready while a line is later than {}", show_duration(lag))?;
     }

@@ -104,6 +104,7 @@ fn the_defaults_are_those_of_the_interface() {
     assert_eq!(config.state_dir, Path::new("/var/lib/standpipe"));
     assert_eq!(config.health.listen, "127.0.0.1:9909".parse().ok());
     assert_eq!(config.health.max_lag, None);
+    assert_eq!(config.health.hosts, Vec::<String>::new());
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Auto, "info"));
     assert_eq!(config.shutdown_timeout.as_secs(), 25);
     let checkpoint = CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 };

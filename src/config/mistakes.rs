@@ -77,6 +77,12 @@ listen = ":9909""#,
         r#"c.toml:3:10: health.listen: `:9909` is not an address with a port; write it as "127.0.0.1:9909", or "off""#,
     ),
     (
+        r#"[health]
+hosts = ["metrics.example:443", ""]"#,
+        r#"c.toml:3:10: health.hosts: `metrics.example:443` is not a host's name; write it without a port, like "metrics.example"
+c.toml:3:33: health.hosts: `` is not a host's name; write it without a port, like "metrics.example""#,
+    ),
+    (
         r#"[checkpoint]
 interval = "1ms""#,
         "c.toml:3:12: checkpoint.interval: 1ms is out of range; write a duration from 10ms to 1h",

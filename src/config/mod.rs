@@ -136,12 +136,14 @@ impl PartialEq for NamedQuotas {
 }
 
 /// How the daemon can be asked how it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// Where health and metrics are served; `None` when they are not.
     pub listen: Option<SocketAddr>,
     /// How old the oldest undelivered line may be before the daemon is not ready; `None` when that does not matter.
     pub max_lag: Option<Duration>,
+    /// Names of hosts, in small letters, by which it may be asked beside addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// How the daemon logs.

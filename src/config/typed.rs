@@ -4,15 +4,16 @@
 //! `build`, when everything has been read.
 
 mod aws;
+mod health;
 mod json;
 mod multiline;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(super) use self::aws::AwsTable;
 use self::aws::{region, role_arn};
+pub(super) use self::health::HealthTable;
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
 use super::LogFormat;
@@ -47,8 +48,7 @@ pub(super) struct Document {
     pub(super) aws: AwsTable,
     pub(super) sources: Vec<SourceTable>,
     pub(super) streams: Vec<StreamTable>,
-    pub(super) listen: Option<Typed<Option<SocketAddr>>>,
-    pub(super) max_lag: Option<Typed<Duration>>,
+    pub(super) health: HealthTable,
     pub(super) log_format: Option<Typed<LogFormat>>,
     pub(super) log_level: Option<Typed<&'static str>>,
     pub(super) checkpoint_interval: Option<Typed<Duration>>,
@@ -162,10 +162,7 @@ pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
 
 /// The tables of few keys that stand alone.
 fn sections(root: &mut Section<'_, '_, '_>) -> Document {
-    let (listen, max_lag) = root.table("health", |health| {
-        let max_lag = health.duration("max_lag", Duration::from_secs(1), 7 * DAY);
-        (health.parsed("listen", listen), max_lag)
-    });
+    let health = root.table("health", health::table);
     let (log_format, log_level) = root.table("log", |log| {
         let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
         let levels = ["off", "error", "warn", "info", "debug", "trace"].map(|level| (level, level));
@@ -185,8 +182,7 @@ fn sections(root: &mut Section<'_, '_, '_>) -> Document {
         (timeout, shutdown.switch("ship_partial_lines"))
     });
     Document {
-        listen,
-        max_lag,
+        health,
         log_format,
         log_level,
         checkpoint_interval,
@@ -347,13 +343,4 @@ fn url(text: &str) -> Result<String, String> {
         // Not shown: a URL may hold a password.
         Some(_) | None => Err("is not a URL; write it as \"https://HOST:PORT\"".to_owned()),
     }
-}
-
-fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| {
-        format!("`{text}` is not an address with a port; write it as \"127.0.0.1:9909\", or \"off\"")
-    })
 }

@@ -6,18 +6,23 @@
 //! for each request of the API.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use hmac::{Hmac, KeyInit, Mac};
+use rustix::rand::GetRandomFlags;
 use sha2::{Digest, Sha256};
 
 use super::refusal::{Kind, Refusal};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// What headers that have to be signed begin with, beside `host`.
+const MUST_BE_SIGNED: &str = "x-amz-";
 
 /// How far a signature's time may be from ours, either way.
 const SKEW: Duration = Duration::from_secs(5 * 60);
@@ -29,6 +34,22 @@ pub struct Keys {
     pub access_key: String,
     /// The secret that signatures are made with. Never shown.
     pub secret_key: String,
+}
+
+impl Keys {
+    /// Keys that nobody can guess, drawn from the kernel.
+    ///
+    /// # Errors
+    /// When the kernel has no randomness to give.
+    pub fn random() -> io::Result<Self> {
+        let mut drawn = [0; 48];
+        let mut filled = 0;
+        while filled < drawn.len() {
+            filled += rustix::rand::getrandom(&mut drawn[filled..], GetRandomFlags::empty())?;
+        }
+        let (access_key, secret_key) = drawn.split_at(16);
+        Ok(Self { access_key: hex(access_key), secret_key: hex(secret_key) })
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -54,7 +75,7 @@ pub(super) struct Claim {
 
 impl Claim {
     /// Errors: `MissingAuthenticationTokenException` without a header, `IncompleteSignatureException` when it does
-    /// not have the shape.
+    /// not have the shape, or leaves a header unsigned that says what is asked, when, or of whom.
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, Refusal> {
         let header = headers
             .get(AUTHORIZATION)
@@ -65,7 +86,17 @@ impl Claim {
             .get("x-amz-date")
             .and_then(|value| value.to_str().ok())
             .ok_or_else(|| incomplete("A signed request has an X-Amz-Date."))?;
-        Self::parse(header, time).map_err(incomplete)
+        let claim = Self::parse(header, time).map_err(incomplete)?;
+        let is_signed = |name: &str| claim.signed_headers.iter().any(|signed| signed == name);
+        // What was not signed could have been said by anybody on the way.
+        let mut named = headers.keys().map(HeaderName::as_str);
+        match named.find(|name| name.starts_with(MUST_BE_SIGNED) && !is_signed(name)) {
+            Some(name) => {
+                let message = format!("'{name}' must be a 'SignedHeader' in the AWS Authorization.");
+                Err(Refusal::new(Kind::IncompleteSignature, message))
+            }
+            None => Ok(claim),
+        }
     }
 
     /// Errors: what is missing in the header's value.
@@ -101,15 +132,11 @@ impl Claim {
         })
     }
 
-    /// Errors: `UnrecognizedClientException` for another access key, `InvalidSignatureException` for a signature that
-    /// is not of this request and this secret key, or of another time.
-    pub(super) fn verify(
-        &self,
-        keys: &Keys,
-        head: &Parts,
-        body: &[u8],
-        unix_time: Duration,
-    ) -> Result<(), Refusal> {
+    /// What can be asked before the body is there.
+    ///
+    /// Errors: `UnrecognizedClientException` for another access key, `InvalidSignatureException` for a signature of
+    /// another time.
+    pub(super) fn verify_head(&self, keys: &Keys, unix_time: Duration) -> Result<(), Refusal> {
         if self.access_key != keys.access_key {
             let message = "The security token included in the request is invalid.";
             return Err(Refusal::new(Kind::UnrecognizedClient, message));
@@ -120,26 +147,24 @@ impl Claim {
         }
         match signed_at(&self.time) {
             Some(at) if at + SKEW < unix_time => {
-                return invalid(format!("Signature expired: {} is more than 5 minutes ago.", self.time));
+                invalid(format!("Signature expired: {} is more than 5 minutes ago.", self.time))
             }
             Some(at) if unix_time + SKEW < at => {
-                return invalid(format!(
-                    "Signature not yet current: {} is more than 5 minutes ahead.",
-                    self.time
-                ));
+                invalid(format!("Signature not yet current: {} is more than 5 minutes ahead.", self.time))
             }
-            Some(_) => {}
-            None => return invalid("X-Amz-Date is not a time like 20261105T120000Z.".to_owned()),
+            Some(_) => Ok(()),
+            None => invalid("X-Amz-Date is not a time like 20261105T120000Z.".to_owned()),
         }
-        if self.signature.eq_ignore_ascii_case(&self.signature_by(&keys.secret_key, head, body)) {
-            Ok(())
-        } else {
-            invalid(
-                "The request signature we calculated does not match the signature you provided. Check your AWS \
-                 Secret Access Key and signing method."
-                    .to_owned(),
-            )
+    }
+
+    /// Errors: `InvalidSignatureException` for a signature that is not of this request and this secret key.
+    pub(super) fn verify(&self, keys: &Keys, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
+        if is_same(&self.signature.to_ascii_lowercase(), &self.signature_by(&keys.secret_key, head, body)) {
+            return Ok(());
         }
+        let message = "The request signature we calculated does not match the signature you provided. Check your AWS \
+                       Secret Access Key and signing method.";
+        Err(Refusal::new(Kind::InvalidSignature, message))
     }
 
     /// The signature that this request has with that secret key.
@@ -163,6 +188,12 @@ impl Claim {
             .fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part.as_bytes()));
         hex(&hmac(&key, to_sign.as_bytes()))
     }
+}
+
+/// Whether two signatures are the same, in a time that does not say where they begin to differ.
+fn is_same(one: &str, other: &str) -> bool {
+    let differs = one.bytes().zip(other.bytes()).fold(0, |differs, (one, other)| differs | (one ^ other));
+    one.len() == other.len() && differs == 0
 }
 
 fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
@@ -251,6 +282,42 @@ mod tests {
     }
 
     #[test]
+    fn what_says_when_and_what_is_asked_has_to_be_signed() {
+        let signature = "0".repeat(64);
+        let verdict = |signed: &str, names: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-date", "20261105T120000Z".parse().unwrap());
+            for name in names {
+                headers.insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), "x".parse().unwrap());
+            }
+            let value =
+                format!("{ALGORITHM} Credential={SCOPE}, SignedHeaders={signed}, Signature={signature}");
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            Claim::read(&headers).map(|_| ()).map_err(|refusal| refusal.kind)
+        };
+        let incomplete = Err(Kind::IncompleteSignature);
+        assert_eq!(verdict("host", &[]), incomplete);
+        assert_eq!(verdict("x-amz-date", &[]), incomplete);
+        assert_eq!(verdict("host;x-amz-date", &["x-amz-target"]), incomplete);
+        assert_eq!(
+            verdict("host;x-amz-date;x-amz-target", &["x-amz-target", "x-amz-security-token"]),
+            incomplete
+        );
+        assert_eq!(verdict("host;x-amz-date;x-amz-target", &["x-amz-target"]), Ok(()));
+        // What proxies and SDKs add behind the signature.
+        let added = ["x-amz-target", "x-amzn-trace-id", "amz-sdk-request", "user-agent", "content-type"];
+        assert_eq!(verdict("host;x-amz-date;x-amz-target", &added), Ok(()));
+    }
+
+    #[test]
+    fn keys_are_drawn_anew_each_time() {
+        let (one, other) = (Keys::random().unwrap(), Keys::random().unwrap());
+        assert_eq!((one.access_key.len(), one.secret_key.len()), (32, 64));
+        assert_ne!(one.access_key, other.access_key);
+        assert_ne!(one.secret_key, other.secret_key);
+    }
+
+    #[test]
     fn a_signature_without_a_date_is_incomplete() {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, ALGORITHM.parse().unwrap());
@@ -284,7 +351,8 @@ mod tests {
         let (head, body, keys) = signed();
         let claim = Claim::read(&head.headers).unwrap();
         let verdict = |keys: &Keys, head: &Parts, body: &[u8], at| {
-            claim.verify(keys, head, body, at).map_err(|refusal| refusal.kind)
+            let verified = claim.verify_head(keys, at).and_then(|()| claim.verify(keys, head, body));
+            verified.map_err(|refusal| refusal.kind)
         };
         assert_eq!(verdict(&keys, &head, body, AT), Ok(()));
         assert_eq!(verdict(&keys, &head, body, AT + SKEW), Ok(()));

@@ -8,8 +8,9 @@
 #![expect(clippy::disallowed_methods, reason = "the destination is the file system")]
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -158,7 +159,7 @@ impl Destination {
         if self.durable.as_deref() == Some(directory) && directory.is_dir() {
             return Ok(());
         }
-        fs::create_dir_all(directory).map_err(at(directory))?;
+        create(directory)?;
         // A new directory is an entry of the one above it: year, month, day, hour, stream, and their root.
         for above in directory.ancestors().skip(1).take(5) {
             sync_directory(above)?;
@@ -168,9 +169,10 @@ impl Destination {
     }
 }
 
-/// Makes the directory that all destinations lie in. Blocks.
+/// Makes a directory with all above it that are missing. Records are for nobody but the user whose process this is: what
+/// is made has mode 0700, what is there already keeps its own. Blocks.
 pub(super) fn create(dir: &Path) -> Result<(), DestinationError> {
-    fs::create_dir_all(dir).map_err(at(dir))
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(at(dir))
 }
 
 /// Names in a directory; none when it does not exist, or is none.

@@ -2,20 +2,28 @@
 //!
 //! Knows heads, statuses and paths: the API at `/`, the control of tests below `/_standpipe/`. Asks the driver for each
 //! answer, and writes out what the driver says, also when that is a fault. Started by `Server`.
+//!
+//! *Invariant:* with keys, nothing of a request is decoded or asked for that these keys did not sign; and bodies take room
+//! as they come, not as they are announced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tokio::sync::{Semaphore, watch};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::access::{Access, Control};
 use super::api::{self, Call};
 use super::auth::{Claim, Keys};
 use super::driver::{Gone, Handle};
@@ -31,8 +39,6 @@ const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
-const KIB: usize = 1024;
-
 /// What every request needs.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
@@ -41,27 +47,47 @@ pub(super) struct Endpoint {
     keys: Option<Arc<Keys>>,
     /// True once the server stops.
     stop: watch::Receiver<bool>,
-    /// Room for request bodies, in KiB.
+    /// Room for request bodies, in bytes.
     room: Arc<Semaphore>,
+    /// How long a body may take to come.
+    body_timeout: Duration,
     /// Requests so far: their number is their ID.
     requests: Arc<AtomicU64>,
 }
 
 /// The routes of the service.
-pub(super) fn routes(handle: Handle, keys: Option<Keys>, stop: watch::Receiver<bool>) -> Router {
+pub(super) fn routes(
+    handle: Handle,
+    access: &Access,
+    body_timeout: Duration,
+    stop: watch::Receiver<bool>,
+) -> Router {
     let router = Endpoint {
         handle,
-        keys: keys.map(Arc::new),
+        keys: access.keys.clone().map(Arc::new),
         stop,
-        room: Arc::new(Semaphore::new(BODIES_BYTES / KIB)),
+        room: Arc::new(Semaphore::new(BODIES_BYTES)),
+        body_timeout,
         requests: Arc::new(AtomicU64::new(0)),
     };
-    Router::new()
-        .route("/", post(serve))
+    let control = Router::new()
         .route("/_standpipe/stats", get(stats))
         .route("/_standpipe/faults", get(faults).post(plan_faults))
         .route("/_standpipe/flush", post(flush))
-        .with_state(router)
+        .layer(from_fn_with_state(router.clone(), guard));
+    let api = Router::new().route("/", post(serve));
+    match access.control {
+        Control::Served => api.merge(control).with_state(router),
+        Control::Absent => api.with_state(router),
+    }
+}
+
+/// Lets a request to the control paths through that is small, whole, and signed where there are keys.
+async fn guard(State(router): State<Endpoint>, request: Request, next: Next) -> Response {
+    match router.controlled(request).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refused(&refusal),
+    }
 }
 
 async fn serve(
@@ -81,14 +107,11 @@ impl Endpoint {
     async fn answer(&self, line: &Line, request: Request) -> Result<Response, Refusal> {
         let (head, body) = request.into_parts();
         let target = target(&head.headers)?.to_owned();
-        let claim = Claim::read(&head.headers)?;
+        let claim = self.claim(&head.headers).await?;
         let call = {
             // The body is let go of as soon as it is decoded, so that no fault or latency holds its room.
             let (body, _room) = self.read(&head.headers, body).await?;
-            if let Some(keys) = &self.keys {
-                let at = self.handle.ask(|_, at| at).await?;
-                claim.verify(keys, &head, &body, at.unix_time)?;
-            }
+            self.verify(&claim, &head, &body)?;
             Call::parse(&target, &body)?
         };
         let handle = &self.handle;
@@ -115,29 +138,67 @@ impl Endpoint {
         Ok(ok(body, AMZ_JSON))
     }
 
+    /// A request to the control paths, whole.
+    async fn controlled(&self, request: Request) -> Result<Request, Refusal> {
+        let (head, body) = request.into_parts();
+        let claim = match self.keys {
+            Some(_) => Some(self.claim(&head.headers).await?),
+            None => None,
+        };
+        let (body, _room) = self.read(&head.headers, body).await?;
+        if let Some(claim) = claim {
+            self.verify(&claim, &head, &body)?;
+        }
+        Ok(Request::from_parts(head, Body::from(body)))
+    }
+
+    /// Who claims to have signed: a client without the right key's name or time is not read any further.
+    async fn claim(&self, headers: &HeaderMap) -> Result<Claim, Refusal> {
+        let claim = Claim::read(headers)?;
+        if let Some(keys) = &self.keys {
+            let at = self.handle.ask(|_, at| at).await?;
+            claim.verify_head(keys, at.unix_time)?;
+        }
+        Ok(claim)
+    }
+
+    fn verify(&self, claim: &Claim, head: &Parts, body: &[u8]) -> Result<(), Refusal> {
+        self.keys.as_deref().map_or(Ok(()), |keys| claim.verify(keys, head, body))
+    }
+
     /// The whole body, with the room it takes.
     async fn read(
         &self,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<(Bytes, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let announced =
-            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-        let most = announced.unwrap_or(BODY_BYTES);
-        let too_large = || {
-            Refusal::new(
-                Kind::RequestTooLarge,
-                format!("A request of more than {BODY_BYTES} bytes is not read."),
-            )
-        };
-        if most > BODY_BYTES {
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+        let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|announced: u64| announced > BODY_BYTES as u64) {
             return Err(too_large());
         }
-        let permits = u32::try_from(most.div_ceil(KIB)).expect("a body that is read has less than 4 TiB");
-        let room =
-            Arc::clone(&self.room).acquire_many_owned(permits).await.expect("the room is never closed");
-        let body = to_bytes(body, most).await.map_err(|_| too_large())?;
-        Ok((body, room))
+        let late = |_| Refusal::new(Kind::RequestTimeout, "The body of the request did not come in time.");
+        tokio::time::timeout(self.body_timeout, self.collect(body)).await.map_err(late)?
+    }
+
+    /// Takes room for each piece when it has come: who announces much and sends nothing holds up nobody.
+    async fn collect(&self, mut body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+        let (mut whole, mut room) = (BytesMut::new(), None::<OwnedSemaphorePermit>);
+        while let Some(frame) = body.frame().await {
+            let gone = |_| Refusal::new(Kind::Serialization, "The body of the request broke off.");
+            let Ok(piece) = frame.map_err(gone)?.into_data() else { continue };
+            if whole.len() + piece.len() > BODY_BYTES {
+                return Err(too_large());
+            }
+            let bytes = u32::try_from(piece.len()).expect("a body that is read has less than 4 GiB");
+            let more = Arc::clone(&self.room).try_acquire_many_owned(bytes);
+            let more = more.map_err(|_| Refusal::slow_down())?;
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok((whole.freeze(), room))
     }
 
     async fn put(&self, line: &Line, put: Put) -> Result<Response, Refusal> {
@@ -189,6 +250,10 @@ impl Endpoint {
         // An error means that the server is gone: stopped, too.
         let _ = self.stop.clone().wait_for(|stop| *stop).await;
     }
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(Kind::RequestTooLarge, format!("A request of more than {BODY_BYTES} bytes is not read."))
 }
 
 /// What the request is for.

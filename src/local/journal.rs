@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::destination::{Destination, DestinationError, Listing, at, names};
+use super::destination::{self, Destination, DestinationError, Listing, at, names};
 use super::ids::{Kept, Labels, RecordId, Run};
 use super::note::{ChunkId, Note};
 
@@ -84,7 +84,7 @@ impl Journal {
 
 fn create(path: &Path) -> Result<File, DestinationError> {
     let parent = path.parent().expect("a journal lies in its delivery stream's directory");
-    fs::create_dir_all(parent).map_err(at(parent))?;
+    destination::create(parent)?;
     let file = File::create_new(path).map_err(at(path))?;
     // Nobody else can have it yet: its name is of this run.
     file.try_lock().map_err(|error| at(path)(error.into()))?;

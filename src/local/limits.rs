@@ -29,7 +29,22 @@ pub(super) const STREAMS: usize = 5_000;
 /// documented error, and only nonsense is cut off.
 pub(super) const BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// All request bodies that are held at one time, in bytes (256 MiB); further requests wait to be read.
+/// How long a client may take for what it sends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeLimits {
+    /// For the head of a request, also of the next one: SDKs keep connections without a request for shorter than that, or
+    /// notice that they were closed.
+    pub head: Duration,
+    /// For a request's body, from its head on.
+    pub body: Duration,
+}
+
+/// The time limits that hold.
+pub(super) const TIME_LIMITS: TimeLimits =
+    TimeLimits { head: Duration::from_secs(60), body: Duration::from_secs(60) };
+
+/// All request bodies that are held at one time, in bytes (256 MiB), as far as they have come; who sends more is told to
+/// slow down.
 pub(super) const BODIES_BYTES: usize = 256 * 1024 * 1024;
 
 /// The account that all delivery streams belong to: it appears in ARNs and messages.

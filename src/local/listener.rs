@@ -1,39 +1,16 @@
-//! The listening socket, with connections that can be reset on demand.
+//! Connections that can be reset on demand.
 //!
 //! Knows sockets. Deliberately knows no HTTP: `http` cuts the line of a request that is to end in a reset, and
 //! the next read or write of its connection fails, which makes the server drop it; the kernel then sends RST.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use axum::extract::connect_info::Connected;
-use axum::serve::{IncomingStream, Listener as AxumListener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-
-/// The listening socket.
-#[derive(Debug)]
-pub(super) struct Listener(pub TcpListener);
-
-impl AxumListener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let (tcp, address) = AxumListener::accept(&mut self.0).await;
-        // Answers are small, and the client waits for them. Without it they are slower, not wrong.
-        let _ = tcp.set_nodelay(true);
-        (Connection { tcp, line: Line::default() }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        self.0.local_addr()
-    }
-}
+use tokio::net::TcpStream;
 
 /// A handle on the connection that a request came by.
 #[derive(Clone, Debug, Default)]
@@ -50,12 +27,6 @@ impl Line {
     }
 }
 
-impl Connected<IncomingStream<'_, Listener>> for Line {
-    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
-        stream.io().line.clone()
-    }
-}
-
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -64,6 +35,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    pub(super) fn new(tcp: TcpStream) -> Self {
+        Self { tcp, line: Line::default() }
+    }
+
+    /// The handle by which the connection is cut.
+    pub(super) fn line(&self) -> Line {
+        self.line.clone()
+    }
+
     fn check(&self) -> io::Result<()> {
         if !self.line.is_cut() {
             return Ok(());

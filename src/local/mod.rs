@@ -8,16 +8,19 @@
 //! opinion of what the daemon may send. What was acknowledged survives the process: it is in a journal until it is
 //! delivered, and a later start on the same directory delivers what was left behind.
 //!
-//! The way of a request: `listener` (socket) → `http` → `auth` → `api` (JSON) → `records` (base64, limits) →
+//! The way of a request: `connections` (sockets) → `doors` (who asks) → `http` → `auth` → `api` (JSON) → `records` (base64, limits) →
 //! `driver` (the one owner of all state) → `service` (`faults`, then the delivery stream's `quota`) → `buffer`
 //! and `journal`, whereupon it is answered → `destination` (a file, named by `calendar`;
 //! `manifest` lists its records).
 
+mod access;
 mod api;
 mod auth;
 mod buffer;
 mod calendar;
+mod connections;
 mod destination;
+mod doors;
 mod driver;
 mod faults;
 mod http;
@@ -38,7 +41,6 @@ mod stream;
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
-use std::future::IntoFuture;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -50,14 +52,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::info;
 
+pub use self::access::{Access, Control};
 pub use self::auth::Keys;
 use self::buffer::Buffering;
 use self::destination::{DestinationError, Listing};
+use self::doors::Doors;
 use self::driver::{Clock, Driver, Handle};
 use self::faults::Faults;
 pub use self::faults::{Fault, FaultPlan, Next};
 use self::ids::Run;
-use self::listener::{Line, Listener};
+use self::limits::{TIME_LIMITS, TimeLimits};
 pub use self::quota::Quota;
 use self::service::{Rules, Service};
 
@@ -75,8 +79,8 @@ pub struct Options {
     pub quota: Quota,
     /// The names of the delivery streams; `None` creates each on its first use.
     pub streams: Option<Vec<String>>,
-    /// What requests have to be signed with; `None` accepts any signature.
-    pub keys: Option<Keys>,
+    /// Who may use it, and what for.
+    pub access: Access,
     /// Whether answers say that server-side encryption is on.
     pub encrypted: bool,
     /// How long a delivery stream that is created by `CreateDeliveryStream` is in state CREATING.
@@ -108,7 +112,7 @@ impl Options {
             dir: dir.into(),
             quota: Quota::default(),
             streams: None,
-            keys: None,
+            access: Access::default(),
             encrypted: false,
             creating: Duration::ZERO,
             invalid_keys: BTreeSet::new(),
@@ -151,7 +155,7 @@ pub struct Server {
     dir: PathBuf,
     handle: Handle,
     stop: watch::Sender<bool>,
-    http: JoinHandle<io::Result<()>>,
+    http: JoinHandle<()>,
     driver: JoinHandle<()>,
 }
 
@@ -160,8 +164,12 @@ impl Server {
     ///
     /// Errors: an address that cannot be listened on, a directory that cannot be created, a delivery stream's
     /// name that the service would not allow, a plan of faults that cannot be followed.
-    #[expect(clippy::disallowed_methods, reason = "what is started is awaited here or by shutdown")]
     pub async fn start(options: Options) -> Result<Self, Error> {
+        Self::start_within(TIME_LIMITS, options).await
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "what is started is awaited here or by shutdown")]
+    async fn start_within(limits: TimeLimits, options: Options) -> Result<Self, Error> {
         let clock = Clock::start();
         let run = new_run(clock);
         let dir = options.dir.clone();
@@ -184,27 +192,22 @@ impl Server {
         let address = tcp.local_addr().map_err(cannot_listen)?;
 
         let (driver, handle) = Driver::new(service, clock, dir.clone(), run, listing, options.patience);
-        let (stop, mut stopped) = watch::channel(false);
-        let routes = http::routes(handle.clone(), options.keys, stopped.clone());
-        let http = axum::serve(Listener(tcp), routes.into_make_service_with_connect_info::<Line>())
-            .with_graceful_shutdown(async move {
-                // An error means that the server was dropped: stopped, too.
-                let _ = stopped.wait_for(|stop| *stop).await;
-            });
+        let (stop, stopped) = watch::channel(false);
+        let routes = http::routes(handle.clone(), &options.access, limits.body, stopped.clone());
+        let doors = Doors::new(address, &options.access.hosts);
+        let http = connections::serve(tcp, routes, doors, limits, stopped);
         info!(%address, dir = %dir.display(), "embedded delivery stream listens");
-        Ok(Self {
-            address,
-            dir,
-            handle,
-            stop,
-            http: tokio::spawn(http.into_future()),
-            driver: tokio::spawn(driver.run()),
-        })
+        Ok(Self { address, dir, handle, stop, http: tokio::spawn(http), driver: tokio::spawn(driver.run()) })
     }
 
     /// The address that the server listens on, with the port that was taken.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where delivery streams are added while the server runs.
+    pub fn streams(&self) -> Streams {
+        Streams(self.handle.clone())
     }
 
     /// Delivers everything accepted so far, and returns when it is durable at the destination (or gone, after 24
@@ -225,6 +228,21 @@ impl Server {
         let bytes = self.handle.close().await.map_err(|_| Error::Stopped)?;
         self.driver.await.map_err(|_| Error::Stopped)?;
         if bytes > 0 { Err(Error::Undelivered { path: self.dir, bytes }) } else { Ok(()) }
+    }
+}
+
+/// The delivery streams of a running server.
+#[derive(Clone, Debug)]
+pub struct Streams(Handle);
+
+impl Streams {
+    /// Creates those of these that are not there.
+    ///
+    /// # Errors
+    /// A name that no delivery stream can have, or [`Error::Stopped`].
+    pub async fn add(&self, names: Vec<String>) -> Result<(), Error> {
+        let added = self.0.ask(move |service, at| service.add(&names, at)).await;
+        added.map_err(|_| Error::Stopped)?.map_err(|refusal| Error::Option(refusal.message.into_owned()))
     }
 }
 
@@ -252,3 +270,6 @@ fn new_run(clock: Clock) -> Run {
     let chance = RandomState::new().build_hasher().finish();
     Run(u128::from(nanos) << 64 | u128::from(chance))
 }
+
+#[cfg(test)]
+mod tests;

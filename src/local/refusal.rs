@@ -38,6 +38,7 @@ pub(super) enum Kind {
     Validation,
     UnknownOperation,
     RequestTooLarge,
+    RequestTimeout,
     MissingAuthentication,
     IncompleteSignature,
     InvalidSignature,
@@ -62,6 +63,7 @@ impl Kind {
             Self::Validation => "ValidationException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::RequestTooLarge => "RequestEntityTooLargeException",
+            Self::RequestTimeout => "RequestTimeoutException",
             Self::MissingAuthentication => "MissingAuthenticationTokenException",
             Self::IncompleteSignature => "IncompleteSignatureException",
             Self::InvalidSignature => "InvalidSignatureException",
@@ -78,6 +80,7 @@ impl Kind {
             Self::ServiceUnavailable => 503,
             Self::Internal => 500,
             Self::RequestTooLarge => 413,
+            Self::RequestTimeout => 408,
             Self::MissingAuthentication => 403,
             Self::ResourceNotFound
             | Self::ResourceInUse

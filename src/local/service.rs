@@ -124,10 +124,13 @@ impl Service {
             closed: false,
             rules,
         };
-        for name in service.rules.streams.clone().unwrap_or_default() {
-            service.insert(&name, at)?;
-        }
+        service.add(&service.rules.streams.clone().unwrap_or_default(), at)?;
         Ok(service)
+    }
+
+    /// Creates the delivery streams of these names that are not there. Errors: a name that none can have.
+    pub(super) fn add(&mut self, names: &[String], at: Moment) -> Result<(), Refusal> {
+        names.iter().try_for_each(|name| self.insert(name, at).map(drop))
     }
 
     /// Takes the records of one request, or refuses them.

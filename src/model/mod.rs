@@ -18,6 +18,7 @@ pub mod record;
 pub mod said;
 pub mod settings;
 pub mod settled;
+pub mod text;
 pub mod time;
 pub mod verdict;
 pub mod watching;

@@ -9,6 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "measures how long an answer took")]
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,13 +28,16 @@ use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::shell::aws::{Access, Connections, Found};
 
+use self::sent::Sent;
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
 
+pub use self::codes::label;
 pub use self::describe::{Described, Identity};
 
 mod codes;
 mod describe;
+mod sent;
 mod verdicts;
 mod way;
 
@@ -59,7 +63,7 @@ struct Route {
 }
 
 /// What leads to delivery streams: an account at AWS, or this process itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Origin {
     /// The account that the environment and the configuration give access to.
     Aws(Access),
@@ -67,6 +71,9 @@ pub enum Origin {
     Embedded {
         /// The URL of the embedded delivery stream.
         endpoint_url: String,
+        /// What the embedded delivery stream takes requests of.
+        access_key: String,
+        secret_key: String,
     },
 }
 
@@ -75,10 +82,22 @@ pub enum Origin {
 struct Reached {
     client: Client,
     region: String,
-    /// `None` for the embedded delivery stream, which anybody may write to.
+    /// `None` for the embedded delivery stream, whose keys nobody renews.
     access: Option<Found>,
     /// Where requests go, for a person; without user and password.
     endpoint: String,
+}
+
+impl fmt::Debug for Origin {
+    /// Without the secret.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws(access) => to.debug_tuple("Aws").field(access).finish(),
+            Self::Embedded { endpoint_url, .. } => {
+                to.debug_struct("Embedded").field("endpoint_url", endpoint_url).finish_non_exhaustive()
+            }
+        }
+    }
 }
 
 impl Origin {
@@ -217,7 +236,7 @@ impl Destination {
         let data = records.first().expect("a request has at least one record");
         let verdict = match call.record(record(data)).send().await {
             Ok(output) => accepted(Some(output.record_id()), output.encrypted()),
-            Err(error) => judge(&error),
+            Err(error) => judge(&error, &mut Sent::new(records)),
         };
         vec![verdict; count]
     }
@@ -230,8 +249,8 @@ impl Destination {
             .delivery_stream_name(&self.route.stream.delivery_stream)
             .set_records(Some(records.iter().map(record).collect()));
         match call.send().await {
-            Ok(output) => judge_entries(&output, count),
-            Err(error) => vec![judge(&error); count],
+            Ok(output) => judge_entries(&output, count, &mut Sent::new(records)),
+            Err(error) => vec![judge(&error, &mut Sent::new(records)); count],
         }
     }
 }
@@ -243,7 +262,10 @@ impl Route {
             .connect_timeout(CONNECT_TIMEOUT.min(self.stream.request_timeout))
             .build();
         let access = match &self.origin {
-            Origin::Embedded { endpoint_url } => return Ok(embedded(endpoint_url, connect)),
+            Origin::Embedded { endpoint_url, access_key, secret_key } => {
+                let keys = Credentials::new(access_key, secret_key, None, None, "embedded");
+                return Ok(embedded(endpoint_url, keys, connect));
+            }
             Origin::Aws(access) => access.find(&self.stream).await?,
         };
         let mut client = aws_sdk_firehose::config::Builder::from(&access.sdk)
@@ -277,7 +299,7 @@ impl Route {
 }
 
 /// The way to this process's own delivery stream. Whatever proxy the environment names: it is another process's business.
-fn embedded(endpoint_url: &str, timeouts: TimeoutConfig) -> Reached {
+fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> Reached {
     let region = "us-east-1";
     let config = aws_sdk_firehose::Config::builder()
         .behavior_version_latest()
@@ -286,7 +308,7 @@ fn embedded(endpoint_url: &str, timeouts: TimeoutConfig) -> Reached {
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .endpoint_url(endpoint_url)
-        .credentials_provider(Credentials::new("embedded", "embedded", None, None, "embedded"));
+        .credentials_provider(keys);
     Reached {
         client: Client::from_conf(config.build()),
         region: region.to_owned(),

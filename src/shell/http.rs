@@ -1,55 +1,43 @@
 //! The health endpoint: what probes, Prometheus and people ask the daemon.
 //!
-//! Knows sockets, HTTP and the words of the answers. Holds no state of the daemon: it asks for a [`Snapshot`] over
+//! Knows HTTP and the words of the answers. Holds no state of the daemon: it asks for a [`Snapshot`] over
 //! a bounded channel, and what has no answer in time is answered with 503. A port that is taken is logged and tried
 //! again; shipping does not wait for it.
 //!
 //! *Invariant:* whatever clients do, it costs a bounded number of connections, bytes and seconds, and the daemon
-//! one message each at most.
+//! one message each at most; an answer that holds everything is written once a snapshot, and shared by all who ask.
 
 #![expect(clippy::disallowed_methods, reason = "connections have time limits")]
 
+mod connections;
 mod history;
+mod hosts;
 mod metrics;
 mod page;
+mod pieces;
 mod readiness;
 pub mod snapshot;
 pub mod status;
 pub mod trouble;
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::model::text::plain_json;
+
+use self::hosts::Hosts;
+use self::pieces::Pieces;
 pub use self::readiness::{advice, in_one_line};
-use self::snapshot::Snapshot;
-
-/// The most connections at once. When one more comes, the oldest is closed: a probe finds room also while somebody
-/// holds connections open.
-const MAX_CONNECTIONS: usize = 64;
-
-/// How long a client may take to send the head of a request, also of the next one on its connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long one connection may live. Scrapers open the next without noticing.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// The most bytes of a request's head.
-const HEAD_BYTES: usize = 16 * 1024;
+use self::snapshot::{Page, Snapshot};
 
 /// How long the daemon's loop may take to answer before it counts as stuck. A turn takes microseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,32 +88,16 @@ impl Handle {
     }
 }
 
-/// Serves health and metrics on `listen` until the future is dropped; a taken port is tried again.
-pub async fn serve(listen: SocketAddr, handle: Handle) {
+/// Serves health and metrics on `listen` until the future is dropped; a taken port is tried again. Where nobody but this
+/// machine can ask, it is asked by an address, as `localhost`, or by one of `names`, in small letters.
+pub async fn serve(listen: SocketAddr, names: Vec<String>, handle: Handle) {
     let listener = bind(listen).await;
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
     let (seen, points) = watch::channel(history::Points::default());
-    connections.spawn(history::watch(handle.clone(), seen));
-    let router = Router { handle, points };
-    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(_) = connections.join_next() => oldest_first.retain(|connection| !connection.is_finished()),
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    if oldest_first.len() >= MAX_CONNECTIONS
-                        && let Some(oldest) = oldest_first.pop_front()
-                    {
-                        oldest.abort();
-                    }
-                    oldest_first.push_back(connections.spawn(connection(socket, router.clone())));
-                }
-                // Out of descriptors, most likely: the queue of the socket keeps who waits.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            },
-        }
-    }
+    tasks.spawn(history::watch(handle.clone(), seen));
+    let hosts = if listen.ip().is_loopback() { Hosts::Own(names) } else { Hosts::All };
+    let router = Router { handle, points, hosts: Arc::new(hosts) };
+    connections::serve(listener, tasks, move |request| answer(request, router.clone())).await;
 }
 
 /// The listening socket, when it can be had.
@@ -157,72 +129,70 @@ async fn bind(listen: SocketAddr) -> TcpListener {
 struct Router {
     handle: Handle,
     points: watch::Receiver<history::Points>,
+    hosts: Arc<Hosts>,
 }
 
-async fn connection(socket: TcpStream, router: Router) {
-    // Without it answers are slower, not wrong.
-    let _ = socket.set_nodelay(true);
-    let service = service_fn(move |request| answer(request, router.clone()));
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(socket), service);
-    // What fails here is the client's: it went away, or spoke no HTTP.
-    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serving).await;
-}
+type Answer = Response<Pieces>;
 
-type Answer = Response<Full<Bytes>>;
-
-async fn answer(request: Request<Incoming>, router: Router) -> Result<Answer, Infallible> {
-    let handle = &router.handle;
+async fn answer(request: Request<Incoming>, router: Router) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Ok(refusal);
+        return refusal;
     }
-    let path = request.uri().path();
-    if path == "/livez" {
-        return Ok(match handle.is_alive().await {
+    if !router.hosts.allow(&request) {
+        let why = "asked by a name that is not this endpoint's: use an address, localhost, or a name of `health.hosts`\n";
+        return text(StatusCode::FORBIDDEN, why);
+    }
+    match request.uri().path() {
+        "/livez" => match router.handle.is_alive().await {
             true => text(StatusCode::OK, "alive\n"),
-            false => text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n"),
-        });
-    }
-    match path {
+            false => stuck(),
+        },
         "/" => {
-            let mut page = body(StatusCode::OK, "text/html; charset=utf-8", page::PAGE.to_owned());
+            let document = Bytes::from_static(page::PAGE.as_bytes());
+            let mut page = body(StatusCode::OK, "text/html; charset=utf-8", document);
             page.headers_mut().insert("content-security-policy", page::policy());
-            return Ok(page);
+            page
         }
         "/history" => {
             let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
-            return Ok(json(StatusCode::OK, &router.points.borrow().since(since.unwrap_or(0.0))));
+            body(StatusCode::OK, JSON, router.points.borrow().since(since.unwrap_or(0.0)))
         }
-        "/readyz" | "/healthz" | "/status" | "/metrics" => {}
+        "/metrics" => match wants_open_metrics(request.headers().get_all(ACCEPT).iter()) {
+            true => of_snapshot(&router.handle, Page::OpenMetrics).await,
+            false => of_snapshot(&router.handle, Page::Metrics).await,
+        },
+        "/status" => of_snapshot(&router.handle, Page::Status).await,
+        "/readyz" => of_snapshot(&router.handle, Page::Ready).await,
+        "/healthz" => of_snapshot(&router.handle, Page::Health).await,
         _ => {
             let there = "not here; there are /, /livez, /readyz, /healthz, /metrics, /status and /history\n";
-            return Ok(text(StatusCode::NOT_FOUND, there));
+            text(StatusCode::NOT_FOUND, there)
         }
     }
-    let Some(snapshot) = handle.snapshot().await else {
-        return Ok(text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n"));
+}
+
+/// What is made from a snapshot, by whoever asks first.
+async fn of_snapshot(handle: &Handle, page: Page) -> Answer {
+    let Some(snapshot) = handle.snapshot().await else { return stuck() };
+    let reasons = || readiness::reasons(&snapshot);
+    let written = |write: &dyn Fn() -> String| snapshot.written.page(page, write);
+    let by_readiness = |page: Bytes| {
+        let code = if reasons().is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        body(code, JSON, page)
     };
-    Ok(match path {
-        "/metrics" => {
-            let open = wants_open_metrics(request.headers().get_all(ACCEPT).iter());
-            let (kind, page) = metrics::page(&snapshot, open);
-            body(StatusCode::OK, kind, page)
-        }
-        "/status" => json(StatusCode::OK, &status::Status::of(&snapshot)),
-        path => {
-            let reasons = readiness::reasons(&snapshot);
-            let code = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            match path {
-                "/readyz" => json(code, &status::Ready::of(reasons)),
-                _ => json(code, &status::Health::of(&snapshot, reasons)),
-            }
-        }
-    })
+    match page {
+        Page::Metrics => body(StatusCode::OK, metrics::CLASSIC, written(&|| metrics::page(&snapshot, false))),
+        Page::OpenMetrics => body(StatusCode::OK, metrics::OPEN, written(&|| metrics::page(&snapshot, true))),
+        Page::Status => body(StatusCode::OK, JSON, written(&|| json(&status::Status::of(&snapshot)))),
+        Page::Ready => by_readiness(written(&|| json(&status::Ready::of(reasons())))),
+        Page::Health => by_readiness(written(&|| json(&status::Health::of(&snapshot, reasons())))),
+    }
+}
+
+fn stuck() -> Answer {
+    text(StatusCode::SERVICE_UNAVAILABLE, "stuck: the daemon's loop does not turn\n")
 }
 
 /// Whether the client prefers OpenMetrics, as Prometheus says it since 2.5.
@@ -233,18 +203,20 @@ fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a HeaderValue>) -> bool
         .any(|kind| kind.trim_start().starts_with("application/openmetrics-text"))
 }
 
-fn json<T: serde::Serialize>(code: StatusCode, value: &T) -> Answer {
+const JSON: &str = "application/json";
+
+fn json<T: serde::Serialize>(value: &T) -> String {
     let mut page = serde_json::to_string_pretty(value).expect("it has text keys and finite numbers");
     page.push('\n');
-    body(code, "application/json", page)
+    plain_json(page)
 }
 
 fn text(code: StatusCode, page: &'static str) -> Answer {
-    body(code, "text/plain; charset=utf-8", page.to_owned())
+    body(code, "text/plain; charset=utf-8", Bytes::from_static(page.as_bytes()))
 }
 
-fn body(code: StatusCode, kind: &'static str, page: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(page)));
+fn body(code: StatusCode, kind: &'static str, page: impl Into<Pieces>) -> Answer {
+    let mut answer = Response::new(page.into());
     *answer.status_mut() = code;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

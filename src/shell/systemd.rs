@@ -10,8 +10,13 @@ use std::time::{Duration, Instant};
 use sd_notify::NotifyState;
 use tracing::warn;
 
+use crate::model::text::{cut, plain};
+
 /// How often the line of status is brought up to date, at most.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
+
+/// The most of the line of status that is told, in bytes: one datagram holds much more, and a person reads less.
+const STATUS_BYTES: usize = 2048;
 
 /// Tells that the daemon reads its configuration again. [`ready`] ends it.
 pub fn reloading() {
@@ -86,10 +91,11 @@ impl Heartbeat {
     /// Tells the line of status to the service manager, when it is another than the last one.
     pub fn status(&mut self, status: &str) {
         // Each line of a message is one of its own, and part of this comes from the service.
-        let status = status.replace(['\n', '\r'], " ");
+        let status = plain(status);
+        let status = cut(&status, STATUS_BYTES);
         if status != self.status {
             tell(&[NotifyState::Status(&status)]);
-            self.status = status;
+            self.status = status.into_owned();
         }
     }
 }

@@ -13,10 +13,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import urllib.error
 import urllib.request
 
 import boto3
+import botocore.auth
+import botocore.awsrequest
 import botocore.config
+import botocore.credentials
 import botocore.exceptions
 import botocore.session
 
@@ -296,7 +300,31 @@ def base64_is_taken_once():
         assert embedded.delivered("app") == data
 
 
+def control_paths_want_the_keys():
+    """With keys, statistics and faults are for who has them: signed as every request is, and refused otherwise."""
+    with service("--access-key", "AKID", "--secret-key", "secret") as embedded:
+        def ask(method, path, body=b"", keys=None):
+            request = botocore.awsrequest.AWSRequest(method, embedded.url + path, data=body)
+            if keys:
+                botocore.auth.SigV4Auth(botocore.credentials.Credentials(*keys), "firehose", "us-east-1").add_auth(request)
+            try:
+                prepared = request.prepare()
+                plain = urllib.request.Request(prepared.url, data=body or None, headers=dict(prepared.headers),
+                                               method=method)
+                return urllib.request.urlopen(plain).status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        paths = [("GET", "/_standpipe/stats", b""), ("GET", "/_standpipe/faults", b""),
+                 ("POST", "/_standpipe/faults", b"{}"), ("POST", "/_standpipe/flush", b"")]
+        for method, path, body in paths:
+            assert ask(method, path, body) == 403, path
+            assert ask(method, path, body, ("AKID", "another")) == 400, path
+            assert ask(method, path, body, ("AKID", "secret")) in (200, 204), path
+
+
 CHECKS = [
+    control_paths_want_the_keys,
     boto3_puts_and_reads_back,
     boto3_sees_each_documented_exception,
     boto3_signs_what_the_service_verifies,

@@ -244,14 +244,15 @@ fn clients_that_misbehave_keep_nobody_from_asking() {
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{:?}", String::from_utf8_lossy(&answer));
 
     for (request, code) in [
-        ("POST /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
-        ("GET /../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
-        ("GET /metrics?x=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 200),
+        ("POST /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 405),
+        ("GET /../etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404),
+        ("GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200),
         ("nonsense\r\n\r\n", 400),
     ] {
         assert_eq!(exchange(daemon.health, request).code, code, "{request}");
     }
-    let head = exchange(daemon.health, "HEAD /status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head =
+        exchange(daemon.health, "HEAD /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_eq!((head.code, &*head.body), (200, ""));
     drop((idle, slow));
     assert!(daemon.running.log().lines().all(|line| !line.contains("ERROR")), "{}", daemon.running.log());
@@ -273,7 +274,7 @@ fn metrics_come_in_both_formats_and_names_are_escaped() {
     assert!(!classic.body.contains("# EOF"));
     let open = exchange(
         daemon.health,
-        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n",
     );
     assert!(open.head.contains("application/openmetrics-text"), "{}", open.head);
     assert!(open.body.ends_with("# EOF\n"));

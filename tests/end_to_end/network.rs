@@ -414,7 +414,8 @@ fn a_black_hole_takes_neither_descriptors_nor_threads() {
 /// N13: a name that does not exist is asked for again, and where it leads then is followed.
 #[test]
 fn a_name_is_looked_up_again() {
-    let mut world = World::new();
+    let named = ["--hosts", "firehose.test"];
+    let mut world = World::with_service(&named);
     let port = world.address.port();
     world.through(format!("http://firehose.test:{port}"));
     let file = world.file("a.log");
@@ -433,7 +434,7 @@ fn a_name_is_looked_up_again() {
     fs::write(&hosts, "127.0.0.1 localhost firehose.test\n").unwrap();
     assert_eq!(world.all_arrive(), 0);
     // The service moves.
-    world.move_service(&format!("127.0.0.2:{port}"), &[]);
+    world.move_service(&format!("127.0.0.2:{port}"), &named);
     world.written.append(&file, "a", 10);
     fs::write(&hosts, "127.0.0.1 localhost\n127.0.0.2 firehose.test\n").unwrap();
     world.all_arrive();

@@ -11,10 +11,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use hmac::{Hmac, KeyInit, Mac};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// How long anything may take on a machine that does much else.
@@ -141,6 +143,8 @@ pub(crate) struct World {
     dir: TempDir,
     service: Running,
     pub(crate) address: SocketAddr,
+    /// What the service wants to be signed with, its control paths, too.
+    keys: (String, String),
     /// The endpoint, when that is something before the service.
     through: Option<String>,
     more: String,
@@ -161,10 +165,15 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("logs")).unwrap();
         let (service, address) = serve(dir.path(), "127.0.0.1:0", options);
+        let given = |flag: &str, other: &str| {
+            let value = options.iter().skip_while(|option| **option != flag).nth(1);
+            value.map_or(other, |value| value).to_owned()
+        };
         Self {
             dir,
             service,
             address,
+            keys: (given("--access-key", "AKID"), given("--secret-key", "secret")),
             through: None,
             more: String::new(),
             max_lag: None,
@@ -258,13 +267,13 @@ impl World {
 
     /// What the service does wrong from now on.
     pub(crate) fn fault(&self, plan: &str) {
-        let answer = post(self.address, "/_standpipe/faults", plan);
+        let answer = self.control("POST", "/_standpipe/faults", plan);
         assert_eq!(answer.code, 200, "{}", answer.body);
     }
 
     /// What the service counted.
     pub(crate) fn stats(&self) -> Value {
-        serde_json::from_str(&get(self.address, "/_standpipe/stats").body).unwrap()
+        serde_json::from_str(&self.control("GET", "/_standpipe/stats", "").body).unwrap()
     }
 
     /// The service goes away, and comes back at the same address.
@@ -302,8 +311,17 @@ impl World {
 
     /// Everything that the service accepted for `stream`, in the order of acceptance.
     pub(crate) fn arrived(&self, stream: &str) -> Vec<u8> {
-        assert_eq!(post(self.address, "/_standpipe/flush", "").code, 204);
+        assert_eq!(self.control("POST", "/_standpipe/flush", "").code, 204);
         delivered(&self.dir.path().join("out").join(stream))
+    }
+
+    /// Asks a control path of the service, signed with its keys.
+    fn control(&self, method: &str, target: &str, body: &str) -> Response {
+        let head = signed(method, target, body, (&self.keys.0, &self.keys.1));
+        exchange(
+            self.address,
+            &format!("{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()),
+        )
     }
 
     /// How what arrived compares with what was written.
@@ -411,15 +429,29 @@ pub(crate) fn exchange(address: SocketAddr, request: &str) -> Response {
 }
 
 pub(crate) fn get(address: SocketAddr, target: &str) -> Response {
-    exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    exchange(address, &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
-fn post(address: SocketAddr, target: &str, body: &str) -> Response {
-    let length = body.len();
-    let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
-    exchange(address, &head)
+/// The line of a request and the heads that sign it (Signature Version 4).
+fn signed(method: &str, target: &str, body: &str, (access_key, secret_key): (&str, &str)) -> String {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hash = |text: &str| hex(&Sha256::digest(text));
+    let hmac = |key: &[u8], text: &str| {
+        let mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+        mac.chain_update(text).finalize().into_bytes().to_vec()
+    };
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string().replace(['-', ':'], "");
+    let scope = format!("{}/us-east-1/firehose/aws4_request", &now[..8]);
+    let names = "host;x-amz-date";
+    let canonical =
+        format!("{method}\n{target}\n\nhost:localhost\nx-amz-date:{now}\n\n{names}\n{}", hash(body));
+    let to_sign = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{}", hash(&canonical));
+    let key = scope.split('/').fold(format!("AWS4{secret_key}").into_bytes(), |key, part| hmac(&key, part));
+    let signature = hex(&hmac(&key, &to_sign));
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nX-Amz-Date: {now}\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential={access_key}/{scope}, SignedHeaders={names}, Signature={signature}\r\n"
+    )
 }
 
 pub(crate) fn text(path: &Path) -> &str {

@@ -37,7 +37,7 @@ impl Watched {
 
     fn get(&self, path: &str) -> String {
         let Ok(mut stream) = TcpStream::connect(&self.health) else { return String::new() };
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
         answer

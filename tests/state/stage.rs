@@ -62,7 +62,7 @@ impl Service {
     /// Replaces the plan of faults.
     pub fn faults(&self, plan: &str) {
         let mut stream = TcpStream::connect(self.server.address()).unwrap();
-        let head = "POST /_standpipe/faults HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+        let head = "POST /_standpipe/faults HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
         write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{plan}", plan.len()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -50,7 +50,7 @@ pub(super) async fn alone(
         }
         told.add(0, page.kept.len() as u64, page.kept);
         if driver.is_stopping {
-            eprintln!("standpipe: stopped: letters that were not sent are kept");
+            complain!("stopped: letters that were not sent are kept");
             return Err(FAILED);
         }
     }

@@ -9,11 +9,12 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, Faults};
 use crate::daemon::{Change, Changed};
+use crate::local::Streams;
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::systemd;
 
 use super::super::{configuration, signals};
-use super::{RunArgs, all, aside, connect, overrides, regions, source_files};
+use super::{RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files};
 
 /// Reads the configuration again whenever it is asked for, and hands it to the daemon; so it does with the quotas of
 /// regions that were not known at the start.
@@ -21,7 +22,7 @@ pub(super) async fn reload(
     hangups: Option<signals::Hangups>,
     args: &RunArgs,
     started_with: &Config,
-    (origin, ways): (&Origin, Vec<Destination>),
+    (origin, embedded, ways): (&Origin, Option<Streams>, Vec<Destination>),
     changes: mpsc::Sender<Change>,
 ) -> Infallible {
     let Some(mut hangups) = hangups else {
@@ -38,6 +39,13 @@ pub(super) async fn reload(
                 match read_again(args).await {
                     Ok(config) => {
                         warn_of_what_needs_a_restart(started_with, &config);
+                        if let Some(streams) = &embedded
+                            && let Err(fault) = streams.add(delivery_streams(&config)).await
+                        {
+                            unusable(&fault);
+                            send(&changes, Change::Unusable).await;
+                            continue;
+                        }
                         let destinations = connect(&config.streams, origin).await;
                         (config, destinations)
                     }
@@ -87,6 +95,7 @@ fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {
     let keys = [
         ("state_dir", started_with.state_dir != config.state_dir),
         ("health.listen", started_with.health.listen != config.health.listen),
+        ("health.hosts", started_with.health.hosts != config.health.hosts),
         ("log", started_with.log != config.log),
     ];
     for (key, _) in keys.iter().filter(|(_, differs)| *differs) {

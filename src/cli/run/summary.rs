@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use crate::cli::table::plain;
 use crate::cli::{DONE, FAILED};
 use crate::config::Config;
 use crate::daemon::{ExitReason, RunSummary};
 use crate::engine::report::Loss;
 use crate::engine::{FileStatus, Status, StreamStatus};
-
+use crate::model::text::{plain_lines, plain_path};
 use crate::shell::files::Refusal;
 use crate::shell::files::problems::Problem;
 
@@ -94,7 +93,7 @@ pub(super) fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, mi
     say_what_was_done(args, config, &sums, seconds);
     let lacks = lacks(summary, &sums, missing.len());
     for lack in &lacks {
-        eprintln!("standpipe: {lack}");
+        complain!("{lack}");
     }
     if lacks.is_empty() { DONE } else { FAILED }
 }
@@ -104,7 +103,7 @@ fn say_what_was_done(args: &RunArgs, config: &Config, sums: &Sums, seconds: f64)
         .streams
         .iter()
         .map(|stream| match &args.local {
-            Some(dir) => dir.join(&stream.delivery_stream).display().to_string(),
+            Some(dir) => plain_path(&dir.join(&stream.delivery_stream)),
             None => stream.delivery_stream.clone(),
         })
         .collect();
@@ -115,7 +114,7 @@ fn say_what_was_done(args: &RunArgs, config: &Config, sums: &Sums, seconds: f64)
         to.join(", ")
     );
     // Nobody may be reading.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all(plain_lines(&text).as_bytes());
 }
 
 /// Why one pass over the files is not what was asked for; nothing when it is.
@@ -168,7 +167,7 @@ fn undelivered(status: &Status) -> Vec<String> {
         .iter()
         .take(MAX_NAMED)
         .map(|file| {
-            let (path, bytes) = (plain(&file.path.to_string_lossy()), bytes(file));
+            let (path, bytes) = (plain_path(&file.path), bytes(file));
             format!("{path}: {bytes} bytes from offset {} on are not delivered", file.acknowledged)
         })
         .collect();
@@ -180,6 +179,6 @@ fn undelivered(status: &Status) -> Vec<String> {
         held.or(stream.last_error.as_ref().map(|(_, why)| why)).cloned()
     };
     let whys = status.streams.iter().filter_map(why);
-    told.extend(whys.map(|why| format!("the last error was {}: {}", plain(&why.code), plain(&why.message))));
+    told.extend(whys.map(|why| format!("the last error was {}: {}", why.code, why.message)));
     told
 }

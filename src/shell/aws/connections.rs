@@ -23,6 +23,8 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
 use hyper::http::Uri;
 use tracing::{info, warn};
 
@@ -34,6 +36,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a look may take before what is known is used.
 const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most of an answer that is read, in bytes: the largest that the service documents is some hundred kilobytes. What is
+/// longer fails as a broken answer does.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where instance metadata and container agents answer.
 const OWN_HOSTS: [&str; 5] =
@@ -181,6 +187,16 @@ struct Fork {
 
 impl HttpConnector for Fork {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let answer = self.route(request);
+        HttpConnectorFuture::new(async move {
+            let limited = |body| SdkBody::from_body_1_x(Limited::new(body, MAX_ANSWER_BYTES));
+            Ok(answer.await?.map(limited))
+        })
+    }
+}
+
+impl Fork {
+    fn route(&self, request: HttpRequest) -> HttpConnectorFuture {
         let uri = request.uri().parse::<Uri>().ok();
         // Over TLS nobody on the way reads along, and trust is needed.
         let is_plain = uri.as_ref().and_then(Uri::scheme_str) == Some("http");

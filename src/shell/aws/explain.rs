@@ -11,8 +11,8 @@ use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIden
 
 use super::values::on_one_line;
 
-/// The most of a cause that is shown, in characters.
-const MAX_CHARS: usize = 500;
+/// The most of a cause that is shown, in bytes.
+const MAX_BYTES: usize = 500;
 
 /// The cause at the bottom of an error.
 pub(in crate::shell) fn root(error: &(dyn Error + 'static)) -> String {
@@ -21,7 +21,7 @@ pub(in crate::shell) fn root(error: &(dyn Error + 'static)) -> String {
     if let Some(said) = layers.iter().find_map(|layer| of_service(*layer)) {
         return said;
     }
-    let texts: Vec<_> = layers.iter().map(|layer| on_one_line(&layer.to_string(), MAX_CHARS)).collect();
+    let texts: Vec<_> = layers.iter().map(|layer| on_one_line(&layer.to_string(), MAX_BYTES)).collect();
     let last = texts.last().cloned().unwrap_or_default();
     if texts.iter().any(|text| text.contains("dns error")) {
         return format!("its name does not resolve ({last})");
@@ -54,8 +54,10 @@ fn said<E: ProvideErrorMetadata>(error: Option<&SdkError<E>>) -> Option<String> 
             let status = answer.raw().status().as_u16();
             let meta = answer.err().meta();
             Some(match (meta.code(), meta.message()) {
-                (Some(code), Some(message)) => format!("{code}: {}", on_one_line(message, MAX_CHARS)),
-                (Some(code), None) => code.to_owned(),
+                (Some(code), Some(message)) => {
+                    format!("{}: {}", on_one_line(code, MAX_BYTES), on_one_line(message, MAX_BYTES))
+                }
+                (Some(code), None) => on_one_line(code, MAX_BYTES),
                 (None, _) => format!("an answer with status {status} and no error code"),
             })
         }

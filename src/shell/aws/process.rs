@@ -23,8 +23,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The most of what a command prints that is read, in bytes: credentials have some thousand.
 const MAX_OUTPUT_BYTES: u64 = 64 * 1024;
 
-/// The most of what a command complains about that is shown, in characters.
-const MAX_COMPLAINT_CHARS: usize = 200;
+/// The most of what a command complains about that is shown, in bytes.
+const MAX_COMPLAINT_BYTES: usize = 200;
 
 /// Everything that a command started.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub(super) async fn run(command: &str, patience: Duration) -> Result<Credentials
     // An agent that a command leaves running for its next run is the operator's.
     group.0 = None;
     if !status.success() {
-        let complaint = on_one_line(&String::from_utf8_lossy(&err), MAX_COMPLAINT_CHARS);
+        let complaint = on_one_line(&String::from_utf8_lossy(&err), MAX_COMPLAINT_BYTES);
         let complaint = if complaint.is_empty() { String::new() } else { format!(": {complaint}") };
         return Err(format!("credential_process `{name}` failed with {status}{complaint}"));
     }
@@ -92,7 +92,7 @@ fn program(command: &str) -> String {
         Some(rest) => rest.find('"').map(|at| at + 2),
         None => command.find(char::is_whitespace),
     };
-    on_one_line(command[..end.unwrap_or(command.len())].trim_matches('"'), MAX_COMPLAINT_CHARS)
+    on_one_line(command[..end.unwrap_or(command.len())].trim_matches('"'), MAX_COMPLAINT_BYTES)
 }
 
 async fn read(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {

@@ -24,7 +24,7 @@ use super::values::{on_one_line, trimmed};
 use super::{Asked, Found, Settings, Shared, regions};
 
 /// The most of a region that is shown, in characters.
-const MAX_REGION_CHARS: usize = 64;
+const MAX_REGION_BYTES: usize = 64;
 
 pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retry> {
     let (aws, environment) = (&stream.aws, &shared.environment);
@@ -82,7 +82,7 @@ async fn region(
     let (tidy, why) = (trimmed(&region), "is not written as a region is");
     let lower = tidy.to_ascii_lowercase();
     if !regions::is_written_well(&lower) {
-        let shown = on_one_line(tidy, MAX_REGION_CHARS);
+        let shown = on_one_line(tidy, MAX_REGION_BYTES);
         return Err(no_region(&format!("no region: {by} `{shown}` {why}; write it as us-east-1")));
     }
     if lower != region {

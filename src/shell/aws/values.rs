@@ -7,6 +7,8 @@
 
 use aws_sdk_firehose::config::Credentials;
 
+use crate::model::text::{cut, plain};
+
 /// `text` without what an editor, a shell or a template left around it.
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|char: char| char.is_whitespace() || char.is_control() || char == '\u{feff}')
@@ -17,11 +19,10 @@ pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Text that somebody else wrote, on one line of at most `max_chars`.
-pub(super) fn on_one_line(text: &str, max_chars: usize) -> String {
-    let words: Vec<_> = text.split(|char: char| char.is_whitespace() || char.is_control()).collect();
-    let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    words.chars().take(max_chars).collect()
+/// Text that somebody else wrote, on one line of at most `max_bytes`: runs of blanks and ends of lines are one blank.
+pub(super) fn on_one_line(text: &str, max_bytes: usize) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&plain(&*cut(&words, max_bytes)), max_bytes).into_owned()
 }
 
 /// Credentials that can be signed with.
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_text_of_many_lines_becomes_one() {
-        assert_eq!(on_one_line("a\n\n b\u{1b}[31m\tc", 100), "a b [31m c");
-        assert_eq!(on_one_line("abc", 2), "ab");
+        assert_eq!(on_one_line("a\n\n b\u{1b}[31m\tc", 100), r"a b\u{1b}[31m c");
+        assert_eq!(on_one_line("abcde", 4), "a…");
     }
 }

@@ -87,6 +87,21 @@ const RECORD: &[&str] = &[
     "RecordTooLarge",
 ];
 
+/// Codes of our own that a dead letter may have.
+const OWN: &[&str] =
+    &["Oversize", "RecordLimit", "Ambiguous", "Connection", "Timeout", "MissingCredentials", "NotEncrypted"];
+
+/// What a metric calls a code: the code itself where it is in a list here, a status without a code, and else `other`. What a
+/// service makes up is never a label.
+pub fn label(code: &str) -> &str {
+    let is_status = code.len() == 3 && code.bytes().all(|digit| digit.is_ascii_digit());
+    match about(code) {
+        Some(_) => code,
+        None if is_status || OWN.contains(&code) => code,
+        None => "other",
+    }
+}
+
 /// What `code` is about; `None` for a code that nobody has listed.
 pub(super) fn about(code: &str) -> Option<About> {
     let lists = [
@@ -103,6 +118,17 @@ pub(super) fn about(code: &str) -> Option<About> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_is_one_of_a_closed_set() {
+        let own = ["InvalidArgumentException", "InvalidArgument", "Oversize", "413", "Timeout"];
+        assert!(own.iter().all(|code| label(code) == *code));
+        for made_up in
+            ["", "Odd", "InvalidArgumentExceptionException", "41", "4130", "invalidargument", "a b", "other"]
+        {
+            assert_eq!(label(made_up), "other", "{made_up}");
+        }
+    }
 
     /// N2 and N6. The service's own codes, those of the SDK's classifiers, and those of the common errors of AWS.
     #[test]

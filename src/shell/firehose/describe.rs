@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 
 use super::Destination;
-use super::verdicts::judge;
+use super::sent::Sent;
+use super::verdicts::{MAX_CODE_BYTES, judge, kept};
 
 /// A delivery stream, as the service describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,20 +81,23 @@ impl Destination {
             Ok(output) => {
                 let stream = output.delivery_stream_description();
                 let encryption = stream.and_then(|stream| stream.delivery_stream_encryption_configuration());
+                let said = |text: &str| kept(text, MAX_CODE_BYTES);
                 Ok(Described {
-                    status: stream.map_or("", |stream| stream.delivery_stream_status().as_str()).to_owned(),
-                    kind: stream.map_or("", |stream| stream.delivery_stream_type().as_str()).to_owned(),
-                    encryption: encryption
-                        .and_then(|encryption| encryption.status())
-                        .map_or("DISABLED", |status| status.as_str())
-                        .to_owned(),
-                    account: stream
-                        .and_then(|stream| stream.delivery_stream_arn().split(':').nth(4))
-                        .unwrap_or_default()
-                        .to_owned(),
+                    status: said(stream.map_or("", |stream| stream.delivery_stream_status().as_str())),
+                    kind: said(stream.map_or("", |stream| stream.delivery_stream_type().as_str())),
+                    encryption: said(
+                        encryption
+                            .and_then(|encryption| encryption.status())
+                            .map_or("DISABLED", |status| status.as_str()),
+                    ),
+                    account: said(
+                        stream
+                            .and_then(|stream| stream.delivery_stream_arn().split(':').nth(4))
+                            .unwrap_or_default(),
+                    ),
                 })
             }
-            Err(error) => Err(match reached.placed(judge(&error)) {
+            Err(error) => Err(match reached.placed(judge(&error, &mut Sent::new(&[]))) {
                 Verdict::Retry(why) => why,
                 Verdict::Rejected { code, message } => Retry { reason: RetryReason::Setup, code, message },
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),

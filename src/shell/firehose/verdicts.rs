@@ -4,23 +4,23 @@
 //! file. Called by `firehose` for each answer.
 //!
 //! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
-//! not fit its request is never an acknowledgement, and one that names no error code is about no record.
+//! not fit its request is never an acknowledgement, and one that names no error code is about no record. What is kept of
+//! a code and a message is short, in one line, and nothing of what was sent.
 
 use std::error::Error;
 
 use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 
+use crate::model::text::{cut, plain};
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
 use crate::shell::aws::cause;
 
 use super::codes::{self, About};
+use super::sent::{MAX_MESSAGE_BYTES, Sent};
 
-/// The most of an error code that is kept, in characters: the service's own have at most 50.
-const MAX_CODE_CHARS: usize = 100;
-
-/// The most of a message that is kept, in characters.
-const MAX_MESSAGE_CHARS: usize = 1024;
+/// The most of an error code that is kept, in bytes: the service's own have at most 50.
+pub(super) const MAX_CODE_BYTES: usize = 100;
 
 pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
     match id {
@@ -33,7 +33,11 @@ pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
 }
 
 /// A batch's answer, entry by entry; one that does not fit the request says nothing about any record.
-pub(super) fn judge_entries(output: &PutRecordBatchOutput, count: usize) -> Vec<Verdict> {
+pub(super) fn judge_entries(
+    output: &PutRecordBatchOutput,
+    count: usize,
+    sent: &mut Sent<'_>,
+) -> Vec<Verdict> {
     let entries = output.request_responses();
     let failed = entries.iter().filter(|entry| entry.error_code().is_some()).count();
     let claimed = usize::try_from(output.failed_put_count()).ok();
@@ -48,13 +52,13 @@ pub(super) fn judge_entries(output: &PutRecordBatchOutput, count: usize) -> Vec<
     entries
         .iter()
         .map(|entry| match entry.error_code() {
-            Some(code) => judge_code(code, entry.error_message().unwrap_or_default(), 400),
+            Some(code) => judge_code(code, entry.error_message().unwrap_or_default(), 400, sent),
             None => accepted(entry.record_id(), output.encrypted()),
         })
         .collect()
 }
 
-pub(super) fn judge<E>(error: &SdkError<E>) -> Verdict
+pub(super) fn judge<E>(error: &SdkError<E>, sent: &mut Sent<'_>) -> Verdict
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -62,13 +66,15 @@ where
         SdkError::ServiceError(answer) => {
             let status = answer.raw().status().as_u16();
             match answer.err().meta().code() {
-                Some(code) => judge_code(code, answer.err().meta().message().unwrap_or_default(), status),
+                Some(code) => {
+                    judge_code(code, answer.err().meta().message().unwrap_or_default(), status, sent)
+                }
                 None => judge_status(status),
             }
         }
         SdkError::ResponseError(answer) => match answer.raw().status().as_u16() {
             status @ 400.. => judge_status(status),
-            status => ambiguous(&format!("status {status}: {}", causes(error))),
+            status => ambiguous(&format!("status {status}: {}", sent.clean(&causes(error)))),
         },
         SdkError::TimeoutError(_) => late(),
         // Neither a connection nor a handshake in time: whichever of the limits it was that ended it.
@@ -87,7 +93,7 @@ where
                 false => retry(RetryReason::Network, "Connection", &cause(error)),
             }
         }
-        _ => ambiguous(&causes(error)),
+        _ => ambiguous(&sent.clean(&causes(error))),
     }
 }
 
@@ -112,32 +118,47 @@ pub(super) fn causes(error: &dyn Error) -> String {
 }
 
 /// By the service's error code; an unknown one by its HTTP status. What nobody knows passes, or is waited for.
-fn judge_code(code: &str, message: &str, status: u16) -> Verdict {
-    let reason = match (codes::about(code), status) {
+fn judge_code(code: &str, message: &str, status: u16, sent: &mut Sent<'_>) -> Verdict {
+    let about = codes::about(code);
+    let said = (named(code, about, sent), sent.clean(message));
+    let reason = match (about, status) {
         (Some(About::Rate), _) | (None, 429) => RetryReason::Throttled,
         (Some(About::Way), _) | (None, 408) => RetryReason::Network,
         (Some(About::Service), _) | (_, 500..) => RetryReason::Server,
         (Some(About::Setup), _) | (_, 401 | 403 | 407) => RetryReason::Setup,
-        (Some(About::Record), 400..) => return judge_refusal(code, message),
+        (Some(About::Record), 400..) => return judge_refusal(message, &said),
         (None, 400..) => RetryReason::Server,
-        _ => return ambiguous(&format!("{code} with status {status}: {message}")),
+        _ => return ambiguous(&format!("{} with status {status}: {}", said.0, said.1)),
     };
-    retry(reason, code, message)
+    retry(reason, &said.0, &said.1)
+}
+
+/// A code by the name that is kept of it: any text can stand where a code is expected.
+fn named(code: &str, about: Option<About>, sent: &mut Sent<'_>) -> String {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    match about {
+        // One of those that are listed, and so nothing of a record.
+        Some(_) => code.to_owned(),
+        None if code.bytes().all(is_part) && sent.clean(code) == *cut(code, MAX_MESSAGE_BYTES) => {
+            code.to_owned()
+        }
+        None => "Unnamed".to_owned(),
+    }
 }
 
 /// A refusal of an argument is about a record, unless its message speaks of the delivery stream.
-fn judge_refusal(code: &str, message: &str) -> Verdict {
+fn judge_refusal(message: &str, (code, clean): &(String, String)) -> Verdict {
     if let Some(source) = foreign_source(message) {
         let why =
-            format!("the delivery stream's source is {source}, so that it takes no direct puts ({message})");
+            format!("the delivery stream's source is {source}, so that it takes no direct puts ({clean})");
         return retry(RetryReason::Setup, code, &why);
     }
     if message.to_ascii_lowercase().contains("'deliverystreamname'") {
-        return retry(RetryReason::Setup, code, message);
+        return retry(RetryReason::Setup, code, clean);
     }
     Verdict::Rejected {
-        code: kept(code, MAX_CODE_CHARS).into(),
-        message: kept(message, MAX_MESSAGE_CHARS).into(),
+        code: kept(code, MAX_CODE_BYTES).into(),
+        message: kept(clean, MAX_MESSAGE_BYTES).into(),
     }
 }
 
@@ -172,21 +193,27 @@ fn ambiguous(message: &str) -> Verdict {
 }
 
 fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
-    let (code, message) = (kept(code, MAX_CODE_CHARS), kept(message, MAX_MESSAGE_CHARS));
+    let (code, message) = (kept(code, MAX_CODE_BYTES), kept(message, MAX_MESSAGE_BYTES));
     Verdict::Retry(Retry { reason, code: code.into(), message: message.into() })
 }
 
-/// What is kept of a text that somebody else wrote: its beginning, with a blank for whatever would steer a terminal or
-/// end a line of the log.
-fn kept(text: &str, max_chars: usize) -> String {
-    text.chars().take(max_chars).map(|char| if char.is_control() { ' ' } else { char }).collect()
+/// What is kept of a text that somebody else wrote: its beginning, in one line that steers nothing.
+pub(super) fn kept(text: &str, max_bytes: usize) -> String {
+    // What is spelt out is longer than it was.
+    cut(&plain(&*cut(text, max_bytes)), max_bytes).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
 
+    use bytes::Bytes;
+
     use super::*;
+
+    fn judge(code: &str, message: &str, status: u16) -> Verdict {
+        judge_code(code, message, status, &mut Sent::new(&[]))
+    }
 
     fn reason(verdict: &Verdict) -> &'static str {
         match verdict {
@@ -229,7 +256,7 @@ mod tests {
             ("SomethingNew", 200, "ambiguous"),
         ];
         for (code, status, expected) in rows {
-            assert_eq!(reason(&judge_code(code, "", status)), expected, "{code} with {status}");
+            assert_eq!(reason(&judge(code, "", status)), expected, "{code} with {status}");
         }
     }
 
@@ -265,9 +292,9 @@ mod tests {
             ("Record size 1024001 is above the limit", "refused"),
         ];
         for (message, expected) in rows {
-            assert_eq!(reason(&judge_code("InvalidArgumentException", message, 400)), expected, "{message}");
+            assert_eq!(reason(&judge("InvalidArgumentException", message, 400)), expected, "{message}");
         }
-        let Verdict::Retry(why) = judge_code("InvalidArgumentException", rows[0].0, 400) else {
+        let Verdict::Retry(why) = judge("InvalidArgumentException", rows[0].0, 400) else {
             panic!("it is no record's fault");
         };
         assert!(why.message.contains("a Kinesis data stream") && why.message.contains("no direct puts"));
@@ -276,12 +303,47 @@ mod tests {
     #[test]
     fn what_the_service_says_is_kept_in_one_line_of_bounded_length() {
         let said = "first\n2026-11-25T00:00:00Z ERROR forged \x1b[31mred".to_owned() + &"m".repeat(200_000);
-        let Verdict::Rejected { code, message } = judge_refusal(&"C".repeat(200_000), &said) else {
+        let Verdict::Rejected { code, message } = judge("InvalidArgumentException", &said, 400) else {
             panic!("a refusal")
         };
-        assert_eq!((code.len(), message.len()), (MAX_CODE_CHARS, MAX_MESSAGE_CHARS));
-        assert!(message.starts_with("first 2026-11-25T00:00:00Z ERROR forged  [31mred"), "{message}");
-        assert!(!message.chars().any(char::is_control));
+        assert_eq!(&*code, "InvalidArgumentException");
+        assert!((MAX_MESSAGE_BYTES - 2..=MAX_MESSAGE_BYTES).contains(&message.len()), "{}", message.len());
+        assert!(message.starts_with(r"first\n2026-11-25T00:00:00Z ERROR forged \u{1b}[31mred"), "{message}");
+        let wide = "\u{202e}".repeat(2_000);
+        let Verdict::Retry(why) = judge(&"C".repeat(200_000), &wide, 400) else {
+            panic!("a code that nobody knows")
+        };
+        assert!(why.code.len() <= MAX_CODE_BYTES, "{}", why.code);
+        assert!(why.message.len() <= MAX_MESSAGE_BYTES && why.message.starts_with(r"\u{202e}\u{202e}"));
+    }
+
+    #[test]
+    fn no_code_and_no_message_repeats_what_was_sent() {
+        let records =
+            [Bytes::from_static(b"user=alice password=hunter2\n"), Bytes::from_static(b"hunter2hunter2\n")];
+        let mut sent = Sent::new(&records);
+        let rows = [
+            (
+                "InvalidArgumentException",
+                "The record user=alice password=hunter2 is bad.",
+                "InvalidArgumentException",
+            ),
+            ("ServiceUnavailableException", "No: hunter2hunter2", "ServiceUnavailableException"),
+            ("user=alice password=hunter2", "No.", "Unnamed"),
+            ("hunter2hunter2", "No.", "Unnamed"),
+            ("a code with blanks", "No.", "Unnamed"),
+            ("com.example.service:Odd-Code_1", "No.", "com.example.service:Odd-Code_1"),
+        ];
+        for (code, message, expected) in rows {
+            let (code, message) = match judge_code(code, message, 400, &mut sent) {
+                Verdict::Rejected { code, message } | Verdict::Retry(Retry { code, message, .. }) => {
+                    (code, message)
+                }
+                Verdict::Delivered { .. } => panic!("an error accepts nothing"),
+            };
+            assert_eq!(&*code, expected);
+            assert!(!message.contains("hunter2") && !code.contains("hunter2"), "{code}: {message}");
+        }
     }
 
     fn entry(id: Option<&str>, code: Option<&str>) -> PutRecordBatchResponseEntry {
@@ -303,7 +365,7 @@ mod tests {
     fn a_batch_is_judged_entry_by_entry() {
         let output =
             batch(1, vec![entry(Some("id"), None), entry(None, Some("ServiceUnavailableException"))]);
-        let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
+        let verdicts: Vec<_> = judge_entries(&output, 2, &mut Sent::new(&[])).iter().map(reason).collect();
         assert_eq!(verdicts, ["delivered", "throttled"]);
     }
 
@@ -311,11 +373,12 @@ mod tests {
     fn a_batch_whose_answer_does_not_fit_is_ambiguous_as_a_whole() {
         let fits = || vec![entry(Some("id"), None), entry(Some("id"), None)];
         for output in [batch(0, fits()[..1].to_vec()), batch(1, fits()), batch(-1, fits())] {
-            let verdicts: Vec<_> = judge_entries(&output, 2).iter().map(reason).collect();
+            let verdicts: Vec<_> =
+                judge_entries(&output, 2, &mut Sent::new(&[])).iter().map(reason).collect();
             assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
         }
         let nameless = batch(0, vec![entry(Some(""), None), entry(None, None)]);
-        let verdicts: Vec<_> = judge_entries(&nameless, 2).iter().map(reason).collect();
+        let verdicts: Vec<_> = judge_entries(&nameless, 2, &mut Sent::new(&[])).iter().map(reason).collect();
         assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
     }
 }

@@ -7,8 +7,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
+
+use crate::model::text::plain_json;
 
 use super::Handle;
 use super::snapshot::Snapshot;
@@ -23,14 +26,17 @@ const MAX_POINTS: usize = 300;
 /// What was delivered, look by look.
 #[derive(Clone, Debug, Default)]
 struct History {
-    points: VecDeque<Arc<Point>>,
+    points: VecDeque<Point>,
     before: Option<Counted>,
 }
 
-/// The answer of `/history`: oldest first.
-#[derive(Clone, Debug, Default, Serialize)]
+/// The points, oldest first, written once a look for whoever asks.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Points {
-    points: Vec<Arc<Point>>,
+    /// Each point's JSON, with a comma between them.
+    text: Bytes,
+    /// When each point was, since the daemon began, and where it begins in the text.
+    starts: Arc<[(f64, usize)]>,
 }
 
 /// Rates since the point before.
@@ -72,7 +78,7 @@ impl History {
             if self.points.len() == MAX_POINTS {
                 self.points.pop_front();
             }
-            self.points.push_back(Arc::new(point));
+            self.points.push_back(point);
         }
         self.before = Some(now);
     }
@@ -84,17 +90,30 @@ pub(super) async fn watch(handle: Handle, seen: watch::Sender<Points>) {
     loop {
         if let Some(snapshot) = handle.snapshot().await {
             history.note(counted(&snapshot));
-            seen.send_replace(Points { points: history.points.iter().cloned().collect() });
+            seen.send_replace(Points::of(&history.points));
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
 impl Points {
-    /// The points later than `seconds` after the daemon began.
-    pub(super) fn since(&self, seconds: f64) -> Self {
-        let points = self.points.iter().filter(|point| point.at_seconds > seconds);
-        Self { points: points.cloned().collect() }
+    fn of(points: &VecDeque<Point>) -> Self {
+        let (mut text, mut starts) = (String::new(), Vec::with_capacity(points.len()));
+        for point in points {
+            text.push_str(if text.is_empty() { "" } else { "," });
+            starts.push((point.at_seconds, text.len()));
+            let point = serde_json::to_string(point).expect("it has text keys and finite numbers");
+            text.push_str(&plain_json(point));
+        }
+        Self { text: Bytes::from(text), starts: starts.into() }
+    }
+
+    /// The answer of `/history` with the points later than `seconds` after the daemon began, in pieces: no point is written
+    /// or copied for it.
+    pub(super) fn since(&self, seconds: f64) -> [Bytes; 3] {
+        let first = self.starts.iter().find(|(at, _)| *at > seconds);
+        let from = first.map_or(self.text.len(), |(_, start)| *start);
+        [Bytes::from_static(b"{\"points\":["), self.text.slice(from..), Bytes::from_static(b"]}\n")]
     }
 }
 
@@ -144,10 +163,20 @@ mod tests {
         for look in 0..=looks {
             history.note(counted(look, 0.0));
         }
-        let points = Points { points: history.points.into() };
-        assert_eq!(points.points.len(), MAX_POINTS);
-        assert_eq!(points.since(0.0).points.len(), MAX_POINTS);
-        assert_eq!(points.since(looks as f64 - 1.5).points.len(), 2);
-        assert_eq!(points.since(looks as f64).points.len(), 0);
+        assert_eq!(history.points.len(), MAX_POINTS);
+        let points = Points::of(&history.points);
+        let since = |seconds: f64| {
+            let answer: serde_json::Value =
+                serde_json::from_slice(&points.since(seconds).concat()).expect("it is JSON");
+            answer["points"].as_array().expect("a list").len()
+        };
+        assert_eq!(since(0.0), MAX_POINTS);
+        assert_eq!(since(looks as f64 - 1.5), 2);
+        assert_eq!(since(looks as f64), 0);
+        let empty = Points::default().since(0.0).concat();
+        assert_eq!(empty, b"{\"points\":[]}\n");
+        let [_, one, _] = points.since(100.0);
+        let [_, other, _] = points.since(100.0);
+        assert_eq!(one.as_ptr(), other.as_ptr(), "nothing is copied");
     }
 }

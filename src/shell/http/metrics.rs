@@ -4,8 +4,8 @@
 //! that belong together are of the same moment. prometheus-client writes OpenMetrics; the classic text format, which
 //! older scrapers and `promtool check metrics` read, differs in three places, and is made from it.
 //!
-//! *Invariant:* labels are names from the configuration, words of ours, and error codes: a path, or the text of a
-//! message or an error, is never one.
+//! *Invariant:* labels are names from the configuration, words of ours, and error codes that we list: a path, or the text of
+//! a message or an error, is never one, nor is a code that a service made up.
 
 mod out;
 
@@ -22,21 +22,22 @@ use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts
 use crate::model::message::Unmerged;
 use crate::model::operation::Operation;
 use crate::model::verdict::RetryReason;
+use crate::shell::firehose;
 
 use self::out::{Labels, Out};
 use super::readiness;
 use super::snapshot::{Snapshot, StreamAbout};
 
-const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
-const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The answer of `/metrics`: its content type and its text; OpenMetrics when `open`, else the classic format.
-pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> (&'static str, String) {
+/// The text of `/metrics`: OpenMetrics when `open`, else the classic format.
+pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page(Arc::clone(snapshot))));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
-    if open { (OPEN, text) } else { (CLASSIC, classic(&text)) }
+    if open { text } else { classic(&text) }
 }
 
 /// OpenMetrics as the classic text format: a counter's family is called as its samples are, an `info` is a gauge,
@@ -228,8 +229,11 @@ fn stream_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         each(|counts| counts.throttled),
     )?;
     let dead = counts().flat_map(|(about, counts)| {
-        let dead = counts.dead_letters.iter();
-        dead.map(|(code, count)| (vec![("stream", &*about.name), ("reason", &**code)], *count))
+        let mut dead = BTreeMap::<&str, u64>::new();
+        for (code, count) in &counts.dead_letters {
+            *dead.entry(firehose::label(code)).or_default() += count;
+        }
+        dead.into_iter().map(|(code, count)| (vec![("stream", &*about.name), ("reason", code)], count))
     });
     out.counter("standpipe_dead_letters", "Records that the service will never accept, by error code", dead)
 }

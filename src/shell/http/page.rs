@@ -32,6 +32,8 @@ fn hash(tag: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::model::text::STEERING;
+
     use super::*;
 
     #[test]
@@ -48,6 +50,19 @@ mod tests {
             let allowed = PAGE.matches("http://www.w3.org/2000/svg").count();
             let found = PAGE.matches(word).count();
             assert_eq!(found, if word == "http://" { allowed } else { 0 }, "{word}: no asset from elsewhere");
+        }
+    }
+
+    #[test]
+    fn the_page_spells_what_texts_everywhere_spell_and_asks_below_its_own_path() {
+        let range = |(first, last): (char, char)| match first == last {
+            true => format!("\\u{{{:x}}}", u32::from(first)),
+            false => format!("\\u{{{:x}}}-\\u{{{:x}}}", u32::from(first), u32::from(last)),
+        };
+        let expected = format!("const STEERING = /[{}]/gu;", STEERING.map(range).concat());
+        assert!(PAGE.contains(&expected), "{expected}");
+        for absolute in ["href=\"/", "json(\"/", "json(`/", "fetch(\"/"] {
+            assert!(!PAGE.contains(absolute), "{absolute}");
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! Knows values only. The daemon makes it; the answers are written from it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::engine::{FileStatus, Status, StreamStatus};
 use crate::model::settings::{QuotaSettings, SourceId};
@@ -22,6 +24,30 @@ pub struct Snapshot {
     pub problems: Problems,
     /// What is missing for any request to make sense, in the order of the streams; empty entries where nothing is.
     pub missing: Vec<Option<Retry>>,
+    /// The answers that were made from it.
+    pub written: Written,
+}
+
+/// Answers that hold everything, each written when it is first asked for: however many ask, there is one.
+#[derive(Clone, Debug, Default)]
+pub struct Written([OnceLock<Bytes>; 5]);
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Page {
+    Status,
+    Ready,
+    Health,
+    Metrics,
+    OpenMetrics,
+}
+
+impl Written {
+    /// The answer to `page`, which `write` makes if nobody has asked for it before.
+    pub(super) fn page(&self, page: Page, write: impl FnOnce() -> String) -> Bytes {
+        let Self(pages) = self;
+        pages[page as usize].get_or_init(|| Bytes::from(write())).clone()
+    }
 }
 
 /// What stays the same from one moment to the next.

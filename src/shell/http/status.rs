@@ -15,7 +15,7 @@ use crate::model::verdict::Retry;
 
 use super::readiness::{self, Reason};
 use super::snapshot::{Snapshot, StreamAbout, lag_bytes};
-use super::trouble::{StuckRecord, Trouble, seconds};
+use super::trouble::{StuckRecord, Trouble, amount, seconds};
 
 /// The whole answer of `/status`. Ages and uptimes are in seconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +23,7 @@ pub struct Status {
     /// The version of the daemon.
     pub version: String,
     /// Time since the daemon began.
+    #[serde(deserialize_with = "amount")]
     pub uptime_seconds: f64,
     /// Whether `/readyz` answers 200.
     pub ready: bool,
@@ -70,8 +71,10 @@ pub struct Stream {
     /// The full quotas: requests, records and bytes a second.
     pub quota: Axes,
     /// The part of each quota that may be used, 0 to 1.
+    #[serde(deserialize_with = "amount")]
     pub share: f64,
     /// The part of the rate that throttling has left, 0 to 1; 1 without `adaptive`.
+    #[serde(deserialize_with = "amount")]
     pub adaptive_factor: f64,
     /// Whether the rate follows throttling.
     pub adaptive: bool,
@@ -110,10 +113,13 @@ pub struct Stream {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Axes {
     /// Requests.
+    #[serde(deserialize_with = "amount")]
     pub requests: f64,
     /// Records.
+    #[serde(deserialize_with = "amount")]
     pub records: f64,
     /// Bytes.
+    #[serde(deserialize_with = "amount")]
     pub bytes: f64,
 }
 
@@ -127,6 +133,7 @@ pub struct Source {
     /// Bytes that were seen in the source's files and are not acknowledged.
     pub lag_bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
+    #[serde(deserialize_with = "amount")]
     pub lag_seconds: f64,
     /// Lines, and pieces of oversized lines, that became records.
     pub lines_read: u64,
@@ -161,6 +168,7 @@ pub struct File {
     /// Bytes that are seen and not acknowledged.
     pub lag_bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
+    #[serde(deserialize_with = "amount")]
     pub lag_seconds: f64,
 }
 
@@ -180,6 +188,7 @@ pub struct Unread {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// How long the oldest progress that is not on disk has waited; 0 when all is.
+    #[serde(deserialize_with = "amount")]
     pub age_seconds: f64,
     /// Commits since the daemon began.
     pub commits: u64,
@@ -209,14 +218,17 @@ pub struct Health {
     /// The version of the daemon.
     pub version: String,
     /// Time since the daemon began.
+    #[serde(deserialize_with = "amount")]
     pub uptime_seconds: f64,
     /// How many files are followed.
     pub files: u64,
     /// Bytes that are seen and not acknowledged, of all sources.
     pub lag_bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
+    #[serde(deserialize_with = "amount")]
     pub lag_seconds: f64,
     /// How long the oldest progress that is not on disk has waited; 0 when all is.
+    #[serde(deserialize_with = "amount")]
     pub checkpoint_age_seconds: f64,
     /// Records that became dead letters, of all streams.
     pub dead_letters: u64,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::engine;
 use crate::model::time::Instant;
@@ -12,6 +12,9 @@ use crate::model::verdict::Retry;
 
 use super::readiness;
 use super::snapshot::Snapshot;
+
+/// The largest number that is taken for an amount: beyond every counter of 64 bits.
+const MAX_AMOUNT: f64 = 1e20;
 
 /// What went wrong, and what to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +28,7 @@ pub struct Trouble {
     /// What to do about it, for a person.
     pub advice: String,
     /// How long ago it happened, or has lasted.
+    #[serde(deserialize_with = "amount")]
     pub age_seconds: f64,
 }
 
@@ -40,6 +44,7 @@ pub struct StuckRecord {
     /// What the service or the network said.
     pub message: String,
     /// How long the record has failed alone.
+    #[serde(deserialize_with = "amount")]
     pub age_seconds: f64,
 }
 
@@ -64,6 +69,15 @@ impl StuckRecord {
             message: record.why.message.to_string(),
             age_seconds: seconds(snapshot.status.at.since(record.since)),
         }
+    }
+}
+
+/// A number of whoever answers at the port of a daemon: no daemon says less than nothing, or more than there is of anything.
+pub(super) fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(from)?;
+    match (0.0..=MAX_AMOUNT).contains(&value) {
+        true => Ok(value),
+        false => Err(serde::de::Error::custom(format!("{value:e} is no amount"))),
     }
 }
 

@@ -10,6 +10,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
+use crate::model::text::plain;
 use crate::rules::histogram::Histogram;
 
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -20,7 +21,8 @@ struct Set<'a>(&'a Labels<'a>);
 
 impl EncodeLabelSet for Set<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|label| label.encode(encoder.encode_label()))
+        let plain = |(name, value): &(&'static str, &str)| (*name, plain(*value));
+        self.0.iter().map(plain).try_for_each(|label| label.encode(encoder.encode_label()))
     }
 }
 
