@@ -1,0 +1,7 @@
+//! `targets/answers.rs`, driven by libFuzzer.
+#![no_main]
+
+#[path = "targets/answers.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| target::run(input));
