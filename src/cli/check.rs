@@ -31,7 +31,7 @@ pub(super) struct CheckArgs {
     /// Configuration file [default: /etc/standpipe/standpipe.toml]
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
-    /// The same
+    /// Configuration file, as of every command
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Also resolves credentials, and asks the service for each delivery stream (firehose:DescribeDeliveryStream)

@@ -72,6 +72,16 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     writeln!(out, "shutdown within {timeout}{until}; lines without their newline {partial}")
 }
 
+/// Which links are followed.
+fn links(source: &Source) -> String {
+    let targets: Vec<_> = source.link_targets.iter().map(|target| target.display().to_string()).collect();
+    match (source.follow_symlinks, &targets[..]) {
+        (false, _) => "skipped".to_owned(),
+        (true, []) => "followed".to_owned(),
+        (true, targets) => format!("followed into {}", targets.join(" or ")),
+    }
+}
+
 fn write_source(
     out: &mut String,
     source: &Source,
@@ -96,12 +106,7 @@ fn write_source(
         Newline::Append => "with",
         Newline::Strip => "without",
     };
-    let links = if source.follow_symlinks { "followed" } else { "skipped" };
-    write!(out, "  from the {start}, records {newline} newline, symbolic links {links}")?;
-    for (place, target) in source.link_targets.iter().enumerate() {
-        write!(out, "{} {}", if place == 0 { " into" } else { " or" }, target.display())?;
-    }
-    writeln!(out)?;
+    writeln!(out, "  from the {start}, records {newline} newline, symbolic links {}", links(source))?;
     if let Format::Json(envelope) = &settings.format {
         let merged = if envelope.merge { ", JSON objects merged" } else { "" };
         write!(out, "  lines in JSON, of host {}{merged}", envelope.host)?;
