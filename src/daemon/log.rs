@@ -311,7 +311,7 @@ fn silent(source: &str) {
 fn stuck(source: &str, path: &Path, offset: Offset) {
     error!(
         source, path = %path.display(), offset = offset.bytes(),
-        "refused by the service, and the dead letters are full: this file waits; stop standpipe, see `standpipe \
-         dead-letters`, and start it again"
+        "refused by the service, and the dead letters are full: this file waits until `standpipe dead-letters replay` or \
+         `purge` gives room"
     );
 }
