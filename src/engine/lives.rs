@@ -13,11 +13,12 @@ mod closed;
 mod kin;
 mod laws;
 mod moved;
+mod order;
 mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use super::port::FileId;
 
 use self::kin::Kin;
 pub(super) use self::moved::Placed;
+use self::order::Closed;
 pub(super) use self::search::{CopySearch, Sought};
 
 /// What becomes of the checkpoint of an incarnation that is over.
@@ -84,8 +86,8 @@ pub(super) struct Lives {
     kin: Kin,
     /// Those of which copies are looked for.
     sought: BTreeSet<Incarnation>,
-    /// Those whose files were closed since the start, oldest first.
-    closed: VecDeque<Incarnation>,
+    /// Those whose files were closed since the start.
+    closed: Closed,
     /// Those that were let go of with their source.
     let_go: BTreeMap<Incarnation, SourceId>,
     numbers: Numbers,
@@ -253,7 +255,7 @@ impl Lives {
         let other = self.attached_to(state.whose().identity, state.stream());
         assert!(other.is_none(), "L12: {incarnation:?} and {other:?} would be two lives of {file:?}");
         self.let_go.remove(&incarnation);
-        self.closed.retain(|closed| *closed != incarnation);
+        self.closed.remove(incarnation);
         self.put(incarnation, Life::Attached { file, state: Box::new(state) });
     }
 

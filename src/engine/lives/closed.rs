@@ -66,14 +66,16 @@ impl Lives {
         })
     }
 
-    /// The file of an incarnation was closed. Where files come and go fast, the one that was closed first is forgotten, and
-    /// its checkpoint returned.
+    /// The file of an incarnation was closed. Where files come and go fast, the one that was closed first in the directory with
+    /// most of them is forgotten, and its checkpoint returned.
     pub(in crate::engine) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Checkpoint> {
-        self.closed.push_back(incarnation);
+        let known = self.by_incarnation.get(&incarnation)?.known();
+        let directory = known.path.parent().unwrap_or(known.path).to_owned();
+        self.closed.push(incarnation, &directory);
         if self.closed.len() <= MAX_CLOSED {
             return None;
         }
-        let oldest = self.closed.pop_front()?;
+        let oldest = self.closed.pop()?;
         let stored = self.by_incarnation.get(&oldest)?.claimable()?.clone();
         drop(self.take(oldest));
         Some(stored)
@@ -82,7 +84,7 @@ impl Lives {
     /// The directories of files of this stream that were closed since the start: such a file may be written to under
     /// another name, by a program that holds it open.
     pub(in crate::engine) fn closed_directories(&self, stream: &str) -> BTreeSet<Arc<Path>> {
-        let stored = self.closed.iter().filter_map(|closed| self.by_incarnation.get(closed)?.claimable());
+        let stored = self.closed.iter().filter_map(|closed| self.by_incarnation.get(&closed)?.claimable());
         let of_stream = stored.filter(|stored| *stored.stream == *stream);
         of_stream.filter_map(|stored| stored.real_path().parent().map(Arc::from)).collect()
     }
@@ -90,6 +92,6 @@ impl Lives {
     /// Whether a file that was closed since the start is longer than it was read: lines came late.
     pub(in crate::engine) fn has_late_lines(&self, file: Identity, size: u64, stream: &str) -> bool {
         let mut stored = self.stored_of(file, stream);
-        stored.any(|stored| self.closed.contains(&stored.incarnation) && stored.offset.bytes() < size)
+        stored.any(|stored| self.closed.contains(stored.incarnation) && stored.offset.bytes() < size)
     }
 }

@@ -51,7 +51,7 @@ impl Lives {
     /// Nothing of an incarnation is saved any more. Returns whether records of it may be under way: then it is kept until
     /// they are answered.
     pub(in crate::engine) fn withdraw(&mut self, incarnation: Incarnation) -> bool {
-        self.closed.retain(|closed| *closed != incarnation);
+        self.closed.remove(incarnation);
         self.let_go.remove(&incarnation);
         let state = match self.take(incarnation) {
             Some(Life::Parted { state, .. }) => state,
