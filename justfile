@@ -1,0 +1,35 @@
+# What is typed while working on it. `.ci/run` is everything that must hold before a change is taken.
+
+# lists the recipes
+default:
+    @just --list --unsorted
+
+# the source is as rustfmt leaves it
+fmt:
+    cargo fmt --all --check
+
+# no warning of the compiler or of clippy
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# unit tests, beside the code
+unit:
+    cargo test --locked --lib
+
+# the engine in a world that goes wrong; STANDPIPE_SEEDS says how many seeds
+sim:
+    cargo test --locked --test simulation
+
+# the real binary, from outside
+e2e:
+    cargo test --locked --test end_to_end
+
+# documentation of the code, and what the documents say against the code
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+    cargo test --locked --test readme --test messages
+
+# packages of Debian and RPM, below target
+package:
+    packaging/deb/build.sh
+    packaging/rpm/build.sh
