@@ -97,7 +97,7 @@ mod tests {
     use crate::model::identity::{Incarnation, Origin};
     use crate::model::message::{Channel, Part, RuntimeMetadata};
     use crate::model::offset::Offset;
-    use crate::model::settings::{Envelope, Oversize};
+    use crate::model::settings::{Envelope, Oversize, StartPattern};
 
     fn letter(data: &[u8], part: Part, has_newline: bool) -> DeadLetter {
         let metadata =
@@ -167,6 +167,14 @@ mod tests {
             .collect();
         let time = "2026-11-29T01:02:03Z";
         assert_eq!(said, [["ab", "1-2-3:10.7", time, "stderr"], ["c", "1-2-3:10.8", time, "stderr"]]);
+    }
+
+    #[test]
+    fn what_the_source_leaves_out_is_sent_to_whoever_asks_for_it() {
+        let mut settings = settings(1);
+        settings.sources[0].filter.drop.push(StartPattern::try_new("line").expect("a regular expression"));
+        let letter = letter(b"line\n", Part::Whole, true);
+        assert_eq!(made(&settings, &letter), Ok(vec!["line\n".to_owned()]));
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Who else may change what is kept in the state directory.
 //!
 //! Knows owners and modes. A volume that is mounted for a container alone is open to all by what mounts it (Kubernetes makes
-//! an emptyDir 0777), and nobody else is there: a mount point that is root's is taken as it is.
+//! an emptyDir 0777), and nobody else is there: a mount point that is root's is taken as it is, unless it is sticky, as what
+//! many users share is (`/tmp`). The directories above are the operator's.
 //!
-//! *Invariant:* a directory in which another user may replace the database is not used.
+//! *Invariant:* a directory in which another user may put or replace a file is not used, but for such a volume.
 
 #![expect(clippy::disallowed_methods, reason = "the state is files")]
 
@@ -16,6 +17,7 @@ use super::error::{StoreError, io_at};
 const ROOT: u32 = 0;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
+const STICKY: u32 = 0o1000;
 
 /// # Errors
 /// [`StoreError::Exposed`] where another user owns the directory or may write into it.
@@ -53,7 +55,7 @@ fn judge(kept: &Kept, is_mount: bool, (user, group): (u32, u32)) -> Option<(Stri
     if owner != ROOT && owner != user && user != ROOT {
         return Some((format!("belongs to user {owner}, and this is user {user}"), format!("chown {user}")));
     }
-    if is_mount && owner == ROOT {
+    if is_mount && owner == ROOT && mode & STICKY == 0 {
         return None;
     }
     let by_group = mode & GROUP_WRITES != 0 && of_directory != ROOT && of_directory != group;
@@ -82,6 +84,7 @@ mod tests {
             (0, 0, 0o775, false, true),
             (0, 0, 0o1777, false, false),
             (0, 2000, 0o2777, true, true),
+            (0, 0, 0o1777, true, false),
             (100, 200, 0o777, true, false),
             (101, 200, 0o700, false, false),
             (101, 200, 0o700, true, false),
