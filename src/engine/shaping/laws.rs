@@ -173,6 +173,48 @@ impl<'de> serde::Deserialize<'de> for Keys {
     }
 }
 
+/// Lines that belong together, `oversize`, whether newlines are sent; what is sent. No record is a line break alone but the
+/// one of an empty line.
+#[test]
+fn l17_empty_lines_that_belong_together_are_no_record_of_line_breaks() {
+    let cut_at = |max_message_bytes| {
+        let start = StartPattern::try_new("^a").expect("a regular expression");
+        let grouping = Grouping::Start(start);
+        let multiline = Some(Multiline { grouping, max_lines: 500, timeout: Duration::from_secs(2) });
+        SourceSettings { multiline, max_message_bytes, ..settings(1).sources.remove(0) }
+    };
+    let long = "b".repeat(RECORD_BYTES);
+    let (less, least) = (&long[1..], &long[2..]);
+    let begun = format!("{less}\n");
+    type Row<'a> = (String, Oversize, Newline, Vec<&'a str>, u64);
+    let rows: Vec<Row<'_>> = vec![
+        ("\n\n".into(), Oversize::Split, Newline::Strip, vec![], 2),
+        ("\n\n\n".into(), Oversize::Truncate, Newline::Strip, vec![], 3),
+        ("\n\n".into(), Oversize::Split, Newline::Append, vec!["\n\n"], 0),
+        ("a\n\n".into(), Oversize::Split, Newline::Strip, vec!["a\n"], 0),
+        (format!("{less}\n\n\n"), Oversize::Split, Newline::Strip, vec![least, "b\n\n"], 0),
+        (format!("{less}\n\n"), Oversize::Split, Newline::Append, vec![least, "b\n\n"], 0),
+        (format!("{less}\n\n\n"), Oversize::Truncate, Newline::Strip, vec![&begun], 0),
+    ];
+    for (text, oversize, newline, expected, empty) in rows {
+        let source = SourceSettings { oversize, newline, ..cut_at(2 * RECORD_BYTES) };
+        let shape = Shape::of(&source, Packing::Off, None, &[]);
+        let mut counts = SourceCounts::default();
+        let whole = (ChunkEnd::Quiet, u64::MAX);
+        let shaped =
+            shape.apply(Offset::ZERO, &Bytes::from(text.clone()), Cut::default(), whole, &mut counts);
+        let sent = shaped.pieces.iter().filter_map(|(_, piece)| match piece {
+            Piece::Send(data, _) => Some(std::str::from_utf8(data).expect("text")),
+            Piece::Settle | Piece::DeadLetter(..) => None,
+        });
+        let sent: Vec<_> = sent.collect();
+        let lens: Vec<_> = sent.iter().map(|data| data.len()).collect();
+        let name = format!("{} bytes, {oversize:?}, {newline:?}: {lens:?}", text.len());
+        assert!(sent == expected, "{name}");
+        assert_eq!((shaped.bytes, counts.empty_lines), (text.len(), empty), "{name}");
+    }
+}
+
 /// What goes beyond what the configuration lets through becomes a dead letter with all of its bytes, and its reason.
 #[test]
 fn what_fits_into_no_record_is_put_aside() {

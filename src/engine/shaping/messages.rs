@@ -42,9 +42,10 @@ impl Shaping<'_> {
         {
             self.counts.unparsed_lines += message.lines as u64;
         }
-        let is_nothing = content.is_empty() && shape.newline == Newline::Strip && shape.template.is_none();
-        if is_nothing {
-            self.counts.empty_lines += u64::from(*part == Part::Whole);
+        // Of empty lines that stand together, there is nothing but what stood between them.
+        let says_nothing = || content.iter().all(|byte| *byte == b'\n');
+        if shape.newline == Newline::Strip && shape.template.is_none() && says_nothing() {
+            self.counts.empty_lines += if *part == Part::Whole { message.lines as u64 } else { 0 };
             self.admit_pack(pack);
             return self.pass_over(*span);
         }

@@ -91,14 +91,18 @@ impl<'a> Shape<'a> {
     /// as one record holds, with its newline.
     pub(super) fn make(&self, message: &Message, text: &[u8], piece: usize) -> Made {
         let max_bytes = RECORD_BYTES - self.newline_bytes();
-        let within = &text[..beginning_within(text, self.max_message_bytes)];
+        let cut = match self.oversize {
+            Oversize::Split => piece_within,
+            Oversize::Truncate | Oversize::DeadLetter => beginning_within,
+        };
+        let within = &text[..cut(text, self.max_message_bytes)];
         match &self.template {
             Some(template) => {
                 let Wrapped { object, taken, unmerged } = template.wrap(message, within, piece, max_bytes);
                 Made { data: object, taken, unmerged }
             }
             None => {
-                let taken = beginning_within(within, max_bytes);
+                let taken = cut(within, max_bytes);
                 let mut data = Vec::with_capacity(taken + 1);
                 data.extend_from_slice(&within[..taken]);
                 Made { data, taken, unmerged: None }
@@ -126,6 +130,12 @@ pub(super) struct Made {
 /// Where the beginning of `text` ends that is at most so long.
 fn beginning_within(text: &[u8], most: usize) -> usize {
     if text.len() <= most { text.len() } else { character_end(text, most) }
+}
+
+/// Where a piece of `text` ends that is at most so long: what is left says more than line breaks.
+fn piece_within(text: &[u8], most: usize) -> usize {
+    let said = text.iter().rposition(|byte| *byte != b'\n').unwrap_or(text.len());
+    if text.len() <= most { text.len() } else { character_end(text, most.min(said)) }
 }
 
 /// The longest line of a file that is looked at as a whole, in bytes: longer ones come in pieces.
