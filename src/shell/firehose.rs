@@ -17,7 +17,9 @@ use aws_config::Region;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_firehose::Client;
-use aws_sdk_firehose::config::{Credentials, IdentityCache, SharedCredentialsProvider};
+use aws_sdk_firehose::config::{
+    Credentials, IdentityCache, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
@@ -31,6 +33,7 @@ use crate::shell::aws::{Access, Connections, Found};
 use self::sent::Sent;
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
+use self::wire::OnePass;
 
 pub use self::codes::label;
 pub use self::describe::{Described, Identity};
@@ -40,6 +43,7 @@ mod describe;
 mod sent;
 mod verdicts;
 mod way;
+mod wire;
 
 /// How long a connection may take to be made: a black hole must not hold a request for its whole time-out.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -273,6 +277,8 @@ impl Route {
             .retry_config(RetryConfig::disabled())
             // How long a request may take depends on its size, which the client does not know.
             .timeout_config(connect)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .interceptor(OnePass)
             // Credentials are kept, and renewed, by `access`.
             .identity_cache(IdentityCache::no_cache())
             .credentials_provider(SharedCredentialsProvider::new((*access.credentials).clone()));
@@ -307,6 +313,8 @@ fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> R
         .region(Region::from_static(region))
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .interceptor(OnePass)
         .endpoint_url(endpoint_url)
         .credentials_provider(keys);
     Reached {
@@ -358,7 +366,10 @@ fn time_limit(request_timeout: Duration, records: &[Bytes]) -> Duration {
 }
 
 fn record(data: &Bytes) -> Record {
-    Record::builder().data(Blob::new(data.to_vec())).build().expect("a record with data is complete")
+    Record::builder()
+        .data(Blob::from_maybe_shared(data.clone()))
+        .build()
+        .expect("a record with data is complete")
 }
 
 #[cfg(test)]
