@@ -42,7 +42,7 @@ use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch;
 
-use self::time::{unix_time, until};
+use self::time::{hint_pace, unix_time, until};
 pub use changes::{Change, Changed};
 pub use lanes::MAX_THREADS;
 pub use state::{OpenError, State};
@@ -113,7 +113,8 @@ impl Daemon {
         memory: Memory,
         (questions, orders): (mpsc::Receiver<Question>, mpsc::Receiver<Order>),
     ) -> Result<Self, InvalidBackoff> {
-        let (watch, hints) = watch::start();
+        let (watch, mut hints) = watch::start();
+        hints.set_pace(hint_pace(&config.settings.streams));
         let seed = fastrand::u64(..);
         debug!(seed, "backoff draws from this seed");
         Ok(Self {
@@ -259,6 +260,7 @@ impl Daemon {
         let configured = sources.len() - reload.retired.len();
         self.tasks.reconfigure(sources, destinations, max_watches);
         self.about = Arc::new(about);
+        self.hints.set_pace(hint_pace(&reload.settings.streams));
         info!(sources = configured, "another configuration is in effect");
         self.tell(Event::Reload(Box::new(reload)));
         self.tasks.identify();
