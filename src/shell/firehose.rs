@@ -33,7 +33,7 @@ use crate::shell::aws::{Access, Connections, Found};
 use self::sent::Sent;
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
-use self::wire::OnePass;
+use self::wire::{OnePass, ReadsMany};
 
 pub use self::codes::label;
 pub use self::describe::{Described, Identity};
@@ -252,8 +252,10 @@ impl Destination {
             .put_record_batch()
             .delivery_stream_name(&self.route.stream.delivery_stream)
             .set_records(Some(records.iter().map(record).collect()));
-        match call.send().await {
-            Ok(output) => judge_entries(&output, count, &mut Sent::new(records)),
+        let reads = ReadsMany::default();
+        let result = call.customize().interceptor(reads.clone()).send().await;
+        match result {
+            Ok(_) => judge_entries(reads.take(), count, &mut Sent::new(records)),
             Err(error) => vec![judge(&error, &mut Sent::new(records)); count],
         }
     }

@@ -10,7 +10,6 @@
 use std::error::Error;
 
 use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_firehose::operation::put_record_batch::PutRecordBatchOutput;
 
 use crate::model::text::{cut, plain};
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
@@ -18,44 +17,47 @@ use crate::shell::aws::cause;
 
 use super::codes::{self, About};
 use super::sent::{MAX_MESSAGE_BYTES, Sent};
+use super::wire::{BatchAnswer, Entry};
 
 /// The most of an error code that is kept, in bytes: the service's own have at most 50.
 pub(super) const MAX_CODE_BYTES: usize = 100;
 
 pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
     match id {
-        Some(id) if !id.is_empty() => {
-            let encrypted = if encrypted == Some(true) { Encrypted::Yes } else { Encrypted::No };
-            Verdict::Delivered { encrypted }
-        }
-        _ => ambiguous("the answer has no RecordId"),
+        Some(id) if !id.is_empty() => delivered(encrypted),
+        _ => no_record_id(),
     }
 }
 
+fn delivered(encrypted: Option<bool>) -> Verdict {
+    let encrypted = if encrypted == Some(true) { Encrypted::Yes } else { Encrypted::No };
+    Verdict::Delivered { encrypted }
+}
+
+fn no_record_id() -> Verdict {
+    ambiguous("the answer has no RecordId")
+}
+
 /// A batch's answer, entry by entry; one that does not fit the request says nothing about any record.
-pub(super) fn judge_entries(
-    output: &PutRecordBatchOutput,
-    count: usize,
-    sent: &mut Sent<'_>,
-) -> Vec<Verdict> {
-    let entries = output.request_responses();
-    let failed = entries.iter().filter(|entry| entry.error_code().is_some()).count();
-    let claimed = usize::try_from(output.failed_put_count()).ok();
+pub(super) fn judge_entries(answer: Option<BatchAnswer>, count: usize, sent: &mut Sent<'_>) -> Vec<Verdict> {
+    let Some(BatchAnswer { failed_put_count, encrypted, entries }) = answer else {
+        return vec![ambiguous("the answer was not read"); count];
+    };
+    let failed = entries.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count();
+    let claimed = usize::try_from(failed_put_count).ok();
     if entries.len() != count || claimed != Some(failed) {
         let message = format!(
-            "{} entries and FailedPutCount {} for {count} records, {failed} of them with an ErrorCode",
+            "{} entries and FailedPutCount {failed_put_count} for {count} records, {failed} of them with an ErrorCode",
             entries.len(),
-            output.failed_put_count()
         );
         return vec![ambiguous(&message); count];
     }
-    entries
-        .iter()
-        .map(|entry| match entry.error_code() {
-            Some(code) => judge_code(code, entry.error_message().unwrap_or_default(), 400, sent),
-            None => accepted(entry.record_id(), output.encrypted()),
-        })
-        .collect()
+    let judged = entries.iter().map(|entry| match entry {
+        Entry::Accepted => delivered(encrypted),
+        Entry::Failed { code, message } => judge_code(code, message, 400, sent),
+        Entry::Nothing => no_record_id(),
+    });
+    judged.collect()
 }
 
 pub(super) fn judge<E>(error: &SdkError<E>, sent: &mut Sent<'_>) -> Verdict
@@ -205,8 +207,6 @@ pub(super) fn kept(text: &str, max_bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_firehose::types::PutRecordBatchResponseEntry;
-
     use bytes::Bytes;
 
     use super::*;
@@ -346,39 +346,25 @@ mod tests {
         }
     }
 
-    fn entry(id: Option<&str>, code: Option<&str>) -> PutRecordBatchResponseEntry {
-        PutRecordBatchResponseEntry::builder()
-            .set_record_id(id.map(str::to_owned))
-            .set_error_code(code.map(str::to_owned))
-            .build()
-    }
-
-    fn batch(failed: i32, entries: Vec<PutRecordBatchResponseEntry>) -> PutRecordBatchOutput {
-        PutRecordBatchOutput::builder()
-            .failed_put_count(failed)
-            .set_request_responses(Some(entries))
-            .build()
-            .expect("an output with both fields is complete")
+    fn batch(failed_put_count: i32, entries: Vec<Entry>) -> Vec<&'static str> {
+        let answer = BatchAnswer { failed_put_count, encrypted: None, entries };
+        judge_entries(Some(answer), 2, &mut Sent::new(&[])).iter().map(reason).collect()
     }
 
     #[test]
     fn a_batch_is_judged_entry_by_entry() {
-        let output =
-            batch(1, vec![entry(Some("id"), None), entry(None, Some("ServiceUnavailableException"))]);
-        let verdicts: Vec<_> = judge_entries(&output, 2, &mut Sent::new(&[])).iter().map(reason).collect();
-        assert_eq!(verdicts, ["delivered", "throttled"]);
+        let failed = Entry::Failed { code: "ServiceUnavailableException".to_owned(), message: String::new() };
+        assert_eq!(batch(1, vec![Entry::Accepted, failed]), ["delivered", "throttled"]);
     }
 
     #[test]
     fn a_batch_whose_answer_does_not_fit_is_ambiguous_as_a_whole() {
-        let fits = || vec![entry(Some("id"), None), entry(Some("id"), None)];
-        for output in [batch(0, fits()[..1].to_vec()), batch(1, fits()), batch(-1, fits())] {
-            let verdicts: Vec<_> =
-                judge_entries(&output, 2, &mut Sent::new(&[])).iter().map(reason).collect();
-            assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
+        let fits = || vec![Entry::Accepted, Entry::Accepted];
+        for (failed, entries) in [(0, fits()[..1].to_vec()), (1, fits()), (-1, fits())] {
+            assert_eq!(batch(failed, entries), ["ambiguous", "ambiguous"]);
         }
-        let nameless = batch(0, vec![entry(Some(""), None), entry(None, None)]);
-        let verdicts: Vec<_> = judge_entries(&nameless, 2, &mut Sent::new(&[])).iter().map(reason).collect();
-        assert_eq!(verdicts, ["ambiguous", "ambiguous"]);
+        assert_eq!(batch(0, vec![Entry::Nothing, Entry::Nothing]), ["ambiguous", "ambiguous"]);
+        let unread: Vec<_> = judge_entries(None, 2, &mut Sent::new(&[])).iter().map(reason).collect();
+        assert_eq!(unread, ["ambiguous", "ambiguous"]);
     }
 }

@@ -7,15 +7,20 @@
 //!
 //! *Invariant:* a body says what the SDK's would say; an answer that is not JSON from its first to its last byte is none.
 
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_runtime::invocation_id::InvocationIdInterceptor;
+use aws_runtime::request_info::RequestInfoInterceptor;
 use aws_sdk_firehose::operation::put_record::{PutRecordInput, PutRecordOutput};
 use aws_sdk_firehose::operation::put_record_batch::{PutRecordBatchInput, PutRecordBatchOutput};
-use aws_sdk_firehose::types::{PutRecordBatchResponseEntry, Record};
+use aws_sdk_firehose::types::Record;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextMut, BeforeSerializationInterceptorContextMut, Error, Input,
-    Output,
+    BeforeDeserializationInterceptorContextMut, BeforeSerializationInterceptorContextMut,
+    BeforeSerializationInterceptorContextRef, Error, Input, Output,
 };
-use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, disable_interceptor, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, Metadata, OrchestratorError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::client::ser_de::{
@@ -26,10 +31,10 @@ use aws_smithy_types::config_bag::ConfigBag;
 use base64_simd::STANDARD;
 use serde::Deserialize;
 
-use crate::model::operation::Operation;
-
 /// What the service calls its operations' target, before the operation's name.
 const TARGET: &str = "Firehose_20150804";
+
+const ONE_ATTEMPT: &str = "each call is one attempt";
 
 /// Puts the two steps into each call of a client that is a put.
 #[derive(Debug)]
@@ -39,14 +44,50 @@ pub(super) struct OnePass;
 #[derive(Debug)]
 struct Writes;
 
-/// Reads the answer of a put that says success.
+/// Reads the answer of a `PutRecord` that says success.
 #[derive(Debug)]
-struct Reads(Operation);
+struct ReadsOne;
+
+/// Reads the answer of one `PutRecordBatch` that says success, and keeps of it what is judged. (The SDK's own type would
+/// have a copy of each RecordId.)
+#[derive(Clone, Debug, Default)]
+pub(super) struct ReadsMany(Arc<Mutex<Option<BatchAnswer>>>);
+
+/// What is kept of an answer to `PutRecordBatch`.
+#[derive(Debug)]
+pub(super) struct BatchAnswer {
+    pub(super) failed_put_count: i32,
+    pub(super) encrypted: Option<bool>,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// What the service says of one record of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It gave the record a RecordId.
+    Accepted,
+    /// It did not take the record.
+    Failed { code: String, message: String },
+    /// Neither a RecordId nor an error code.
+    Nothing,
+}
 
 #[dyn_dispatch_hint]
 impl Intercept for OnePass {
     fn name(&self) -> &'static str {
         "OnePass"
+    }
+
+    /// What tells one attempt of a call from the next is left out: a call has one.
+    fn read_before_execution(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        call: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let state = call.interceptor_state();
+        state.store_put(disable_interceptor::<InvocationIdInterceptor>(ONE_ATTEMPT));
+        state.store_put(disable_interceptor::<RequestInfoInterceptor>(ONE_ATTEMPT));
+        Ok(())
     }
 
     fn modify_before_serialization(
@@ -70,15 +111,37 @@ impl Intercept for OnePass {
         _: &RuntimeComponents,
         call: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let operation = match call.load::<Metadata>().map(Metadata::name) {
-            Some("PutRecord") => Operation::PutRecord,
-            Some("PutRecordBatch") => Operation::PutRecordBatch,
-            _ => return Ok(()),
-        };
-        if context.response().status().is_success() {
-            call.interceptor_state().store_put(SharedResponseDeserializer::new(Reads(operation)));
+        let is_put = call.load::<Metadata>().is_some_and(|operation| operation.name() == "PutRecord");
+        if is_put && context.response().status().is_success() {
+            call.interceptor_state().store_put(SharedResponseDeserializer::new(ReadsOne));
         }
         Ok(())
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for ReadsMany {
+    fn name(&self) -> &'static str {
+        "ReadsMany"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        call: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().status().is_success() {
+            call.interceptor_state().store_put(SharedResponseDeserializer::new(self.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl ReadsMany {
+    /// What was read; `None` where no answer said success.
+    pub(super) fn take(&self) -> Option<BatchAnswer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -157,32 +220,60 @@ struct One {
 /// What is read of an answer to `PutRecordBatch`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Many {
+struct Many<'a> {
     failed_put_count: Option<i32>,
     encrypted: Option<bool>,
-    request_responses: Option<Vec<Entry>>,
+    #[serde(borrow)]
+    request_responses: Option<Vec<Response<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
-    record_id: Option<String>,
-    error_code: Option<String>,
-    error_message: Option<String>,
+struct Response<'a> {
+    #[serde(borrow)]
+    record_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error_code: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error_message: Option<Cow<'a, str>>,
 }
 
-impl DeserializeResponse for Reads {
+impl From<Response<'_>> for Entry {
+    fn from(response: Response<'_>) -> Self {
+        match (response.error_code, response.record_id) {
+            (Some(code), _) => Self::Failed {
+                code: code.into_owned(),
+                message: response.error_message.unwrap_or_default().into_owned(),
+            },
+            (None, Some(id)) if !id.is_empty() => Self::Accepted,
+            (None, _) => Self::Nothing,
+        }
+    }
+}
+
+impl DeserializeResponse for ReadsOne {
     fn deserialize_nonstreaming_with_config(
         &self,
         response: &HttpResponse,
         _: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        let body = response.body().bytes().unwrap_or_default();
-        let read = match self.0 {
-            Operation::PutRecord => read_one(body).map(Output::erase),
-            Operation::PutRecordBatch => read_many(body).map(Output::erase),
-        };
-        read.map_err(OrchestratorError::response)
+        let read = read_one(response.body().bytes().unwrap_or_default());
+        read.map(Output::erase).map_err(OrchestratorError::response)
+    }
+}
+
+impl DeserializeResponse for ReadsMany {
+    fn deserialize_nonstreaming_with_config(
+        &self,
+        response: &HttpResponse,
+        _: &ConfigBag,
+    ) -> Result<Output, OrchestratorError<Error>> {
+        let read = read_many(response.body().bytes().unwrap_or_default());
+        let answer = read.map_err(OrchestratorError::response)?;
+        let output = PutRecordBatchOutput::builder().failed_put_count(answer.failed_put_count);
+        let output = output.set_request_responses(Some(Vec::new())).build();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        output.map(Output::erase).map_err(OrchestratorError::other)
     }
 }
 
@@ -193,20 +284,14 @@ fn read_one(body: &[u8]) -> Result<PutRecordOutput, BoxError> {
     Ok(output.set_encrypted(encrypted).build()?)
 }
 
-fn read_many(body: &[u8]) -> Result<PutRecordBatchOutput, BoxError> {
-    let answer: Many = serde_json::from_str(std::str::from_utf8(body)?)?;
-    let entries = answer.request_responses.unwrap_or_default().into_iter().map(|entry| {
-        PutRecordBatchResponseEntry::builder()
-            .set_record_id(entry.record_id)
-            .set_error_code(entry.error_code)
-            .set_error_message(entry.error_message)
-            .build()
-    });
-    let output = PutRecordBatchOutput::builder()
-        .failed_put_count(answer.failed_put_count.unwrap_or_default())
-        .set_encrypted(answer.encrypted)
-        .set_request_responses(Some(entries.collect()));
-    Ok(output.build()?)
+fn read_many(body: &[u8]) -> Result<BatchAnswer, BoxError> {
+    let Many { failed_put_count, encrypted, request_responses } =
+        serde_json::from_str(std::str::from_utf8(body)?)?;
+    Ok(BatchAnswer {
+        failed_put_count: failed_put_count.unwrap_or_default(),
+        encrypted,
+        entries: request_responses.unwrap_or_default().into_iter().map(Entry::from).collect(),
+    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::super::sent::Sent;
 use super::super::verdicts::{accepted, judge, judge_entries};
 use super::*;
+use crate::model::operation::Operation;
 use crate::model::verdict::{Encrypted, Verdict};
 
 /// A service that gives every request one answer, and keeps the last request.
@@ -69,8 +70,14 @@ fn put(
             Operation::PutRecordBatch => {
                 let entries = records.iter().map(super::super::record).collect();
                 let call = client.put_record_batch().delivery_stream_name(name).set_records(Some(entries));
-                match call.send().await {
-                    Ok(output) => judge_entries(&output, records.len(), &mut Sent::new(records)),
+                let reads = ReadsMany::default();
+                let result = match is_ours {
+                    true => call.customize().interceptor(reads.clone()).send().await,
+                    false => call.send().await,
+                };
+                let answer = |output| if is_ours { reads.take() } else { Some(theirs(output)) };
+                match result {
+                    Ok(output) => judge_entries(answer(output), records.len(), &mut Sent::new(records)),
                     Err(error) => vec![judge(&error, &mut Sent::new(records)); records.len()],
                 }
             }
@@ -83,6 +90,21 @@ fn put(
     headers.push(("uri".to_owned(), request.uri().to_owned()));
     let body = request.body().bytes().expect("it is in memory").to_vec();
     ((request.method().to_owned(), headers, body), verdicts)
+}
+
+/// What the SDK read.
+fn theirs(output: PutRecordBatchOutput) -> BatchAnswer {
+    let entries =
+        output.request_responses().iter().map(|entry| match (entry.error_code(), entry.record_id()) {
+            (Some(code), _) => Entry::Failed {
+                code: code.to_owned(),
+                message: entry.error_message().unwrap_or_default().to_owned(),
+            },
+            (None, Some(id)) if !id.is_empty() => Entry::Accepted,
+            (None, _) => Entry::Nothing,
+        });
+    let entries = entries.collect();
+    BatchAnswer { failed_put_count: output.failed_put_count(), encrypted: output.encrypted(), entries }
 }
 
 const FITS: &[u8] = br#"{"RecordId":"1","Encrypted":true}"#;
