@@ -37,6 +37,7 @@ use crate::shell::control::Order;
 use crate::shell::files::problems::Problems;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
+use crate::shell::http::events::Events;
 use crate::shell::http::snapshot::{About, Snapshot, Written};
 use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
@@ -74,6 +75,7 @@ pub struct Daemon {
     tasks: Tasks,
     heartbeat: Heartbeat,
     log: Log,
+    events: Arc<Events>,
 }
 
 /// How a run ended.
@@ -129,6 +131,7 @@ impl Daemon {
             tasks: Tasks::new(sources, destinations, state, (watch, config.max_watches)),
             heartbeat: Heartbeat::start(),
             log: Log::default(),
+            events: Arc::default(),
         })
     }
 
@@ -252,6 +255,8 @@ impl Daemon {
     /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
     fn change(&mut self, change: Change) {
         let Change::To(changed) = change else {
+            let now = self.now();
+            Arc::make_mut(&mut self.events).note_refused_reload(now);
             return self.tell(Event::ReloadRefused);
         };
         let old = self.tasks.destinations();
@@ -262,6 +267,8 @@ impl Daemon {
         self.about = Arc::new(about);
         self.hints.set_pace(hint_pace(&reload.settings.streams));
         info!(sources = configured, "another configuration is in effect");
+        let now = self.now();
+        Arc::make_mut(&mut self.events).note_reload(now);
         self.tell(Event::Reload(Box::new(reload)));
         self.tasks.identify();
         self.tell_descriptors();
@@ -293,6 +300,7 @@ impl Daemon {
             Effect::Report(report) => {
                 let now = self.now();
                 self.log.tell(&report, &self.about, now);
+                Arc::make_mut(&mut self.events).note(&report, now);
             }
         }
     }
@@ -325,6 +333,7 @@ impl Daemon {
             status: self.engine.status(now),
             problems: self.tasks.problems(),
             missing: self.tasks.destinations().iter().map(Destination::missing).collect(),
+            events: Arc::clone(&self.events),
             written: Written::default(),
         });
         self.snapshot = Some(Arc::clone(&snapshot));

@@ -17,6 +17,7 @@
 //! | `shaping.rs` | how a chunk becomes records: a value |
 //! | `streams.rs`, `stream.rs` | requests, queues and quotas of the delivery streams |
 //! | `saves.rs` | what is to be durable |
+//! | `startup.rs` | whether what was there at the start is open |
 //! | `numbers.rs` | which numbers incarnations get |
 //!
 //! | handlers | take in |
@@ -62,6 +63,7 @@ pub mod report;
 mod samples;
 mod saves;
 mod shaping;
+mod startup;
 mod status;
 mod stream;
 mod streams;
@@ -96,6 +98,7 @@ use self::numbers::Numbers;
 use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
+use self::startup::Startup;
 use self::stream::Ready;
 use self::streams::Streams;
 use self::surveys::Surveys;
@@ -133,8 +136,7 @@ pub struct Engine {
     saves: Saves,
     unwanted: Unwanted,
     leaving: Leaving,
-    /// Whether everything that was there at the start has been opened.
-    opened: bool,
+    startup: Startup,
     /// Set once the engine is to read everything to its end and be done: what becomes of last lines.
     finishing: Option<OnDrain>,
 }
@@ -196,7 +198,7 @@ impl Engine {
             ),
             unwanted: Unwanted::default(),
             leaving: Leaving::new(memory.names),
-            opened: false,
+            startup: Startup::Finding,
             finishing,
             settings,
         })
@@ -252,6 +254,7 @@ impl Engine {
         self.send(now);
         self.save(now);
         self.go_unsaved(now);
+        self.startup.advance(&self.surveys, &self.files);
     }
 
     /// The next thing to do, if any.

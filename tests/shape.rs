@@ -24,7 +24,7 @@ const LONG_LISTS: [(&str, &str); 2] = [
     // The options of one command: a field for each.
     ("cli/local.rs", "LocalArgs"),
     // An entry of `/status`: a field for each key of the JSON object, as docs/operations.md lists them.
-    ("shell/http/status.rs", "Stream"),
+    ("shell/http/status/stream.rs", "Stream"),
 ];
 
 /// Where doc comments begin with a noun: folders and files below `src/`.

@@ -25,7 +25,9 @@ use crate::shell::files::{self, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
 
-use super::{CONFIGURATION, DONE, FAILED, configure, fail, logging, runtime, show_faults, signals};
+use super::{
+    CONFIGURATION, DEFAULT_FILE, DONE, FAILED, configure, fail, logging, runtime, show_faults, signals,
+};
 
 use reload::reload;
 use summary::{conclude, missing};
@@ -157,7 +159,7 @@ async fn ship(
     let mut endpoint = JoinSet::new();
     // One pass over the files is too short for anyone to ask.
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
-        endpoint.spawn(http::serve(listen, config.health.hosts.clone(), handle));
+        endpoint.spawn(http::serve(listen, config.health.hosts.clone(), handle, configuration_file(args)));
     }
     match control::Listener::bind(&config.state_dir) {
         Ok(listener) => drop(endpoint.spawn(listener.serve(sender))),
@@ -191,6 +193,11 @@ async fn ship(
         ExitReason::TimedOut | ExitReason::Stopped => Vec::new(),
     };
     conclude(args, config, &summary, &missing)
+}
+
+/// The path of the configuration file; `None` where the command line alone says what to do.
+fn configuration_file(args: &RunArgs) -> Option<PathBuf> {
+    args.config.clone().or_else(|| args.paths.is_empty().then(|| DEFAULT_FILE.into()))
 }
 
 /// What a daemon is made from, as far as it takes a while.

@@ -3,33 +3,31 @@
 //! Knows `/status` and a terminal. Whatever answers at the port is believed nothing: it is read to a bounded length within a
 //! bounded time, its numbers are amounts, and its texts cannot steer the terminal.
 
+mod ask;
+mod fleet;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::header::HOST;
-use hyper_util::rt::TokioIo;
-use thiserror::Error;
-use tokio::net::TcpStream;
 
+use crate::config::Overrides;
 use crate::model::text::{cut, plain, plain_json};
-use crate::shell::http::status::{File, Status, Stream};
+use crate::shell::http::status::{File, Place, Status, Stream};
 use crate::shell::http::trouble::Trouble;
 
-use super::{DONE, FAILED, USAGE, runtime};
+use super::{CONFIGURATION, DEFAULT_FILE, DONE, FAILED, USAGE, configure, runtime};
 
-/// How long the daemon may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+use self::ask::{Failure, address};
+
+/// Where a daemon answers of which nothing else is said.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:9909";
 
 /// How often `--watch` asks.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// The most that an answer may hold, in bytes: more than a hundred thousand files.
-const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The most entries of a kind in the table; of files the latest ones. `--json` has all.
 const MAX_LISTED: usize = 40;
@@ -42,13 +40,18 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 
 /// Shows how a running daemon stands: streams, lag, files
 ///
-/// Asks the health endpoint of the daemon. Exits 0 when it is ready, 1 when it is not or does not answer.
+/// Asks the health endpoint of the daemon. Exits 0 when it is ready, 1 when it is not or does not answer. With several
+/// --url each daemon has a row, and delivery streams have the sums.
 #[derive(Args, Clone, Debug)]
 pub(super) struct StatusArgs {
-    /// Where the daemon answers: `health.listen` as a URL
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9909")]
-    url: String,
-    /// Prints what /status says, as JSON
+    /// Configuration file of the daemon, for its `health.listen` [default: /etc/standpipe/standpipe.toml, where it can be read;
+    /// else 127.0.0.1:9909 is asked]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
+    config: Option<PathBuf>,
+    /// Where the daemon answers, such as http://127.0.0.1:9909; may be given several times
+    #[arg(long, value_name = "URL")]
+    url: Vec<String>,
+    /// Prints what /status says, as JSON; of several daemons an array
     #[arg(long)]
     json: bool,
     /// Asks again each second, until interrupted
@@ -56,51 +59,64 @@ pub(super) struct StatusArgs {
     watch: bool,
 }
 
-/// Why there is nothing to show.
-#[derive(Debug, Error)]
-enum Failure {
-    #[error("--url: {0:?} is not of the form http://HOST:PORT")]
-    Url(String),
-    #[error(
-        "nothing answers at {address}: {source}; is the daemon running, and is this its `health.listen`?"
-    )]
-    Connect { address: String, source: io::Error },
-    #[error("{address} does not answer like a standpipe daemon: {why}")]
-    Answer { address: String, why: String },
-    #[error("{address} did not answer within {} s", TIMEOUT.as_secs())]
-    Timeout { address: String },
-    #[error("{0}")]
-    Runtime(#[from] io::Error),
-}
-
 pub(super) fn status(args: &StatusArgs) -> u8 {
-    let shown = runtime().map_err(Failure::from).and_then(|runtime| runtime.block_on(show(args)));
+    let addresses = match addresses(args) {
+        Ok(addresses) => addresses,
+        Err(code) => return code,
+    };
+    let shown = runtime().map_err(Failure::from).and_then(|runtime| runtime.block_on(show(args, &addresses)));
     match shown {
         Ok(true) => DONE,
         Ok(false) => FAILED,
         Err(failure) => {
             complain!("{failure}");
-            if matches!(failure, Failure::Url(_)) { USAGE } else { FAILED }
+            FAILED
         }
     }
 }
 
-/// Returns whether the daemon was ready when last asked.
+/// Host and port of each daemon that is to be asked; the exit code when there is none.
+fn addresses(args: &StatusArgs) -> Result<Vec<String>, u8> {
+    let wrong = |failure: Failure| {
+        complain!("{failure}");
+        USAGE
+    };
+    if !args.url.is_empty() {
+        return args.url.iter().map(|url| address(url)).collect::<Result<_, _>>().map_err(wrong);
+    }
+    let is_there = || crate::config::read(&PathBuf::from(DEFAULT_FILE)).is_ok();
+    if args.config.is_none() && !is_there() {
+        return Ok(vec![DEFAULT_ADDRESS.to_owned()]);
+    }
+    match configure(args.config.as_ref(), &Overrides::default())?.health.listen {
+        Some(listen) => Ok(vec![reachable(listen).to_string()]),
+        None => {
+            complain!("the configuration has `health.listen = \"off\"`: no daemon of it can be asked");
+            Err(CONFIGURATION)
+        }
+    }
+}
+
+/// Where what listens on `listen` is asked from this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// Returns whether each daemon was ready when last asked.
 #[expect(clippy::disallowed_methods, reason = "asks again after a while")]
-async fn show(args: &StatusArgs) -> Result<bool, Failure> {
-    let address = address(&args.url)?;
+async fn show(args: &StatusArgs, addresses: &[String]) -> Result<bool, Failure> {
     loop {
-        let asked = tokio::time::timeout(TIMEOUT, ask(&address)).await;
-        let answer = asked.unwrap_or_else(|_| Err(Failure::Timeout { address: address.clone() }));
-        let (text, ready) = match answer {
-            Ok(answer) => {
-                let status: Status = serde_json::from_slice(&answer)
-                    .map_err(|error| Failure::Answer { address: address.clone(), why: error.to_string() })?;
-                match args.json {
-                    true => (plain_json(String::from_utf8_lossy(&answer).into_owned()), status.ready),
-                    false => (table(&status), status.ready),
-                }
-            }
+        let asked = match addresses {
+            [address] => one(args, address).await,
+            several => Ok(fleet::show(several, args.json).await),
+        };
+        let (text, ready) = match asked {
+            Ok(shown) => shown,
             // A daemon that restarts comes back.
             Err(failure) if args.watch => (format!("standpipe: {failure}\n"), false),
             Err(failure) => return Err(failure),
@@ -115,45 +131,19 @@ async fn show(args: &StatusArgs) -> Result<bool, Failure> {
     }
 }
 
-/// Host and port of `url`.
-fn address(url: &str) -> Result<String, Failure> {
-    let wrong = || Failure::Url(url.to_owned());
-    let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
-    let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if address.is_empty() || address.contains(['@', ' ']) || !path.is_empty() {
-        return Err(wrong());
-    }
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok(if has_port { address.to_owned() } else { format!("{address}:80") })
+/// What is shown of one daemon, and whether it is ready.
+async fn one(args: &StatusArgs, address: &str) -> Result<(String, bool), Failure> {
+    let answer = ask::status(address).await?;
+    let status = read(address, &answer)?;
+    Ok(match args.json {
+        true => (plain_json(String::from_utf8_lossy(&answer).into_owned()), status.ready),
+        false => (table(&status), status.ready),
+    })
 }
 
-async fn ask(address: &str) -> Result<Bytes, Failure> {
-    let wrong =
-        |why: &dyn std::fmt::Display| Failure::Answer { address: address.to_owned(), why: why.to_string() };
-    let socket = TcpStream::connect(address)
-        .await
-        .map_err(|source| Failure::Connect { address: address.to_owned(), source })?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| wrong(&error))?;
-    let request = Request::get("/status")
-        .header(HOST, address)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| wrong(&error))?;
-    let answered = async {
-        let answer = sender.send_request(request).await.map_err(|error| wrong(&error))?;
-        if !answer.status().is_success() {
-            return Err(wrong(&answer.status()));
-        }
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        Ok(body.map_err(|error| wrong(&error))?.to_bytes())
-    };
-    // The connection moves the bytes; it ends by itself when the answer is complete.
-    tokio::pin!(answered);
-    tokio::select! {
-        biased;
-        answer = &mut answered => answer,
-        _ = connection => answered.await,
-    }
+fn read(address: &str, answer: &[u8]) -> Result<Status, Failure> {
+    serde_json::from_slice(answer)
+        .map_err(|error| Failure::Answer { address: address.to_owned(), why: error.to_string() })
 }
 
 /// Everything on one page of 80 columns.
@@ -166,6 +156,13 @@ fn table(status: &Status) -> String {
 fn write_table(out: &mut String, status: &Status) -> std::fmt::Result {
     let state = if status.ready { "ready" } else { "NOT READY" };
     writeln!(out, "standpipe {}  up {}  {state}", shown(&status.version), duration(status.uptime_seconds))?;
+    let Place { host, config } = &status.summary.place;
+    let place =
+        [Some(host.as_str()), config.as_deref()].into_iter().flatten().filter(|text| !text.is_empty());
+    let place: Vec<_> = place.map(shown).collect();
+    if !place.is_empty() {
+        writeln!(out, "{}", place.join("  "))?;
+    }
     for reason in status.reasons.iter().take(MAX_LISTED) {
         let stream =
             reason.stream.as_deref().map(|stream| format!("{}: ", shown(stream))).unwrap_or_default();
@@ -220,26 +217,26 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
         out,
         "\nSTREAM {}  {}  {} delivered, {} in flight, {} waiting",
         shown(&stream.name),
-        shortened(&stream.state, 16),
+        shortened(&stream.state.replace('_', " "), 16),
         stream.records_delivered,
         stream.in_flight_requests,
         stream.waiting_records,
     )?;
-    let axes = [
-        ("requests/s", stream.rate.requests, stream.quota.requests, stream.used.requests),
-        ("records/s", stream.rate.records, stream.quota.records, stream.used.records),
-    ];
-    for (name, rate, quota, used) in axes {
-        writeln!(out, "  {name:<11} {:>10.0} of {:>10.0}  {}", rate, quota, bar(used, 30))?;
+    if !stream.means.is_empty() {
+        writeln!(out, "  {}", shown(&stream.means))?;
     }
-    writeln!(
-        out,
-        "  {:<11} {:>10} of {:>10}  {}",
-        "bytes/s",
-        bytes(stream.rate.bytes as u64),
-        bytes(stream.quota.bytes as u64),
-        bar(stream.used.bytes, 30)
-    )?;
+    if let Some(advice) = &stream.advice {
+        writeln!(out, "    -> {}", shown(advice))?;
+    }
+    write_rates(out, stream)?;
+    if stream.lag_bytes > 0 {
+        writeln!(
+            out,
+            "  {} behind, the oldest line {}",
+            bytes(stream.lag_bytes),
+            duration(stream.lag_seconds)
+        )?;
+    }
     if stream.adaptive_factor < 1.0 {
         writeln!(out, "  slowed to {:.0} % after throttling", stream.adaptive_factor * 100.0)?;
     }
@@ -252,12 +249,44 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
         writeln!(out, "  stuck for {age}: {} at {}", shortened(&stuck.path, 42), stuck.offset)?;
         writeln!(out, "    {}: {}", shown(&stuck.code), shown(&stuck.message))?;
     }
-    if let Some(advice) = &stream.advice {
-        writeln!(out, "  {}", shown(advice))?;
+    for letter in stream.dead_letter_codes.iter().take(MAX_LISTED) {
+        let message = letter.message.as_deref().map(shown).unwrap_or_default();
+        writeln!(out, "    {} {}: {message}", letter.count, shown(&letter.code))?;
     }
     if let Some(Trouble { code, message, advice, age_seconds, .. }) = &stream.last_error {
         writeln!(out, "  last error {} ago: {}: {}", duration(*age_seconds), shown(code), shown(message))?;
         writeln!(out, "    -> {}", shown(advice))?;
+    }
+    Ok(())
+}
+
+/// What left in the last second, of what may leave now, beside the quota.
+fn write_rates(out: &mut String, stream: &Stream) -> std::fmt::Result {
+    let Stream { rate, limit, quota, .. } = stream;
+    let number = |value: f64| format!("{value:.0}");
+    let size = |value: f64| bytes(value as u64);
+    let axes = [
+        (
+            "requests/s",
+            rate.requests,
+            limit.requests,
+            number(rate.requests),
+            number(limit.requests),
+            number(quota.requests),
+        ),
+        (
+            "records/s",
+            rate.records,
+            limit.records,
+            number(rate.records),
+            number(limit.records),
+            number(quota.records),
+        ),
+        ("bytes/s", rate.bytes, limit.bytes, size(rate.bytes), size(limit.bytes), size(quota.bytes)),
+    ];
+    for (name, rate, most, now, limit, quota) in axes {
+        let part = if most > 0.0 { rate / most } else { 0.0 };
+        writeln!(out, "  {name:<11} {now:>9} of {limit:>9}  {} quota {quota}", bar(part, 24))?;
     }
     Ok(())
 }
@@ -349,18 +378,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_taken_from_a_plain_url_only() {
-        let good = [
-            ("http://127.0.0.1:9909", "127.0.0.1:9909"),
-            ("http://127.0.0.1:9909/", "127.0.0.1:9909"),
-            ("http://[::1]:9909", "[::1]:9909"),
-            ("http://standpipe", "standpipe:80"),
-        ];
-        for (url, expected) in good {
-            assert_eq!(address(url).expect("it is plain"), expected);
-        }
-        for url in ["https://a:1", "127.0.0.1:9909", "http://", "http://a:1/metrics", "http://u@a:1"] {
-            assert!(matches!(address(url), Err(Failure::Url(_))), "{url}");
+    fn what_listens_everywhere_is_asked_on_this_machine() {
+        for (listen, expected) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:2", "[::1]:2"),
+            ("10.0.0.1:3", "10.0.0.1:3"),
+            ("127.0.0.1:9909", DEFAULT_ADDRESS),
+        ] {
+            assert_eq!(reachable(listen.parse().expect("an address")).to_string(), expected);
         }
     }
 

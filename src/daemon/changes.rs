@@ -61,7 +61,8 @@ impl Changed {
         };
         let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
         let called = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
-        let about = About { sources: called.collect(), streams, max_lag: about.max_lag };
+        let streams_of_sources = merged.settings.sources.iter().map(|source| source.stream).collect();
+        let about = About { sources: called.collect(), streams_of_sources, streams, max_lag: about.max_lag };
         let (retired, names) = (merged.retired(), sources.iter().map(SourceFiles::names).collect());
         let reload = Reload { settings: merged.settings, retired, names };
         InPlace { sources, destinations, max_watches: config.max_watches, about, reload }
@@ -93,6 +94,7 @@ pub(super) fn about(config: &Config) -> About {
     let streams = config.streams.iter().zip(&config.settings.streams);
     About {
         sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
+        streams_of_sources: config.settings.sources.iter().map(|source| source.stream).collect(),
         streams: streams
             .map(|(stream, settings)| StreamAbout {
                 name: Arc::clone(&stream.name),

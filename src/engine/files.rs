@@ -199,6 +199,11 @@ impl Files {
         self.by_id.iter().map(|(id, file)| (*id, file))
     }
 
+    /// What the file that is found next will be called.
+    pub(super) fn next_id(&self) -> FileId {
+        FileId(self.next)
+    }
+
     pub(super) fn ids(&self) -> Vec<FileId> {
         self.by_id.keys().copied().collect()
     }

@@ -11,10 +11,11 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
+use crate::rules::meter::Amount;
 use crate::rules::quota::Use;
 
 use super::Engine;
-use super::files::file::{FollowedFile, Name, Task};
+use super::files::file::Name;
 use super::incarnation::IncarnationState;
 use super::port::Watching;
 use super::report::Counts;
@@ -72,6 +73,8 @@ pub struct Status {
 #[derive(Clone, Debug)]
 pub struct FileStatus {
     pub source: SourceId,
+    /// Where its lines go.
+    pub stream: StreamId,
     pub path: Arc<Path>,
     pub identity: Identity,
     pub state: FileState,
@@ -112,6 +115,14 @@ pub struct StreamStatus {
     /// Why the stream is held back, when it is, and since when.
     pub held: Option<(Retry, Instant)>,
     pub last_error: Option<(Instant, Retry)>,
+    /// What left in the last second.
+    pub sent: Amount,
+    /// When the service took a record last.
+    pub delivered_at: Option<Instant>,
+    /// When the service said last that it was too much.
+    pub throttled_at: Option<Instant>,
+    /// Files whose next record is refused, and has no room among the dead letters.
+    pub blocked_files: usize,
     /// Whether lines wait for the quota of requests alone, so that batches would carry them.
     pub batches_would_help: bool,
     /// How many records fail alone, and have for long.
@@ -135,14 +146,16 @@ pub struct StuckRecord {
 impl Engine {
     /// Everything as it stands now.
     pub fn status(&mut self, now: Instant) -> Status {
-        let is_opening = |file: &FollowedFile| matches!(file.task, Task::Begin | Task::FindEnd { .. });
-        self.opened |= self.surveys.all_answered() && !self.files.iter().any(|(_, file)| is_opening(file));
         let unreadable = self.unwanted.told.iter().map(|((source, path), why)| (*source, path, why.as_str()));
         let late = self.files.iter().filter(|(_, file)| file.is_late);
         let late = late.map(|(_, file)| (file.source, &file.path, LATE));
         let mut unreadable = unreadable.chain(late);
         let lives = &self.lives;
         let path_of = |incarnation| Arc::clone(&lives.on_its_way(incarnation).whose().path);
+        let mut streams = self.streams.status(path_of, now);
+        for state in lives.states().filter(|state| state.is_blocked()) {
+            streams[state.stream().0].blocked_files += 1;
+        }
         let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
         Status {
             at: now,
@@ -157,10 +170,10 @@ impl Engine {
             },
             matched_files: self.surveys.matched_files(),
             silent: self.surveys.silent(),
-            streams: self.streams.status(path_of, now),
+            streams,
             buffered_bytes: self.intake.buffered(),
             watching: self.surveys.watching(),
-            opened: self.opened,
+            opened: self.startup.is_over(),
             waiting_for_a_save: self.saves.awaiting_at_all_events(),
             not_saved: self.saves.not_saved().map(|why| why.as_ref().to_owned()),
             unsaved_since: self.saves.unsaved_since(),
@@ -183,6 +196,7 @@ impl Engine {
             let whose = state.whose();
             FileStatus {
                 source: whose.source,
+                stream: state.stream(),
                 path: Arc::clone(&whose.path),
                 identity: whose.identity,
                 state: states.get(&state.incarnation()).copied().unwrap_or(FileState::Truncated),

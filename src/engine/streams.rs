@@ -5,6 +5,7 @@
 //!
 //! *Invariant (L7):* each record of a request gets exactly one end: delivered, put aside, or sent again.
 
+mod activity;
 mod letters;
 mod sending;
 #[cfg(test)]
@@ -24,9 +25,7 @@ use crate::model::settings::{CheckpointSettings, Encryption, StreamId, StreamSet
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::circuit::News;
-use crate::rules::judge::{
-    Whole, as_a_whole, end_of, failure, is_delivered, is_plain, of_the_stream, refusal,
-};
+use crate::rules::judge::{Whole, as_a_whole, end_of, failure, is_delivered, is_plain, of_the_stream};
 use crate::rules::ladder::{Fate, Suspect};
 use crate::rules::retry::InvalidBackoff;
 
@@ -38,6 +37,7 @@ use super::stream::{Company, Place, Stream};
 
 pub(super) use self::letters::Ends;
 
+use self::activity::Activity;
 use self::letters::{Letters, Parts, SentLetters};
 
 /// So many stuck records of a stream are named; all are counted.
@@ -62,7 +62,7 @@ pub(super) struct Streams {
     letters: Vec<Letters>,
     sent_letters: HashMap<RequestId, SentLetters>,
     parts: Parts,
-    last_errors: Vec<Option<(Instant, Retry)>>,
+    activity: Vec<Activity>,
     /// Draws the jitter of backoff.
     rng: fastrand::Rng,
     next_request: u64,
@@ -105,7 +105,7 @@ impl Streams {
             letters: settings.iter().map(|_| Letters::default()).collect(),
             sent_letters: HashMap::new(),
             parts: Parts::default(),
-            last_errors: vec![None; settings.len()],
+            activity: vec![Activity::default(); settings.len()],
             rng: fastrand::Rng::with_seed(seed),
             next_request: 0,
             is_draining: false,
@@ -129,7 +129,7 @@ impl Streams {
             stream.change(fresh, now);
         }
         self.streams.extend(fresh);
-        self.last_errors.resize(settings.len(), None);
+        self.activity.resize_with(settings.len(), Activity::default);
         self.letters.resize_with(settings.len(), Letters::default);
         if self.is_draining {
             self.drain();
@@ -283,16 +283,15 @@ impl Streams {
     /// Counts a request's end, and notes what the answer says of quota and last error.
     fn count(&mut self, sent: &Sent, outcome: &Outcome, counts: &mut StreamCounts, now: Instant) {
         let verdicts = &outcome.verdicts;
-        let retries = || verdicts.iter().filter_map(failure);
         *counts.requests.entry((sent.operation, end_of(verdicts))).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
         let sizes: Vec<_> = sent.records.iter().map(|record| record.data.len()).collect();
         self.streams[sent.stream.0].note_answer(&sizes, verdicts, sent.at, now);
-        counts.throttled += u64::from(retries().any(|why| why.reason == RetryReason::Throttled));
-        let error = retries().next().cloned().or_else(|| verdicts.iter().find_map(refusal));
-        if let Some(why) = error {
-            self.last_errors[sent.stream.0] = Some((now, why));
-        }
+        let mut retries = verdicts.iter().filter_map(failure);
+        counts.throttled += u64::from(retries.any(|why| why.reason == RetryReason::Throttled));
+        let activity = &mut self.activity[sent.stream.0];
+        activity.note_answer(verdicts, now);
+        activity.note_error(verdicts, now);
     }
 
     /// What a request says of the stream as a whole: that it failed, and `why`, or that the service is there.
@@ -324,7 +323,7 @@ impl Streams {
     fn stop_for_encryption(&mut self, stream: StreamId, now: Instant) -> Option<Report> {
         let why = Retry::not_encrypted();
         self.streams[stream.0].circuit.stop(why.clone(), now).then(|| {
-            self.last_errors[stream.0] = Some((now, why.clone()));
+            self.activity[stream.0].last_error = Some((now, why.clone()));
             Report::Stopped { stream, why }
         })
     }
@@ -351,15 +350,19 @@ impl Streams {
             why: suspect.why.clone(),
             since: suspect.since,
         };
-        let streams = self.streams.iter_mut().zip(&self.last_errors).enumerate();
-        let status = streams.map(|(index, (stream, last_error))| StreamStatus {
+        let streams = self.streams.iter_mut().zip(&self.activity).enumerate();
+        let status = streams.map(|(index, (stream, activity))| StreamStatus {
             stream: StreamId(index),
             in_flight: stream.in_flight.requests,
             waiting: stream.waiting(),
             used: stream.quota.used(now),
             factor: stream.quota.factor(),
             held: stream.circuit.open().map(|open| (open.why.clone(), open.since)),
-            last_error: last_error.clone(),
+            last_error: activity.last_error.clone(),
+            sent: activity.sent.last_second(now),
+            delivered_at: activity.delivered_at,
+            throttled_at: activity.throttled_at,
+            blocked_files: 0,
             batches_would_help: stream.bottleneck.lasts(now),
             stuck_records: stream.ladder.stuck(now).count(),
             stuck: stream.ladder.stuck(now).take(MAX_STUCK_SHOWN).map(stuck_record).collect(),

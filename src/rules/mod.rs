@@ -24,6 +24,7 @@ pub mod judge;
 pub mod ladder;
 pub mod ledger;
 pub mod linger;
+pub mod meter;
 pub mod pattern;
 pub mod quota;
 pub mod reload;

@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "connections have time limits")]
 
 mod connections;
+pub mod events;
 mod history;
 mod hosts;
 mod metrics;
@@ -17,10 +18,12 @@ mod page;
 mod pieces;
 mod readiness;
 pub mod snapshot;
+mod state;
 pub mod status;
 pub mod trouble;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +35,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
-use crate::model::text::plain_json;
+use crate::model::text::{plain_json, plain_path};
 
 use self::hosts::Hosts;
 use self::pieces::Pieces;
 pub use self::readiness::{advice, in_one_line};
 use self::snapshot::{Page, Snapshot};
+use self::status::{Detail, Files, Place, Query};
 
 /// How long the daemon's loop may take to answer before it counts as stuck. A turn takes microseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,13 +94,17 @@ impl Handle {
 
 /// Serves health and metrics on `listen` until the future is dropped; a taken port is tried again. Where nobody but this
 /// machine can ask, it is asked by an address, as `localhost`, or by one of `names`, in small letters.
-pub async fn serve(listen: SocketAddr, names: Vec<String>, handle: Handle) {
+pub async fn serve(listen: SocketAddr, names: Vec<String>, handle: Handle, config: Option<PathBuf>) {
     let listener = bind(listen).await;
     let mut tasks = JoinSet::new();
     let (seen, points) = watch::channel(history::Points::default());
     tasks.spawn(history::watch(handle.clone(), seen));
     let hosts = if listen.ip().is_loopback() { Hosts::Own(names) } else { Hosts::All };
-    let router = Router { handle, points, hosts: Arc::new(hosts) };
+    let place = Place {
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        config: config.as_deref().map(plain_path),
+    };
+    let router = Router { handle, points, hosts: Arc::new(hosts), place: Arc::new(place) };
     connections::serve(listener, tasks, move |request| answer(request, router.clone())).await;
 }
 
@@ -130,6 +138,7 @@ struct Router {
     handle: Handle,
     points: watch::Receiver<history::Points>,
     hosts: Arc<Hosts>,
+    place: Arc<Place>,
 }
 
 type Answer = Response<Pieces>;
@@ -155,27 +164,37 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
             page.headers_mut().insert("content-security-policy", page::policy());
             page
         }
+        "/icon.svg" => body(StatusCode::OK, "image/svg+xml", Bytes::from_static(page::ICON.as_bytes())),
         "/history" => {
             let since = request.uri().query().and_then(|query| query.strip_prefix("since=")?.parse().ok());
             body(StatusCode::OK, JSON, router.points.borrow().since(since.unwrap_or(0.0)))
         }
         "/metrics" => match wants_open_metrics(request.headers().get_all(ACCEPT).iter()) {
-            true => of_snapshot(&router.handle, Page::OpenMetrics).await,
-            false => of_snapshot(&router.handle, Page::Metrics).await,
+            true => of_snapshot(&router, Page::OpenMetrics).await,
+            false => of_snapshot(&router, Page::Metrics).await,
         },
-        "/status" => of_snapshot(&router.handle, Page::Status).await,
-        "/readyz" => of_snapshot(&router.handle, Page::Ready).await,
-        "/healthz" => of_snapshot(&router.handle, Page::Health).await,
+        "/status" => match request.uri().query() {
+            Some("files=0") => of_snapshot(&router, Page::Brief).await,
+            _ => of_snapshot(&router, Page::Status).await,
+        },
+        "/files" => {
+            let query = Query::of(request.uri().query().unwrap_or_default());
+            let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
+            body(StatusCode::OK, JSON, Bytes::from(json(&Files::of(&snapshot, &query))))
+        }
+        "/readyz" => of_snapshot(&router, Page::Ready).await,
+        "/healthz" => of_snapshot(&router, Page::Health).await,
         _ => {
-            let there = "not here; there are /, /livez, /readyz, /healthz, /metrics, /status and /history\n";
+            let there =
+                "not here; there are /, /livez, /readyz, /healthz, /metrics, /status, /files and /history\n";
             text(StatusCode::NOT_FOUND, there)
         }
     }
 }
 
 /// What is made from a snapshot, by whoever asks first.
-async fn of_snapshot(handle: &Handle, page: Page) -> Answer {
-    let Some(snapshot) = handle.snapshot().await else { return stuck() };
+async fn of_snapshot(router: &Router, page: Page) -> Answer {
+    let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
     let reasons = || readiness::reasons(&snapshot);
     let written = |write: &dyn Fn() -> String| snapshot.written.page(page, write);
     let by_readiness = |page: Bytes| {
@@ -185,7 +204,11 @@ async fn of_snapshot(handle: &Handle, page: Page) -> Answer {
     match page {
         Page::Metrics => body(StatusCode::OK, metrics::CLASSIC, written(&|| metrics::page(&snapshot, false))),
         Page::OpenMetrics => body(StatusCode::OK, metrics::OPEN, written(&|| metrics::page(&snapshot, true))),
-        Page::Status => body(StatusCode::OK, JSON, written(&|| json(&status::Status::of(&snapshot)))),
+        Page::Status | Page::Brief => {
+            let detail = if page == Page::Brief { Detail::Brief } else { Detail::Files };
+            let status = || json(&status::Status::of(&snapshot, &router.place, detail));
+            body(StatusCode::OK, JSON, written(&status))
+        }
         Page::Ready => by_readiness(written(&|| json(&status::Ready::of(reasons())))),
         Page::Health => by_readiness(written(&|| json(&status::Health::of(&snapshot, reasons())))),
     }

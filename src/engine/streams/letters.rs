@@ -225,6 +225,7 @@ impl Streams {
         counts.request_took.entry(operation).or_default().observe(outcome.took);
         let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
         counts.throttled += u64::from(verdicts.iter().filter_map(failure).any(is_throttled));
+        self.activity[id.0].note_answer(verdicts, now);
         let stream = &mut self.streams[id.0];
         let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
         stream.landed(bytes_of(&letters), verdicts, at, now);

@@ -47,6 +47,9 @@ impl Streams {
                 reports.push(Report::BatchesWouldHelp { stream: id });
             }
         }
+        for put in &puts {
+            self.activity[put.stream.0].sends(put, now);
+        }
         (puts, reports, ends)
     }
 }

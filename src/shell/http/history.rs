@@ -1,42 +1,48 @@
-//! The last ten minutes, for whoever opens the page now.
+//! The last hour, for whoever opens the page now.
 //!
 //! Knows what streams delivered from one look to the next. Asks the daemon every two seconds for the snapshot that
-//! anybody can ask for; keeps a bounded number of points.
+//! anybody can ask for; keeps a point for each look of the last minutes, and one for several looks of the rest.
+//!
+//! *Invariant:* points are in the order of their times, and bounded in number.
+
+mod latency;
+mod points;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
-
-use crate::model::text::plain_json;
 
 use super::Handle;
 use super::snapshot::Snapshot;
 use super::status::Axes;
 
+use self::latency::Latency;
+pub(super) use self::points::Points;
+
 /// How often the daemon is looked at.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How many looks are kept: ten minutes.
-const MAX_POINTS: usize = 300;
+/// How many looks are kept as they were: five minutes.
+const MAX_FINE: usize = 150;
+
+/// How many looks are one point of the hour.
+const LOOKS: usize = 10;
+
+/// How many such points are kept: one hour.
+const MAX_COARSE: usize = 180;
 
 /// What was delivered, look by look.
 #[derive(Clone, Debug, Default)]
 struct History {
-    points: VecDeque<Point>,
+    fine: VecDeque<Point>,
+    coarse: VecDeque<Point>,
+    latency: Latency,
+    /// The last look.
     before: Option<Counted>,
-}
-
-/// The points, oldest first, written once a look for whoever asks.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Points {
-    /// Each point's JSON, with a comma between them.
-    text: Bytes,
-    /// When each point was, since the daemon began, and where it begins in the text.
-    starts: Arc<[(f64, usize)]>,
+    /// The look that the next point of the hour begins with, and how many looks ago that was.
+    long_before: Option<(Counted, usize)>,
 }
 
 /// Rates since the point before.
@@ -44,44 +50,129 @@ pub(super) struct Points {
 struct Point {
     /// Since the daemon began.
     at_seconds: f64,
-    /// A second, by the stream's name.
-    streams: BTreeMap<String, Axes>,
+    /// Lines that were read, a second, of all sources.
+    lines: f64,
+    /// Records that were accepted, a second, of all streams.
+    records: f64,
+    /// From reading a record to its acknowledgement, over the last minute: what half of the records did not exceed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p50_seconds: Option<f64>,
+    /// Likewise, 99 of 100 records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p99_seconds: Option<f64>,
+    /// By the stream's name.
+    streams: BTreeMap<String, Rates>,
+}
+
+/// What one stream delivered, a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Rates {
+    #[serde(flatten)]
+    axes: Axes,
+    /// The part of the rate that throttling left at the end, 0 to 1.
+    factor: f64,
+    /// Requests of which the service throttled a record since the point before.
+    #[serde(skip_serializing_if = "is_zero")]
+    throttled: u64,
 }
 
 /// Counters at one look.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Counted {
     at: Duration,
-    streams: BTreeMap<String, Axes>,
+    lines: u64,
+    records: u64,
+    streams: BTreeMap<String, StreamCounted>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct StreamCounted {
+    axes: Axes,
+    factor: f64,
+    throttled: u64,
 }
 
 impl History {
-    /// Another look.
-    fn note(&mut self, now: Counted) {
-        if let Some(before) = &self.before {
-            let seconds = now.at.saturating_sub(before.at).as_secs_f64();
-            if seconds <= 0.0 {
-                // The daemon gave out the snapshot of the last look again.
-                return;
+    /// Another look. Returns whether there is a new point.
+    fn note(&mut self, now: Counted) -> bool {
+        let Some(before) = &self.before else {
+            self.long_before = Some((now.clone(), 0));
+            self.before = Some(now);
+            return false;
+        };
+        let Some(point) = Point::between(before, &now, &self.latency) else {
+            // The daemon gave out the snapshot of the last look again.
+            return false;
+        };
+        push(&mut self.fine, point, MAX_FINE);
+        if let Some((_, looks)) = &mut self.long_before {
+            *looks += 1;
+            if *looks == LOOKS {
+                self.coarse_point(now.clone());
             }
-            let rate = |now: f64, before: f64| (now - before).max(0.0) / seconds;
-            let rates = now.streams.iter().filter_map(|(name, now)| {
-                let before = before.streams.get(name)?;
-                let rates = Axes {
-                    requests: rate(now.requests, before.requests),
-                    records: rate(now.records, before.records),
-                    bytes: rate(now.bytes, before.bytes),
-                };
-                Some((name.clone(), rates))
-            });
-            let point = Point { at_seconds: now.at.as_secs_f64(), streams: rates.collect() };
-            if self.points.len() == MAX_POINTS {
-                self.points.pop_front();
-            }
-            self.points.push_back(point);
         }
         self.before = Some(now);
+        true
     }
+
+    fn coarse_point(&mut self, now: Counted) {
+        let Some((first, _)) = self.long_before.replace((now.clone(), 0)) else { return };
+        if let Some(point) = Point::between(&first, &now, &self.latency) {
+            push(&mut self.coarse, point, MAX_COARSE);
+        }
+    }
+
+    /// Each point, in the order of their times: those of the hour as far as no others are kept.
+    fn points(&self) -> impl Iterator<Item = &Point> {
+        let from = self.fine.front().map_or(f64::INFINITY, |point| point.at_seconds);
+        self.coarse.iter().take_while(move |point| point.at_seconds < from).chain(&self.fine)
+    }
+}
+
+fn push(points: &mut VecDeque<Point>, point: Point, most: usize) {
+    if points.len() == most {
+        points.pop_front();
+    }
+    points.push_back(point);
+}
+
+impl Point {
+    /// What was counted from one look to a later one; `None` when no time went by.
+    fn between(before: &Counted, now: &Counted, latency: &Latency) -> Option<Self> {
+        let seconds = now.at.saturating_sub(before.at).as_secs_f64();
+        if seconds <= 0.0 {
+            return None;
+        }
+        let rate = |now: f64, before: f64| rounded((now - before).max(0.0) / seconds);
+        let streams = now.streams.iter().filter_map(|(name, now)| {
+            let before = before.streams.get(name)?;
+            let axes = Axes {
+                requests: rate(now.axes.requests, before.axes.requests),
+                records: rate(now.axes.records, before.axes.records),
+                bytes: rate(now.axes.bytes, before.axes.bytes),
+            };
+            let throttled = now.throttled.saturating_sub(before.throttled);
+            Some((name.clone(), Rates { axes, factor: rounded(now.factor), throttled }))
+        });
+        Some(Self {
+            at_seconds: rounded(now.at.as_secs_f64()),
+            lines: rate(now.lines as f64, before.lines as f64),
+            records: rate(now.records as f64, before.records as f64),
+            p50_seconds: latency.quantile(0.5),
+            p99_seconds: latency.quantile(0.99),
+            streams: streams.collect(),
+        })
+    }
+}
+
+/// To three digits behind the point: nobody sees more.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Looks at the daemon for ever, and publishes what it saw.
@@ -89,45 +180,33 @@ pub(super) async fn watch(handle: Handle, seen: watch::Sender<Points>) {
     let mut history = History::default();
     loop {
         if let Some(snapshot) = handle.snapshot().await {
-            history.note(counted(&snapshot));
-            seen.send_replace(Points::of(&history.points));
+            history.latency.note(&snapshot);
+            if history.note(counted(&snapshot)) {
+                seen.send_replace(Points::of(history.points()));
+            }
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
-impl Points {
-    fn of(points: &VecDeque<Point>) -> Self {
-        let (mut text, mut starts) = (String::new(), Vec::with_capacity(points.len()));
-        for point in points {
-            text.push_str(if text.is_empty() { "" } else { "," });
-            starts.push((point.at_seconds, text.len()));
-            let point = serde_json::to_string(point).expect("it has text keys and finite numbers");
-            text.push_str(&plain_json(point));
-        }
-        Self { text: Bytes::from(text), starts: starts.into() }
-    }
-
-    /// The answer of `/history` with the points later than `seconds` after the daemon began, in pieces: no point is written
-    /// or copied for it.
-    pub(super) fn since(&self, seconds: f64) -> [Bytes; 3] {
-        let first = self.starts.iter().find(|(at, _)| *at > seconds);
-        let from = first.map_or(self.text.len(), |(_, start)| *start);
-        [Bytes::from_static(b"{\"points\":["), self.text.slice(from..), Bytes::from_static(b"]}\n")]
-    }
-}
-
 fn counted(snapshot: &Snapshot) -> Counted {
-    let streams = snapshot.about.streams.iter().zip(&snapshot.status.counts.streams);
-    let streams = streams.map(|(about, counts)| {
-        let sum = Axes {
+    let status = &snapshot.status;
+    let streams = snapshot.streams().zip(&status.counts.streams);
+    let streams = streams.map(|((about, stream), counts)| {
+        let axes = Axes {
             requests: counts.requests.values().sum::<u64>() as f64,
             records: counts.records_delivered as f64,
             bytes: counts.bytes_delivered as f64,
         };
-        (about.name.to_string(), sum)
+        let counted = StreamCounted { axes, factor: stream.factor, throttled: counts.throttled };
+        (about.name.to_string(), counted)
     });
-    Counted { at: snapshot.status.at.since(Default::default()), streams: streams.collect() }
+    Counted {
+        at: status.at.since(Default::default()),
+        lines: status.counts.sources.iter().map(|source| source.lines_read).sum(),
+        records: status.counts.streams.iter().map(|stream| stream.records_delivered).sum(),
+        streams: streams.collect(),
+    }
 }
 
 #[cfg(test)]
@@ -136,17 +215,23 @@ mod tests {
 
     fn counted(seconds: u64, records: f64) -> Counted {
         let axes = Axes { requests: records / 2.0, records, bytes: records * 100.0 };
-        Counted { at: Duration::from_secs(seconds), streams: [("s".to_owned(), axes)].into() }
+        let stream = StreamCounted { axes, factor: 0.5, throttled: seconds };
+        Counted {
+            at: Duration::from_secs(seconds),
+            lines: records as u64 * 3,
+            records: records as u64,
+            streams: [("s".to_owned(), stream)].into(),
+        }
     }
 
     #[test]
     fn a_point_is_what_was_counted_since_the_look_before() {
         let mut history = History::default();
-        for (seconds, records) in [(10, 100.0), (12, 300.0), (12, 300.0), (14, 300.0)] {
-            history.note(counted(seconds, records));
-        }
+        let looks = [(10, 100.0), (12, 300.0), (12, 300.0), (14, 300.0)];
+        let new: Vec<_> = looks.map(|(seconds, records)| history.note(counted(seconds, records))).into();
+        assert_eq!(new, [false, true, false, true]);
         let points: Vec<_> =
-            history.points.iter().map(|point| (point.at_seconds, point.streams["s"])).collect();
+            history.points().map(|point| (point.at_seconds, point.streams["s"].axes)).collect();
         assert_eq!(
             points,
             [
@@ -154,29 +239,24 @@ mod tests {
                 (14.0, Axes { requests: 0.0, records: 0.0, bytes: 0.0 })
             ]
         );
+        let first = history.points().next().expect("a point");
+        assert_eq!((first.lines, first.records, first.streams["s"].throttled), (300.0, 100.0, 2));
     }
 
     #[test]
-    fn ten_minutes_are_kept_and_found_by_their_time() {
+    fn an_hour_is_kept_the_last_minutes_of_it_look_by_look() {
         let mut history = History::default();
-        let looks = MAX_POINTS as u64 + 50;
-        for look in 0..=looks {
-            history.note(counted(look, 0.0));
+        for look in 0..=4_000_u64 {
+            history.note(counted(look * 2, look as f64 * 10.0));
         }
-        assert_eq!(history.points.len(), MAX_POINTS);
-        let points = Points::of(&history.points);
-        let since = |seconds: f64| {
-            let answer: serde_json::Value =
-                serde_json::from_slice(&points.since(seconds).concat()).expect("it is JSON");
-            answer["points"].as_array().expect("a list").len()
-        };
-        assert_eq!(since(0.0), MAX_POINTS);
-        assert_eq!(since(looks as f64 - 1.5), 2);
-        assert_eq!(since(looks as f64), 0);
-        let empty = Points::default().since(0.0).concat();
-        assert_eq!(empty, b"{\"points\":[]}\n");
-        let [_, one, _] = points.since(100.0);
-        let [_, other, _] = points.since(100.0);
-        assert_eq!(one.as_ptr(), other.as_ptr(), "nothing is copied");
+        let times: Vec<_> = history.points().map(|point| point.at_seconds).collect();
+        assert!(times.is_sorted() && times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+        assert_eq!((history.fine.len(), history.coarse.len()), (MAX_FINE, MAX_COARSE));
+        let covered = times[times.len() - 1] - times[0];
+        assert!((3_400.0..=3_600.0).contains(&covered), "{covered} s");
+        assert!(
+            history.points().all(|point| point.streams["s"].axes.records == 5.0),
+            "one rate, however many looks"
+        );
     }
 }

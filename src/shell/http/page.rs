@@ -1,4 +1,4 @@
-//! The page at `/`: one document that draws `/status` and `/history`.
+//! The page at `/`: one document that draws `/status`, `/files` and `/history`.
 //!
 //! Knows the document and what it is allowed to do. The policy names the one style and the one script by their
 //! hashes: whatever a name or a message contains, nothing else can run.
@@ -11,10 +11,13 @@ use sha2::{Digest, Sha256};
 /// The HTML document that `/` answers with.
 pub(super) const PAGE: &str = include_str!("page.html");
 
-/// What a browser may do for this page: run its script, use its style, ask where it came from.
+/// The page's icon, which `/icon.svg` answers with.
+pub(super) const ICON: &str = include_str!("icon.svg");
+
+/// What a browser may do for this page: run its script, use its style, show its icon, ask where it came from.
 pub(super) fn policy() -> HeaderValue {
     let policy = format!(
-        "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+        "default-src 'none'; script-src '{}'; style-src '{}'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
         hash("script"),
         hash("style")

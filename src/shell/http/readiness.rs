@@ -30,6 +30,10 @@ pub struct Reason {
 pub(super) const BATCHES_WOULD_HELP: &str = "lines wait for the quota of requests, and there is room for more records and \
                                              bytes: `api = \"auto\"` would carry more lines in fewer requests";
 
+/// The advice for a stream of which the service takes less than is sent.
+pub(super) const THROTTLED: &str = "others write to this delivery stream too, or its quota is below the configured one: lower \
+                                    `share` or `quota`, or have the quota raised";
+
 /// Every reason why the daemon is not ready; none when it is.
 pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     let status = &snapshot.status;
@@ -186,10 +190,7 @@ pub fn advice(why: &Retry) -> &'static str {
     match (why.reason, &*why.code) {
         (RetryReason::Setup, "MissingCredentials" | "BadCertificates") => of_credentials(&why.message),
         (RetryReason::Network, "Connection") => of_connection(&why.message),
-        (RetryReason::Throttled, _) => {
-            "others write to this delivery stream too, or its quota is below the configured one: lower `share` or \
-             `quota`, or have the quota raised"
-        }
+        (RetryReason::Throttled, _) => THROTTLED,
         (RetryReason::Server, _) => "nothing; the service fails, and standpipe tries again until it does not",
         (RetryReason::Network, _) => {
             "see whether the endpoint can be reached from here: name resolution, routes, proxies, certificates"

@@ -8,10 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::engine::{FileStatus, Status, StreamStatus};
-use crate::model::settings::{QuotaSettings, SourceId};
+use crate::model::settings::{QuotaSettings, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::shell::files::problems::Problems;
+
+use super::events::Events;
 
 /// The daemon at one moment.
 #[derive(Clone, Debug)]
@@ -24,18 +26,21 @@ pub struct Snapshot {
     pub problems: Problems,
     /// What is missing for any request to make sense, in the order of the streams; empty entries where nothing is.
     pub missing: Vec<Option<Retry>>,
+    /// What happened lately.
+    pub events: Arc<Events>,
     /// The answers that were made from it.
     pub written: Written,
 }
 
 /// Answers that hold everything, each written when it is first asked for: however many ask, there is one.
 #[derive(Clone, Debug, Default)]
-pub struct Written([OnceLock<Bytes>; 5]);
+pub struct Written([OnceLock<Bytes>; 6]);
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Status,
+    Brief,
     Ready,
     Health,
     Metrics,
@@ -55,6 +60,8 @@ impl Written {
 pub struct About {
     /// The names of the sources, in the order of the settings.
     pub sources: Vec<Arc<str>>,
+    /// Where the lines of each source go.
+    pub streams_of_sources: Vec<StreamId>,
     /// The streams, in the order of the settings.
     pub streams: Vec<StreamAbout>,
     /// How old the oldest undelivered line may be before the daemon is not ready.
@@ -72,12 +79,12 @@ pub struct StreamAbout {
     pub quota: QuotaSettings,
 }
 
-/// How late one source is.
+/// How late one source, or one stream, is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
-    /// How many files of the source are followed.
+    /// How many of its files are followed.
     pub files: usize,
-    /// Bytes that were seen in the source's files and are not acknowledged.
+    /// Bytes that were seen in those files and are not acknowledged.
     pub bytes: u64,
     /// How long the oldest line that is not acknowledged has been seen to be there.
     pub oldest: Duration,
@@ -86,9 +93,18 @@ pub struct Lag {
 impl Snapshot {
     /// How late each source is, in the order of the settings.
     pub fn lags(&self) -> Vec<Lag> {
-        let mut lags = vec![Lag::default(); self.about.sources.len()];
+        self.lags_of(self.about.sources.len(), |file| file.source.0)
+    }
+
+    /// How late the files of each stream are, in the order of the settings.
+    pub fn stream_lags(&self) -> Vec<Lag> {
+        self.lags_of(self.about.streams.len(), |file| file.stream.0)
+    }
+
+    fn lags_of(&self, count: usize, place: impl Fn(&FileStatus) -> usize) -> Vec<Lag> {
+        let mut lags = vec![Lag::default(); count];
         for file in &self.status.files {
-            let lag = &mut lags[file.source.0];
+            let lag = &mut lags[place(file)];
             lag.files += 1;
             lag.bytes += lag_bytes(file);
             lag.oldest = lag.oldest.max(self.age(file.behind_since));

@@ -37,7 +37,7 @@ fn servers() -> [SocketAddr; 2] {
                         }
                     }
                 };
-                tokio::join!(http::serve(health, Vec::new(), handle), answer);
+                tokio::join!(http::serve(health, Vec::new(), handle, None), answer);
             });
         });
         told.recv().expect("they start")
