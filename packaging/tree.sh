@@ -29,7 +29,7 @@ completions fish usr/share/fish/vendor_completions.d/standpipe.fish
 doc=$root/usr/share/doc/standpipe
 # As they lie in the repository, so that what one document names is found from there.
 find README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md config.example.toml docs systemd packaging/{README.md,logrotate.example} \
-  packaging/{cloudformation,ecs,eks,grafana,helm,kubernetes,prometheus,terraform} -type f ! -name '.*' | while read -r file; do
+  packaging/{ansible,cloudformation,ecs,eks,grafana,helm,kubernetes,prometheus,terraform} -type f ! -name '.*' | while read -r file; do
   install -D -m 644 "$file" "$doc/$file"
 done
 gzip -9n "$doc/CHANGELOG.md"
