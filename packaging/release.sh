@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes what a release of one target has, into a directory: binary, packages, bill of materials, source, and SHA-256 sums.
 #
-# usage: packaging/release.sh [--target TARGET] [--out DIRECTORY] [--tools DIRECTORY]
+# usage: packaging/release.sh [--target TARGET] [--out DIRECTORY] [--tools DIRECTORY] [--uncommitted]
 #
 # TARGET   x86_64-unknown-linux-gnu (the default) and aarch64-unknown-linux-gnu need glibc 2.17 or newer, and have packages
 #          for Debian and RPM; x86_64-unknown-linux-musl needs no C library. rustup has to have the target's standard library.
 # --out    where to; default: target/release-TARGET
 # --tools  where release-tools.txt is installed already; else pip fetches it for this run
+# --uncommitted  also with files that no commit has, to try the recipe; the source is that of the commit all the same
 #
 # The same commit gives the same bytes, wherever it lies, with the same versions of Rust and of the tools: paths are cut off,
 # and times are the commit's.
@@ -17,13 +18,14 @@ fail() {
   exit 1
 }
 
-target=x86_64-unknown-linux-gnu out='' tools=''
+target=x86_64-unknown-linux-gnu out='' tools='' clean=must
 while [ $# -gt 0 ]; do
   case $1 in
     --target | --out | --tools) [ $# -ge 2 ] || fail "$1 lacks its value" ;;&
     --target) target=$2 ;;
     --out) out=$(realpath -m "$2") ;;
     --tools) tools=$(realpath -m "$2") ;;
+    --uncommitted) clean=may && shift && continue ;;
     *) fail "there is no $1: see the head of this file" ;;
   esac
   shift 2
@@ -36,7 +38,7 @@ case $target in
 esac
 out=${out:-$(realpath -m "target/release-$target")}
 [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] || fail "Rust's standard library for $target is missing: rustup target add $target"
-[ -z "$(git status --porcelain)" ] || fail "files differ from the commit: commit them first, so that the release is that of a commit"
+[ "$clean" = may ] || [ -z "$(git status --porcelain)" ] || fail "files differ from the commit: commit them first, so that the release is that of a commit"
 
 version=$(packaging/version.sh)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
