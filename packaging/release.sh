@@ -41,6 +41,9 @@ out=${out:-$(realpath -m "target/release-$target")}
 [ "$clean" = may ] || [ -z "$(git status --porcelain)" ] || fail "files differ from the commit: commit them first, so that the release is that of a commit"
 
 version=$(packaging/version.sh)
+commit=$(git rev-parse --short=12 HEAD)
+# One commit for all parts, whatever is committed meanwhile.
+export STANDPIPE_PACKAGE_VERSION=$version
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 work=$(mktemp -d)
@@ -67,7 +70,7 @@ done
 flags=$(printf '\x1f--remap-path-prefix=%s' "${renamed[@]}")
 cflags=$(printf ' -ffile-prefix-map=%s' "${renamed[@]}")
 underscored=${target//-/_}
-env "CARGO_ENCODED_RUSTFLAGS=${flags:1}" "CFLAGS_$underscored=${cflags:1}" STANDPIPE_COMMIT="$(git rev-parse --short=12 HEAD)" \
+env "CARGO_ENCODED_RUSTFLAGS=${flags:1}" "CFLAGS_$underscored=${cflags:1}" STANDPIPE_COMMIT="$commit" \
   PYTHONPATH="$tools" PATH="$PATH:$tools/bin" \
   cargo zigbuild --locked --release --bin standpipe --target "$built_for"
 binary=$out/standpipe-$version-$target
@@ -85,6 +88,6 @@ if [ "$built_for" != "$target" ]; then
   packaging/rpm/build.sh "$out" "$binary" "$speaker"
 fi
 packaging/sbom.py "$target" "$version" "$binary" >"$out/standpipe-$version-$target.cdx.json"
-git archive --format=tar --prefix="standpipe-$version/" HEAD | gzip -9n >"$out/standpipe-$version.tar.gz"
+git archive --format=tar --prefix="standpipe-$version/" "$commit" | gzip -9n >"$out/standpipe-$version.tar.gz"
 (cd "$out" && LC_ALL=C sha256sum -- *standpipe* >"$work/sums" && mv "$work/sums" SHA256SUMS)
 cat "$out/SHA256SUMS"

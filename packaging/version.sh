@@ -5,10 +5,15 @@
 #
 # At the tag vX.Y.Z it is X.Y.Z, which Cargo.toml has to say, too. N commits later it is X.Y.Z+N.COMMIT, which dpkg and rpm
 # take for newer than X.Y.Z, and for older than the next release. Before the first tag, X.Y.Z is that of Cargo.toml and N
-# counts all commits. Outside of a checkout it is that of Cargo.toml.
+# counts all commits. Outside of a checkout it is that of Cargo.toml. $STANDPIPE_PACKAGE_VERSION, where it is set, is the answer:
+# release.sh asks once for all that it makes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+if [ -n "${STANDPIPE_PACKAGE_VERSION:-}" ]; then
+  echo "$STANDPIPE_PACKAGE_VERSION"
+  exit
+fi
 declared=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 if ! git rev-parse --git-dir >/dev/null 2>&1; then
   echo "$declared"
