@@ -9,8 +9,8 @@
 # --tools  where release-tools.txt is installed already; else pip fetches it for this run
 # --uncommitted  also with files that no commit has, to try the recipe; the source is that of the commit all the same
 #
-# The same commit gives the same bytes, wherever it lies, with the same versions of Rust and of the tools: paths are cut off,
-# and times are the commit's.
+# Meant to give the same bytes of the same commit, wherever it lies, with the same versions of Rust and of the tools: paths are
+# cut off, and times are the commit's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() {
