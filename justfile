@@ -33,3 +33,7 @@ docs:
 package:
     packaging/deb/build.sh
     packaging/rpm/build.sh
+
+# what a release of a target has, below target: binary for glibc 2.17, packages, bill of materials, source, sums
+release target="x86_64-unknown-linux-gnu":
+    packaging/release.sh --target {{target}}

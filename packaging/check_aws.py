@@ -30,6 +30,7 @@ from cfnlint.decode import cfn_yaml
 ROOT = pathlib.Path(__file__).parent.parent
 TEMPLATE = ROOT / "packaging/cloudformation/standpipe.yaml"
 TERRAFORM = ROOT / "packaging/terraform/main.tf"
+EXAMPLE = ROOT / "packaging/terraform/example/main.tf"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "packaging").rglob("README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PUTS = ["firehose:PutRecord", "firehose:PutRecordBatch"]
 # Of the AWS CLI alone: parameters of every operation, and operations that are no API's.
@@ -504,6 +505,40 @@ def judge_heads(program):
         fault("templates", "their heads name different configurations")
 
 
+def judge_example(program):
+    """That the example gives the module what it takes, asks of it what it has, and makes a configuration that loads."""
+    with EXAMPLE.open() as file:
+        example = hcl2.load(file)
+    with TERRAFORM.open() as file:
+        module = hcl2.load(file)
+
+    def names(parsed, kind):
+        return {name.strip('"') for block in parsed[kind] for name in block if name != "__is_block__"}
+
+    text = EXAMPLE.read_text()
+    for command in commands(re.sub(r"^# ?", "", text.split("\n\n", 1)[0], flags=re.MULTILINE)):
+        judge_command(EXAMPLE, command)
+    called = next(body for block in example["module"] for name, body in block.items() if name != "__is_block__")
+    if (EXAMPLE.parent / called["source"].strip('"')).resolve() != TERRAFORM.parent:
+        fault(EXAMPLE, f"its module is {called['source']}")
+    for given in called.keys() - names(module, "variable") - {"source", "for_each", "__is_block__"}:
+        fault(EXAMPLE, f"the module takes no {given}")
+    asked = set(re.findall(r"(?:module\.stream\[\w+\]|each\.value)\.(\w+)", text))
+    for missing in asked - names(module, "output"):
+        fault(EXAMPLE, f"the module has no {missing}")
+    if not asked:
+        fault(EXAMPLE, "it asks the module for nothing")
+    written = re.search(r"<<-TOML\n(.*?)^\s*TOML$", text, re.MULTILINE | re.DOTALL)[1]
+    written = written.replace("${paths}", "/var/log/shop/*.log").replace("${module.stream[name].stream_name}", "shop-logs")
+    if program:
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write(written)
+            file.flush()
+            said = subprocess.run([program, "check", "-c", file.name], capture_output=True, text=True, check=False)
+            if said.returncode:
+                fault(EXAMPLE, said.stderr)
+
+
 def main():
     template, terraform = template_facts(), terraform_facts()
     for difference in differences(template, terraform):
@@ -524,6 +559,7 @@ def main():
     judge_fargate(program)
     judge_eks()
     judge_heads(program)
+    judge_example(program)
     for each in faults:
         print(each, file=sys.stderr)
     sys.exit(1 if faults else 0)

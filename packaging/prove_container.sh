@@ -57,4 +57,16 @@ if ! run --version >"$work/said" 2>&1; then
 fi
 run run --local /out --once /logs/app.log
 cat "$work"/out/local/*/*/*/*/* | cmp - "$work/logs/app.log"
+# What the image's health check asks: 1 where nothing answers, 0 where a daemon is ready.
+asked=0
+run status >/dev/null 2>&1 || asked=$?
+[ "$asked" = 1 ] || { echo "the health check is $asked where no daemon runs"; exit 1; }
+podman "${storage[@]}" run "${contained[@]}" --detach --name shipper standpipe run --local /out /logs/app.log >/dev/null
+for _ in $(seq 100); do
+  asked=0
+  podman "${storage[@]}" exec shipper /usr/bin/standpipe status >/dev/null 2>&1 || asked=$?
+  [ "$asked" != 0 ] || break
+  sleep 0.2
+done
+[ "$asked" = 0 ] || { echo "the health check is $asked beside a daemon"; podman "${storage[@]}" logs shipper; exit 1; }
 echo "shipped in a container: read-only, without capabilities, in 64 MiB; $(du -shL --apparent-size "$root" | cut -f 1) of image"

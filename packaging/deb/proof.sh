@@ -108,9 +108,15 @@ await "more lines" delivers_more_than $(($(delivers) + 500))
 
 step "upgrade"
 before=$(main_pid)
-dpkg -i /proof/newer.deb >/dev/null 2>&1
+# With the answer that keeps what an administrator changed; the newer package's configuration is another.
+version() { dpkg-query --show --showformat='${Version}' standpipe; }
+older=$(version)
+dpkg --force-confdef --force-confold -i /proof/newer.deb >/dev/null 2>&1
 await "another process" is_another "$before"
+dpkg --compare-versions "$(version)" gt "$older" || fail "$(version) is not newer than $older"
 grep -q '\.txt' /etc/standpipe/standpipe.toml || fail "the configuration was replaced"
+[ -e /etc/standpipe/standpipe.toml.dpkg-dist ] || fail "the newer configuration was not put beside the changed one"
+await "more lines" delivers_more_than $(($(delivers) + 500))
 
 step "every line"
 touch /run/enough

@@ -25,13 +25,11 @@ suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates,libgcc-s1 "$suite" "$root" \
   >"$work/debootstrap.log" 2>&1 || skip "debootstrap failed: $(tail -n 1 "$work/debootstrap.log")"
 
-# What the proof works with: the package, a newer one, and the script.
+# What the proof works with: the package, the one that it upgrades, and the script.
 install -d "$root/proof"
 install -m 755 "$here/proof.sh" "$root/proof/"
-cp "$package" "$root/proof/first.deb"
-dpkg-deb -R "$package" "$work/newer"
-sed -i 's/^Version: .*/&+newer/' "$work/newer/DEBIAN/control"
-dpkg-deb --root-owner-group -Zgzip --build "$work/newer" "$root/proof/newer.deb" >/dev/null
+"$here/older.sh" "$package" "$root/proof/first.deb"
+cp "$package" "$root/proof/newer.deb"
 cat >"$root/etc/systemd/system/proof.service" <<'UNIT'
 [Unit]
 After=multi-user.target
