@@ -14,6 +14,7 @@ mod check;
 mod checkpoints;
 mod completions;
 mod dead_letters;
+mod example;
 pub mod local;
 mod logging;
 mod manual;
@@ -62,6 +63,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Preview(preview::PreviewArgs),
+    Example(example::ExampleArgs),
     Status(status::StatusArgs),
     Shipped(shipped::ShippedArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Preview(args) => preview::preview(&args),
+        Command::Example(args) => example::example(&args),
         Command::Status(args) => status::status(&args),
         Command::Shipped(args) => shipped::shipped(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),

@@ -7,13 +7,11 @@ use std::time::Duration;
 use super::fault::Faults;
 use super::typed;
 use super::walk::Walk;
-use super::{Config, LogFormat};
+use super::{Config, EXAMPLE, LogFormat, MINIMAL};
 use crate::model::settings::{
     Adaptive, Api, CheckpointSettings, Encryption, Format, MemorySettings, Newline, OnDrain, Order, Oversize,
     Packing, StartAt, Until,
 };
-
-const EXAMPLE: &str = include_str!("../../config.example.toml");
 
 fn load(text: &str) -> Config {
     Config::from_text(Path::new("config.example.toml"), text, &|_| None).expect("the example is valid")
@@ -58,6 +56,11 @@ fn the_example_loads_as_it_stands_and_with_every_key() {
     load(EXAMPLE);
     load(&uncommented(true));
     load(&with_alternatives());
+}
+
+#[test]
+fn the_smallest_example_says_what_the_whole_one_says() {
+    assert_eq!(load(MINIMAL), load(EXAMPLE));
 }
 
 #[test]

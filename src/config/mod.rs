@@ -40,6 +40,12 @@ pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
 pub use routes::Routes;
 
+/// A configuration with every key, its default and its reason.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// The smallest useful configuration.
+pub const MINIMAL: &str = include_str!("minimal.toml");
+
 /// Everything that was configured, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
