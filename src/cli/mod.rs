@@ -21,6 +21,7 @@ mod manual;
 mod meetings;
 mod preview;
 mod run;
+mod schema;
 mod shipped;
 mod signals;
 mod state;
@@ -64,6 +65,7 @@ enum Command {
     Check(check::CheckArgs),
     Preview(preview::PreviewArgs),
     Example(example::ExampleArgs),
+    Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
     Shipped(shipped::ShippedArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Preview(args) => preview::preview(&args),
         Command::Example(args) => example::example(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Status(args) => status::status(&args),
         Command::Shipped(args) => shipped::shipped(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),

@@ -20,6 +20,7 @@ mod found;
 #[cfg(test)]
 mod mistakes;
 mod routes;
+mod schema;
 mod sources;
 mod streams;
 mod typed;
@@ -39,6 +40,7 @@ pub use aws::Aws;
 pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
 pub use routes::Routes;
+pub use schema::schema;
 
 /// A configuration with every key, its default and its reason.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");

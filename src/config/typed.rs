@@ -146,7 +146,8 @@ pub(super) fn read(
     env: &dyn Fn(&str) -> Option<String>,
     faults: &mut Faults,
 ) -> Option<Document> {
-    Walk::new(&name.display().to_string(), text, env, faults).document(document)
+    let (document, _) = Walk::new(&name.display().to_string(), text, env, faults).document(document)?;
+    Some(document)
 }
 
 pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {

@@ -21,3 +21,12 @@ fn both_examples_are_printed_and_pass_the_check() {
         assert!(shown.contains("source /var/log/app/*.log to stream app-logs\n"), "{shown}");
     }
 }
+
+#[test]
+fn the_schema_is_printed_as_json() {
+    let (code, printed, said) = finished(&["schema"]);
+    assert_eq!((code, &*said), (0, ""));
+    let schema: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(schema["additionalProperties"], false);
+    assert!(schema["properties"]["source"].is_object(), "{printed}");
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Section, Typed, json, kind};
+use super::{Section, Shape, Typed, json, kind};
 use crate::config::env;
 use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
 
@@ -20,7 +20,7 @@ impl Section<'_, '_, '_> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Typed<T>> {
-        self.scalar(key, TEXT, |scalar| scalar.text().map(&parse))
+        self.scalar(key, Shape::Text, TEXT, |scalar| scalar.text().map(&parse))
     }
 
     /// A list of texts that `parse` understands, those that are right.
@@ -30,6 +30,7 @@ impl Section<'_, '_, '_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<Typed<T>>> {
         let path = self.path_of(key);
+        self.shape.declare(key, Shape::Texts);
         let (value, place, _) = self.ask(key)?;
         let DeValue::Array(items) = value else {
             let message = format!("is {}; write a list in brackets, [\"…\"]", kind(value));
@@ -51,6 +52,7 @@ impl Section<'_, '_, '_> {
         key: &'static str,
     ) -> Option<Typed<Vec<(String, String)>>> {
         let path = self.path_of(key);
+        self.shape.declare(key, Shape::Members);
         let (value, place, _) = self.ask(key)?;
         let DeValue::Table(table) = value else {
             let message = format!("is {}; write a table in braces, {{ name = \"value\" }}", kind(value));
@@ -81,17 +83,19 @@ impl Section<'_, '_, '_> {
         key: &'static str,
         choices: &[(&'static str, T)],
     ) -> Option<Typed<T>> {
-        self.parsed(key, |text| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        self.scalar(key, Shape::Choice(words.clone()), TEXT, |scalar| {
+            let text = scalar.text()?;
             let known = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-            known.ok_or_else(|| {
-                let words = quoted(choices.iter().map(|(word, _)| *word));
+            Some(known.ok_or_else(|| {
+                let words = quoted(words.iter().copied());
                 format!("`{text}` is not one of the choices; write one of {words}")
-            })
+            }))
         })
     }
 
     pub(in crate::config) fn switch(&mut self, key: &'static str) -> Option<Typed<bool>> {
-        self.scalar(key, "true or false", |scalar| match scalar {
+        self.scalar(key, Shape::Switch, "true or false", |scalar| match scalar {
             Scalar::Switch(switch) => Some(Ok(*switch)),
             Scalar::Text(_) | Scalar::Number(_) | Scalar::Fraction(_) => None,
         })
@@ -100,7 +104,7 @@ impl Section<'_, '_, '_> {
     /// A whole number from `from` to `to`.
     pub(in crate::config) fn count(&mut self, key: &'static str, from: u32, to: u32) -> Option<Typed<u32>> {
         let expected = format!("a whole number from {from} to {to}");
-        self.scalar(key, &expected, |scalar| match scalar {
+        self.scalar(key, Shape::Count { min: from, max: to }, &expected, |scalar| match scalar {
             Scalar::Number(number) => Some(
                 u32::try_from(*number)
                     .ok()
@@ -114,7 +118,7 @@ impl Section<'_, '_, '_> {
     /// A number above 0, at most 1.
     pub(in crate::config) fn share(&mut self, key: &'static str) -> Option<Typed<f64>> {
         let expected = "a number above 0 and at most 1, such as 0.9";
-        self.scalar(key, expected, |scalar| {
+        self.scalar(key, Shape::Share, expected, |scalar| {
             let share = match scalar {
                 Scalar::Fraction(fraction) => *fraction,
                 // Whole numbers other than 0 and 1 are out of range, however they round.
@@ -133,50 +137,64 @@ impl Section<'_, '_, '_> {
         from: Duration,
         to: Duration,
     ) -> Option<Typed<Duration>> {
-        self.scalar(key, "a duration such as \"250ms\", \"5s\" or \"1m\"", |scalar| {
-            let text = scalar.text()?;
-            let Some(duration) = parse_duration(text) else {
-                let message = format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"");
-                return Some(Err(message));
-            };
-            let (low, high) = (show_duration(from), show_duration(to));
-            let in_range = (from..=to).contains(&duration);
-            Some(if in_range {
-                Ok(duration)
-            } else {
-                Err(format!("{text} is out of range; write a duration from {low} to {high}"))
-            })
-        })
+        self.scalar(
+            key,
+            Shape::Duration { min: from, max: to },
+            "a duration such as \"250ms\", \"5s\" or \"1m\"",
+            |scalar| {
+                let text = scalar.text()?;
+                let Some(duration) = parse_duration(text) else {
+                    let message =
+                        format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"");
+                    return Some(Err(message));
+                };
+                let (low, high) = (show_duration(from), show_duration(to));
+                let in_range = (from..=to).contains(&duration);
+                Some(if in_range {
+                    Ok(duration)
+                } else {
+                    Err(format!("{text} is out of range; write a duration from {low} to {high}"))
+                })
+            },
+        )
     }
 
     /// A size between `from` and `to` bytes, both included.
     pub(in crate::config) fn size(&mut self, key: &'static str, from: u64, to: u64) -> Option<Typed<u64>> {
-        self.scalar(key, "a size such as \"1000KiB\", \"5MB\" or a number of bytes", |scalar| {
-            let (size, shown) = match scalar {
-                Scalar::Text(text) => match parse_size(text) {
-                    Some(size) => (Some(size), text.clone()),
-                    None => {
-                        let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
-                        return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
-                    }
-                },
-                Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
-                Scalar::Fraction(_) | Scalar::Switch(_) => return None,
-            };
-            let (low, high) = (show_size(from), show_size(to));
-            let in_range = size.filter(|size| (from..=to).contains(size));
-            Some(
-                in_range.ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
-            )
-        })
+        self.scalar(
+            key,
+            Shape::Size { min: from, max: to },
+            "a size such as \"1000KiB\", \"5MB\" or a number of bytes",
+            |scalar| {
+                let (size, shown) = match scalar {
+                    Scalar::Text(text) => match parse_size(text) {
+                        Some(size) => (Some(size), text.clone()),
+                        None => {
+                            let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
+                            return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
+                        }
+                    },
+                    Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
+                    Scalar::Fraction(_) | Scalar::Switch(_) => return None,
+                };
+                let (low, high) = (show_size(from), show_size(to));
+                let in_range = size.filter(|size| (from..=to).contains(size));
+                Some(
+                    in_range
+                        .ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
+                )
+            },
+        )
     }
 
     fn scalar<T>(
         &mut self,
         key: &'static str,
+        shape: Shape,
         expected: &str,
         parse: impl Fn(&Scalar) -> Option<Result<T, String>>,
     ) -> Option<Typed<T>> {
+        self.shape.declare(key, shape);
         let path = self.path_of(key);
         let (value, _, span) = self.ask(key)?;
         self.value(&path, value, &span, expected, parse)
