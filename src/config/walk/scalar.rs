@@ -2,13 +2,15 @@
 //!
 //! Knows how each kind of value is spelled; which key has which kind is the reader's to say.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::{Section, Shape, Typed, json, kind};
-use crate::config::env;
+use crate::config::env::{self, Completed};
+use crate::config::expanded::Expanded;
 use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
 
 const TEXT: &str = "a text in quotes";
@@ -210,8 +212,13 @@ impl Section<'_, '_, '_> {
         parse: impl Fn(&Scalar) -> Option<Result<T, String>>,
     ) -> Option<Typed<T>> {
         let place = self.walk.place(span);
+        let mut origin = Origin::default();
         let scalar = match value {
-            DeValue::String(text) => Scalar::Text(self.expand(key, text, span)?),
+            DeValue::String(text) => {
+                let completed = self.expand(key, text, span)?;
+                origin = Origin(completed.variables);
+                Scalar::Text(completed.text.into_owned())
+            }
             DeValue::Integer(digits) => match i128::from_str_radix(digits.as_str(), digits.radix()) {
                 Ok(number) => Scalar::Number(number),
                 Err(_) => {
@@ -227,29 +234,57 @@ impl Section<'_, '_, '_> {
                 return None;
             }
         };
-        match parse(&scalar) {
-            Some(Ok(value)) => {
-                return Some(Typed { value, place, key: key.to_owned() });
-            }
-            Some(Err(message)) => self.walk.faults.push(place, key, message),
-            None => self.walk.faults.push(place, key, format!("is {}; write {expected}", kind(value))),
-        }
+        // The environment has texts alone: where one is not wanted, it stands for what it spells.
+        let parsed = parse(&scalar).or_else(|| parse(&origin.spelt(&scalar)?));
+        let message = match parsed {
+            Some(Ok(value)) => return Some(Typed { value, place, key: key.to_owned() }),
+            Some(Err(message)) => message,
+            None => format!("is {}; write {expected}", kind(value)),
+        };
+        self.walk.faults.push(place, key, origin.name(message));
         None
     }
 
     /// `text` with references to the environment replaced; a fault points at the reference itself where its
     /// spelling in the file is that of the value.
-    fn expand(&mut self, key: &str, text: &str, span: &Range<usize>) -> Option<String> {
-        match env::expand(text, self.walk.env) {
-            Ok(expanded) => Some(expanded.into_owned()),
-            Err(bad) => {
-                let written = self.walk.text.get(span.clone()).unwrap_or_default();
-                let offset = written.find(&bad.typed).unwrap_or(0);
-                let place = self.walk.place(&(span.start + offset..span.end));
-                self.walk.faults.push(place, key, bad.message);
-                None
-            }
+    fn expand<'v>(&mut self, key: &str, text: &'v str, span: &Range<usize>) -> Option<Completed<'v>> {
+        let bad = match env::expand(text, self.walk.env) {
+            Ok(completed) => return Some(completed),
+            Err(bad) => bad,
+        };
+        let written = self.walk.text.get(span.clone()).unwrap_or_default();
+        let offset = written.find(&bad.typed).unwrap_or(0);
+        let place = self.walk.place(&(span.start + offset..span.end));
+        self.walk.faults.push(place, key, bad.message);
+        None
+    }
+}
+
+/// The variables of the environment that a text is made of.
+#[derive(Default)]
+struct Origin(BTreeMap<String, Option<String>>);
+
+impl Origin {
+    /// What a text spells that the environment has a part in: true, false or a number.
+    fn spelt(&self, scalar: &Scalar) -> Option<Scalar> {
+        let text = scalar.text().filter(|_| !self.0.is_empty())?.trim();
+        if let Ok(switch) = text.parse() {
+            Some(Scalar::Switch(switch))
+        } else if let Ok(number) = text.parse() {
+            Some(Scalar::Number(number))
+        } else {
+            text.parse().ok().map(Scalar::Fraction)
         }
+    }
+
+    /// A fault's message that names the variables, and shows none of their values that may be a secret.
+    fn name(self, message: String) -> String {
+        if self.0.is_empty() {
+            return message;
+        }
+        let names: Vec<_> = self.0.keys().map(|name| format!("${{{name}}}")).collect();
+        let values = Expanded::of(self.0.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        format!("{}; the value comes from {}", values.mask(&message), names.join(" and "))
     }
 }
 
