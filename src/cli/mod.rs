@@ -48,6 +48,9 @@ const USAGE: u8 = 64;
 /// Wrong configuration, or state written by a newer version.
 const CONFIGURATION: u8 = 78;
 
+/// The variable of the environment that names the configuration where no flag does.
+const FILE_VARIABLE: &str = "STANDPIPE_CONFIG";
+
 /// Where the configuration is unless it is named.
 const DEFAULT_FILE: &str = "/etc/standpipe/standpipe.toml";
 
@@ -134,15 +137,17 @@ fn configure(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, u8
     })
 }
 
+/// The configuration file that is named: by the flag, else by the environment, where an empty value is none.
+fn named(flag: Option<&PathBuf>) -> Option<PathBuf> {
+    let of_environment = || std::env::var_os(FILE_VARIABLE).filter(|value| !value.is_empty());
+    flag.cloned().or_else(|| of_environment().map(PathBuf::from))
+}
+
 fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
-    let default = PathBuf::from(DEFAULT_FILE);
-    let file = match file {
-        Some(file) => Some(file),
-        None if overrides.paths.is_empty() => Some(&default),
-        None => None,
-    };
-    let text = file.map(|path| crate::config::read(path)).transpose()?;
-    let file = file.map(PathBuf::as_path).zip(text.as_deref());
+    let default = || overrides.paths.is_empty().then(|| PathBuf::from(DEFAULT_FILE));
+    let file = named(file).or_else(default);
+    let text = file.as_deref().map(crate::config::read).transpose()?;
+    let file = file.as_deref().zip(text.as_deref());
     surrounded(|around| Config::build(file, overrides, around))
 }
 
@@ -150,9 +155,9 @@ fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config
 /// need be there.
 fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u8> {
     let default = PathBuf::from(DEFAULT_FILE);
-    let file = file.or_else(|| default.exists().then_some(&default));
-    let found = file.map(|path| crate::config::read(path)).transpose().and_then(|text| {
-        let file = file.map(PathBuf::as_path).zip(text.as_deref());
+    let file = named(file).or_else(|| default.exists().then_some(default));
+    let found = file.as_deref().map(crate::config::read).transpose().and_then(|text| {
+        let file = file.as_deref().zip(text.as_deref());
         surrounded(|around| Config::state_dir(file, overrides, around))
     });
     found.map_err(|faults| {

@@ -36,7 +36,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// Tails files into Amazon Data Firehose, in the foreground; logs to standard error
 #[derive(Args, Clone, Debug)]
 pub(super) struct RunArgs {
-    /// Configuration file [default: /etc/standpipe/standpipe.toml, unless PATHs are given]
+    /// Configuration file [default: $STANDPIPE_CONFIG, else /etc/standpipe/standpipe.toml, unless PATHs are given]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Files or globs to tail instead of the configured ones; quote globs
