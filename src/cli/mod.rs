@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use rustix::process::DumpableBehavior;
 
-use crate::config::{Config, Faults, Overrides, ProcessEnvironment, Routes};
+use crate::config::{Config, Faults, OnDisk, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
 use crate::model::text::plain_lines;
 
@@ -181,6 +181,7 @@ fn surrounded<T>(ask: impl FnOnce(&ProcessEnvironment<'_>) -> T) -> T {
         env: &|name| std::env::var(name).ok(),
         current_dir: &current_dir,
         exists: &|path| path.symlink_metadata().is_ok(),
+        files: &OnDisk,
     })
 }
 

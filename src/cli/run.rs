@@ -269,7 +269,15 @@ fn tell_start(config: &Config) {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
     let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
+    tell_unmatched(config);
     tell_quotas(config);
+}
+
+/// Says which entries of `include` lead to nothing.
+fn tell_unmatched(config: &Config) {
+    for entry in &config.included.unmatched {
+        warn!(entry, "no file is included by this entry of `include`: none matches");
+    }
 }
 
 /// Begins to look for the way to each stream. What the configuration, the environment and the files say is known at once;

@@ -82,6 +82,7 @@ pub(super) fn build(
         shutdown_timeout: document.shutdown_timeout.map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
         settings,
         expanded: Expanded::default(),
+        included: document.included,
     })
 }
 
@@ -184,7 +185,7 @@ fn memory(document: &Document, faults: &mut Faults) -> MemorySettings {
 /// Reports that there is no source, unless what there is has been reported already.
 fn refuse_nothing_to_do(file: Option<&Place>, faults: &mut Faults) {
     match file {
-        Some(file) if !faults.about("source") => {
+        Some(file) if !faults.about("source") && !faults.about("include") => {
             faults.push(file.clone(), "source", "there is none; write a [[source]] with paths and stream");
         }
         Some(_) => {}
@@ -226,6 +227,7 @@ mod tests {
             current_dir: Path::new("/home/me"),
             host: "web-1",
             exists: &|path| path.ends_with("a[1]"),
+            files: &crate::config::NoFiles,
         };
         Config::build(file.map(|text| (Path::new("c.toml"), text)), overrides, &around)
     }

@@ -5,6 +5,7 @@
 
 mod aws;
 mod health;
+mod include;
 mod json;
 mod multiline;
 
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub(super) use self::aws::AwsTable;
 use self::aws::{region, role_arn};
 pub(super) use self::health::HealthTable;
+pub(super) use self::include::IncludeGlob;
+pub use self::include::Included;
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
 use super::LogFormat;
@@ -56,6 +59,9 @@ pub(super) struct Document {
     pub(super) memory: MemoryTable,
     pub(super) shutdown_timeout: Option<Typed<Duration>>,
     pub(super) ship_partial_lines: Option<Typed<bool>>,
+    pub(super) include: Option<Vec<Typed<IncludeGlob>>>,
+    /// What was read for that.
+    pub(super) included: Included,
     /// Where the file as a whole is; `None` when there is no file.
     pub(super) file: Option<Place>,
 }
@@ -150,10 +156,38 @@ pub(super) fn read(
     Some(document)
 }
 
+/// What an included file adds.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) sources: Vec<SourceTable>,
+    pub(super) streams: Vec<StreamTable>,
+}
+
+/// Reads the `text` of an included file; `None` when it is not TOML.
+pub(super) fn read_part(
+    name: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Faults,
+) -> Option<Part> {
+    let (part, _) = Walk::new(&name.display().to_string(), text, env, faults).document(|root| {
+        root.confine(
+            "has no place in an included file; write [[source]] and [stream.NAME] here, and the rest in the file that \
+             includes it",
+        );
+        Part {
+            sources: root.tables("source", source),
+            streams: root.table("stream", |streams| streams.named_tables(stream)),
+        }
+    })?;
+    Some(part)
+}
+
 pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
     Document {
         file: Some(root.place().clone()),
         state_dir: root.parsed("state_dir", absolute_dir),
+        include: root.list("include", IncludeGlob::parse),
         aws: root.table("aws", aws::table),
         sources: root.tables("source", source),
         streams: root.table("stream", |streams| streams.named_tables(stream)),

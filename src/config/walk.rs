@@ -97,7 +97,8 @@ impl<'a> Walk<'a> {
         table: Option<&DeTable<'_>>,
         read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
     ) -> (T, TableShape) {
-        let mut section = Section { walk: self, path, place, table, shape: TableShape::default() };
+        let mut section =
+            Section { walk: self, path, place, table, shape: TableShape::default(), confined: None };
         let value = read(&mut section);
         section.refuse_unknown();
         (value, section.shape)
@@ -122,12 +123,19 @@ pub(super) struct Section<'w, 't, 'a> {
     table: Option<&'t DeTable<'t>>,
     /// What was asked for.
     shape: TableShape,
+    /// What is said of other keys, instead of a key that may be meant.
+    confined: Option<&'static str>,
 }
 
 impl<'t, 'a> Section<'_, 't, 'a> {
     /// Where the table begins.
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Has `message` said of each key that is not asked for.
+    pub(super) fn confine(&mut self, message: &'static str) {
+        self.confined = Some(message);
     }
 
     /// Whether the table is in the document.
@@ -280,12 +288,16 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             if self.shape.names().any(|known| known == name) {
                 continue;
             }
-            let advice = match nearest(name, self.shape.names()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", self.shape.names().collect::<Vec<_>>().join(", ")),
+            let message = match (self.confined, nearest(name, self.shape.names())) {
+                (Some(message), _) => message.to_owned(),
+                (None, Some(near)) => format!("unknown key; did you mean `{near}`?"),
+                (None, None) => {
+                    let known = self.shape.names().collect::<Vec<_>>().join(", ");
+                    format!("unknown key; known here: {known}")
+                }
             };
             let place = self.walk.place(&key.span());
-            self.walk.faults.push(place, self.path_of(name), format!("unknown key; {advice}"));
+            self.walk.faults.push(place, self.path_of(name), message);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::world::{finished, standpipe, text};
+use rustix::fs::{CWD, FileType, Mode};
+
+use crate::world::{World, append, finished, standpipe, text};
 
 #[test]
 fn both_examples_are_printed_and_pass_the_check() {
@@ -69,4 +71,48 @@ fn a_variable_names_the_configuration_where_no_flag_does() {
         assert!(said.starts_with("/nowhere.toml: configuration: cannot be read: "), "{command:?}: {said}");
     }
     assert!(finished(&["check", "--help"]).1.contains("$STANDPIPE_CONFIG"));
+}
+
+#[test]
+fn further_files_add_sources_and_their_faults_end_the_start() {
+    let world = World::new();
+    let conf = world.dir().join("conf.d");
+    fs::create_dir(&conf).unwrap();
+    let (config, main) = (world.dir().join("main.toml"), fs::read_to_string(world.config()).unwrap());
+    fs::write(&config, format!("include = [\"conf.d/*.toml\", \"none/*.toml\"]\n{main}")).unwrap();
+    let other = world.dir().join("other.txt");
+    append(&other, "line\n");
+    let included = conf.join("other.toml");
+    let source = |keys: &str| format!("[[source]]\npaths = [{other:?}]\nstream = \"logs\"\n{keys}");
+    fs::write(&included, source("")).unwrap();
+    let (code, shown, _) = finished(&["check", text(&config)]);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains(&format!("with {}\n", included.display())), "{shown}");
+    assert!(shown.contains("no file is included by none/*.toml"), "{shown}");
+    let (code, _, said) = finished(&["run", "--once", "-c", text(&config)]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("no file is included by this entry"), "{said}");
+    assert_eq!(world.arrived("logs"), b"line\n");
+    // Where files go is asked by other commands, too.
+    let (code, shown, _) = finished(&["shipped", "-c", text(&config), text(&other)]);
+    assert_eq!(code, 0, "{shown}");
+    let fifo = conf.join("fifo.toml");
+    for (wrong, told) in [
+        (source("frequency = 3\n"), format!("{}:4:1: source.frequency: unknown key; ", included.display())),
+        (
+            "[log]\n".to_owned(),
+            format!("{}:1:2: log: has no place in an included file; ", included.display()),
+        ),
+        (String::new(), format!("{}: include: is no regular file; ", fifo.display())),
+    ] {
+        if wrong.is_empty() {
+            rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        }
+        fs::write(&included, wrong).unwrap();
+        for args in [["check", "-c", text(&config)], ["run", "-c", text(&config)]] {
+            let (code, _, said) = finished(&args);
+            assert_eq!(code, 78, "{said}");
+            assert!(said.starts_with(&told), "{told}\n{said}");
+        }
+    }
 }

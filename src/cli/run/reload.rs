@@ -14,7 +14,9 @@ use crate::shell::firehose::{Destination, Origin};
 use crate::shell::systemd;
 
 use super::super::{configuration, signals};
-use super::{RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files};
+use super::{
+    RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files, tell_unmatched,
+};
 
 /// Reads the configuration again whenever it is asked for, and hands it to the daemon; so it does with the quotas of
 /// regions that were not known at the start.
@@ -39,6 +41,7 @@ pub(super) async fn reload(
                 match read_again(args).await {
                     Ok(config) => {
                         warn_of_what_needs_a_restart(started_with, &config);
+                        tell_unmatched(&config);
                         if let Some(streams) = &embedded
                             && let Err(fault) = streams.add(delivery_streams(&config)).await
                         {
