@@ -35,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use rustix::process::DumpableBehavior;
 
-use crate::config::{Config, Faults, OnDisk, Overrides, ProcessEnvironment, Routes};
+use crate::config::{Config, Contents, Faults, OnDisk, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
 use crate::model::text::plain_lines;
 
@@ -143,12 +143,23 @@ fn named(flag: Option<&PathBuf>) -> Option<PathBuf> {
     flag.cloned().or_else(|| of_environment().map(PathBuf::from))
 }
 
+/// The configuration file that there has to be: none when the command line names paths, and no file.
+fn configuration_file(file: Option<&PathBuf>, overrides: &Overrides) -> Option<PathBuf> {
+    named(file).or_else(|| overrides.paths.is_empty().then(|| PathBuf::from(DEFAULT_FILE)))
+}
+
 fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
-    let default = || overrides.paths.is_empty().then(|| PathBuf::from(DEFAULT_FILE));
-    let file = named(file).or_else(default);
+    let file = configuration_file(file, overrides);
     let text = file.as_deref().map(crate::config::read).transpose()?;
     let file = file.as_deref().zip(text.as_deref());
     surrounded(|around| Config::build(file, overrides, around))
+}
+
+/// What stands in the files of the configuration; `None` when there is no such file, or it cannot be read.
+fn contents(file: Option<&PathBuf>, overrides: &Overrides) -> Option<Contents> {
+    let file = configuration_file(file, overrides)?;
+    let text = crate::config::read(&file).ok()?;
+    Some(surrounded(|around| crate::config::contents((&file, &text), around)))
 }
 
 /// Where the state is that a subcommand asks for: as the daemon would find it, except that no configuration file

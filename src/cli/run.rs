@@ -3,6 +3,7 @@
 mod beforehand;
 mod reload;
 mod summary;
+mod watching;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;

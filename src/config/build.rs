@@ -76,13 +76,14 @@ pub(super) fn build(
             hosts: document.health.hosts.into_iter().flatten().map(|host| host.value).collect(),
         },
         log: Log {
-            format: document.log_format.map_or(LogFormat::Auto, |format| format.value),
-            level: document.log_level.map_or(LOG_LEVEL, |level| level.value).to_owned(),
+            format: document.log.format.map_or(LogFormat::Auto, |format| format.value),
+            level: document.log.level.map_or(LOG_LEVEL, |level| level.value).to_owned(),
         },
         shutdown_timeout: document.shutdown_timeout.map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
         settings,
         expanded: Expanded::default(),
         included: document.included,
+        reload_on_change: document.reload_on_change.is_some_and(|reload| reload.value),
     })
 }
 

@@ -29,6 +29,9 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     for entry in &config.included.unmatched {
         writeln!(out, "no file is included by {entry}: none matches")?;
     }
+    if config.reload_on_change {
+        writeln!(out, "read again when it changes")?;
+    }
     writeln!(out, "state directory {}", config.state_dir.display())?;
     for (source, source_settings) in config.sources.iter().zip(&settings.sources) {
         let stream = &config.streams[source_settings.stream.0];

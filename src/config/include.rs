@@ -5,12 +5,14 @@
 //!
 //! *Invariant:* each fault names the file in which it is; a file that cannot be read is a fault, never sources less.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::fault::{Faults, Place};
-use super::typed::{self, Document, IncludeGlob, Included, StreamTable};
+use super::typed::{self, Contents, Document, IncludeGlob, Included, StreamTable};
 use super::{OnDisk, ProcessEnvironment};
 use crate::rules::pattern::absolute;
 
@@ -43,8 +45,59 @@ impl Files for NoFiles {
     }
 }
 
+/// Files that are noted as they are read.
+struct Noted<'a> {
+    files: &'a dyn Files,
+    hash: RefCell<DefaultHasher>,
+}
+
+impl<'a> Noted<'a> {
+    fn new(file: (&Path, &str), files: &'a dyn Files) -> Self {
+        let hash = RefCell::new(DefaultHasher::new());
+        file.hash(&mut *hash.borrow_mut());
+        Self { files, hash }
+    }
+
+    fn contents(&self) -> Contents {
+        Contents(self.hash.borrow().finish())
+    }
+}
+
+impl Files for Noted<'_> {
+    fn names(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        self.files.names(dir)
+    }
+
+    fn text(&self, path: &Path) -> Result<String, String> {
+        let text = self.files.text(path);
+        (path, &text).hash(&mut *self.hash.borrow_mut());
+        text
+    }
+}
+
+/// What the configuration in the file `name` is read from now, right or wrong.
+pub fn contents(file: (&Path, &str), around: &ProcessEnvironment<'_>) -> Contents {
+    let noted = Noted::new(file, around.files);
+    // Whoever takes it in tells what is wrong.
+    let _ =
+        gather(file, &ProcessEnvironment { files: &noted, ..*around }, around.env, &mut Faults::default());
+    noted.contents()
+}
+
 /// The configuration in the file `name`, with what it includes; `None` when it is not TOML.
 pub(super) fn read(
+    file: (&Path, &str),
+    around: &ProcessEnvironment<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Faults,
+) -> Option<Document> {
+    let noted = Noted::new(file, around.files);
+    let mut document = gather(file, &ProcessEnvironment { files: &noted, ..*around }, env, faults)?;
+    document.included.contents = noted.contents();
+    Some(document)
+}
+
+fn gather(
     (name, text): (&Path, &str),
     around: &ProcessEnvironment<'_>,
     env: &dyn Fn(&str) -> Option<String>,

@@ -40,10 +40,10 @@ use crate::rules::pattern::{Exclude, Pattern};
 pub use aws::Aws;
 pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
-pub use include::{Files, NoFiles};
+pub use include::{Files, NoFiles, contents};
 pub use routes::Routes;
 pub use schema::schema;
-pub use typed::Included;
+pub use typed::{Contents, Included};
 
 /// A configuration with every key, its default and its reason.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -74,6 +74,8 @@ pub struct Config {
     pub expanded: Expanded,
     /// What of it came from further files.
     pub included: Included,
+    /// Whether a change of its files is taken in without being asked for.
+    pub reload_on_change: bool,
 }
 
 /// Which files are read.

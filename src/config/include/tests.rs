@@ -154,3 +154,30 @@ fn only_regular_files_are_read_from_disk() {
         assert_eq!(OnDisk.text(&path(name)).as_deref().map_err(String::as_str), found, "{name}");
     }
 }
+
+#[test]
+fn contents_are_those_of_every_file_right_or_wrong() {
+    let main = "include = [\"/c/*.toml\"]\n";
+    let of = |main: &str, files: &[(&'static str, Result<&'static str, &'static str>)]| {
+        let known = Known(files.iter().copied().collect());
+        contents((Path::new("/c.toml"), main), &around(&known))
+    };
+    let base = of(main, &[("/c/a.toml", Ok(A))]);
+    let loaded = build("/c.toml", main, &[("/c/a.toml", Ok(A))]).expect("valid");
+    assert_eq!(loaded.included.contents, base, "a configuration knows what it was read from");
+    let others = [
+        of(main, &[]),
+        of(main, &[("/c/a.toml", Ok(B))]),
+        of(main, &[("/c/a.toml", Err("unreadable"))]),
+        of(main, &[("/c/a.toml", Ok("wrong = "))]),
+        of(main, &[("/c/b.toml", Ok(A))]),
+        of(main, &[("/c/a.toml", Ok(A)), ("/c/b.toml", Ok(""))]),
+        of("include = [\"/c/*.toml\"]\n# comment\n", &[("/c/a.toml", Ok(A))]),
+        of("include = ", &[("/c/a.toml", Ok(A))]),
+    ];
+    for (index, other) in others.iter().enumerate() {
+        assert_ne!(*other, base, "{index}");
+        assert!(!others[..index].contains(other), "{index}");
+    }
+    assert_eq!(of(main, &[("/c/a.toml", Ok(A)), ("/c/README", Ok("another"))]), base, "nobody includes it");
+}

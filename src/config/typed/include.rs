@@ -9,13 +9,26 @@ use crate::rules::pattern::{Exclude, ExcludeGlob};
 /// What begins a glob.
 const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
 
+/// A hash of all that a configuration was read from: names and texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents(pub(in crate::config) u64);
+
 /// What was included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Eq)]
 pub struct Included {
     /// In the order in which they were read.
     pub files: Vec<PathBuf>,
     /// Entries of `include` that match no file.
     pub unmatched: Vec<String>,
+    /// What all of it was read from, the configuration's own file as well.
+    pub contents: Contents,
+}
+
+/// Two texts may say the same: contents are no part of what is configured.
+impl PartialEq for Included {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files && self.unmatched == other.unmatched
+    }
 }
 
 /// One entry of `include`: a directory, and which names in it.
