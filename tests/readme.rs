@@ -198,6 +198,58 @@ fn a_command_or_flag_that_does_not_exist_is_noticed() {
     }
 }
 
+/// What is wrong with a configuration by the schema that the library prints, if anything.
+fn judged_by_schema(text: &str) -> Result<(), String> {
+    let document: toml::Table = text.parse().unwrap();
+    let mut compiler = boon::Compiler::new();
+    let mut schemas = boon::Schemas::new();
+    let schema = serde_json::from_str(&standpipe::config::schema()).unwrap();
+    compiler.add_resource("standpipe.schema.json", schema).unwrap();
+    let compiled = compiler.compile("standpipe.schema.json", &mut schemas).unwrap();
+    let document = serde_json::to_value(document).unwrap();
+    schemas.validate(&document, compiled).map_err(|why| why.to_string())
+}
+
+/// The configurations that stand beside documents and packages, as files of their own.
+fn configurations() -> Vec<PathBuf> {
+    let mut found = vec![root().join("config.example.toml")];
+    let mut directories = vec![root().join("docs"), root().join("packaging")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+            if path.is_dir() {
+                directories.push(path);
+            } else if is_toml && fs::read_to_string(&path).unwrap().contains("[[source]]") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_configuration_that_is_shipped_is_right_by_the_schema() {
+    let configurations = configurations();
+    assert!(configurations.len() >= 5, "{configurations:?}");
+    let mut wrong = Vec::new();
+    let texts = configurations.into_iter().map(|path| (fs::read_to_string(&path).unwrap(), path));
+    let blocks = documents().into_iter().flat_map(|document| {
+        let blocks = document.blocks("toml").into_iter();
+        blocks.map(|(_, block)| (block, document.path.clone())).collect::<Vec<_>>()
+    });
+    for (text, path) in texts.chain(blocks) {
+        // A template of Helm's is TOML where it is filled in alone.
+        if text.parse::<toml::Table>().is_ok()
+            && let Err(why) = judged_by_schema(&text)
+        {
+            wrong.push(format!("{}: {why}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert!(judged_by_schema("[log]\nlevel = 3\n").is_err() && judged_by_schema("shutdwn = {}\n").is_err());
+}
+
 #[test]
 fn every_configuration_in_the_documents_loads() {
     let mut seen = 0;

@@ -28,10 +28,10 @@ const PAUSES: [Duration; 4] =
 /// not take records.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CheckArgs {
-    /// Configuration file [default: /etc/standpipe/standpipe.toml]
+    /// Configuration file [default: $STANDPIPE_CONFIG, else /etc/standpipe/standpipe.toml]
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
-    /// Configuration file, as of every command
+    /// Configuration file, as of every command [default: $STANDPIPE_CONFIG, else /etc/standpipe/standpipe.toml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Also resolves credentials, and asks the service for each delivery stream (firehose:DescribeDeliveryStream)

@@ -14,12 +14,14 @@ mod check;
 mod checkpoints;
 mod completions;
 mod dead_letters;
+mod example;
 pub mod local;
 mod logging;
 mod manual;
 mod meetings;
 mod preview;
 mod run;
+mod schema;
 mod shipped;
 mod signals;
 mod state;
@@ -33,7 +35,7 @@ use clap::{Parser, Subcommand};
 
 use rustix::process::DumpableBehavior;
 
-use crate::config::{Config, Faults, Overrides, ProcessEnvironment, Routes};
+use crate::config::{Config, Contents, Faults, OnDisk, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
 use crate::model::text::plain_lines;
 
@@ -45,6 +47,9 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 64;
 /// Wrong configuration, or state written by a newer version.
 const CONFIGURATION: u8 = 78;
+
+/// The variable of the environment that names the configuration where no flag does.
+const FILE_VARIABLE: &str = "STANDPIPE_CONFIG";
 
 /// Where the configuration is unless it is named.
 const DEFAULT_FILE: &str = "/etc/standpipe/standpipe.toml";
@@ -62,6 +67,8 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Preview(preview::PreviewArgs),
+    Example(example::ExampleArgs),
+    Schema(schema::SchemaArgs),
     Status(status::StatusArgs),
     Shipped(shipped::ShippedArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
@@ -88,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Preview(args) => preview::preview(&args),
+        Command::Example(args) => example::example(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Status(args) => status::status(&args),
         Command::Shipped(args) => shipped::shipped(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),
@@ -128,25 +137,38 @@ fn configure(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, u8
     })
 }
 
+/// The configuration file that is named: by the flag, else by the environment, where an empty value is none.
+fn named(flag: Option<&PathBuf>) -> Option<PathBuf> {
+    let of_environment = || std::env::var_os(FILE_VARIABLE).filter(|value| !value.is_empty());
+    flag.cloned().or_else(|| of_environment().map(PathBuf::from))
+}
+
+/// The configuration file that there has to be: none when the command line names paths, and no file.
+fn configuration_file(file: Option<&PathBuf>, overrides: &Overrides) -> Option<PathBuf> {
+    named(file).or_else(|| overrides.paths.is_empty().then(|| PathBuf::from(DEFAULT_FILE)))
+}
+
 fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
-    let default = PathBuf::from(DEFAULT_FILE);
-    let file = match file {
-        Some(file) => Some(file),
-        None if overrides.paths.is_empty() => Some(&default),
-        None => None,
-    };
-    let text = file.map(|path| crate::config::read(path)).transpose()?;
-    let file = file.map(PathBuf::as_path).zip(text.as_deref());
+    let file = configuration_file(file, overrides);
+    let text = file.as_deref().map(crate::config::read).transpose()?;
+    let file = file.as_deref().zip(text.as_deref());
     surrounded(|around| Config::build(file, overrides, around))
+}
+
+/// What stands in the files of the configuration; `None` when there is no such file, or it cannot be read.
+fn contents(file: Option<&PathBuf>, overrides: &Overrides) -> Option<Contents> {
+    let file = configuration_file(file, overrides)?;
+    let text = crate::config::read(&file).ok()?;
+    Some(surrounded(|around| crate::config::contents((&file, &text), around)))
 }
 
 /// Where the state is that a subcommand asks for: as the daemon would find it, except that no configuration file
 /// need be there.
 fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u8> {
     let default = PathBuf::from(DEFAULT_FILE);
-    let file = file.or_else(|| default.exists().then_some(&default));
-    let found = file.map(|path| crate::config::read(path)).transpose().and_then(|text| {
-        let file = file.map(PathBuf::as_path).zip(text.as_deref());
+    let file = named(file).or_else(|| default.exists().then_some(default));
+    let found = file.as_deref().map(crate::config::read).transpose().and_then(|text| {
+        let file = file.as_deref().zip(text.as_deref());
         surrounded(|around| Config::state_dir(file, overrides, around))
     });
     found.map_err(|faults| {
@@ -170,6 +192,7 @@ fn surrounded<T>(ask: impl FnOnce(&ProcessEnvironment<'_>) -> T) -> T {
         env: &|name| std::env::var(name).ok(),
         current_dir: &current_dir,
         exists: &|path| path.symlink_metadata().is_ok(),
+        files: &OnDisk,
     })
 }
 

@@ -35,7 +35,7 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// is not printable is escaped. No state directory is opened: in `id`s of JSON records the generation is 0.
 #[derive(Args, Clone, Debug)]
 pub(super) struct PreviewArgs {
-    /// Configuration file [default: /etc/standpipe/standpipe.toml]
+    /// Configuration file [default: $STANDPIPE_CONFIG, else /etc/standpipe/standpipe.toml]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A file that a source matches [default: the first file of each source]

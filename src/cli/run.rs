@@ -3,6 +3,7 @@
 mod beforehand;
 mod reload;
 mod summary;
+mod watching;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ const AT_ONCE: Duration = Duration::from_millis(500);
 /// Tails files into Amazon Data Firehose, in the foreground; logs to standard error
 #[derive(Args, Clone, Debug)]
 pub(super) struct RunArgs {
-    /// Configuration file [default: /etc/standpipe/standpipe.toml, unless PATHs are given]
+    /// Configuration file [default: $STANDPIPE_CONFIG, else /etc/standpipe/standpipe.toml, unless PATHs are given]
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Files or globs to tail instead of the configured ones; quote globs
@@ -276,7 +277,15 @@ fn tell_start(config: &Config) {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
     let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
+    tell_unmatched(config);
     tell_quotas(config);
+}
+
+/// Says which entries of `include` lead to nothing.
+fn tell_unmatched(config: &Config) {
+    for entry in &config.included.unmatched {
+        warn!(entry, "no file is included by this entry of `include`: none matches");
+    }
 }
 
 /// Begins to look for the way to each stream. What the configuration, the environment and the files say is known at once;

@@ -11,7 +11,7 @@ use crate::config::{Overrides, Routes};
 use crate::shell::control::{self, Answer, AskError, Request};
 use crate::shell::store::{Reader, Store, StoreError};
 
-use super::{CONFIGURATION, DEFAULT_FILE, FAILED, logging, routes, show_faults, state_dir};
+use super::{CONFIGURATION, DEFAULT_FILE, FAILED, logging, named, routes, show_faults, state_dir};
 
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
@@ -19,7 +19,7 @@ pub(super) struct StateArgs {
     /// State directory [default: the configuration's, else $STATE_DIRECTORY, else /var/lib/standpipe]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Configuration file that names the state directory [default: /etc/standpipe/standpipe.toml, if it is there]
+    /// Configuration file that names the state directory [default: $STANDPIPE_CONFIG, else /etc/standpipe/standpipe.toml, if it is there]
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
@@ -34,8 +34,8 @@ impl StateArgs {
     /// Where files go by the configuration that is named, or else by the default one if `dir` is its state directory;
     /// `None` when there is no such configuration. An exit code, after a message, when it does not say.
     pub(super) fn routes(&self, dir: &Path) -> Result<Option<Routes>, u8> {
-        let found = match &self.config {
-            Some(file) => routes(file).map(Some),
+        let found = match named(self.config.as_ref()) {
+            Some(file) => routes(&file).map(Some),
             // Of another state, nothing that is wrong in it matters.
             None => match routes(Path::new(DEFAULT_FILE)) {
                 Ok(routes) if routes.state_dir.as_deref() == Some(dir) => Ok(Some(routes)),

@@ -76,12 +76,14 @@ pub(super) fn build(
             hosts: document.health.hosts.into_iter().flatten().map(|host| host.value).collect(),
         },
         log: Log {
-            format: document.log_format.map_or(LogFormat::Auto, |format| format.value),
-            level: document.log_level.map_or(LOG_LEVEL, |level| level.value).to_owned(),
+            format: document.log.format.map_or(LogFormat::Auto, |format| format.value),
+            level: document.log.level.map_or(LOG_LEVEL, |level| level.value).to_owned(),
         },
         shutdown_timeout: document.shutdown_timeout.map_or(SHUTDOWN_TIMEOUT, |timeout| timeout.value),
         settings,
         expanded: Expanded::default(),
+        included: document.included,
+        reload_on_change: document.reload_on_change.is_some_and(|reload| reload.value),
     })
 }
 
@@ -184,7 +186,7 @@ fn memory(document: &Document, faults: &mut Faults) -> MemorySettings {
 /// Reports that there is no source, unless what there is has been reported already.
 fn refuse_nothing_to_do(file: Option<&Place>, faults: &mut Faults) {
     match file {
-        Some(file) if !faults.about("source") => {
+        Some(file) if !faults.about("source") && !faults.about("include") => {
             faults.push(file.clone(), "source", "there is none; write a [[source]] with paths and stream");
         }
         Some(_) => {}
@@ -226,6 +228,7 @@ mod tests {
             current_dir: Path::new("/home/me"),
             host: "web-1",
             exists: &|path| path.ends_with("a[1]"),
+            files: &crate::config::NoFiles,
         };
         Config::build(file.map(|text| (Path::new("c.toml"), text)), overrides, &around)
     }

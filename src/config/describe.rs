@@ -23,6 +23,15 @@ pub(super) fn describe(config: &Config) -> String {
 
 fn write(out: &mut String, config: &Config) -> fmt::Result {
     let settings = &config.settings;
+    for file in &config.included.files {
+        writeln!(out, "with {}", file.display())?;
+    }
+    for entry in &config.included.unmatched {
+        writeln!(out, "no file is included by {entry}: none matches")?;
+    }
+    if config.reload_on_change {
+        writeln!(out, "read again when it changes")?;
+    }
     writeln!(out, "state directory {}", config.state_dir.display())?;
     for (source, source_settings) in config.sources.iter().zip(&settings.sources) {
         let stream = &config.streams[source_settings.stream.0];

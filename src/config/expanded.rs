@@ -27,6 +27,10 @@ impl fmt::Debug for Expanded {
 }
 
 impl Expanded {
+    pub(super) fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(values.into_iter().collect())
+    }
+
     /// Does `work` with an environment, and tells what it was asked for and had.
     pub(super) fn note<T>(
         env: &dyn Fn(&str) -> Option<String>,

@@ -8,7 +8,12 @@ use super::Config;
 const SOURCE: &str = "source = [{ paths = [\"/a/*.log\"], stream = \"s\" }]\n";
 
 fn env(name: &str) -> Option<String> {
-    (name == "APP").then(|| "shop".to_owned())
+    match name {
+        "APP" => Some("shop".to_owned()),
+        "ZERO" => Some("0".to_owned()),
+        "SECRET" => Some("s3cr3t-token".to_owned()),
+        _ => None,
+    }
 }
 
 fn faults(text: &str) -> String {
@@ -665,5 +670,39 @@ fn each_mistake_is_told_with_its_place_and_what_to_do() {
     let alone = ALONE.iter().map(|(text, told)| ((*text).to_owned(), *told));
     for (text, told) in beside.chain(alone) {
         assert_eq!(faults(&text), told, "{text}");
+    }
+}
+
+#[test]
+fn texts_of_the_environment_stand_for_numbers_and_switches_and_are_blamed_by_name() {
+    let settings = |keys: &str| format!("{SOURCE}[stream.s]\n{keys}");
+    let text = settings(
+        "max_in_flight = \"1${ZERO}\"\nordered = \"${ORDERED:-true}\"\nrequest_timeout = \"${TIME:-7s}\"\n\
+         quota = { share = \"${SHARE:-0.5}\", bytes_per_second = \"${BYTES:-1000000}\" }",
+    );
+    let config =
+        Config::from_text(Path::new("c.toml"), &text, &env).unwrap_or_else(|faults| panic!("{faults}"));
+    let stream = &config.settings.streams[0];
+    assert_eq!((stream.max_in_flight.get(), stream.order), (10, crate::model::settings::Order::PerFile));
+    assert_eq!((stream.quota.share, stream.quota.bytes_per_second), (0.5, 1_000_000));
+    assert_eq!(config.streams[0].request_timeout.as_secs(), 7);
+    let whole = "a whole number from 1 to 10000";
+    for (key, told) in [
+        ("max_in_flight = \"${ZERO}\"", format!("3:17: stream.s.max_in_flight: 0 is out of range; write {whole}; the value comes from ${{ZERO}}")),
+        ("max_in_flight = \"${APP:-3}\"", format!("3:17: stream.s.max_in_flight: is a text; write {whole}; the value comes from ${{APP}}")),
+        ("max_in_flight = \"10\"", format!("3:17: stream.s.max_in_flight: is a text; write {whole}")),
+        ("ordered = \"${ZERO}\"", "3:11: stream.s.ordered: is a text; write true or false; the value comes from ${ZERO}".to_owned()),
+        (
+            "linger = \"${SECRET}\"",
+            "3:10: stream.s.linger: `${SECRET}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"; \
+             the value comes from ${SECRET}"
+                .to_owned(),
+        ),
+        (
+            "linger = \"${A-1s}\"",
+            "3:11: stream.s.linger: `${A-1s}` names no environment variable; write ${NAME} or ${NAME:-default}".to_owned(),
+        ),
+    ] {
+        assert_eq!(faults(&settings(key)), format!("c.toml:{told}"));
     }
 }

@@ -17,9 +17,11 @@ mod example;
 mod expanded;
 pub mod fault;
 mod found;
+mod include;
 #[cfg(test)]
 mod mistakes;
 mod routes;
+mod schema;
 mod sources;
 mod streams;
 mod typed;
@@ -38,7 +40,16 @@ use crate::rules::pattern::{Exclude, Pattern};
 pub use aws::Aws;
 pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
+pub use include::{Files, NoFiles, contents};
 pub use routes::Routes;
+pub use schema::schema;
+pub use typed::{Contents, Included};
+
+/// A configuration with every key, its default and its reason.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// The smallest useful configuration.
+pub const MINIMAL: &str = include_str!("minimal.toml");
 
 /// Everything that was configured, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +72,10 @@ pub struct Config {
     pub settings: Settings,
     /// What of it came from the environment.
     pub expanded: Expanded,
+    /// What of it came from further files.
+    pub included: Included,
+    /// Whether a change of its files is taken in without being asked for.
+    pub reload_on_change: bool,
 }
 
 /// Which files are read.
@@ -195,7 +210,13 @@ pub struct ProcessEnvironment<'a> {
     pub host: &'a str,
     /// Whether a path on the command line that looks like a glob is the name of a file.
     pub exists: &'a dyn Fn(&Path) -> bool,
+    /// What may be included.
+    pub files: &'a dyn Files,
 }
+
+/// The files of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct OnDisk;
 
 impl fmt::Debug for ProcessEnvironment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,13 +227,27 @@ impl fmt::Debug for ProcessEnvironment<'_> {
 impl Config {
     /// The configuration in the file at `path`, without flags.
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        Self::from_text(path, &read(path)?, env)
+        Self::of_file(path, &read(path)?, env, &OnDisk)
     }
 
-    /// The configuration `text`, without flags; faults call it `name`.
+    /// The configuration `text`, without flags, and without what it includes; faults call it `name`.
     pub fn from_text(name: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        let around =
-            ProcessEnvironment { env, current_dir: Path::new("/"), host: "localhost", exists: &|_| false };
+        Self::of_file(name, text, env, &NoFiles)
+    }
+
+    fn of_file(
+        name: &Path,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        files: &dyn Files,
+    ) -> Result<Self, Faults> {
+        let around = ProcessEnvironment {
+            env,
+            current_dir: Path::new("/"),
+            host: "localhost",
+            exists: &|_| false,
+            files,
+        };
         Self::build(Some((name, text)), &Overrides::default(), &around)
     }
 
@@ -224,7 +259,7 @@ impl Config {
     ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let (document, expanded) = match file {
-            Some((name, text)) => Expanded::note(around.env, |env| typed::read(name, text, env, &mut faults)),
+            Some(file) => Expanded::note(around.env, |env| include::read(file, around, env, &mut faults)),
             None => (Some(typed::Document::default()), Expanded::default()),
         };
         let config = document.and_then(|document| build::build(document, overrides, around, &mut faults));
@@ -298,6 +333,7 @@ mod tests {
             current_dir: Path::new("/"),
             host: "localhost",
             exists: &|_| false,
+            files: &NoFiles,
         };
         let dir =
             |text: &str| Config::state_dir(Some((Path::new("c.toml"), text)), &Overrides::default(), &around);

@@ -8,12 +8,12 @@
 use std::path::{Path, PathBuf};
 
 use super::fault::Faults;
-use super::typed::{self, SourceTable};
-use super::{Overrides, ProcessEnvironment, build};
+use super::typed::SourceTable;
+use super::{Overrides, ProcessEnvironment, build, include};
 use crate::rules::pattern::{Exclude, Pattern};
 
 /// The keys that say where a file goes, and `syntax`, after which nothing can be relied on.
-const KEYS: [&str; 4] = ["syntax", "source.paths", "source.exclude", "source.stream"];
+const KEYS: [&str; 5] = ["syntax", "include", "source.paths", "source.exclude", "source.stream"];
 
 /// Where files go by one configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Routes {
     /// When a source does not say which files it reads, or where they go.
     pub fn read(name: &Path, text: &str, around: &ProcessEnvironment<'_>) -> Result<Self, Faults> {
         let mut faults = Faults::default();
-        let document = typed::read(name, text, around.env, &mut faults);
+        let document = include::read((name, text), around, around.env, &mut faults);
         let Some(document) = document.filter(|_| !KEYS.iter().any(|key| faults.about(key))) else {
             return faults.or(None);
         };
@@ -83,6 +83,7 @@ mod tests {
             current_dir: Path::new("/"),
             host: "localhost",
             exists: &|_| false,
+            files: &crate::config::NoFiles,
         };
         Routes::read(Path::new("c.toml"), text, &around)
     }

@@ -5,6 +5,7 @@
 
 mod aws;
 mod health;
+mod include;
 mod json;
 mod multiline;
 
@@ -14,6 +15,8 @@ use std::time::Duration;
 pub(super) use self::aws::AwsTable;
 use self::aws::{region, role_arn};
 pub(super) use self::health::HealthTable;
+pub(super) use self::include::IncludeGlob;
+pub use self::include::{Contents, Included};
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
 use super::LogFormat;
@@ -49,15 +52,24 @@ pub(super) struct Document {
     pub(super) sources: Vec<SourceTable>,
     pub(super) streams: Vec<StreamTable>,
     pub(super) health: HealthTable,
-    pub(super) log_format: Option<Typed<LogFormat>>,
-    pub(super) log_level: Option<Typed<&'static str>>,
+    pub(super) log: LogTable,
     pub(super) checkpoint_interval: Option<Typed<Duration>>,
     pub(super) checkpoint_max_bytes: Option<Typed<u64>>,
     pub(super) memory: MemoryTable,
     pub(super) shutdown_timeout: Option<Typed<Duration>>,
     pub(super) ship_partial_lines: Option<Typed<bool>>,
+    pub(super) reload_on_change: Option<Typed<bool>>,
+    pub(super) include: Option<Vec<Typed<IncludeGlob>>>,
+    /// What was read for that.
+    pub(super) included: Included,
     /// Where the file as a whole is; `None` when there is no file.
     pub(super) file: Option<Place>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct LogTable {
+    pub(super) format: Option<Typed<LogFormat>>,
+    pub(super) level: Option<Typed<&'static str>>,
 }
 
 #[derive(Debug, Default)]
@@ -146,13 +158,43 @@ pub(super) fn read(
     env: &dyn Fn(&str) -> Option<String>,
     faults: &mut Faults,
 ) -> Option<Document> {
-    Walk::new(&name.display().to_string(), text, env, faults).document(document)
+    let (document, _) = Walk::new(&name.display().to_string(), text, env, faults).document(document)?;
+    Some(document)
+}
+
+/// What an included file adds.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) sources: Vec<SourceTable>,
+    pub(super) streams: Vec<StreamTable>,
+}
+
+/// Reads the `text` of an included file; `None` when it is not TOML.
+pub(super) fn read_part(
+    name: &Path,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    faults: &mut Faults,
+) -> Option<Part> {
+    let (part, _) = Walk::new(&name.display().to_string(), text, env, faults).document(|root| {
+        root.confine(
+            "has no place in an included file; write [[source]] and [stream.NAME] here, and the rest in the file that \
+             includes it",
+        );
+        Part {
+            sources: root.tables("source", source),
+            streams: root.table("stream", |streams| streams.named_tables(stream)),
+        }
+    })?;
+    Some(part)
 }
 
 pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
     Document {
         file: Some(root.place().clone()),
         state_dir: root.parsed("state_dir", absolute_dir),
+        include: root.list("include", IncludeGlob::parse),
+        reload_on_change: root.switch("reload_on_change"),
         aws: root.table("aws", aws::table),
         sources: root.tables("source", source),
         streams: root.table("stream", |streams| streams.named_tables(stream)),
@@ -163,10 +205,10 @@ pub(super) fn document(root: &mut Section<'_, '_, '_>) -> Document {
 /// The tables of few keys that stand alone.
 fn sections(root: &mut Section<'_, '_, '_>) -> Document {
     let health = root.table("health", health::table);
-    let (log_format, log_level) = root.table("log", |log| {
+    let log = root.table("log", |log| {
         let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
         let levels = ["off", "error", "warn", "info", "debug", "trace"].map(|level| (level, level));
-        (log.choice("format", &formats), log.choice("level", &levels))
+        LogTable { format: log.choice("format", &formats), level: log.choice("level", &levels) }
     });
     let (checkpoint_interval, checkpoint_max_bytes) = root.table("checkpoint", |checkpoint| {
         let interval = checkpoint.duration("interval", Duration::from_millis(10), HOUR);
@@ -183,8 +225,7 @@ fn sections(root: &mut Section<'_, '_, '_>) -> Document {
     });
     Document {
         health,
-        log_format,
-        log_level,
+        log,
         checkpoint_interval,
         checkpoint_max_bytes,
         memory,

@@ -9,6 +9,15 @@ const BINARY: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 
 const DECIMAL: [(&str, u64); 4] =
     [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
 
+/// What [`parse_size`] reads, as a regular expression of JSON Schema.
+pub(super) const SIZE_PATTERN: &str = r"^\s*[0-9]+\s*([bB]|[kKmMgGtT][iI]?[bB])?\s*$";
+
+/// What [`parse_duration`] reads, as a regular expression of JSON Schema.
+pub(super) const DURATION_PATTERN: &str = concat!(
+    r"^0$|^(\s*[0-9]+\s*(\.\s*[0-9]+\s*)?(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|",
+    r"minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y))+\s*$",
+);
+
 /// Bytes of a size such as `64MiB`, `5MB`, `512B` or `1024`; `None` when it is not one, or above 2^64.
 pub(super) fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -100,6 +109,40 @@ mod tests {
         assert_eq!(parse_duration("5"), None);
         assert_eq!(parse_duration("5 parsecs"), None);
         assert_eq!(parse_duration("-5s"), None);
+    }
+
+    #[test]
+    fn the_patterns_of_the_schema_match_what_is_read() {
+        let [size, duration] =
+            [SIZE_PATTERN, DURATION_PATTERN].map(|text| regex::Regex::new(text).expect(text));
+        for text in [
+            "0", "1024", "512B", "1000KiB", " 64 mib ", "2gb", "1TiB", "", "MiB", "-1", "1.5MiB", "5M",
+            "1iB", "64MiBs",
+        ] {
+            assert_eq!(size.is_match(text), parse_size(text).is_some(), "{text:?}");
+        }
+        for text in [
+            "0",
+            "0s",
+            "250ms",
+            "1m 30s",
+            "1h30m",
+            " 5 s ",
+            "1.5s",
+            "2days 4hrs",
+            "3M",
+            "1y",
+            "",
+            "5",
+            "s",
+            "-5s",
+            "5 parsecs",
+            "1,5s",
+            "5S",
+            "0 ",
+        ] {
+            assert_eq!(duration.is_match(text), parse_duration(text).is_some(), "{text:?}");
+        }
     }
 
     proptest! {

@@ -5,14 +5,16 @@
 //! first fault and lose the place of every value that is right by itself but wrong beside another.
 
 mod scalar;
+mod shape;
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults, Place};
+
+pub(super) use shape::{Shape, TableShape};
 
 /// A value, and where it was written under which key.
 #[derive(Clone, Debug)]
@@ -39,8 +41,25 @@ pub(super) struct Walk<'a> {
     text: &'a str,
     env: &'a dyn Fn(&str) -> Option<String>,
     faults: &'a mut Faults,
-    /// Every key that was asked for, with dots.
-    known: BTreeSet<String>,
+    purpose: Purpose,
+}
+
+/// Why a document is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// For what is in it.
+    Values,
+    /// For what could be in it: tables that are not there are read, too.
+    Shape,
+}
+
+/// What `read` accepts.
+pub(super) fn declared<T>(read: impl FnOnce(&mut Section<'_, '_, '_>) -> T) -> TableShape {
+    // Nothing is there, so that what is missing is told, and nobody hears it.
+    let mut faults = Faults::default();
+    let mut walk = Walk { purpose: Purpose::Shape, ..Walk::new("", "", &|_| None, &mut faults) };
+    let place = Place::File(walk.file.clone());
+    walk.section(String::new(), place, None, read).1
 }
 
 impl<'a> Walk<'a> {
@@ -50,11 +69,15 @@ impl<'a> Walk<'a> {
         env: &'a dyn Fn(&str) -> Option<String>,
         faults: &'a mut Faults,
     ) -> Self {
-        Self { file: file.into(), text, env, faults, known: BTreeSet::new() }
+        Self { file: file.into(), text, env, faults, purpose: Purpose::Values }
     }
 
     /// Parses the document and has `read` read it; `None` after a syntax error, when nothing can be relied on.
-    pub(super) fn document<T>(&mut self, read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T) -> Option<T> {
+    /// What was asked for in it comes with what was read.
+    pub(super) fn document<T>(
+        &mut self,
+        read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
+    ) -> Option<(T, TableShape)> {
         let (document, errors) = DeTable::parse_recoverable(self.text);
         if errors.is_empty() {
             let place = Place::File(self.file.clone());
@@ -67,23 +90,18 @@ impl<'a> Walk<'a> {
         None
     }
 
-    /// The keys that a reader asked for, tables included.
-    #[cfg(test)]
-    pub(super) fn known(self) -> BTreeSet<String> {
-        self.known
-    }
-
     fn section<T>(
         &mut self,
         path: String,
         place: Place,
         table: Option<&DeTable<'_>>,
         read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
-    ) -> T {
-        let mut section = Section { walk: self, path, place, table, asked: Vec::new() };
+    ) -> (T, TableShape) {
+        let mut section =
+            Section { walk: self, path, place, table, shape: TableShape::default(), confined: None };
         let value = read(&mut section);
         section.refuse_unknown();
-        value
+        (value, section.shape)
     }
 
     fn place(&self, span: &Range<usize>) -> Place {
@@ -103,13 +121,21 @@ pub(super) struct Section<'w, 't, 'a> {
     path: String,
     place: Place,
     table: Option<&'t DeTable<'t>>,
-    asked: Vec<&'static str>,
+    /// What was asked for.
+    shape: TableShape,
+    /// What is said of other keys, instead of a key that may be meant.
+    confined: Option<&'static str>,
 }
 
 impl<'t, 'a> Section<'_, 't, 'a> {
     /// Where the table begins.
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Has `message` said of each key that is not asked for.
+    pub(super) fn confine(&mut self, message: &'static str) {
+        self.confined = Some(message);
     }
 
     /// Whether the table is in the document.
@@ -133,7 +159,9 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                 (None, place)
             }
         };
-        self.walk.section(path, place, table, read)
+        let (value, shape) = self.walk.section(path, place, table, read);
+        self.shape.declare(key, Shape::Table(shape));
+        value
     }
 
     /// Whether `key` is in the table.
@@ -141,10 +169,21 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         self.table.is_some_and(|table| table.get(key).is_some())
     }
 
-    /// Whether `key` is a text: some tables have a short form.
-    pub(super) fn is_text(&self, key: &str) -> bool {
+    /// The table of `key`, or one of a few words that stands for a whole table.
+    pub(super) fn word_or_table<W: Copy, T>(
+        &mut self,
+        key: &'static str,
+        words: &[(&'static str, W)],
+        of_word: impl FnOnce(Option<Typed<W>>) -> T,
+        read: impl FnOnce(&mut Section<'_, '_, 'a>) -> T,
+    ) -> T {
         let value = self.table.and_then(|table| table.get(key));
-        value.is_some_and(|value| matches!(value.get_ref(), DeValue::String(_)))
+        if value.is_some_and(|value| matches!(value.get_ref(), DeValue::String(_))) {
+            return of_word(self.choice(key, words));
+        }
+        let value = self.table(key, read);
+        self.shape.extend_by_words(key, words.iter().map(|(word, _)| *word).collect());
+        value
     }
 
     /// Every table of the array of tables `key`.
@@ -159,7 +198,13 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             format!("is {}; write {brackets}, with two brackets, for each", kind(value))
         };
         let items = match self.ask(key) {
-            None => return Vec::new(),
+            None => {
+                if self.walk.purpose == Purpose::Shape {
+                    let (_, shape) = self.walk.section(path, self.place.clone(), None, read);
+                    self.shape.declare(key, Shape::Tables(shape));
+                }
+                return Vec::new();
+            }
             Some((DeValue::Array(items), _, _)) => items,
             Some((other, place, _)) => {
                 self.walk.faults.push(place, &path, message(other));
@@ -171,7 +216,9 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             let place = self.walk.place(&item.span());
             match item.get_ref() {
                 DeValue::Table(table) => {
-                    values.push(self.walk.section(path.clone(), place, Some(table), &mut read));
+                    let (value, shape) = self.walk.section(path.clone(), place, Some(table), &mut read);
+                    values.push(value);
+                    self.shape.declare(key, Shape::Tables(shape));
                 }
                 other => self.walk.faults.push(place, &path, message(other)),
             }
@@ -185,6 +232,12 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         mut read: impl FnMut(Typed<String>, &mut Section<'_, '_, 'a>) -> T,
     ) -> Vec<T> {
         let mut values = Vec::new();
+        if self.walk.purpose == Purpose::Shape {
+            let place = self.place.clone();
+            let name = Typed { value: String::new(), place: place.clone(), key: self.path.clone() };
+            let (_, shape) = self.walk.section(self.path.clone(), place, None, |section| read(name, section));
+            self.shape.named = Some(Box::new(shape));
+        }
         for (key, value) in self.table.into_iter().flatten() {
             let name = key.get_ref().to_string();
             let path = format!("{}.{name}", self.path);
@@ -192,7 +245,10 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             match value.get_ref() {
                 DeValue::Table(table) => {
                     let name = Typed { value: name, place: place.clone(), key: path.clone() };
-                    values.push(self.walk.section(path, place, Some(table), |section| read(name, section)));
+                    let (value, shape) =
+                        self.walk.section(path, place, Some(table), |section| read(name, section));
+                    values.push(value);
+                    self.shape.named = Some(Box::new(shape));
                 }
                 other => {
                     let message = format!("is {}; write a table, [{path}]", kind(other));
@@ -207,6 +263,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
 
     /// Reports that `key` has to be there, and a list to have entries.
     pub(super) fn require(&mut self, key: &'static str, what: &str) {
+        self.shape.required.insert(key);
         let (place, lack) = match self.ask(key) {
             None => (self.place.clone(), "missing"),
             Some((DeValue::Array(items), place, _)) if items.is_empty() => (place, "empty"),
@@ -216,11 +273,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     }
 
     fn ask(&mut self, key: &'static str) -> Option<(&'t DeValue<'t>, Place, Range<usize>)> {
-        if !self.asked.contains(&key) {
-            self.asked.push(key);
-        }
-        let path = self.path_of(key);
-        self.walk.known.insert(path);
+        self.shape.ask(key);
         let value = self.table?.get(key)?;
         Some((value.get_ref(), self.walk.place(&value.span()), value.span()))
     }
@@ -232,15 +285,19 @@ impl<'t, 'a> Section<'_, 't, 'a> {
     fn refuse_unknown(&mut self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();
-            if self.asked.contains(&name) {
+            if self.shape.names().any(|known| known == name) {
                 continue;
             }
-            let advice = match nearest(name, self.asked.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", self.asked.join(", ")),
+            let message = match (self.confined, nearest(name, self.shape.names())) {
+                (Some(message), _) => message.to_owned(),
+                (None, Some(near)) => format!("unknown key; did you mean `{near}`?"),
+                (None, None) => {
+                    let known = self.shape.names().collect::<Vec<_>>().join(", ");
+                    format!("unknown key; known here: {known}")
+                }
             };
             let place = self.walk.place(&key.span());
-            self.walk.faults.push(place, self.path_of(name), format!("unknown key; {advice}"));
+            self.walk.faults.push(place, self.path_of(name), message);
         }
     }
 }

@@ -302,10 +302,20 @@ fn a_state_that_hangs_at_the_start_can_be_left() {
 
 #[test]
 fn a_configuration_that_hangs_holds_up_nothing() {
+    hang_in_the_configuration("", |daemon| daemon.signal(Signal::HUP));
+}
+
+/// Nobody asks for this look.
+#[test]
+fn a_watched_configuration_that_hangs_holds_up_nothing() {
+    hang_in_the_configuration("reload_on_change = true\n", |_| {});
+}
+
+fn hang_in_the_configuration(keys: &str, ask: impl FnOnce(&Running)) {
     let mut world = World::new();
     let mount = Mount::at(&world, world.dir().join("etc"));
     let config = mount.directory.join("standpipe.toml");
-    fs::copy(world.config(), &config).unwrap();
+    fs::write(&config, keys.to_owned() + &fs::read_to_string(world.config()).unwrap()).unwrap();
     let file = world.file("a.log");
     world.written.append(&file, "a", 10);
     let mut command = standpipe(&["run", "-c", text(&config)]);
@@ -316,7 +326,7 @@ fn a_configuration_that_hangs_holds_up_nothing() {
     let daemon = Daemon { health, running };
     world.all_arrive();
     mount.die();
-    daemon.running.signal(Signal::HUP);
+    ask(&daemon.running);
     mount.holds("/standpipe.toml");
     world.written.append(&file, "a", 10);
     world.all_arrive();

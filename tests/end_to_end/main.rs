@@ -8,6 +8,7 @@
 
 mod blame;
 mod check;
+mod configuration;
 mod crash;
 mod envelope;
 mod exits;

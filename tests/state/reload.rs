@@ -227,3 +227,76 @@ fn a_file_that_a_narrower_command_line_leaves_out_is_not_gone_on_with() {
     tally.check(30);
     assert_eq!(tally.repeats(), 0);
 }
+
+/// Puts another content in place as editors do.
+fn replace(path: &std::path::Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn a_change_on_disk_is_taken_without_a_signal_once_for_each_content() {
+    let stage = Stage::new();
+    let [a, b, c] = ["a", "b", "c"].map(|name| source(&stage, name, STREAM));
+    // Top-level keys come before the tables that the stage writes.
+    let config = |watch: bool, rest: &str| {
+        stage.configure_all(rest);
+        let tables = fs::read_to_string(stage.config()).unwrap();
+        format!("reload_on_change = {watch}\ninclude = [\"conf.d/*.toml\"]\n{tables}")
+    };
+    let conf = stage.config().parent().unwrap().join("conf.d");
+    fs::create_dir(&conf).unwrap();
+    let (off, sound) = (config(false, &a), config(true, &a));
+    fs::write(stage.config(), &sound).unwrap();
+    let mut daemon = stage.run();
+    daemon.await_log("starting");
+    stage.append("a-0.log", &lines(0..10));
+    stage.append("b-0.log", &lines(10..20));
+    stage.append("c-0.log", &lines(20..30));
+    stage.await_shipped(&["a-0.log"]);
+    // A file that comes, by itself or behind links that are exchanged, and one that goes.
+    replace(&conf.join("b.toml"), &b);
+    daemon.await_log_times(APPLIED, 1);
+    stage.await_shipped(&["b-0.log"]);
+    for version in ["1", "2"] {
+        fs::create_dir(conf.join(version)).unwrap();
+    }
+    fs::write(conf.join("1/c.toml"), "").unwrap();
+    fs::write(conf.join("2/c.toml"), &c).unwrap();
+    let link = |version: &str| {
+        std::os::unix::fs::symlink(version, conf.join("..new")).unwrap();
+        fs::rename(conf.join("..new"), conf.join("..data")).unwrap();
+    };
+    link("1");
+    std::os::unix::fs::symlink("..data/c.toml", conf.join("c.toml")).unwrap();
+    daemon.await_log_times(APPLIED, 2);
+    link("2");
+    daemon.await_log_times(APPLIED, 3);
+    stage.await_shipped(&["c-0.log"]);
+    // Mistakes are told once for each content, and change nothing.
+    for round in 1..=2 {
+        replace(&stage.config(), &format!("{sound}\n[shutdown]\ntimeout = {round}\n"));
+        daemon.await_log_times(REFUSED, round);
+    }
+    // Nothing but the mode, and what the daemon knew before the mistakes but for a comment.
+    fs::set_permissions(stage.config(), std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    replace(&stage.config(), &format!("{sound}# mended\n"));
+    daemon.await_log_times(APPLIED, 4);
+    assert_eq!(daemon.log().matches(REFUSED).count(), 2);
+    // Switched off by a change, and on by a signal.
+    replace(&stage.config(), &off);
+    daemon.await_log_times(APPLIED, 5);
+    replace(&stage.config(), &sound);
+    fs::remove_file(conf.join("b.toml")).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.await_log_times(APPLIED, 6);
+    fs::remove_file(conf.join("c.toml")).unwrap();
+    daemon.await_log_times(APPLIED, 7);
+    assert_eq!(daemon.log().matches("asked to read").count(), 1);
+    assert_eq!(daemon.log().matches(APPLIED).count(), 7);
+    assert_eq!(daemon.stop(), 0);
+    let tally = stage.service.tally(STREAM);
+    tally.check(30);
+    assert_eq!(tally.repeats(), 0);
+}

@@ -1,4 +1,4 @@
-//! Another configuration for a daemon that runs: asked for by a signal, or because a region was found late.
+//! Another configuration for a daemon that runs: asked for by a signal, found on disk, or because a region was found late.
 //!
 //! Knows what needs a restart. Does not know what the daemon does with a change.
 
@@ -7,14 +7,17 @@ use std::convert::Infallible;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Faults};
+use crate::config::Config;
 use crate::daemon::{Change, Changed};
 use crate::local::Streams;
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::systemd;
 
 use super::super::{configuration, signals};
-use super::{RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files};
+use super::watching::ContentWatch;
+use super::{
+    RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files, tell_unmatched,
+};
 
 /// Reads the configuration again whenever it is asked for, and hands it to the daemon; so it does with the quotas of
 /// regions that were not known at the start.
@@ -30,33 +33,30 @@ pub(super) async fn reload(
     };
     let mut in_effect = (started_with.clone(), ways);
     let mut is_located = in_effect.1.iter().all(|way| way.region().is_some());
+    let mut watch = ContentWatch::new(args, started_with);
     loop {
-        let (config, destinations) = tokio::select! {
+        let is_to_read = tokio::select! {
             biased;
             () = hangups.next() => {
                 info!("asked to read the configuration again");
-                systemd::reloading();
-                match read_again(args).await {
-                    Ok(config) => {
-                        warn_of_what_needs_a_restart(started_with, &config);
-                        if let Some(streams) = &embedded
-                            && let Err(fault) = streams.add(delivery_streams(&config)).await
-                        {
-                            unusable(&fault);
-                            send(&changes, Change::Unusable).await;
-                            continue;
-                        }
-                        let destinations = connect(&config.streams, origin).await;
-                        (config, destinations)
-                    }
-                    Err(faults) => {
-                        faults.iter().for_each(|fault| unusable(fault));
-                        send(&changes, Change::Unusable).await;
-                        continue;
-                    }
-                }
+                true
             }
-            () = all(in_effect.1.iter().map(Destination::located)), if !is_located => in_effect.clone(),
+            () = all(in_effect.1.iter().map(Destination::located)), if !is_located => false,
+            () = watch.changed(), if in_effect.0.reload_on_change => {
+                info!("the configuration has changed and is read again");
+                true
+            }
+        };
+        let (config, destinations) = match is_to_read {
+            false => in_effect.clone(),
+            true => match read_again(args, &mut watch, started_with, (origin, &embedded)).await {
+                Ok(read) => read,
+                Err(faults) => {
+                    faults.iter().for_each(|fault| unusable(fault));
+                    send(&changes, Change::Unusable).await;
+                    continue;
+                }
+            },
         };
         is_located = destinations.iter().all(|way| way.region().is_some());
         let mut changed = config.clone();
@@ -86,9 +86,28 @@ async fn send(changes: &mpsc::Sender<Change>, change: Change) {
     systemd::ready();
 }
 
-async fn read_again(args: &RunArgs) -> Result<Config, Faults> {
+/// Reads the configuration, and finds the way to each of its streams.
+///
+/// # Errors
+/// Everything for which it cannot be used.
+async fn read_again(
+    args: &RunArgs,
+    watch: &mut ContentWatch,
+    started_with: &Config,
+    (origin, embedded): (&Origin, &Option<Streams>),
+) -> Result<(Config, Vec<Destination>), Vec<String>> {
+    systemd::reloading();
     let (file, overrides) = (args.config.clone(), overrides(args));
-    aside(move || configuration(file.as_ref(), &overrides)).await
+    let read = aside(move || configuration(file.as_ref(), &overrides)).await;
+    let config = read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    watch.took(&config);
+    warn_of_what_needs_a_restart(started_with, &config);
+    tell_unmatched(&config);
+    if let Some(streams) = embedded {
+        streams.add(delivery_streams(&config)).await.map_err(|fault| vec![fault.to_string()])?;
+    }
+    let destinations = connect(&config.streams, origin).await;
+    Ok((config, destinations))
 }
 
 fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {

@@ -24,13 +24,8 @@ pub(in crate::config) struct MultilineTable {
 
 /// Reads `multiline` of a source: a table, or the name of a language.
 pub(super) fn read(source: &mut Section<'_, '_, '_>) -> MultilineTable {
-    if source.is_text("multiline") {
-        return MultilineTable {
-            preset: source.choice("multiline", &Preset::ALL),
-            ..MultilineTable::default()
-        };
-    }
-    source.table("multiline", table)
+    let of_word = |preset| MultilineTable { preset, ..MultilineTable::default() };
+    source.word_or_table("multiline", &Preset::ALL, of_word, table)
 }
 
 fn table(multiline: &mut Section<'_, '_, '_>) -> MultilineTable {

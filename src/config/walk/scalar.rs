@@ -2,13 +2,15 @@
 //!
 //! Knows how each kind of value is spelled; which key has which kind is the reader's to say.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Section, Typed, json, kind};
-use crate::config::env;
+use super::{Section, Shape, Typed, json, kind};
+use crate::config::env::{self, Completed};
+use crate::config::expanded::Expanded;
 use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
 
 const TEXT: &str = "a text in quotes";
@@ -20,7 +22,7 @@ impl Section<'_, '_, '_> {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Typed<T>> {
-        self.scalar(key, TEXT, |scalar| scalar.text().map(&parse))
+        self.scalar(key, Shape::Text, TEXT, |scalar| scalar.text().map(&parse))
     }
 
     /// A list of texts that `parse` understands, those that are right.
@@ -30,6 +32,7 @@ impl Section<'_, '_, '_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<Typed<T>>> {
         let path = self.path_of(key);
+        self.shape.declare(key, Shape::Texts);
         let (value, place, _) = self.ask(key)?;
         let DeValue::Array(items) = value else {
             let message = format!("is {}; write a list in brackets, [\"…\"]", kind(value));
@@ -51,6 +54,7 @@ impl Section<'_, '_, '_> {
         key: &'static str,
     ) -> Option<Typed<Vec<(String, String)>>> {
         let path = self.path_of(key);
+        self.shape.declare(key, Shape::Members);
         let (value, place, _) = self.ask(key)?;
         let DeValue::Table(table) = value else {
             let message = format!("is {}; write a table in braces, {{ name = \"value\" }}", kind(value));
@@ -81,17 +85,19 @@ impl Section<'_, '_, '_> {
         key: &'static str,
         choices: &[(&'static str, T)],
     ) -> Option<Typed<T>> {
-        self.parsed(key, |text| {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        self.scalar(key, Shape::Choice(words.clone()), TEXT, |scalar| {
+            let text = scalar.text()?;
             let known = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-            known.ok_or_else(|| {
-                let words = quoted(choices.iter().map(|(word, _)| *word));
+            Some(known.ok_or_else(|| {
+                let words = quoted(words.iter().copied());
                 format!("`{text}` is not one of the choices; write one of {words}")
-            })
+            }))
         })
     }
 
     pub(in crate::config) fn switch(&mut self, key: &'static str) -> Option<Typed<bool>> {
-        self.scalar(key, "true or false", |scalar| match scalar {
+        self.scalar(key, Shape::Switch, "true or false", |scalar| match scalar {
             Scalar::Switch(switch) => Some(Ok(*switch)),
             Scalar::Text(_) | Scalar::Number(_) | Scalar::Fraction(_) => None,
         })
@@ -100,7 +106,7 @@ impl Section<'_, '_, '_> {
     /// A whole number from `from` to `to`.
     pub(in crate::config) fn count(&mut self, key: &'static str, from: u32, to: u32) -> Option<Typed<u32>> {
         let expected = format!("a whole number from {from} to {to}");
-        self.scalar(key, &expected, |scalar| match scalar {
+        self.scalar(key, Shape::Count { min: from, max: to }, &expected, |scalar| match scalar {
             Scalar::Number(number) => Some(
                 u32::try_from(*number)
                     .ok()
@@ -114,7 +120,7 @@ impl Section<'_, '_, '_> {
     /// A number above 0, at most 1.
     pub(in crate::config) fn share(&mut self, key: &'static str) -> Option<Typed<f64>> {
         let expected = "a number above 0 and at most 1, such as 0.9";
-        self.scalar(key, expected, |scalar| {
+        self.scalar(key, Shape::Share, expected, |scalar| {
             let share = match scalar {
                 Scalar::Fraction(fraction) => *fraction,
                 // Whole numbers other than 0 and 1 are out of range, however they round.
@@ -133,50 +139,64 @@ impl Section<'_, '_, '_> {
         from: Duration,
         to: Duration,
     ) -> Option<Typed<Duration>> {
-        self.scalar(key, "a duration such as \"250ms\", \"5s\" or \"1m\"", |scalar| {
-            let text = scalar.text()?;
-            let Some(duration) = parse_duration(text) else {
-                let message = format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"");
-                return Some(Err(message));
-            };
-            let (low, high) = (show_duration(from), show_duration(to));
-            let in_range = (from..=to).contains(&duration);
-            Some(if in_range {
-                Ok(duration)
-            } else {
-                Err(format!("{text} is out of range; write a duration from {low} to {high}"))
-            })
-        })
+        self.scalar(
+            key,
+            Shape::Duration { min: from, max: to },
+            "a duration such as \"250ms\", \"5s\" or \"1m\"",
+            |scalar| {
+                let text = scalar.text()?;
+                let Some(duration) = parse_duration(text) else {
+                    let message =
+                        format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"");
+                    return Some(Err(message));
+                };
+                let (low, high) = (show_duration(from), show_duration(to));
+                let in_range = (from..=to).contains(&duration);
+                Some(if in_range {
+                    Ok(duration)
+                } else {
+                    Err(format!("{text} is out of range; write a duration from {low} to {high}"))
+                })
+            },
+        )
     }
 
     /// A size between `from` and `to` bytes, both included.
     pub(in crate::config) fn size(&mut self, key: &'static str, from: u64, to: u64) -> Option<Typed<u64>> {
-        self.scalar(key, "a size such as \"1000KiB\", \"5MB\" or a number of bytes", |scalar| {
-            let (size, shown) = match scalar {
-                Scalar::Text(text) => match parse_size(text) {
-                    Some(size) => (Some(size), text.clone()),
-                    None => {
-                        let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
-                        return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
-                    }
-                },
-                Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
-                Scalar::Fraction(_) | Scalar::Switch(_) => return None,
-            };
-            let (low, high) = (show_size(from), show_size(to));
-            let in_range = size.filter(|size| (from..=to).contains(size));
-            Some(
-                in_range.ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
-            )
-        })
+        self.scalar(
+            key,
+            Shape::Size { min: from, max: to },
+            "a size such as \"1000KiB\", \"5MB\" or a number of bytes",
+            |scalar| {
+                let (size, shown) = match scalar {
+                    Scalar::Text(text) => match parse_size(text) {
+                        Some(size) => (Some(size), text.clone()),
+                        None => {
+                            let examples = "\"1000KiB\", \"5MB\" or a number of bytes";
+                            return Some(Err(format!("`{text}` is not a size; write it as {examples}")));
+                        }
+                    },
+                    Scalar::Number(number) => (u64::try_from(*number).ok(), number.to_string()),
+                    Scalar::Fraction(_) | Scalar::Switch(_) => return None,
+                };
+                let (low, high) = (show_size(from), show_size(to));
+                let in_range = size.filter(|size| (from..=to).contains(size));
+                Some(
+                    in_range
+                        .ok_or_else(|| format!("{shown} is out of range; write a size from {low} to {high}")),
+                )
+            },
+        )
     }
 
     fn scalar<T>(
         &mut self,
         key: &'static str,
+        shape: Shape,
         expected: &str,
         parse: impl Fn(&Scalar) -> Option<Result<T, String>>,
     ) -> Option<Typed<T>> {
+        self.shape.declare(key, shape);
         let path = self.path_of(key);
         let (value, _, span) = self.ask(key)?;
         self.value(&path, value, &span, expected, parse)
@@ -192,8 +212,13 @@ impl Section<'_, '_, '_> {
         parse: impl Fn(&Scalar) -> Option<Result<T, String>>,
     ) -> Option<Typed<T>> {
         let place = self.walk.place(span);
+        let mut origin = Origin::default();
         let scalar = match value {
-            DeValue::String(text) => Scalar::Text(self.expand(key, text, span)?),
+            DeValue::String(text) => {
+                let completed = self.expand(key, text, span)?;
+                origin = Origin(completed.variables);
+                Scalar::Text(completed.text.into_owned())
+            }
             DeValue::Integer(digits) => match i128::from_str_radix(digits.as_str(), digits.radix()) {
                 Ok(number) => Scalar::Number(number),
                 Err(_) => {
@@ -209,29 +234,57 @@ impl Section<'_, '_, '_> {
                 return None;
             }
         };
-        match parse(&scalar) {
-            Some(Ok(value)) => {
-                return Some(Typed { value, place, key: key.to_owned() });
-            }
-            Some(Err(message)) => self.walk.faults.push(place, key, message),
-            None => self.walk.faults.push(place, key, format!("is {}; write {expected}", kind(value))),
-        }
+        // The environment has texts alone: where one is not wanted, it stands for what it spells.
+        let parsed = parse(&scalar).or_else(|| parse(&origin.spelt(&scalar)?));
+        let message = match parsed {
+            Some(Ok(value)) => return Some(Typed { value, place, key: key.to_owned() }),
+            Some(Err(message)) => message,
+            None => format!("is {}; write {expected}", kind(value)),
+        };
+        self.walk.faults.push(place, key, origin.name(message));
         None
     }
 
     /// `text` with references to the environment replaced; a fault points at the reference itself where its
     /// spelling in the file is that of the value.
-    fn expand(&mut self, key: &str, text: &str, span: &Range<usize>) -> Option<String> {
-        match env::expand(text, self.walk.env) {
-            Ok(expanded) => Some(expanded.into_owned()),
-            Err(bad) => {
-                let written = self.walk.text.get(span.clone()).unwrap_or_default();
-                let offset = written.find(&bad.typed).unwrap_or(0);
-                let place = self.walk.place(&(span.start + offset..span.end));
-                self.walk.faults.push(place, key, bad.message);
-                None
-            }
+    fn expand<'v>(&mut self, key: &str, text: &'v str, span: &Range<usize>) -> Option<Completed<'v>> {
+        let bad = match env::expand(text, self.walk.env) {
+            Ok(completed) => return Some(completed),
+            Err(bad) => bad,
+        };
+        let written = self.walk.text.get(span.clone()).unwrap_or_default();
+        let offset = written.find(&bad.typed).unwrap_or(0);
+        let place = self.walk.place(&(span.start + offset..span.end));
+        self.walk.faults.push(place, key, bad.message);
+        None
+    }
+}
+
+/// The variables of the environment that a text is made of.
+#[derive(Default)]
+struct Origin(BTreeMap<String, Option<String>>);
+
+impl Origin {
+    /// What a text spells that the environment has a part in: true, false or a number.
+    fn spelt(&self, scalar: &Scalar) -> Option<Scalar> {
+        let text = scalar.text().filter(|_| !self.0.is_empty())?.trim();
+        if let Ok(switch) = text.parse() {
+            Some(Scalar::Switch(switch))
+        } else if let Ok(number) = text.parse() {
+            Some(Scalar::Number(number))
+        } else {
+            text.parse().ok().map(Scalar::Fraction)
         }
+    }
+
+    /// A fault's message that names the variables, and shows none of their values that may be a secret.
+    fn name(self, message: String) -> String {
+        if self.0.is_empty() {
+            return message;
+        }
+        let names: Vec<_> = self.0.keys().map(|name| format!("${{{name}}}")).collect();
+        let values = Expanded::of(self.0.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        format!("{}; the value comes from {}", values.mask(&message), names.join(" and "))
     }
 }
 
