@@ -43,7 +43,7 @@ use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch;
 
-use self::time::{hint_pace, unix_time, until};
+use self::time::{unix_time, until};
 pub use changes::{Change, Changed};
 pub use lanes::MAX_THREADS;
 pub use state::{OpenError, State};
@@ -115,8 +115,7 @@ impl Daemon {
         memory: Memory,
         (questions, orders): (mpsc::Receiver<Question>, mpsc::Receiver<Order>),
     ) -> Result<Self, InvalidBackoff> {
-        let (watch, mut hints) = watch::start();
-        hints.set_pace(hint_pace(&config.settings.streams));
+        let (watch, hints) = watch::start();
         let seed = fastrand::u64(..);
         debug!(seed, "backoff draws from this seed");
         Ok(Self {
@@ -265,7 +264,6 @@ impl Daemon {
         let configured = sources.len() - reload.retired.len();
         self.tasks.reconfigure(sources, destinations, max_watches);
         self.about = Arc::new(about);
-        self.hints.set_pace(hint_pace(&reload.settings.streams));
         info!(sources = configured, "another configuration is in effect");
         let now = self.now();
         Arc::make_mut(&mut self.events).note_reload(now);

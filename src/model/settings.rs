@@ -223,14 +223,6 @@ impl StreamSettings {
         }
     }
 
-    /// How long its lines wait for others, before they are a record or behind that.
-    pub fn collects(&self) -> Duration {
-        match self.packing {
-            Packing::On { delay, .. } => delay,
-            Packing::Off => self.patience(),
-        }
-    }
-
     /// How lines share records. A record that is larger than what the quota lets through in a second exceeds it, however
     /// long it waits: so much is packed at most.
     pub fn packing_within_quota(&self) -> Packing {
@@ -374,18 +366,17 @@ mod tests {
         let compression = Compression::None;
         let packed = Packing::On { bytes: 1000, delay: Duration::from_secs(1), compression };
         let table = [
-            (Api::PutRecord, Packing::Off, 0, 0),
-            (Api::PutRecord, packed, 0, 1_000),
-            (Api::Auto, Packing::Off, 5, 5),
-            (Api::Auto, packed, 0, 1_000),
-            (Api::PutRecordBatch, Packing::Off, 5, 5),
-            (Api::PutRecordBatch, packed, 0, 1_000),
+            (Api::PutRecord, Packing::Off, 0),
+            (Api::PutRecord, packed, 0),
+            (Api::Auto, Packing::Off, 5),
+            (Api::Auto, packed, 0),
+            (Api::PutRecordBatch, Packing::Off, 5),
+            (Api::PutRecordBatch, packed, 0),
         ];
-        for (api, packing, millis, collects) in table {
+        for (api, packing, millis) in table {
             let linger = Duration::from_millis(5);
             let settings = StreamSettings { api, packing, linger, ..settings() };
-            let found = (settings.patience().as_millis(), settings.collects().as_millis());
-            assert_eq!(found, (millis, collects), "{api:?}, {packing:?}");
+            assert_eq!(settings.patience().as_millis(), millis, "{api:?}, {packing:?}");
         }
     }
 

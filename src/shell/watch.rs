@@ -16,11 +16,9 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::FileType;
-use tokio::time::Instant;
 
 use super::files::{Links, Look};
 use crate::engine::port::{Hint, Watching};
@@ -40,44 +38,26 @@ pub fn start() -> (Watch, Hints) {
         refused: Refused::default(),
         troubles: Troubles::default(),
     };
-    (watch, Hints { mailbox, pace: Duration::ZERO, taken: None })
+    (watch, Hints { mailbox })
 }
 
 /// What the watched directories have to say: the asynchronous half.
 #[derive(Debug)]
 pub struct Hints {
     mailbox: Arc<Mailbox>,
-    /// How long after hints were taken the next are, at the earliest.
-    pace: Duration,
-    taken: Option<Instant>,
 }
 
 impl Hints {
-    /// Takes hints no more often than this: those that come between are told together. Who waits longer than that for
-    /// more lines loses nothing by it, and each file that is written to without end is looked at once for many lines.
-    pub fn set_pace(&mut self, pace: Duration) {
-        self.pace = pace;
-    }
-
     /// Waits until there is something to look at, and takes all of it: each file once, names last, never nothing.
     ///
     /// Nothing is lost when it is dropped while it waits.
     pub async fn next(&mut self) -> Vec<Hint> {
         loop {
-            if self.mailbox.is_empty() {
-                self.mailbox.arrival().await;
-                continue;
-            }
-            if let Some(taken) = self.taken
-                && taken.elapsed() < self.pace
-            {
-                tokio::time::sleep_until(taken + self.pace).await;
-            }
             let hints = self.mailbox.take_hints();
             if !hints.is_empty() {
-                self.taken = Some(Instant::now());
                 return hints;
             }
+            self.mailbox.arrival().await;
         }
     }
 }

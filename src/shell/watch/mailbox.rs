@@ -64,11 +64,6 @@ impl Mailbox {
         self.arrived.notified().await;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        let pending = self.pending();
-        pending.grown.is_empty() && !pending.names && !pending.everything
-    }
-
     pub(super) fn take_hints(&self) -> Vec<Hint> {
         self.pending().take_hints()
     }

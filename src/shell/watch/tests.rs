@@ -297,25 +297,3 @@ fn of_more_directories_than_are_to_be_watched_those_that_are_and_the_highest_are
     assert_eq!(update(&all, 5).1, all.map(PathBuf::from));
     assert_eq!(update(&["c"], 0), (Watching::Partial, vec![]));
 }
-
-/// The first hint is told at once, and what comes soon after it together.
-#[tokio::test]
-async fn hints_that_come_soon_after_others_are_told_together() {
-    let (_watch, mut hints) = start();
-    let grown = |name: &str| {
-        let kind = notify::EventKind::Modify(notify::event::ModifyKind::Data(notify::event::DataChange::Any));
-        Ok(notify::Event::new(kind).add_path(name.into()))
-    };
-    hints.set_pace(Duration::from_secs(3_600));
-    hints.mailbox.put(grown("/a"));
-    assert_eq!(hints.next().await, [Hint::Grown(Path::new("/a").into())]);
-    for name in ["/b", "/c", "/b"] {
-        hints.mailbox.put(grown(name));
-        let is_told = tokio::time::timeout(Duration::ZERO, hints.next()).await.is_ok();
-        assert!(!is_told, "{name} waits");
-    }
-    hints.set_pace(Duration::ZERO);
-    let mut told = hints.next().await;
-    told.sort_by_key(|hint| format!("{hint:?}"));
-    assert_eq!(told, ["/b", "/c"].map(|name| Hint::Grown(Path::new(name).into())));
-}
