@@ -64,9 +64,9 @@ pub(super) struct BatchAnswer {
 /// What the service says of one record of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It gave the record a RecordId.
+    /// The record has a RecordId.
     Accepted,
-    /// It did not take the record.
+    /// The record was not taken.
     Failed { code: String, message: String },
     /// Neither a RecordId nor an error code.
     Nothing,
