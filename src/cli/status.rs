@@ -264,7 +264,7 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
 fn write_rates(out: &mut String, stream: &Stream) -> std::fmt::Result {
     let Stream { rate, limit, quota, .. } = stream;
     let number = |value: f64| format!("{value:.0}");
-    let size = |value: f64| bytes(value as u64);
+    let size = |value: f64| byte_rate(value);
     let axes = [
         (
             "requests/s",
@@ -334,11 +334,18 @@ fn bar(part: f64, width: usize) -> String {
 
 /// In binary units, three digits.
 fn bytes(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
+    scaled(bytes as f64, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
+}
+
+/// Bytes a second in the units of a quota: 5,000,000 are "5.0 MB".
+fn byte_rate(bytes: f64) -> String {
+    scaled(bytes.floor(), 1000.0, ["B", "kB", "MB", "GB", "TB"])
+}
+
+fn scaled(mut value: f64, step: f64, units: [&str; 5]) -> String {
     let mut unit = 0;
     while value >= 1000.0 && unit < units.len() - 1 {
-        value /= 1024.0;
+        value /= step;
         unit += 1;
     }
     let digits = if unit == 0 || value >= 100.0 { 0 } else { 1 };
@@ -395,6 +402,10 @@ mod tests {
             [(0, "0 B"), (999, "999 B"), (1000, "1.0 KiB"), (1 << 20, "1.0 MiB"), (500 << 20, "500 MiB")];
         for (size, expected) in sizes {
             assert_eq!(bytes(size), expected);
+        }
+        let rates = [(0.0, "0 B"), (999.9, "999 B"), (1e3, "1.0 kB"), (4.5e6, "4.5 MB"), (5e8, "500 MB")];
+        for (rate, expected) in rates {
+            assert_eq!(byte_rate(rate), expected);
         }
         let times =
             [(0.0, "-"), (0.25, "0.2 s"), (59.9, "59 s"), (600.0, "10 min"), (7200.0, "2 h"), (2e6, "23 d")];

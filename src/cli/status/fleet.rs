@@ -12,7 +12,7 @@ use crate::shell::http::status::Status;
 
 use super::super::table::table;
 use super::ask::{self, Failure};
-use super::{bytes, duration, read, shown};
+use super::{byte_rate, bytes, duration, read, shown};
 
 /// One daemon: its address, and what it said.
 type Answer = (String, Result<(serde_json::Value, Box<Status>), Failure>);
@@ -143,7 +143,7 @@ impl Sum {
                 String::new()
             },
             format!("{:.0}", self.records),
-            bytes(self.bytes as u64),
+            byte_rate(self.bytes),
             bytes(self.lag_bytes),
             duration(self.lag_seconds),
             self.dead_letters.to_string(),
@@ -186,8 +186,8 @@ b:9909  b     0.1.0    60 s  ready          3  0 B  -           7     0
 c:9909                       NO ANSWER
   ! c:9909 did not answer within 10 s
 
-DELIVERY STREAM  DAEMONS  REQUESTS/S  OF QUOTA  RECORDS/S  DATA/S   LAG  OLDEST  DEAD
-logs                   2        1500  75 %           1500  146 KiB  0 B  -          4
+DELIVERY STREAM  DAEMONS  REQUESTS/S  OF QUOTA  RECORDS/S  DATA/S  LAG  OLDEST  DEAD
+logs                   2        1500  75 %           1500  150 kB  0 B  -          4
 ";
         assert_eq!(text, expected);
     }
