@@ -81,7 +81,10 @@ fn l19_a_service_that_refuses_record_after_record_is_told_and_costs_none() {
         let told = reason(|| daemon.get("/readyz").body, "stream_rejected");
         assert!(told["message"].as_str().unwrap().contains("InvalidArgumentException"), "{told}");
         let stream = &daemon.status()["streams"][0];
-        assert_eq!((&stream["state"], &stream["last_error"]["reason"]), (&"held".into(), &"rejected".into()));
+        assert_eq!(
+            (&stream["state"], &stream["last_error"]["reason"]),
+            (&"rejecting".into(), &"rejected".into())
+        );
         world.fault("{}");
         assert_eq!(world.all_arrive(), 0, "{api}");
         assert_eq!(daemon.status()["streams"][0]["dead_letters"], 0, "{api}");
