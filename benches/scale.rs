@@ -248,7 +248,8 @@ fn write_lines(path: &Path, count: usize, len: usize) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut to = BufWriter::new(fs::File::create(path).unwrap());
     for line in 0..count {
-        writeln!(to, "{line:0>width$}", width = len - 1).unwrap();
+        let number = line.to_string();
+        writeln!(to, "{}{number}", "0".repeat(len - 1 - number.len())).unwrap();
     }
     to.flush().unwrap();
 }
