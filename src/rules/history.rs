@@ -2,7 +2,7 @@
 //!
 //! A file can be truncated and grow past the old offset between two looks; its size and inode then say nothing.
 //! So every read begins a little before the offset, and those bytes must be the ones that were read last time.
-//! The same bytes, hashed, go into the checkpoint, so that the question can be asked after a restart. A digest over all
+//! A hash of the bytes goes into the checkpoint, so that the question can be asked after a restart. A digest over all
 //! that was settled goes there, too: it tells whether another file is a copy.
 //!
 //! Knows what was read and not yet settled, as shared slices. Does not read.

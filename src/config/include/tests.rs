@@ -26,7 +26,7 @@ impl Files for Known {
 fn around<'a>(files: &'a dyn Files) -> ProcessEnvironment<'a> {
     ProcessEnvironment {
         env: &|name| (name == "NAME").then(|| "b".to_owned()),
-        current_dir: Path::new("/work"),
+        current_dir: Path::new("/srv"),
         host: "localhost",
         exists: &|_| false,
         files,
@@ -67,9 +67,9 @@ fn included_files_add_sources_and_streams_in_the_order_of_their_names() {
     assert!(told.starts_with("with /etc/s/conf.d/10-a.toml\n"), "{told}");
     assert!(told.contains("no file is included by /none/*.toml: none matches\n"), "{told}");
     // From the directory in which the process runs, when the configuration is named so.
-    let config = build("s.toml", "include = [\"c/*\"]", &[("/work/c/a", Ok(A))]).expect("valid");
-    assert_eq!(config.included.files, [Path::new("/work/c/a")]);
-    let known = Known([("/work/c/a", Ok(A))].into());
+    let config = build("s.toml", "include = [\"c/*\"]", &[("/srv/c/a", Ok(A))]).expect("valid");
+    assert_eq!(config.included.files, [Path::new("/srv/c/a")]);
+    let known = Known([("/srv/c/a", Ok(A))].into());
     let routes = Routes::read(Path::new("s.toml"), "include = [\"c/*\"]", &around(&known)).expect("valid");
     assert_eq!(routes.of(Path::new("/a")).collect::<Vec<_>>(), ["a"], "where files go is said there, too");
 }
