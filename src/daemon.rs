@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::config::Config;
-use crate::engine::port::{Effect, Event, Hint, Watching};
+use crate::engine::port::{Effect, Event, Hint, WantedStreams, Watching};
 use crate::engine::{Engine, Memory, Status};
 use crate::model::settings::StreamId;
 use crate::model::time::Instant;
@@ -51,7 +51,7 @@ pub use state::{OpenError, State};
 use control::Control;
 use state::Ended;
 
-use changes::{InPlace, about, fitted};
+use changes::{about, fitted};
 use log::Log;
 use progress::Progress;
 use replays::Replays;
@@ -69,6 +69,8 @@ pub struct Daemon {
     questions: mpsc::Receiver<Question>,
     control: Control,
     replays: Replays,
+    /// Where streams are asked for that files are found for.
+    wants: Option<mpsc::UnboundedSender<WantedStreams>>,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
     hints: watch::Hints,
@@ -125,6 +127,7 @@ impl Daemon {
             questions,
             control: Control::new(orders),
             replays: Replays::default(),
+            wants: None,
             snapshot: None,
             hints,
             tasks: Tasks::new(sources, destinations, state, (watch, config.max_watches)),
@@ -139,16 +142,17 @@ impl Daemon {
     pub async fn run(
         mut self,
         stop: impl Future<Output = ()>,
-        mut changes: mpsc::Receiver<Change>,
+        (mut changes, wants): (mpsc::Receiver<Change>, mpsc::UnboundedSender<WantedStreams>),
         (mut patience, deadline): (Duration, Option<Clock>),
         progress: Option<impl FnMut(&Status)>,
     ) -> RunSummary {
+        self.wants = Some(wants);
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = deadline.map(|at| Instant::at(at.saturating_duration_since(self.began)));
         let mut stopping = false;
         let mut progress = Progress::new(progress);
         self.tell_descriptors();
-        self.tasks.identify();
+        self.tasks.identify((0..self.about.streams.len()).map(StreamId));
         systemd::ready();
         let how = loop {
             self.launch();
@@ -251,27 +255,6 @@ impl Daemon {
         self.tell(Event::Descriptors(files::max_open_files(2 * connections)));
     }
 
-    /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
-    fn change(&mut self, change: Change) {
-        let Change::To(changed) = change else {
-            let now = self.now();
-            Arc::make_mut(&mut self.events).note_refused_reload(now);
-            return self.tell(Event::ReloadRefused);
-        };
-        let old = self.tasks.destinations();
-        let InPlace { sources, destinations, max_watches, about, reload } =
-            changed.in_place(self.engine.settings(), old, &self.about);
-        let configured = sources.len() - reload.retired.len();
-        self.tasks.reconfigure(sources, destinations, max_watches);
-        self.about = Arc::new(about);
-        info!(sources = configured, "another configuration is in effect");
-        let now = self.now();
-        Arc::make_mut(&mut self.events).note_reload(now);
-        self.tell(Event::Reload(Box::new(reload)));
-        self.tasks.identify();
-        self.tell_descriptors();
-    }
-
     /// Starts what the engine wants done.
     fn launch(&mut self) {
         loop {
@@ -295,6 +278,8 @@ impl Daemon {
             Effect::Save(save) => self.tasks.save(save),
             Effect::Replayed { letter, end } => self.replayed(letter, end),
             Effect::Moved { number, result } => self.moved(number, result),
+            // Whoever opens streams may be gone, when everything ends.
+            Effect::Want(wanted) => drop(self.wants.as_ref().map(|wants| wants.send(wanted))),
             Effect::Report(report) => {
                 let now = self.now();
                 self.log.tell(&report, &self.about, now);

@@ -30,6 +30,7 @@
 //! | `unwanted.rs` | files that are not to be begun |
 //! | `reading.rs` | what was read |
 //! | `delivery.rs` | outcomes of requests and of saves |
+//! | `routing.rs` | files whose delivery stream is not open |
 //! | `reload.rs`, `leaving.rs` | another configuration, and the files that it leaves out |
 //! | `moving.rs` | positions that a person moves |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
@@ -59,6 +60,7 @@ mod reading;
 mod reload;
 pub mod remaking;
 pub mod report;
+mod routing;
 #[cfg(test)]
 mod samples;
 mod saves;
@@ -79,7 +81,7 @@ use bytes::Bytes;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::checkpoint::DeadLetter;
 use crate::model::identity::Incarnation;
-use crate::model::settings::{OnDrain, Settings, SourceId, StreamId, Until};
+use crate::model::settings::{OnDrain, Settings, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::dead_letters::Room;
 use crate::rules::pattern::SourceNames;
@@ -225,7 +227,10 @@ impl Engine {
                     self.counts.reloads_refused += 1;
                 }
             }
-            Event::ReloadRefused => self.counts.reloads_refused += 1,
+            Event::ReloadRefused => {
+                self.counts.reloads_refused += 1;
+                self.take_up_awaiting(now);
+            }
             Event::Replay(letters) => {
                 let ends = self.streams.add_letters(letters, now);
                 self.tell_letters(ends);
@@ -238,6 +243,7 @@ impl Engine {
             Event::Drain => self.on_drain(),
             Event::Leave => self.on_leave(),
         }
+        self.ask_for_streams();
         self.let_go_of_leaving(now);
         self.carry_out_moves(now);
         if self.saves.renewal_is_due(now) {
@@ -278,6 +284,7 @@ impl Engine {
     /// Whether everything that was there is delivered and that is durable.
     pub fn is_done(&self) -> bool {
         self.surveys.all_finished()
+            && !self.awaits_streams()
             && self.everything_is_read()
             && self.everything_is_settled()
             && !self.saves.any_wait()
@@ -345,7 +352,9 @@ impl Engine {
         for (source, also) in self.surveys.begin_due(now) {
             let held = self.held(source);
             let mut also: BTreeSet<_> = also.into_iter().collect();
-            also.extend(self.lives.closed_directories(self.stream_name(self.stream_of(source))));
+            for stream in self.streams_of(source) {
+                also.extend(self.lives.closed_directories(self.stream_name(stream)));
+            }
             let also = also.into_iter().collect();
             self.effects.push_back(Effect::Survey(Survey { source, also, held }));
         }
@@ -355,13 +364,13 @@ impl Engine {
         !self.streams.any_under_way() && self.lives.states().all(IncarnationState::has_come_to_rest)
     }
 
-    /// The delivery stream of a source.
-    fn stream_of(&self, source: SourceId) -> StreamId {
-        self.settings.sources[source.0].stream
-    }
-
     /// The name of a delivery stream in the configuration.
     fn stream_name(&self, stream: StreamId) -> &Arc<str> {
         &self.settings.streams[stream.0].name
+    }
+
+    /// The delivery stream of this name, if it was ever configured.
+    fn stream_called(&self, name: &str) -> Option<StreamId> {
+        self.settings.streams.iter().position(|stream| *stream.name == *name).map(StreamId)
     }
 }

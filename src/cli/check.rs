@@ -7,8 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{Config, Overrides};
+use crate::engine::port::Observed;
 use crate::model::operation::Operation;
-use crate::model::settings::Encryption;
+use crate::model::route::Route;
+use crate::model::settings::{Encryption, SourceId};
 use crate::model::text::{plain, plain_lines, plain_path};
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 use crate::shell::aws::Access;
@@ -16,7 +18,7 @@ use crate::shell::firehose::{Described, Destination, Identity, Origin};
 use crate::shell::http;
 
 use super::run::{source_files, surveys};
-use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, runtime, show_faults};
+use super::{CONFIGURATION, DONE, FAILED, configure, fail, meetings, named, runtime, show_faults};
 
 /// How long a call waits that the service throttled, before the next one.
 const PAUSES: [Duration; 4] =
@@ -48,17 +50,19 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Err(code) => return code,
     };
     let surveys = surveys(&source_files(&config));
+    let config = named::with_streams(&config, &surveys);
     let mut text = plain_lines(&config.describe());
     text.push_str("\nfiles that match now:\n");
     let matching = surveys.iter().flat_map(|surveyed| {
-        let name = &config.sources[surveyed.observation.source.0].name;
+        let source = surveyed.observation.source;
         let matched = surveyed.observation.files.iter().filter(|file| file.is_matched);
-        matched.map(move |file| (&file.path, file.size, name))
+        let config = &config;
+        matched.map(move |file| (&file.path, file.size, whose(config, source, file)))
     });
     let mut matching: Vec<_> = matching.collect();
     matching.sort();
     for (path, bytes, source) in matching {
-        text.push_str(&format!("  {} ({bytes} bytes): {}\n", plain_path(path), plain(&**source)));
+        text.push_str(&format!("  {} ({bytes} bytes): {}\n", plain_path(path), plain(source)));
     }
     for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems.named) {
         text.push_str(&format!(
@@ -96,6 +100,16 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     match runtime() {
         Ok(runtime) => runtime.block_on(ask(&config, access, args.put.as_deref())),
         Err(error) => fail(&error),
+    }
+}
+
+/// The source of a file, and where it goes if its path says so.
+fn whose(config: &Config, source: SourceId, file: &Observed) -> String {
+    let name = &config.sources[source.0].name;
+    match (&config.settings.sources[source.0].route, named::stream_of(config, source, file)) {
+        (Route::To(_), _) => name.to_string(),
+        (Route::ByPath(_), Ok(stream)) => format!("{name} to stream {stream}"),
+        (Route::ByPath(_), Err(why)) => format!("{name}, not read: {why}"),
     }
 }
 

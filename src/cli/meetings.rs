@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::config::{Config, Fault, Place, Source};
-use crate::model::settings::SourceId;
+use crate::model::route::Destined;
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::text::plain_path;
 use crate::shell::files::Surveyed;
 
@@ -17,21 +18,26 @@ pub(super) fn faults(config: &Config, surveys: &[Surveyed]) -> Vec<Fault> {
     let (mut told, mut faults) = (BTreeSet::new(), Vec::new());
     for observation in surveys.iter().map(|surveyed| &surveyed.observation) {
         let SourceId(place) = observation.source;
-        let stream = config.settings.sources[place].stream;
+        let route = &config.settings.sources[place].route;
         for file in observation.files.iter().filter(|file| file.is_matched) {
+            let Destined::To(stream) = route.of(file.real_path(), &file.path) else { continue };
             let (other, path) = first.entry((stream, file.identity)).or_insert((place, &file.path));
             if *other != place && told.insert((*other, place)) {
-                faults.push(fault(config, (*other, path), (place, &file.path)));
+                faults.push(fault((config, stream), (*other, path), (place, &file.path)));
             }
         }
     }
     faults
 }
 
-fn fault(config: &Config, (first, first_path): (usize, &Path), (second, path): (usize, &Path)) -> Fault {
+fn fault(
+    (config, stream): (&Config, StreamId),
+    (first, first_path): (usize, &Path),
+    (second, path): (usize, &Path),
+) -> Fault {
     let (text, place) = pattern(&config.sources[second], path);
     let (_, other) = pattern(&config.sources[first], first_path);
-    let stream = &config.streams[config.settings.sources[second].stream.0].name;
+    let stream = &config.streams[stream.0].name;
     let also = if first_path == path {
         String::new()
     } else {

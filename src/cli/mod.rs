@@ -19,6 +19,7 @@ pub mod local;
 mod logging;
 mod manual;
 mod meetings;
+mod named;
 mod preview;
 mod run;
 mod schema;

@@ -15,13 +15,14 @@ use crate::engine::port::{FileFault, Observed};
 use crate::engine::preview::{self, Becomes, Beginning, Preview};
 use crate::model::limits::{BILLING_STEP_BYTES, billed_bytes};
 use crate::model::offset::Offset;
-use crate::model::settings::{Compression, SourceId};
+use crate::model::route::Destined;
+use crate::model::settings::{Compression, SourceId, StreamId};
 use crate::model::text::{exact, plain, plain_path};
 use crate::rules::compression::compression;
 use crate::shell::files::{self, SourceFiles, Surveyed};
 
 use super::run::{source_files, surveys};
-use super::{DONE, FAILED, configure};
+use super::{DONE, FAILED, configure, named};
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 256 * 1024;
@@ -53,6 +54,7 @@ pub(super) fn preview(args: &PreviewArgs) -> u8 {
     };
     let sources = source_files(&config);
     let surveys = surveys(&sources);
+    let config = named::with_streams(&config, &surveys);
     let path = args.path.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = DONE;
@@ -121,8 +123,14 @@ fn show(
     lines: NonZeroUsize,
 ) -> io::Result<Result<(), FileFault>> {
     let settings = &config.settings.sources[source.0];
-    let (stream, stream_settings) =
-        (&config.streams[settings.stream.0], &config.settings.streams[settings.stream.0]);
+    let StreamId(place) = match settings.route.of(file.real_path(), &file.path) {
+        Destined::To(stream) => stream,
+        Destined::Unopened(name) => {
+            return Ok(Err(FileFault::Unreadable(format!("its stream {name} is not open"))));
+        }
+        Destined::Nowhere(why) => return Ok(Err(FileFault::Unreadable(why))),
+    };
+    let (stream, stream_settings) = (&config.streams[place], &config.settings.streams[place]);
     let of_source = &config.sources[source.0];
     let reach = files::Reach::new(of_source.follow_symlinks, &of_source.link_targets);
     let (opened, head) = match files::open(&file.path, reach) {

@@ -5,8 +5,10 @@ mod reload;
 mod summary;
 mod watching;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -19,6 +21,7 @@ use crate::config::{Config, Overrides, Source, Stream};
 use crate::daemon::{Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
+use crate::model::checkpoint::Checkpoint;
 use crate::model::settings::SourceId;
 use crate::shell::aws::Access;
 use crate::shell::control;
@@ -27,10 +30,11 @@ use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
 
 use super::{
-    CONFIGURATION, DEFAULT_FILE, DONE, FAILED, configure, fail, logging, runtime, show_faults, signals,
+    CONFIGURATION, DEFAULT_FILE, DONE, FAILED, configure, fail, logging, meetings, named, runtime,
+    show_faults, signals,
 };
 
-use reload::reload;
+use reload::{InEffect, reload};
 use summary::{conclude, missing};
 
 /// How long a start waits for what is known at once: variables and files.
@@ -143,11 +147,11 @@ async fn ship(
     stop: impl Future<Output = ()>,
     hangups: Option<signals::Hangups>,
 ) -> u8 {
-    let Prepared { state, memory, server, origin, destinations } = prepared;
+    let Prepared { state, memory, server, origin, destinations, base, opened } = prepared;
     let (handle, questions) = http::handle();
     let (sender, orders) = control::orders();
     let asked = (questions, orders);
-    let ways = destinations.clone();
+    let in_effect = InEffect::new(base, config, opened, destinations.clone());
     let embedded = server.as_ref().map(local::Server::streams);
     let daemon = match Daemon::try_new(config, source_files(config), destinations, state, memory, asked) {
         Ok(daemon) => daemon,
@@ -169,12 +173,13 @@ async fn ship(
         }
     }
     let (sender, changes) = mpsc::channel(1);
+    let (wants, wanted) = mpsc::unbounded_channel();
     let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
-    let running = daemon.run(stop, changes, (config.shutdown_timeout, deadline), progress);
+    let running = daemon.run(stop, (changes, wants), (config.shutdown_timeout, deadline), progress);
     let summary = tokio::select! {
         biased;
         summary = running => summary,
-        never = reload(hangups, args, config, (&origin, embedded, ways), sender) => match never {},
+        never = reload((hangups, wanted), args, (config, in_effect), (&origin, embedded), sender) => match never {},
     };
     // None of the tasks blocks; the socket's name is gone when its task has ended.
     endpoint.shutdown().await;
@@ -182,11 +187,9 @@ async fn ship(
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
-    let delivered = match server {
-        Some(server) => server.shutdown().await,
-        None => Ok(()),
-    };
-    if let Err(error) = delivered {
+    if let Some(server) = server
+        && let Err(error) = server.shutdown().await
+    {
         return fail(&error);
     }
     let missing = match summary.how {
@@ -208,12 +211,18 @@ struct Prepared {
     server: Option<local::Server>,
     origin: Origin,
     destinations: Vec<Destination>,
+    /// The configuration without the streams that paths name.
+    base: Config,
+    /// The names that paths made.
+    opened: Vec<Arc<str>>,
 }
 
 /// Refuses sources that meet, opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
 /// code when one of them cannot be had.
 async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), u8> {
-    let meetings = beforehand::meetings(config).await;
+    let surveys = beforehand::surveys(config).await;
+    let found = named::streams(config, &surveys);
+    let meetings = meetings::faults(&config.with_streams(found.iter().map(|name| &**name)), &surveys);
     if !meetings.is_empty() {
         meetings.iter().for_each(|fault| show_faults(fault));
         return Err(CONFIGURATION);
@@ -225,6 +234,9 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         }
         OpenError::Thread(_) => fail(&error),
     })?;
+    let opened = opened(config, found, &loaded.checkpoints);
+    let base = config;
+    let config = &base.with_streams(opened.iter().map(|name| &**name));
     let server = match &args.local {
         Some(dir) => {
             let keys = local::Keys::random().map_err(|error| fail(&error))?;
@@ -264,7 +276,16 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         names: source_files(&config).iter().map(SourceFiles::names).collect(),
     };
     let server = server.map(|(server, _)| server);
-    Ok((Prepared { state, memory, server, origin, destinations }, config))
+    let base = base.clone();
+    Ok((Prepared { state, memory, server, origin, destinations, base, opened }, config))
+}
+
+/// The streams that paths have named: those of files that are there, then those that positions are stored for, since their
+/// files may have been renamed.
+fn opened(config: &Config, found: BTreeSet<Arc<str>>, stored: &[Checkpoint]) -> Vec<Arc<str>> {
+    let stored: BTreeSet<_> = stored.iter().map(|stored| Arc::clone(&stored.stream)).collect();
+    let more: Vec<_> = stored.difference(&found).filter(|name| config.may_open(name)).cloned().collect();
+    found.into_iter().chain(more).collect()
 }
 
 /// The names of the delivery streams at the service.

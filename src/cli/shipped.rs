@@ -159,13 +159,18 @@ impl fmt::Display for Missing {
 
 /// The streams that have to have a file: those that the configuration sends it to by a name that it has or had, and those
 /// that have a position in it, unless the configuration no longer knows them.
-fn streams<'a>(path: &'a Path, mine: &[&'a Checkpoint], routes: Option<&'a Routes>) -> BTreeSet<&'a str> {
-    let mut streams: BTreeSet<_> = mine.iter().map(|stored| &*stored.stream).collect();
+fn streams(path: &Path, mine: &[&Checkpoint], routes: Option<&Routes>) -> BTreeSet<String> {
+    let mut streams: BTreeSet<_> = mine.iter().map(|stored| stored.stream.to_string()).collect();
     let Some(routes) = routes else { return streams };
     streams.retain(|stream| routes.lead_to(stream));
-    let names = [std::path::absolute(path), path.canonicalize()].into_iter().flatten();
-    for name in names.chain(mine.iter().map(|stored| stored.path.to_path_buf())) {
-        streams.extend(routes.of(&name));
+    let has = |stream: &str| mine.iter().any(|stored| *stored.stream == *stream);
+    let real = path.canonicalize().ok();
+    let names = [std::path::absolute(path).ok(), real.clone()].into_iter().flatten();
+    for name in names {
+        streams.extend(routes.of(&name, real.as_deref().unwrap_or(&name), has));
+    }
+    for stored in mine {
+        streams.extend(routes.of(&stored.path, stored.real_path(), has));
     }
     streams
 }
@@ -214,7 +219,7 @@ fn missing(path: &Path, stored: &[Checkpoint], routes: Option<&Routes>) -> Vec<M
     if streams.is_empty() {
         return vec![Missing::Unknown];
     }
-    streams.into_iter().filter_map(lacks).collect()
+    streams.iter().filter_map(|stream| lacks(stream)).collect()
 }
 
 /// What lies behind the position in a file.

@@ -52,7 +52,7 @@ pub(super) fn build(
     let mut sources = Sources::new(tables, around.host, memory, faults);
     if !faults.about("source") {
         let also = of_command_line.as_ref().and_then(|table| table.stream.as_ref());
-        streams.refuse_unused(sources.streams.iter().chain(also), faults);
+        streams.refuse_unused(sources.streams.iter().chain(also), &sources.settings, faults);
     }
     if let Some(table) = of_command_line {
         sources = Sources::new(vec![table], around.host, memory, faults);
@@ -60,8 +60,11 @@ pub(super) fn build(
         refuse_nothing_to_do(document.file.as_ref(), faults);
     }
     let (mut reached, stream_settings) = streams.resolve(&sources.streams, faults);
+    let mut templates =
+        if sources.have_templates() { streams.templates(&sources.streams, faults) } else { Vec::new() };
     if overrides.local.is_some() {
-        reached.iter_mut().for_each(keep_local);
+        let of_templates = templates.iter_mut().map(|template| &mut template.stream);
+        reached.iter_mut().chain(of_templates).for_each(keep_local);
     }
     let state_dir = state_dir(&document, overrides, around, faults);
     let settings = settings(&document, overrides, memory, sources.settings, stream_settings);
@@ -69,6 +72,7 @@ pub(super) fn build(
         state_dir: state_dir?,
         sources: sources.sources,
         streams: reached,
+        templates,
         max_watches: document.memory.max_watches.map_or(MAX_WATCHES, |most| most.value) as usize,
         health: Health {
             listen: document.health.listen.map_or(Some(HEALTH), |listen| listen.value),

@@ -10,6 +10,7 @@ use std::fmt::{self, Write};
 use super::units::{show_duration, show_size};
 use super::{Aws, Config, LogFormat, Source, Stream};
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, TIME_KEY};
+use crate::model::route::{ByPath, NameGlob, Route};
 use crate::model::settings::{
     Adaptive, Api, Compression, Encryption, Envelope, Format, Grouping, Multiline, Newline, OnDrain, Order,
     Oversize, Packing, Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
@@ -34,8 +35,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
     }
     writeln!(out, "state directory {}", config.state_dir.display())?;
     for (source, source_settings) in config.sources.iter().zip(&settings.sources) {
-        let stream = &config.streams[source_settings.stream.0];
-        write_source(out, source, source_settings, stream)?;
+        write_source(out, source, source_settings, &config.streams)?;
     }
     for (stream, stream_settings) in config.streams.iter().zip(&settings.streams) {
         write_stream(out, stream, stream_settings)?;
@@ -95,9 +95,9 @@ fn write_source(
     out: &mut String,
     source: &Source,
     settings: &SourceSettings,
-    stream: &Stream,
+    streams: &[Stream],
 ) -> fmt::Result {
-    writeln!(out, "source {} to stream {}", source.name, stream.name)?;
+    write_route(out, source, settings, streams)?;
     for pattern in &source.patterns {
         let kind = match (pattern.file(), pattern.recurses()) {
             (Some(_), _) => "file",
@@ -181,6 +181,32 @@ fn write_left_out(out: &mut String, source: &Source, settings: &SourceSettings) 
             writeln!(out, "  files not begun that were last written more than {} ago", show_duration(older))
         }
         None => Ok(()),
+    }
+}
+
+fn write_route(
+    out: &mut String,
+    source: &Source,
+    settings: &SourceSettings,
+    streams: &[Stream],
+) -> fmt::Result {
+    match &settings.route {
+        Route::To(stream) => writeln!(out, "source {} to stream {}", source.name, streams[stream.0].name),
+        Route::ByPath(by_path) => write_template(out, source, by_path, streams),
+    }
+}
+
+/// Streams that paths name.
+fn write_template(out: &mut String, source: &Source, by_path: &ByPath, streams: &[Stream]) -> fmt::Result {
+    let ByPath { template, allowed, default, max_streams, .. } = by_path;
+    writeln!(out, "source {} to streams {} by path, up to {max_streams}", source.name, template.text())?;
+    if !allowed.is_empty() {
+        let allowed: Vec<_> = allowed.iter().map(NameGlob::text).collect();
+        writeln!(out, "  only to {}", allowed.join(", "))?;
+    }
+    match default {
+        Some(stream) => writeln!(out, "  other files to {}", streams[stream.0].name),
+        None => writeln!(out, "  other files are not read"),
     }
 }
 

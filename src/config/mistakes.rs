@@ -453,7 +453,7 @@ link_targets = ["/var/log/"]"#,
 paths = ["/a"]
 stream = "s"
 frequency = "1s""#,
-        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, link_targets, close_removed_after, append_newline, format, fields, merge_json, path_fields, time_key, time_format, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
+        "c.toml:4:1: source.frequency: unknown key; known here: paths, stream, name, exclude, rotated, start_at, ignore_older, follow_symlinks, link_targets, close_removed_after, streams, default_stream, max_streams, append_newline, format, fields, merge_json, path_fields, time_key, time_format, max_line_bytes, oversize, parse, multiline, keep_lines, drop_lines",
     ),
     (
         r#"[[source]]

@@ -24,6 +24,7 @@ mod routes;
 mod schema;
 mod sources;
 mod streams;
+mod templates;
 mod typed;
 mod units;
 mod walk;
@@ -43,6 +44,7 @@ pub use fault::{Fault, Faults, Place};
 pub use include::{Files, NoFiles, contents};
 pub use routes::Routes;
 pub use schema::schema;
+pub use templates::StreamTemplate;
 pub use typed::{Contents, Included};
 
 /// A configuration with every key, its default and its reason.
@@ -60,6 +62,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// In the order of [`Settings::streams`].
     pub streams: Vec<Stream>,
+    /// How streams are set up that files' paths name, the nearest first; empty where no path names any.
+    pub templates: Vec<StreamTemplate>,
     /// How many directories the kernel is asked to watch at the most.
     pub max_watches: usize,
     /// How the daemon can be asked how it is.

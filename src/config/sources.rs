@@ -4,20 +4,23 @@
 //! are, in the order of first use.
 
 mod envelope;
+mod route;
 
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use self::envelope::format_of;
+pub(super) use self::route::{Destination, destination};
 use super::fault::{Faults, Place};
-use super::typed::{FilesTable, JsonTable, MultilineTable, SourceTable, stream_name};
+use super::typed::{FilesTable, JsonTable, MultilineTable, RoutingTable, SourceTable, stream_name};
 use super::units::show_size;
 use super::walk::{Typed, json};
 use super::{Overrides, ProcessEnvironment, Source, Written};
 use crate::model::identity::WINDOW_BYTES;
 use crate::model::limits::{LINES_PER_RECORD, MAX_INCOMPLETE_BYTES, NAME_BYTES, RECORD_BYTES};
 use crate::model::message::max_incomplete_bytes;
+use crate::model::route::{ByPath, Route};
 use crate::model::settings::{
     Format, Grouping, LineFilter, MemorySettings, Multiline, Newline, Oversize, SourceSettings, StartAt,
     StreamId,
@@ -85,6 +88,7 @@ pub(super) fn of_command_line(
         paths: Some(paths),
         files: FilesTable::default(),
         stream,
+        routing: RoutingTable::default(),
         append_newline: None,
         json: JsonTable::default(),
         max_line_bytes: None,
@@ -110,25 +114,31 @@ impl Sources {
         let mut all = Self::default();
         for table in tables {
             let format = format_of(&table, host, faults);
-            all.add(table, format, faults);
+            all.add(table, (format, host), faults);
         }
         all
     }
 
     /// Adds what `table` says. What is missing in it was reported when it was read; its stream is added all the
     /// same, so that it is judged too.
-    fn add(&mut self, table: SourceTable, format: Format, faults: &mut Faults) {
+    fn add(&mut self, table: SourceTable, (format, host): (Format, &str), faults: &mut Faults) {
         let Some(stream) = table.stream.clone() else {
             return;
         };
         let max_message_bytes = max_message_bytes(&table);
         let name = name_of(&table).map(|name| name.value).unwrap_or_default();
+        let route = match destination(&table, &stream, (&name, host), faults) {
+            Destination::One(stream) => Route::To(self.stream_id(stream)),
+            Destination::ByPath(by_path, default) => {
+                let default = default.map(|default| self.stream_id(default));
+                Route::ByPath(Box::new(ByPath { default, ..*by_path }))
+            }
+        };
         let written = table.paths.iter().flatten().map(|pattern| pattern.place.clone()).collect();
         let patterns: Vec<Pattern> = values(table.paths);
-        let stream = self.stream_id(stream);
         self.settings.push(SourceSettings {
             name: name.as_str().into(),
-            stream,
+            route,
             start_at: table.files.start_at.map_or(StartAt::Beginning, |start_at| start_at.value),
             newline: match table.append_newline.is_none_or(|append| append.value) {
                 true => Newline::Append,
@@ -156,6 +166,11 @@ impl Sources {
             link_targets: link_targets(table.files.link_targets, follow_symlinks, faults),
             written: Written(written),
         });
+    }
+
+    /// Whether files may go to streams that no source names.
+    pub(super) fn have_templates(&self) -> bool {
+        self.settings.iter().any(|source| matches!(source.route, Route::ByPath(_)))
     }
 
     fn stream_id(&mut self, stream: Typed<String>) -> StreamId {
@@ -230,7 +245,7 @@ fn values<T>(list: Option<Vec<Typed<T>>>) -> Vec<T> {
 }
 
 /// The source's name, or its first path where it has none.
-fn name_of(table: &SourceTable) -> Option<Typed<String>> {
+pub(super) fn name_of(table: &SourceTable) -> Option<Typed<String>> {
     let first = || {
         let first = table.paths.as_ref()?.first()?;
         Some(Typed {

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Faults;
+use super::templates::StreamTemplate;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
 use super::{Aws, NamedQuotas, Stream};
 use crate::model::limits::RECORD_BYTES;
+use crate::model::route::{NameGlob, Route, is_template};
 use crate::model::settings::{
-    Adaptive, Api, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
+    Adaptive, Api, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings, SourceSettings,
+    StreamSettings,
 };
 
 /// The table for what a stream's own table does not say.
@@ -96,11 +99,19 @@ impl Streams<'_> {
     pub(super) fn refuse_unused<'n>(
         &self,
         names: impl Iterator<Item = &'n Typed<String>> + Clone,
+        sources: &[SourceSettings],
         faults: &mut Faults,
     ) {
+        let routes = || sources.iter().map(|source| &source.route);
+        let may_be_made = |name: &str| {
+            routes().any(|route| match route {
+                Route::To(_) => false,
+                Route::ByPath(by_path) => NameGlob::is_glob(name) || by_path.may_make(name),
+            })
+        };
         for table in self.tables.iter().filter(|table| table.name.value != DEFAULT) {
             let used = || names.clone().map(|name| name.value.as_str());
-            if used().any(|name| name == table.name.value) {
+            if used().any(|name| name == table.name.value) || may_be_made(&table.name.value) {
                 continue;
             }
             let advice = match nearest(&table.name.value, used()) {
@@ -111,12 +122,48 @@ impl Streams<'_> {
         }
     }
 
+    /// How streams are set up that files' paths name: by the table that says most of the name, over `[stream.default]`.
+    /// Those called `named` are set up already.
+    pub(super) fn templates(&self, named: &[Typed<String>], faults: &mut Faults) -> Vec<StreamTemplate> {
+        let mut templates = Vec::new();
+        let is_named = |name: &str| name == DEFAULT || named.iter().any(|named| named.value == name);
+        for table in self.tables.iter().filter(|table| !is_named(&table.name.value)) {
+            let names = match NameGlob::parse(&table.name.value) {
+                Ok(names) => names,
+                Err(message) => {
+                    faults.add(table.name.fault(message));
+                    continue;
+                }
+            };
+            if let Some(name) = table.delivery_stream.as_ref().filter(|_| NameGlob::is_glob(names.text())) {
+                faults.add(name.fault(
+                    "would send every stream that these names match to one place; leave it out, or name one stream",
+                ));
+            }
+            let (stream, settings) = self.stream(&table.name.value, faults);
+            templates.push(StreamTemplate { names, stream, settings });
+        }
+        let names = NameGlob::parse("*").expect("a glob");
+        let (stream, settings) = self.stream(DEFAULT, faults);
+        templates.push(StreamTemplate { names, stream, settings });
+        templates.sort_by_key(|template| std::cmp::Reverse(template.names.says()));
+        templates
+    }
+
     /// Reports every source whose lines are to share records without anything to tell them apart.
     pub(super) fn refuse_packing_without_newlines(&self, sources: &[SourceTable], faults: &mut Faults) {
         for source in sources {
             let (Some(append), Some(stream)) = (&source.append_newline, &source.stream) else { continue };
-            let levels = Levels { own: self.table(&stream.value), default: self.table(DEFAULT) };
-            if !append.value && levels.value(|table| &table.packing.packing) == Some(true) {
+            let is_template = is_template(&stream.value);
+            // Which tables its streams have is known once files are there.
+            let mut own: Vec<_> = match is_template {
+                true => self.tables.iter().map(Some).collect(),
+                false => Vec::from([self.table(&stream.value)]),
+            };
+            own.extend(is_template.then_some(None));
+            let levels = |own| Levels { own, default: self.table(DEFAULT) };
+            let packs = |own| levels(own).value(|table| &table.packing.packing) == Some(true);
+            if !append.value && own.into_iter().any(packs) {
                 faults.add(append.fault(format!(
                     "stream `{}` packs lines, which only their newlines tell apart; leave it true, or set packing = \"off\"",
                     stream.value
@@ -326,7 +373,7 @@ mod tests {
         assert_eq!(names, ["one", "two"]);
         let names: Vec<_> = config.settings.streams.iter().map(|stream| &*stream.name).collect();
         assert_eq!(names, ["one", "two"]);
-        let ids: Vec<_> = config.settings.sources.iter().map(|source| source.stream.0).collect();
+        let ids: Vec<_> = config.settings.sources.iter().map(|source| source.route.streams()[0].0).collect();
         assert_eq!(ids, [0, 1, 0]);
     }
 

@@ -8,6 +8,7 @@ mod health;
 mod include;
 mod json;
 mod multiline;
+mod routing;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +20,12 @@ pub(super) use self::include::IncludeGlob;
 pub use self::include::{Contents, Included};
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
+pub(super) use self::routing::RoutingTable;
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
 use crate::model::limits::RECORD_BYTES;
+use crate::model::route::is_stream_name;
 use crate::model::settings::{Api, Compression, Oversize, Runtime, StartAt, StartPattern};
 use crate::rules::pattern::{ExcludeGlob, Pattern};
 
@@ -85,6 +88,7 @@ pub(super) struct SourceTable {
     pub(super) paths: Option<Vec<Typed<Pattern>>>,
     pub(super) files: FilesTable,
     pub(super) stream: Option<Typed<String>>,
+    pub(super) routing: RoutingTable,
     pub(super) append_newline: Option<Typed<bool>>,
     pub(super) json: JsonTable,
     pub(super) max_line_bytes: Option<Typed<u64>>,
@@ -242,7 +246,8 @@ fn source(source: &mut Section<'_, '_, '_>) -> SourceTable {
         name: source.parsed("name", not_empty),
         paths: source.list("paths", |text| Pattern::parse(text).map_err(|fault| fault.to_string())),
         files: files(source),
-        stream: source.parsed("stream", stream_name),
+        stream: source.parsed("stream", routing::stream_or_template),
+        routing: routing::table(source),
         append_newline: source.switch("append_newline"),
         json: json::table(source),
         max_line_bytes: source.size("max_line_bytes", MIN_LINE_BYTES, MAX_LINE_BYTES),
@@ -340,8 +345,7 @@ fn retry(retry: &mut Section<'_, '_, '_>) -> RetryTable {
 
 /// A delivery stream's name by the service's rule for it, up to 64 of `a-zA-Z0-9_.-` (API reference, `PutRecord`).
 pub(super) fn stream_name(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    if text.bytes().all(allowed) && (1..=64).contains(&text.len()) {
+    if is_stream_name(text) {
         Ok(text.to_owned())
     } else if let Some((region, name)) = delivery_stream_arn(text) {
         Err(format!(

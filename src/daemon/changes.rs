@@ -6,15 +6,19 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::engine::port::Reload;
-use crate::model::settings::Settings;
+use crate::engine::Engine;
+use crate::engine::port::{Event, Reload};
+use crate::model::route::Route;
+use crate::model::settings::{Settings, StreamId};
 use crate::rules::reload::merge;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::Destination;
 use crate::shell::http::snapshot::{About, StreamAbout};
+
+use super::Daemon;
 
 /// What somebody who has changed the configuration asks for.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Changed {
     pub sources: Vec<SourceFiles>,
     /// In the order of the configuration.
     pub destinations: Vec<Destination>,
+    /// Whether somebody changed it; else streams were opened that files are found for.
+    pub is_asked: bool,
 }
 
 /// Another configuration in which every source and stream that there was keeps its place.
@@ -48,9 +54,10 @@ pub(super) struct InPlace {
 
 impl Changed {
     /// Puts this configuration in the places of the one before.
-    pub(super) fn in_place(self, before: &Settings, reached: &[Destination], known: &About) -> InPlace {
-        let Self { config, sources, destinations } = self;
-        let merged = merge(before, &fitted(config.settings.clone()));
+    pub(super) fn in_place(self, engine: &Engine, reached: &[Destination], known: &About) -> InPlace {
+        let Self { config, sources, destinations, is_asked } = self;
+        let unused = engine.unused_streams().into_iter().collect();
+        let merged = merge(engine.settings(), &fitted(config.settings.clone()), &unused);
         let about = about(&config);
         let no_files = SourceFiles::default();
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
@@ -61,11 +68,42 @@ impl Changed {
         };
         let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
         let called = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
-        let streams_of_sources = merged.settings.sources.iter().map(|source| source.stream).collect();
+        let streams_of_sources = streams_of_sources(&merged.settings);
         let about = About { sources: called.collect(), streams_of_sources, streams, max_lag: about.max_lag };
         let (retired, names) = (merged.retired(), sources.iter().map(SourceFiles::names).collect());
-        let reload = Reload { settings: merged.settings, retired, names };
+        let reload = Reload { is_changed: is_asked, settings: merged.settings, retired, names };
         InPlace { sources, destinations, max_watches: config.max_watches, about, reload }
+    }
+}
+
+impl Daemon {
+    /// Takes another configuration. Sources and streams keep their places; the engine is told which went.
+    pub(super) fn change(&mut self, change: Change) {
+        let Change::To(changed) = change else {
+            let now = self.now();
+            Arc::make_mut(&mut self.events).note_refused_reload(now);
+            return self.tell(Event::ReloadRefused);
+        };
+        let old = self.tasks.destinations();
+        let InPlace { sources, destinations, max_watches, about, reload } =
+            changed.in_place(&self.engine, old, &self.about);
+        let configured = sources.len() - reload.retired.len();
+        self.tasks.reconfigure(sources, destinations, max_watches);
+        // Streams that were opened beside others say nothing new of those.
+        let known = |place: usize| {
+            let before = self.about.streams.get(place).map(|stream| &stream.name);
+            !reload.is_changed && before == Some(&about.streams[place].name)
+        };
+        let new: Vec<_> = (0..about.streams.len()).filter(|place| !known(*place)).map(StreamId).collect();
+        self.about = Arc::new(about);
+        if reload.is_changed {
+            info!(sources = configured, "another configuration is in effect");
+            let now = self.now();
+            Arc::make_mut(&mut self.events).note_reload(now);
+        }
+        self.tell(Event::Reload(Box::new(reload)));
+        self.tasks.identify(new);
+        self.tell_descriptors();
     }
 }
 
@@ -89,12 +127,21 @@ pub(super) fn fitted(mut settings: Settings) -> Settings {
     settings
 }
 
+/// The stream of each source that has but one.
+fn streams_of_sources(settings: &Settings) -> Vec<Option<StreamId>> {
+    let only = |route: &Route| match route {
+        Route::To(stream) => Some(*stream),
+        Route::ByPath(_) => None,
+    };
+    settings.sources.iter().map(|source| only(&source.route)).collect()
+}
+
 /// What answers say of this configuration.
 pub(super) fn about(config: &Config) -> About {
     let streams = config.streams.iter().zip(&config.settings.streams);
     About {
         sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
-        streams_of_sources: config.settings.sources.iter().map(|source| source.stream).collect(),
+        streams_of_sources: streams_of_sources(&config.settings),
         streams: streams
             .map(|(stream, settings)| StreamAbout {
                 name: Arc::clone(&stream.name),

@@ -58,6 +58,7 @@ impl Daemon {
                     | Effect::Read(_)
                     | Effect::Compare(_)
                     | Effect::Close(_)
+                    | Effect::Want(_)
                     | Effect::Put(_) => {}
                 }
             }

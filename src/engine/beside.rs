@@ -44,7 +44,9 @@ impl Engine {
         if !looked.is_empty() {
             self.match_stored(source, &looked, seen, beside, now);
         }
-        let streams = self.surveys.take_look_beside(|source| self.settings.sources[source.0].stream);
+        let streams = self
+            .surveys
+            .take_look_beside(|source, stream| self.settings.sources[source.0].route.leads_to(stream));
         for (stream, source) in streams {
             let missing = self.missing(stream);
             let directories = missing.iter().filter_map(|missing| missing.path.parent().map(Arc::from));
@@ -86,8 +88,13 @@ impl Engine {
         for observed in beside.values().chain(seen.values()) {
             by_inode.entry(observed.identity.inode).or_default().push(observed);
         }
-        let stream = self.stream_of(source);
-        for Missing { identity, path, position, left_out } in self.missing(stream) {
+        let streams = self.streams_of(source);
+        let missing = streams.into_iter().flat_map(|stream| {
+            let missing = self.missing(stream);
+            missing.into_iter().map(move |missing| (stream, missing)).collect::<Vec<_>>()
+        });
+        let missing: Vec<_> = missing.collect();
+        for (stream, Missing { identity, path, position, left_out }) in missing {
             if path.parent().is_some_and(|directory: &Path| !looked.contains(directory)) {
                 continue;
             }
@@ -96,7 +103,7 @@ impl Engine {
             match found {
                 // A file that the operator left out is searched nowhere else, and its position stays.
                 None if left_out.is_some() => {}
-                None => self.on_missing(source, identity, now),
+                None => self.on_missing((source, stream), identity, now),
                 Some(observed) if left_out.is_some() => {
                     let (at, unread) = (position.bytes(), observed.size.saturating_sub(position.bytes()));
                     self.report(Report::LeftOut { stream, path: Arc::clone(&observed.path), at, unread });
@@ -104,7 +111,7 @@ impl Engine {
                 Some(observed)
                     if !observed.is_matched && self.files.of(stream, observed.identity).is_none() =>
                 {
-                    let id = self.follow(source, observed, Name::Lost, now);
+                    let id = self.follow((source, stream), observed, Name::Lost, now);
                     self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
                 }
                 Some(_) => {}
@@ -113,8 +120,7 @@ impl Engine {
     }
 
     /// Of files that are under no name, copies may be left, or what a rotator compressed.
-    fn on_missing(&mut self, source: SourceId, file: Identity, now: Instant) {
-        let stream = self.stream_of(source);
+    fn on_missing(&mut self, (source, stream): (SourceId, StreamId), file: Identity, now: Instant) {
         if let Some(parted) =
             self.lives.parted_of(file, stream).filter(|parted| !self.lives.is_sought(*parted))
         {

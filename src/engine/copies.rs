@@ -84,9 +84,10 @@ impl Engine {
     /// nothing else is known.
     pub(super) fn seek_unseen(&mut self, id: FileId, seen: Option<Seen>, now: Instant) {
         let file = self.files.known(id);
-        let (source, identity, names) = (file.source, file.identity, file.saved_names());
+        let (source, stream, identity) = (file.source, file.stream, file.identity);
+        let names = file.saved_names();
         let Some(seen) = seen.filter(|_| identity.birth_nanos.is_some()) else { return };
-        let incarnation = self.begin_unread(source, names, identity, (seen, 0));
+        let incarnation = self.begin_unread(stream, names, identity, (seen, 0));
         self.search_copies(incarnation, source, 0, Afterwards::Forgotten, now);
     }
 
@@ -97,7 +98,8 @@ impl Engine {
         afterwards: Afterwards,
         now: Instant,
     ) {
-        let stream = self.stream_of(source);
+        let stream = self.stream_called(self.lives.stream_name(incarnation));
+        let stream = stream.expect("a life is looked for while its stream is configured");
         let search = CopySearch { source, stream, unread, why, since: now, looked: false, afterwards };
         self.lives.seek_copies(incarnation, search);
         let sought = self.lives.sought(incarnation).expect("just begun");
@@ -271,10 +273,11 @@ impl Engine {
                 found.retain(is_whole);
             }
             for observed in found.into_iter().take(MAX_COMPARED) {
-                if self.files.of(self.stream_of(source), observed.identity).is_none() {
+                let Some(stream) = self.lives.sought(of).map(|sought| sought.search.stream) else { continue };
+                if self.files.of(stream, observed.identity).is_none() {
                     let is_since = |sought: Sought<'_>| sought.is_older_than(observed.identity);
                     let is_since_cut_off = self.lives.sought(of).is_some_and(is_since);
-                    let id = self.follow(source, observed, Name::Lost, now);
+                    let id = self.follow((source, stream), observed, Name::Lost, now);
                     let kind = &mut self.files.known_mut(id).kind;
                     (kind.only_as_copy, kind.is_since_cut_off) = (true, is_since_cut_off);
                     kind.decompressed = uncompressed(&observed.path).is_some();
@@ -297,7 +300,6 @@ impl Engine {
 
     /// Those that are looked for, and of which a file may be the copy by its name, size and age.
     fn may_be_copy_of(&self, source: SourceId, observed: &Observed) -> Vec<Incarnation> {
-        let stream = self.stream_of(source);
         let is_compressed = uncompressed(&observed.path).is_some();
         let names = originals(observed.real_path());
         let sought = self.lives.sought_at(&names, &observed.rotated_from).filter(|sought| {
@@ -309,11 +311,11 @@ impl Engine {
                 && observed.identity != sought.identity
                 && is_younger(observed.identity, sought.identity)
                 && sought.may_be_copied(observed.identity)
-                && self.files.of(stream, observed.identity).is_none()
-                && self.families.may_be_of(self.stream_name(stream), [sought.path], observed.owner)
+                && self.files.of(sought.search.stream, observed.identity).is_none()
+                && self.families.may_be_of(self.stream_name(sought.search.stream), [sought.path], observed.owner)
                 // It has a place of its own to go on from; without a birth time, its inode may just be used again.
                 && (observed.identity.birth_nanos.is_none()
-                    || self.lives.stored_of(observed.identity, self.stream_name(stream)).next().is_none())
+                    || self.lives.stored_of(observed.identity, self.stream_name(sought.search.stream)).next().is_none())
         });
         sought.map(|sought| sought.incarnation).collect()
     }

@@ -21,6 +21,7 @@ impl Engine {
         }
         self.finishing = Some(self.settings.on_drain);
         self.surveys.finish();
+        self.stop_awaiting();
         self.streams.drain();
         let ends = self.streams.stop_letters();
         self.tell_letters(ends);
@@ -204,6 +205,7 @@ mod tests {
                 Effect::Compare(_)
                 | Effect::Close(_)
                 | Effect::Report(_)
+                | Effect::Want(_)
                 | Effect::Moved { .. }
                 | Effect::Replayed { .. } => {}
             }

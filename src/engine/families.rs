@@ -71,11 +71,9 @@ impl Families {
         known.owner = owner.or(known.owner);
     }
 
-    /// A survey of a source of this stream is answered. From the first on, what comes under its names is known to be new;
-    /// an earlier process that read for the stream has seen what was there before.
-    pub(super) fn note_look(&mut self, source: SourceId, stream: &str, unix_nanos: i64) {
-        let since = self.last_run.get(stream).map_or(unix_nanos, |last| last.saturating_sub(NOT_BEGUN_NANOS));
-        self.sources.entry(source).or_insert(since);
+    /// A survey of a source is answered. From the first on, what comes under its names is known to be new.
+    pub(super) fn note_look(&mut self, source: SourceId, unix_nanos: i64) {
+        self.sources.entry(source).or_insert(unix_nanos);
     }
 
     /// A source is called otherwise from now on, or is another: its stream is looked at since that of `before` was.
@@ -100,9 +98,12 @@ impl Families {
         self.refused.remove(&(source, file));
     }
 
-    /// Since when names of a source are looked at that no file had yet.
-    pub(super) fn since_nanos(&self, source: SourceId) -> Option<i64> {
-        self.sources.get(&source).copied()
+    /// Since when names of a source are looked at that no file had yet, for a stream: an earlier process that read for it has
+    /// seen what was there before.
+    pub(super) fn since_nanos(&self, source: SourceId, stream: &str) -> Option<i64> {
+        let looked = self.sources.get(&source)?;
+        let last_run = self.last_run.get(stream).map(|last| last.saturating_sub(NOT_BEGUN_NANOS));
+        Some(last_run.unwrap_or(*looked))
     }
 
     /// A checkpoint is forgotten: what is older than its file is not known any more.
@@ -207,13 +208,16 @@ mod tests {
     #[test]
     fn a_name_that_no_file_had_is_looked_at_since_the_last_run_or_the_first_look() {
         let mut families = Families::of_checkpoints(&[stored(1, "app.log", NOT_BEGUN_NANOS + 100)]);
-        families.note_look(SourceId(0), &stream_name(0), 500);
-        families.note_look(SourceId(1), &stream_name(1), 500);
-        families.note_look(SourceId(1), &stream_name(1), 900);
-        assert_eq!(families.since_nanos(SourceId(0)), Some(100), "something ran until then");
-        assert_eq!(families.since_nanos(SourceId(1)), Some(500));
+        families.note_look(SourceId(0), 500);
+        families.note_look(SourceId(0), 900);
+        let since = |families: &Families, source, stream| {
+            families.since_nanos(SourceId(source), &stream_name(stream))
+        };
+        assert_eq!(since(&families, 0, 0), Some(100), "something ran until then");
+        assert_eq!(since(&families, 0, 1), Some(500), "and nothing for another stream");
         families.goes_on_as(SourceId(0), SourceId(2));
-        assert_eq!(families.since_nanos(SourceId(2)), Some(100), "called otherwise");
+        assert_eq!(since(&families, 2, 1), Some(500), "called otherwise");
+        assert_eq!(since(&families, 1, 0), None, "nobody looked");
     }
 
     #[test]

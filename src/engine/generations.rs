@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
-use crate::model::settings::SourceId;
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::rotation::family::{Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
@@ -29,14 +28,14 @@ impl Engine {
         now: Instant,
     ) {
         let source = observation.source;
-        let stream = Arc::clone(self.stream_name(self.stream_of(source)));
-        self.families.note_look(source, &stream, self.surveys.unix_nanos());
+        self.families.note_look(source, self.surveys.unix_nanos());
         if observation.hidden.is_empty() {
             self.families.keep_only(source, |file| seen.contains_key(file) || beside.contains_key(file));
         }
         let unknown = beside.iter().filter(|(identity, observed)| {
             !observed.rotated_from.is_empty()
-                && !self.is_known(source, **identity)
+                && self.stream_of(source, observed).is_some()
+                && !self.is_known(source, observed)
                 && !self.families.is_stranger(source, **identity)
         });
         let unknown: Vec<_> = unknown.map(|(_, observed)| *observed).collect();
@@ -50,8 +49,9 @@ impl Engine {
             uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
         };
         for observed in unknown.into_iter().filter(is_whole) {
-            if self.was_missed(source, observed, &there) {
-                let id = self.follow(source, observed, Name::Lost, now);
+            let Some(stream) = self.stream_of(source, observed) else { continue };
+            if self.was_missed((source, stream), observed, &there) {
+                let id = self.follow((source, stream), observed, Name::Lost, now);
                 self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
             } else {
                 self.families.note_not_missed(source, observed.identity);
@@ -60,16 +60,23 @@ impl Engine {
     }
 
     /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
-    fn was_missed(&self, source: SourceId, observed: &Observed, there: &HashMap<&Path, &Observed>) -> bool {
+    fn was_missed(
+        &self,
+        (source, stream): (SourceId, StreamId),
+        observed: &Observed,
+        there: &HashMap<&Path, &Observed>,
+    ) -> bool {
         if self.families.is_refused(source, observed.identity) {
             return true;
         }
-        let stream = self.stream_name(self.stream_of(source));
+        let stream = self.stream_name(stream);
         let names = &observed.rotated_from;
         let since = self.families.first_seen_nanos(stream, names);
-        let Some(first_seen_nanos) = since.or(self.families.since_nanos(source)) else { return false };
+        let Some(first_seen_nanos) = since.or(self.families.since_nanos(source, stream)) else {
+            return false;
+        };
         let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
-        let known = current.filter(|current| self.is_known(source, current.identity));
+        let known = current.filter(|current| self.is_known(source, current));
         let current_nanos = known.filter_map(|known| known.identity.birth_nanos).max();
         is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current_nanos })
             && self.families.may_be_of(stream, names, observed.owner)

@@ -79,8 +79,8 @@ impl Engine {
     pub(super) fn is_left_out(&self, stream: StreamId, path: &Path) -> bool {
         let sources = (0..self.settings.sources.len()).map(SourceId);
         let configured = sources.filter(|source| !self.surveys.is_retired(*source));
-        let mut of_stream = configured.filter(|source| self.stream_of(*source) == stream);
-        !of_stream.any(|source| self.leaving.takes(source, path))
+        let mut taking = configured.filter(|source| self.leaving.takes(*source, path));
+        !taking.any(|source| self.sends(source, path, stream))
     }
 
     /// Lets go of the files that are to be let go of, unless one is just being opened or read.
@@ -101,8 +101,7 @@ impl Engine {
             self.part(id, Parting::LeftInPlace, now);
             if !is_begun && !is_left_out {
                 // Whoever goes on with its names goes on with it, whatever it is called by then.
-                let sources = (0..self.settings.sources.len()).map(SourceId);
-                let of_stream: Vec<_> = sources.filter(|source| self.stream_of(*source) == stream).collect();
+                let of_stream = self.sources_of(stream);
                 of_stream.into_iter().for_each(|source| self.families.note_refused(source, identity));
             }
             self.surveys.want_all();

@@ -13,7 +13,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StartAt};
+use crate::model::settings::{SourceId, StartAt, StreamId};
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
 use crate::rules::rotation::uncompressed;
@@ -51,6 +51,7 @@ impl Engine {
 
     pub(super) fn on_observed(&mut self, observation: &Observation, now: Instant) {
         let source = observation.source;
+        self.note_unused(source);
         let (began, at_first_start) = self.surveys.answered(source, observation.unix_time, now);
         if self.surveys.speaks(source) {
             self.report(Report::Speaks { source });
@@ -62,11 +63,11 @@ impl Engine {
         let (seen, beside) = self.one_name_each(observation, began);
         self.follow_missed(observation, &seen, &beside, now);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
-        for (identity, observed) in &seen {
+        for observed in seen.values() {
             if !self.is_too_old(source, observed, observation.unix_time)
                 && !self.is_compressed(source, observed)
             {
-                self.meet(source, *identity, observed, at_first_start, began, now);
+                self.meet(source, observed, at_first_start, began, now);
             }
         }
         if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
@@ -98,10 +99,9 @@ impl Engine {
     ) -> (BTreeMap<Identity, &'a Observed>, BTreeMap<Identity, &'a Observed>) {
         // A survey that began before a reload still shows what was left out since.
         let is_outdated = self.leaving.is_outdated(began);
-        let stream = self.stream_of(observation.source);
         let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
         for observed in &observation.files {
-            let known = self.files.of(stream, observed.identity).map(|id| self.files.known(id));
+            let known = self.followed(observation.source, observed).map(|id| self.files.known(id));
             // What is compressed into a file goes on, whatever the source makes of the file's name.
             let is_shown = observed.is_matched
                 && (!is_outdated || self.leaving.takes(observation.source, &observed.path))
@@ -118,12 +118,14 @@ impl Engine {
 
     /// Opens files again that were renamed, read to their end and closed, and that were written to since.
     fn open_late(&mut self, source: SourceId, beside: &BTreeMap<Identity, &Observed>, now: Instant) {
-        let stream = self.stream_of(source);
+        let streams = self.streams_of(source);
         for (identity, observed) in beside {
-            if self.files.of(stream, *identity).is_none()
-                && self.lives.has_late_lines(*identity, observed.size, self.stream_name(stream))
-            {
-                self.follow(source, observed, Name::Lost, now);
+            let late = streams.iter().find(|stream| {
+                self.files.of(**stream, *identity).is_none()
+                    && self.lives.has_late_lines(*identity, observed.size, self.stream_name(**stream))
+            });
+            if let Some(stream) = late {
+                self.follow((source, *stream), observed, Name::Lost, now);
             }
         }
     }
@@ -153,23 +155,19 @@ impl Engine {
     fn meet(
         &mut self,
         source: SourceId,
-        identity: Identity,
         observed: &Observed,
         at_first_start: bool,
         began: Instant,
         now: Instant,
     ) {
-        let Some(id) = self.files.of(self.stream_of(source), identity) else {
+        let Some(id) = self.followed(source, observed) else {
             if self.surveys.is_too_late(source) {
                 return;
             }
-            let stream = Arc::clone(self.stream_name(self.stream_of(source)));
-            let (name, owner) = (observed.real_path().to_path_buf(), Some(observed.owner));
-            self.families.note(&stream, name, self.surveys.unix_nanos(), owner);
-            if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
-                self.note_first_end(source, observed, now);
+            match self.stream_of(source, observed) {
+                None => self.await_stream(source, observed, at_first_start),
+                Some(stream) => self.begin_following((source, stream), observed, at_first_start, now),
             }
-            self.follow(source, observed, Name::Matched, now);
             return;
         };
         let file = self.files.known(id);
@@ -187,18 +185,18 @@ impl Engine {
 
     /// A file was there at the first start of a source that starts at the end: where it ended is durable before any of the
     /// source's files is opened, so that what is written from now on is read, whatever becomes of this process.
-    fn note_first_end(&mut self, source: SourceId, observed: &Observed, now: Instant) {
+    pub(super) fn note_first_end(&mut self, stream: StreamId, observed: &Observed, now: Instant) {
         let names = (Arc::clone(&observed.path), observed.target.clone());
         let nanos = self.surveys.unix_nanos();
         let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
-        let incarnation = self.begin_unread(source, names, observed.identity, (seen, observed.size));
+        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, observed.size));
         self.saves.note_changed(incarnation, 0, now);
     }
 
     /// An incarnation of a file that was seen and not opened yet: what lies before `at` is not to be read.
     pub(super) fn begin_unread(
         &mut self,
-        source: SourceId,
+        stream: StreamId,
         (path, target): Names,
         identity: Identity,
         (seen, at): (Seen, u64),
@@ -206,7 +204,7 @@ impl Engine {
         let incarnation = self.lives.fresh();
         self.lives.store(Checkpoint {
             incarnation,
-            stream: Arc::clone(self.stream_name(self.stream_of(source))),
+            stream: Arc::clone(self.stream_name(stream)),
             path,
             target,
             identity,
@@ -310,7 +308,8 @@ impl Engine {
             _ => {}
         }
         if before == Name::Matched {
-            self.look_at_others(source);
+            let stream = self.files.known(id).stream;
+            self.look_at_others((source, stream));
         }
         let file = self.files.known(id);
         if is_closed {
@@ -326,27 +325,23 @@ impl Engine {
 
     /// A file is no longer under the names of its source. Another source of the stream may match the name that it has
     /// now, and may have seen it while it was this one's.
-    fn look_at_others(&mut self, source: SourceId) {
+    fn look_at_others(&mut self, (source, stream): (SourceId, StreamId)) {
         if self.finishing.is_some() {
             return;
         }
-        let stream = self.stream_of(source);
-        for (place, other) in self.settings.sources.iter().enumerate() {
-            if other.stream == stream && SourceId(place) != source {
-                self.surveys.want(SourceId(place));
-            }
+        for other in self.sources_of(stream).into_iter().filter(|other| *other != source) {
+            self.surveys.want(other);
         }
     }
 
     /// Takes in a file that was found; it is opened when it has its turn.
     pub(super) fn follow(
         &mut self,
-        source: SourceId,
+        whose: (SourceId, StreamId),
         observed: &Observed,
         name: Name,
         now: Instant,
     ) -> FileId {
-        let whose = (source, self.stream_of(source));
         let (path, identity) = (Arc::clone(&observed.path), observed.identity);
         let mut file = FollowedFile::found(whose, path, identity, name, now);
         file.target.clone_from(&observed.target);
@@ -354,7 +349,7 @@ impl Engine {
         (file.times.found_nanos, file.kind.owner) = (self.surveys.unix_nanos(), observed.owner);
         file.size = observed.size;
         let id = self.files.follow(file);
-        self.fix_end(id, source, observed.size);
+        self.fix_end(id, whose.0, observed.size);
         id
     }
 
@@ -394,12 +389,12 @@ mod tests {
     use crate::engine::Memory;
     use crate::engine::port::{Effect, Event, Opened, Watching};
     use crate::engine::samples::{at, identity, path, settings};
-    use crate::model::settings::StreamId;
+    use crate::model::route::Route;
 
     /// Both sources ship into one stream; inotify tells of every change.
     fn engine() -> Engine {
         let mut settings = settings(2);
-        settings.sources[1].stream = StreamId(0);
+        settings.sources[1].route = Route::To(StreamId(0));
         let mut engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
         engine.handle(Event::Watching(Watching::Full), at(0));
         engine

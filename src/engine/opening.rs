@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
-use crate::model::settings::SourceId;
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::idle::{self, AtEnd};
@@ -153,7 +153,7 @@ impl Engine {
         let kept = found.as_ref().map(|found| found.incarnation);
         let was_truncated = self.lives.stored_of(opened.identity, self.stream_name(stream)).next().is_some()
             && kept.is_none();
-        self.supersede(opened.identity, source, kept, now);
+        self.supersede(opened.identity, (source, stream), kept, now);
         if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
             // Without a birth time nothing says that this is a file a source ever showed.
             return self.part(id, Parting::Handed, now);
@@ -197,8 +197,14 @@ impl Engine {
 
     /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
     /// a life that is over.
-    fn supersede(&mut self, file: Identity, source: SourceId, kept: Option<Incarnation>, now: Instant) {
-        let name = self.stream_name(self.stream_of(source));
+    fn supersede(
+        &mut self,
+        file: Identity,
+        (source, stream): (SourceId, StreamId),
+        kept: Option<Incarnation>,
+        now: Instant,
+    ) {
+        let name = self.stream_name(stream);
         let claimed = self.lives.stored_of(file, name).map(|stored| stored.incarnation);
         let others: Vec<_> = claimed.filter(|incarnation| Some(*incarnation) != kept).collect();
         for incarnation in others {

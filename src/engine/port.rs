@@ -55,6 +55,9 @@ pub enum Effect {
     Replayed { letter: LetterId, end: LetterEnd },
     /// Tell whoever asked by [`Event::Move`] what was done, once it is durable, or why nothing was. No answer.
     Moved { number: MoveId, result: Result<Vec<Moved>, NotMoved> },
+    /// Open delivery streams that files are found for. Answered by [`Event::Reload`], with a configuration that has them or
+    /// says why not, or by [`Event::ReloadRefused`].
+    Want(WantedStreams),
     /// Tell the operator. No answer.
     Report(Report),
 }
@@ -205,6 +208,8 @@ pub enum Event {
 /// Another configuration for the sources and streams that there are, and for new ones behind them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reload {
+    /// Whether somebody changed the configuration; else streams were opened that files are found for.
+    pub is_changed: bool,
     /// As [`merge`](crate::rules::reload::merge) makes it: no source and no stream changes its place.
     pub settings: Settings,
     /// Sources that are no longer configured: no survey shows their files from now on.
@@ -212,6 +217,15 @@ pub struct Reload {
     /// The names that each source reads from now on, in the order of the settings; where none are told, no name is left
     /// out.
     pub names: Vec<SourceNames>,
+}
+
+/// Delivery streams that the paths of files name, and that are not open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WantedStreams {
+    /// The streams that files wait for.
+    pub wanted: Vec<Arc<str>>,
+    /// Streams that are open, and for which nothing is followed, held or under way.
+    pub unused: Vec<Arc<str>>,
 }
 
 /// One dead letter, by its number in the state database.

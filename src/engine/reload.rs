@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::route::Route;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
@@ -21,21 +22,29 @@ impl Engine {
     /// # Errors
     /// When a stream's retry delays make no backoff; then nothing has changed.
     pub(super) fn on_reload(&mut self, reload: Reload, now: Instant) -> Result<(), InvalidBackoff> {
-        let Reload { settings, retired, names } = reload;
+        let Reload { is_changed, settings, retired, names } = reload;
+        // A place that another stream takes begins anew.
+        let kept = self.settings.streams.iter().zip(&settings.streams).enumerate();
+        let taken: Vec<_> =
+            kept.filter(|(_, (old, new))| old.name != new.name).map(|(place, _)| place).collect();
+        taken.iter().for_each(|place| self.counts.streams[*place] = StreamCounts::default());
         self.streams.change(&settings.streams, settings.checkpoint, now)?;
         self.counts.sources.resize_with(settings.sources.len(), SourceCounts::default);
         self.counts.streams.resize_with(settings.streams.len(), StreamCounts::default);
         self.saves.change_settings(settings.checkpoint);
         self.intake.change(settings.memory, settings.streams.len());
 
-        let moved = self.settings.sources.iter().zip(&settings.sources).enumerate();
-        let moved = moved.filter(|(_, (old, new))| old.stream != new.stream);
-        let gone: BTreeSet<_> =
-            moved.map(|(place, _)| SourceId(place)).chain(retired.iter().copied()).collect();
+        let routes: Vec<_> = settings.sources.iter().map(|source| &source.route).collect();
+        let goes_elsewhere = |file: &FollowedFile| match routes.get(file.source.0) {
+            Some(Route::To(stream)) => *stream != file.stream,
+            Some(route @ Route::ByPath(_)) => !route.leads_to(file.stream),
+            None => true,
+        };
         let is_taken = |file: &FollowedFile| {
             file.name == Name::Lost || names.get(file.source.0).is_none_or(|names| names.takes(&file.path))
         };
-        let is_gone = |file: &FollowedFile| gone.contains(&file.source) || !is_taken(file);
+        let is_gone =
+            |file: &FollowedFile| retired.contains(&file.source) || goes_elsewhere(file) || !is_taken(file);
         let leaves = self.files.iter().filter(|(_, file)| is_gone(file) && !is_last_hold(file));
         let leaves = leaves.map(|(id, _)| id).collect();
         let back = self.surveys.retired().difference(&retired).copied();
@@ -43,13 +52,18 @@ impl Engine {
         let left_out = self.lives.sources_let_go_of().difference(&retired).copied().collect::<Vec<_>>();
         let back: BTreeSet<_> = back.chain(left_out).collect();
         let look_beside: BTreeSet<StreamId> =
-            back.into_iter().map(|source| settings.sources[source.0].stream).collect();
+            back.into_iter().flat_map(|source| settings.sources[source.0].route.streams()).collect();
+        // Positions of a stream that is only open now may be of files that were renamed since.
+        let opened = taken.into_iter().chain(self.settings.streams.len()..settings.streams.len());
+        let look_beside = look_beside.into_iter().chain(opened.map(StreamId)).collect();
         self.leaving.change(names, leaves, now);
         let before = self.settings.sources.len();
         self.settings = settings;
         for source in (before..self.settings.sources.len()).map(SourceId) {
             let of_stream = (0..before).map(SourceId);
-            let of_stream = of_stream.filter(|known| self.stream_of(*known) == self.stream_of(source));
+            let streams = self.streams_of(source);
+            let of_stream =
+                of_stream.filter(|known| streams.iter().any(|stream| self.leads_to(*known, *stream)));
             of_stream
                 .collect::<Vec<_>>()
                 .into_iter()
@@ -57,7 +71,8 @@ impl Engine {
         }
         self.saves.room_mut().change(super::stream_names(&self.settings));
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
-        self.counts.reloads += 1;
+        self.counts.reloads += u64::from(is_changed);
+        self.take_up_awaiting(now);
         // An order that has become free lets files go on that waited for an answer.
         for state in self.lives.states_mut() {
             self.streams.offer(state, 0);

@@ -13,6 +13,7 @@ use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
+use crate::model::route::Route;
 use crate::model::settings::{
     Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
     Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt,
@@ -113,7 +114,7 @@ pub(super) fn settings(sources: usize) -> Settings {
     let some = |n: u32| std::num::NonZeroU32::new(n).expect("above zero");
     let source = |place: usize| SourceSettings {
         name: format!("source-{place}").into(),
-        stream: StreamId(place),
+        route: Route::To(StreamId(place)),
         start_at: StartAt::Beginning,
         newline: Newline::Append,
         format: Format::Raw,

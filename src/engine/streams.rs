@@ -125,8 +125,14 @@ impl Streams {
         let fresh: Result<Vec<_>, _> =
             settings.iter().map(|stream| Stream::try_new(stream.clone(), checkpoint, now)).collect();
         let mut fresh = fresh?.into_iter();
-        for (stream, fresh) in self.streams.iter_mut().zip(fresh.by_ref()) {
-            stream.change(fresh, now);
+        for (place, (stream, fresh)) in self.streams.iter_mut().zip(fresh.by_ref()).enumerate() {
+            if stream.settings.name == fresh.settings.name {
+                stream.change(fresh, now);
+            } else {
+                // Nothing was under way for the one that was here.
+                *stream = fresh;
+                (self.activity[place], self.letters[place]) = (Activity::default(), Letters::default());
+            }
         }
         self.streams.extend(fresh);
         self.activity.resize_with(settings.len(), Activity::default);
@@ -151,6 +157,14 @@ impl Streams {
     /// Takes every record of an incarnation out of the queues of its stream. What is under way stays so.
     pub(super) fn withdraw(&mut self, state: &mut IncarnationState) -> Vec<Record> {
         self.streams[state.stream().0].withdraw(state)
+    }
+
+    /// Whether nothing of a stream waits or is under way, neither records nor letters.
+    pub(super) fn is_empty(&self, stream: StreamId) -> bool {
+        self.streams[stream.0].is_empty()
+            && self.letters[stream.0].is_empty()
+            && self.requests.values().all(|sent| sent.stream != stream)
+            && self.sent_letters.values().all(|sent| sent.stream() != stream)
     }
 
     /// What the records that wait in a stream cost in memory, in bytes.

@@ -312,7 +312,7 @@ impl Surveys {
     /// beside the names that their files had: each with the source that looks.
     pub(super) fn take_look_beside(
         &mut self,
-        stream_of: impl Fn(SourceId) -> StreamId,
+        leads_to: impl Fn(SourceId, StreamId) -> bool,
     ) -> Vec<(StreamId, SourceId)> {
         if self.look_beside.is_empty() {
             return Vec::new();
@@ -321,7 +321,7 @@ impl Surveys {
         for stream in self.look_beside.clone() {
             let places = (0..self.sources.len()).map(SourceId);
             let of_stream: Vec<_> =
-                places.filter(|id| !self.is_retired(*id) && stream_of(*id) == stream).collect();
+                places.filter(|id| !self.is_retired(*id) && leads_to(*id, stream)).collect();
             let all = of_stream.iter().all(|id| self.sources[id.0].answered);
             if let Some(first) = of_stream.first().filter(|_| all) {
                 self.look_beside.remove(&stream);
@@ -405,9 +405,9 @@ mod tests {
         let mut surveys = Surveys::new(2, false, [StreamId(0)].into());
         drop(begun(&mut surveys, at(0)));
         surveys.answered(A, Duration::ZERO, at(1));
-        assert_eq!(surveys.take_look_beside(|_| StreamId(0)), []);
+        assert_eq!(surveys.take_look_beside(|_, _| true), []);
         surveys.answered(B, Duration::ZERO, at(1));
-        assert_eq!(surveys.take_look_beside(|_| StreamId(0)), [(StreamId(0), A)]);
-        assert_eq!(surveys.take_look_beside(|_| StreamId(0)), []);
+        assert_eq!(surveys.take_look_beside(|_, _| true), [(StreamId(0), A)]);
+        assert_eq!(surveys.take_look_beside(|_, _| true), []);
     }
 }

@@ -19,6 +19,7 @@ use super::Engine;
 use super::parting::Parting;
 use super::port::{FileId, Observed};
 use super::report::Report;
+use super::routing::Routing;
 
 /// A file that is compressed.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Unwanted {
     pub(super) told: BTreeMap<(SourceId, Arc<Path>), String>,
     /// Files that are compressed, and how each was when it was seen last.
     compressed: BTreeMap<(SourceId, Identity), Compressed>,
+    /// Files whose streams are not open.
+    pub(super) routing: Routing,
 }
 
 impl Engine {
@@ -45,7 +48,7 @@ impl Engine {
     pub(super) fn is_too_old(&self, source: SourceId, observed: &Observed, unix_time: Duration) -> bool {
         let Some(limit) = self.settings.sources[source.0].ignore_older else { return false };
         let is_old = observed.modified.is_some_and(|modified| unix_time.saturating_sub(modified) > limit);
-        is_old && !self.is_known(source, observed.identity)
+        is_old && !self.is_known(source, observed)
     }
 
     /// Lets go of a file that begins like a compressed one; whether it does. What a rotator made of a file that is known is
@@ -82,8 +85,10 @@ impl Engine {
         }
         if known.path != observed.path {
             known.path = Arc::clone(&observed.path);
-            let (format, stream) = (known.format, self.stream_of(source));
-            self.skip_compressed(source, stream, Arc::clone(&observed.path), format);
+            let format = known.format;
+            if let Some(stream) = self.stream_of(source, observed) {
+                self.skip_compressed(source, stream, Arc::clone(&observed.path), format);
+            }
         }
         true
     }
@@ -141,10 +146,13 @@ impl Engine {
     }
 
     /// Whether a file has a life in the stream of a source.
-    pub(super) fn is_known(&self, source: SourceId, file: Identity) -> bool {
-        let stream = self.stream_of(source);
-        self.files.of(stream, file).is_some()
-            || self.lives.parted_of(file, stream).is_some()
+    pub(super) fn is_known(&self, source: SourceId, observed: &Observed) -> bool {
+        if self.followed(source, observed).is_some() {
+            return true;
+        }
+        let Some(stream) = self.stream_of(source, observed) else { return false };
+        let file = observed.identity;
+        self.lives.parted_of(file, stream).is_some()
             || self.lives.stored_of(file, self.stream_name(stream)).next().is_some()
     }
 }
@@ -279,6 +287,7 @@ mod tests {
                     Effect::Compare(_)
                     | Effect::Close(_)
                     | Effect::Moved { .. }
+                    | Effect::Want(_)
                     | Effect::Replayed { .. } => continue,
                 };
                 self.engine.handle(event, at(self.seconds));

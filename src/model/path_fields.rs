@@ -44,6 +44,11 @@ impl PathFields {
         Ok(Self { text: text.into(), expressions, names })
     }
 
+    /// Those of a source that reads nothing from paths.
+    pub fn none() -> Self {
+        Self { text: "".into(), expressions: Vec::new(), names: Vec::new() }
+    }
+
     pub fn text(&self) -> &str {
         &self.text
     }

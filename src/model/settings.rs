@@ -10,16 +10,11 @@ use regex::bytes::Regex;
 
 use super::limits::{ENVELOPE_KEYS, TIME_KEY};
 use super::path_fields::PathFields;
+use super::route::Route;
+
+pub use super::ids::{SourceId, StreamId};
 
 pub use self::multiline::{Grouping, Multiline, Preset};
-
-/// Index of a source in [`Settings::sources`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(pub usize);
-
-/// Index of a stream in [`Settings::streams`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamId(pub usize);
 
 /// Everything the engine is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +31,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceSettings {
     pub name: Arc<str>,
-    pub stream: StreamId,
+    pub route: Route,
     pub start_at: StartAt,
     pub newline: Newline,
     pub format: Format,

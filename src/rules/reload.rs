@@ -5,7 +5,7 @@
 //!
 //! Knows two settings. Does not know files or records.
 //!
-//! *Invariant:* no place ever changes its name.
+//! *Invariant:* no place changes its name while anything is under way for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,10 +30,15 @@ impl Merged {
     }
 }
 
-/// Lays `new` over `old`. When the engine is done stays as it was: that is how the process was started.
-pub fn merge(old: &Settings, new: &Settings) -> Merged {
-    let streams = places(old.streams.iter().map(|it| &it.name), new.streams.iter().map(|it| &it.name));
-    let sources = places(old.sources.iter().map(|it| &it.name), new.sources.iter().map(|it| &it.name));
+/// Lays `new` over `old`. When the engine is done stays as it was: that is how the process was started. A stream for which
+/// nothing is under way, one of `unused`, leaves its place to a new one when it is no longer configured: streams that paths
+/// name come and go for as long as the process runs.
+pub fn merge(old: &Settings, new: &Settings, unused: &BTreeSet<StreamId>) -> Merged {
+    let is_free = |place: usize| unused.contains(&StreamId(place));
+    let streams =
+        places(old.streams.iter().map(|it| &it.name), new.streams.iter().map(|it| &it.name), is_free);
+    let sources =
+        places(old.sources.iter().map(|it| &it.name), new.sources.iter().map(|it| &it.name), |_| false);
     let place_of_stream = |stream: StreamId| {
         let place = streams.iter().position(|new| *new == Some(stream.0));
         StreamId(place.expect("every configured stream has a place"))
@@ -46,7 +51,7 @@ pub fn merge(old: &Settings, new: &Settings) -> Merged {
                 None => old.sources[place].clone(),
                 Some(source) => {
                     let source = new.sources[*source].clone();
-                    SourceSettings { stream: place_of_stream(source.stream), ..source }
+                    SourceSettings { route: source.route.moved(place_of_stream), ..source }
                 }
             })
             .collect(),
@@ -64,15 +69,22 @@ pub fn merge(old: &Settings, new: &Settings) -> Merged {
     Merged { settings, sources, streams }
 }
 
-/// For each old name, and then for each that is new, its index among the new ones.
+/// For each old name its index among the new ones. Those that are new follow in the places that are free, then behind.
 fn places<'a>(
     old: impl Iterator<Item = &'a Arc<str>>,
     new: impl Iterator<Item = &'a Arc<str>>,
+    is_free: impl Fn(usize) -> bool,
 ) -> Vec<Option<usize>> {
     let new: Vec<_> = new.collect();
     let mut places: Vec<_> = old.map(|name| new.iter().position(|other| *other == name)).collect();
-    let added = (0..new.len()).filter(|index| !places.contains(&Some(*index))).collect::<Vec<_>>();
-    places.extend(added.into_iter().map(Some));
+    let added: Vec<_> = (0..new.len()).filter(|index| !places.contains(&Some(*index))).collect();
+    let mut added = added.into_iter();
+    for (place, free) in places.iter_mut().enumerate().filter(|(_, taken)| taken.is_none()) {
+        if is_free(place) {
+            *free = added.next();
+        }
+    }
+    places.extend(added.map(Some));
     places
 }
 
@@ -82,6 +94,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::route::Route;
     use crate::model::settings::{
         Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
         Order, Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
@@ -98,7 +111,7 @@ mod tests {
         }
         let source = |(name, stream): &(&str, &str)| SourceSettings {
             name: (*name).into(),
-            stream: StreamId(names.iter().position(|other| other == stream).unwrap()),
+            route: Route::To(StreamId(names.iter().position(|other| other == stream).unwrap())),
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,
@@ -144,21 +157,22 @@ mod tests {
     /// Names of the sources with those of their streams, in their places.
     fn shown(settings: &Settings) -> Vec<(&str, &str)> {
         let stream = |id: StreamId| &*settings.streams[id.0].name;
-        settings.sources.iter().map(|source| (&*source.name, stream(source.stream))).collect()
+        let stream_of = |source: &SourceSettings| stream(source.route.streams()[0]);
+        settings.sources.iter().map(|source| (&*source.name, stream_of(source))).collect()
     }
 
     #[test]
     fn whatever_is_configured_places_keep_their_names() {
         let old = settings(&[("a", "x"), ("b", "y")], 1);
         let new = settings(&[("c", "z"), ("b", "z"), ("a", "x")], 2);
-        let merged = merge(&old, &new);
+        let merged = merge(&old, &new, &BTreeSet::new());
         assert_eq!(shown(&merged.settings), [("a", "x"), ("b", "z"), ("c", "z")]);
         assert_eq!(merged.sources, [Some(2), Some(1), Some(0)]);
         assert_eq!(merged.streams, [Some(1), None, Some(0)]);
         assert!(merged.settings.sources.iter().all(|source| source.close_removed_after.as_secs() == 2));
         assert!(merged.retired().is_empty());
 
-        let back = merge(&merged.settings, &settings(&[("b", "y")], 3));
+        let back = merge(&merged.settings, &settings(&[("b", "y")], 3), &BTreeSet::new());
         assert_eq!(shown(&back.settings), [("a", "x"), ("b", "y"), ("c", "z")]);
         assert_eq!(back.retired(), BTreeSet::from([SourceId(0), SourceId(2)]));
         assert_eq!(back.streams, [None, Some(0), None]);
@@ -168,8 +182,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_went_leaves_its_place_once_nothing_is_under_way_for_it() {
+        let old = settings(&[("a", "x"), ("b", "y")], 1);
+        let new = settings(&[("a", "x"), ("b", "z")], 1);
+        let busy = merge(&old, &new, &BTreeSet::from([StreamId(0)]));
+        assert_eq!(
+            (shown(&busy.settings), busy.streams),
+            (vec![("a", "x"), ("b", "z")], vec![Some(0), None, Some(1)])
+        );
+        let idle = merge(&old, &new, &BTreeSet::from([StreamId(0), StreamId(1)]));
+        assert_eq!(
+            (shown(&idle.settings), idle.streams),
+            (vec![("a", "x"), ("b", "z")], vec![Some(0), Some(1)])
+        );
+    }
+
+    #[test]
     fn the_same_settings_change_nothing() {
         let old = settings(&[("a", "x"), ("b", "y")], 1);
-        assert_eq!(merge(&old, &old).settings, old);
+        assert_eq!(merge(&old, &old, &BTreeSet::from([StreamId(0)])).settings, old);
     }
 }

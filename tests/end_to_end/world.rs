@@ -150,6 +150,8 @@ pub(crate) struct World {
     more: String,
     max_lag: Option<&'static str>,
     pattern: &'static str,
+    /// The stream of the source, and the table of its settings.
+    stream: (&'static str, &'static str),
     source: String,
     /// What the service accepted has to be these lines.
     pub(crate) written: Written,
@@ -178,6 +180,7 @@ impl World {
             more: String::new(),
             max_lag: None,
             pattern: "*.log",
+            stream: ("logs", "logs"),
             source: String::new(),
             written: Written::default(),
         }
@@ -197,6 +200,12 @@ impl World {
     /// Another pattern for the names in `logs` than `*.log`.
     pub(crate) fn matching(mut self, pattern: &'static str) -> Self {
         self.pattern = pattern;
+        self
+    }
+
+    /// The source's files name their streams, as this template says.
+    pub(crate) fn naming_streams(mut self, template: &'static str) -> Self {
+        self.stream = (template, "default");
         self
     }
 
@@ -226,14 +235,16 @@ impl World {
         let path = self.dir.path().join("standpipe.toml");
         let text = format!(
             "state_dir = {:?}\n[aws]\nendpoint_url = {:?}\n[[source]]\nname = \"app\"\n\
-             paths = [{:?}]\nstream = \"logs\"\nclose_removed_after = \"200ms\"\n{}\
+             paths = [{:?}]\nstream = {:?}\nclose_removed_after = \"200ms\"\n{}\
              [health]\nlisten = \"127.0.0.1:0\"\n{}[checkpoint]\ninterval = \"100ms\"\n\
-             [stream.logs]\nretry = {{ initial = \"10ms\", max = \"50ms\" }}\n{}",
+             [stream.{}]\nretry = {{ initial = \"10ms\", max = \"50ms\" }}\n{}",
             self.dir.path().join("state"),
             self.through.clone().unwrap_or_else(|| format!("http://{}", self.address)),
             self.dir.path().join("logs").join(self.pattern),
+            self.stream.0,
             self.source,
             self.max_lag.map(|lag| format!("max_lag = {lag:?}\n")).unwrap_or_default(),
+            self.stream.1,
             self.more,
         );
         fs::write(&path, text).unwrap();

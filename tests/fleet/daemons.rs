@@ -11,6 +11,7 @@ use standpipe::engine::report::Report;
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::Identity;
 use standpipe::model::limits::RECORD_BYTES;
+use standpipe::model::route::Route;
 use standpipe::model::settings::{
     Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
     Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId,
@@ -179,6 +180,7 @@ impl Fleet {
                 | Effect::Close(_)
                 | Effect::Report(_)
                 | Effect::Moved { .. }
+                | Effect::Want(_)
                 | Effect::Replayed { .. } => continue,
             };
             self.later(Duration::from_micros(100), daemon, Todo::Tell(event));
@@ -217,7 +219,7 @@ fn settings(plan: Plan) -> Settings {
     Settings {
         sources: vec![SourceSettings {
             name: "fleet".into(),
-            stream: StreamId(0),
+            route: Route::To(StreamId(0)),
             start_at: StartAt::Beginning,
             newline: Newline::Append,
             format: Format::Raw,

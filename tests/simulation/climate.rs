@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use standpipe::model::limits::RECORD_BYTES;
+use standpipe::model::route::Route;
 use standpipe::model::settings::{
     Adaptive, Api, CheckpointSettings, Compression, Encryption, Envelope, Format, Grouping, LineFilter,
     MemorySettings, Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings,
@@ -139,7 +140,7 @@ impl Climate {
 /// Where each source looks, and which stream its lines are for.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// For each source its name, directory, and stream.
+    /// For each source its name, directory, and stream; a source whose paths name its streams has several of them.
     pub sources: Vec<(&'static str, PathBuf, usize)>,
     pub streams: usize,
 }
@@ -151,17 +152,19 @@ impl Layout {
 
     /// Whether a source of that name, as it was called at first or later, matches the path.
     pub fn matches(&self, source: &str, path: &Path) -> bool {
-        let is_log = path.extension().is_some_and(|extension| extension == "log");
-        let directory = |(name, ..): &&(&str, PathBuf, usize)| *name == source.trim_end_matches('\'');
-        let directory = self.sources.iter().find(directory).map(|(_, directory, _)| directory);
-        is_log && directory.is_some_and(|directory| path.parent() == Some(directory))
+        let named = |(name, ..): &&(&str, PathBuf, usize)| *name == source.trim_end_matches('\'');
+        self.sources.iter().filter(named).any(|(_, directory, _)| is_log_in(directory, path))
     }
 
     /// The streams that a name leads to, a bit each.
     pub fn due(&self, path: &Path) -> u8 {
-        let matched = self.sources.iter().filter(|(name, ..)| self.matches(name, path));
+        let matched = self.sources.iter().filter(|(_, directory, _)| is_log_in(directory, path));
         matched.fold(0, |due, (.., stream)| due | 1 << stream)
     }
+}
+
+fn is_log_in(directory: &Path, path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "log") && path.parent() == Some(directory)
 }
 
 /// Everything that is drawn before anything happens.
@@ -321,7 +324,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
 pub fn source(name: &str, stream: usize) -> SourceSettings {
     SourceSettings {
         name: name.into(),
-        stream: StreamId(stream),
+        route: Route::To(StreamId(stream)),
         start_at: StartAt::Beginning,
         newline: Newline::Append,
         format: Format::Raw,

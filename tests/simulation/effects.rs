@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use standpipe::engine::port::{
-    Compare, Effect, Event, FileFault, FileId, Held, Likeness, Observation, Observed, Open, Put, Read, Survey,
+    Compare, Effect, Event, FileFault, FileId, Held, Likeness, Observation, Observed, Open, Put, Read,
+    Reload, Survey, WantedStreams,
 };
 use standpipe::engine::report::{Loss, Report};
 use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::offset::Span;
-use standpipe::model::settings::{SourceId, StartAt};
+use standpipe::model::route::Route;
+use standpipe::model::settings::{Settings, SourceId, StartAt, StreamId};
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Verdict;
 
@@ -64,6 +66,7 @@ impl World {
             Effect::Close(tail) => return self.close(*tail),
             Effect::Report(report) => return self.note(report),
             Effect::Moved { .. } | Effect::Replayed { .. } => unreachable!("nobody asks for it"),
+            Effect::Want(_) => self.reached.streams_wanted += 1,
             Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) | Effect::Compare(_) => {}
         }
         if self.is_silent(&effect) {
@@ -87,7 +90,11 @@ impl World {
                 let file = self.open[file];
                 self.disk.names_of(file).any(in_silent)
             }
-            Effect::Close(_) | Effect::Report(_) | Effect::Moved { .. } | Effect::Replayed { .. } => false,
+            Effect::Close(_)
+            | Effect::Report(_)
+            | Effect::Moved { .. }
+            | Effect::Replayed { .. }
+            | Effect::Want(_) => false,
         }
     }
 
@@ -136,12 +143,40 @@ impl World {
                 self.read(read)
             }
             Effect::Compare(compare) => self.compare(compare),
+            Effect::Want(wanted) => self.open_streams(&wanted),
             Effect::Close(_) | Effect::Report(_) | Effect::Moved { .. } | Effect::Replayed { .. } => {
                 unreachable!("done at once")
             }
         };
         let delay = late + self.delay();
         self.later(delay, Todo::Tell(process, event));
+    }
+
+    /// Streams that paths name are open from now on, or cannot be opened.
+    fn open_streams(&mut self, wanted: &WantedStreams) -> Event {
+        let chance = self.climate.fail_save;
+        if self.chance(chance) {
+            self.reached.streams_refused += 1;
+            return Event::ReloadRefused;
+        }
+        self.opened.extend(wanted.wanted.iter().cloned());
+        let settings = self.with_opened(self.engine.as_ref().expect("it asked").settings());
+        let (retired, names) = (BTreeSet::new(), Vec::new());
+        Event::Reload(Box::new(Reload { is_changed: false, settings, retired, names }))
+    }
+
+    /// The settings with those streams open that are.
+    pub fn with_opened(&self, settings: &Settings) -> Settings {
+        let mut settings = settings.clone();
+        let place = |name: &str| settings.streams.iter().position(|stream| *stream.name == *name);
+        let open = self.opened.iter().filter_map(|name| Some((name.clone(), StreamId(place(name)?))));
+        let open: Vec<_> = open.collect();
+        for source in &mut settings.sources {
+            if let Route::ByPath(by_path) = &mut source.route {
+                by_path.open.clone_from(&open);
+            }
+        }
+        settings
     }
 
     fn chance(&mut self, of: f64) -> bool {

@@ -8,6 +8,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use standpipe::model::path_fields::PathFields;
+use standpipe::model::route::{ByPath, Route, Template};
 use standpipe::model::settings::{
     Adaptive, Api, Envelope, Format, MemorySettings, Order, Packing, Settings, StartAt,
 };
@@ -95,6 +97,8 @@ pub enum Family {
     NoState,
     /// More files than descriptors, each with a last line that is never completed.
     Halves,
+    /// Paths name the streams of a source, which are opened when their first file is there, or refused for a while.
+    Named,
 }
 
 /// Whether the engine stands a family.
@@ -109,7 +113,7 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 37] = [
+pub const FAMILIES: [(Family, Standing); 38] = [
     (Family::Streams, Holds),
     (Family::Isolation, Holds),
     (Family::Silent, Holds),
@@ -160,6 +164,7 @@ pub const FAMILIES: [(Family, Standing); 37] = [
     (Family::Removed, Holds),
     (Family::NoState, Holds),
     (Family::Halves, Holds),
+    (Family::Named, Holds),
 ];
 
 impl Family {
@@ -186,7 +191,11 @@ impl Family {
     /// Sources, streams and settings, without any trouble.
     fn base(self, rng: &mut fastrand::Rng) -> Draw {
         let layout = self.layout(rng);
-        let settings = settings(&layout, rng);
+        let mut settings = settings(&layout, rng);
+        if self == Self::Named {
+            settings.sources.truncate(1);
+            settings.sources[0].route = by_path();
+        }
         let climate =
             Climate { names: rng.usize(1..4), max_delay: Duration::from_millis(rng.u64(1..80)), ..CALM };
         Draw {
@@ -208,13 +217,15 @@ impl Family {
             Self::Moves | Self::Twice => (2, 1),
             Self::Both => (2, 2),
             Self::Reloads | Self::ReadErrors => (2, 2),
+            Self::Named => (3, 3),
             _ => (1, 1),
         };
         let streams = streams.min(sources);
         let shares_directory = matches!(self, Self::Twice | Self::Both);
         let directory =
             |place: usize| if shares_directory { "/s0".into() } else { format!("/{}", NAMES[place]) };
-        let source = |place: usize| (NAMES[place], PathBuf::from(directory(place)), place % streams);
+        let name = |place: usize| NAMES[if self == Self::Named { 0 } else { place }];
+        let source = |place: usize| (name(place), PathBuf::from(directory(place)), place % streams);
         Layout { sources: (0..sources).map(source).collect(), streams }
     }
 
@@ -226,6 +237,10 @@ impl Family {
                 (climate.rotate, climate.truncate, climate.remove) = (0.04, 0.02, 0.02);
                 (climate.crash, climate.reload, climate.lose_hint) = (crash, 0.02, rng.f64());
                 (climate.poison, climate.fail_save) = (0.01, 0.2);
+            }
+            Self::Named => {
+                (climate.rotate, climate.truncate, climate.remove) = (0.04, 0.02, 0.02);
+                (climate.crash, climate.lose_hint, climate.fail_save) = (crash, rng.f64(), 0.3);
             }
             Self::Links => (climate.deed, climate.crash) = (0.2, 0.06),
             Self::Publish | Self::Brief | Self::Chains | Self::LinkedCopies => {
@@ -340,6 +355,19 @@ impl Family {
         };
         withdrawn.iter().copied().collect()
     }
+}
+
+/// The streams `stream0` and so on, by the directories `/s0` and so on; none of them is open.
+fn by_path() -> Route {
+    Route::ByPath(Box::new(ByPath {
+        template: Template::parse("stream{place}").expect("a template"),
+        path_fields: PathFields::try_new("^/s(?<place>[0-9])/").expect("an expression"),
+        allowed: Vec::new(),
+        default: None,
+        max_streams: STREAMS,
+        open: Vec::new(),
+        is_full: false,
+    }))
 }
 
 fn some(n: u32) -> NonZeroU32 {

@@ -118,6 +118,7 @@ impl Found {
             | Effect::Close(_)
             | Effect::Report(_)
             | Effect::Moved { .. }
+            | Effect::Want(_)
             | Effect::Replayed { .. } => None,
         }
     }

@@ -38,7 +38,10 @@ impl World {
             self.ailments.surveyed.clear();
         }
         let seed = self.rng.u64(..);
-        let engine = Engine::try_new(self.settings.clone(), memory, seed, self.now);
+        // Those that something is stored for are open from the beginning.
+        self.opened = self.saved.values().map(|saved| saved.stream.clone()).collect();
+        let settings = self.with_opened(&self.settings);
+        let engine = Engine::try_new(settings, memory, seed, self.now);
         self.engine = Some(engine.expect("the delays are in order"));
         self.tell(Event::Descriptors(self.descriptors));
         let watching = if self.rng.bool() { Watching::Full } else { Watching::Partial };
@@ -148,11 +151,18 @@ impl World {
             Kind::Plain | Kind::Packed | Kind::Enveloped | Kind::Shaped => new = self.other_settings(),
         }
         self.settings = new.clone();
+        let engine = self.engine.as_ref().expect("it has settings");
+        let unused = engine.unused_streams().into_iter().collect();
         let mut place = 0..;
         new.sources.retain(|_| !without.contains(&place.next().expect("endless")));
-        let merged = merge(&old, &new);
+        let merged = merge(&old, &new, &unused);
         let retired = merged.retired();
-        self.tell(Event::Reload(Box::new(Reload { settings: merged.settings, retired, names: Vec::new() })));
+        self.tell(Event::Reload(Box::new(Reload {
+            is_changed: true,
+            settings: merged.settings,
+            retired,
+            names: Vec::new(),
+        })));
     }
 
     /// Drawn anew, but for what lines look like.

@@ -17,6 +17,7 @@ const RELOADS: Kind = Kind::Wide(Family::Reloads);
 const REPEATS: Kind = Kind::Wide(Family::Repeats);
 const STUBBORN: Kind = Kind::Wide(Family::Stubborn);
 const CLOCK: Kind = Kind::Wide(Family::Clock);
+const NAMED: Kind = Kind::Wide(Family::Named);
 
 /// Declares each counter once: its name, the worlds whose seeds must reach it, and what it counts.
 macro_rules! counters {
@@ -76,6 +77,8 @@ counters! {
     closed_for_others [Plain] "A named file was closed so that others could be open.";
     hidden [Plain, READ_ERRORS] "A survey could not look into a directory.";
     copies [Plain] "A file was copied and then truncated.";
+    streams_wanted [NAMED] "A file was found for a stream that was not open.";
+    streams_refused [NAMED] "A stream that a path names could not be opened.";
     compared [] "Two files that begin alike were compared.";
     copies_inherited [Plain, Enveloped, Shaped] "The engine went on in the copy of a file.";
     closed_and_renamed [Plain] "A file was renamed while it was followed and closed.";

@@ -93,6 +93,8 @@ pub struct World {
     pub withheld: Vec<(u64, Effect)>,
     /// What is the matter with the disk.
     pub ailments: super::effects::Ailments,
+    /// Streams that paths name, and that are open.
+    pub opened: BTreeSet<std::sync::Arc<str>>,
     /// Bytes that the daemon declared lost.
     pub declared_bytes: u64,
     spins: u64,
@@ -153,6 +155,7 @@ impl World {
             used_inodes: BTreeSet::new(),
             withheld: Vec::new(),
             ailments: super::effects::Ailments::default(),
+            opened: BTreeSet::new(),
             declared_bytes: 0,
             spins: 0,
             traced,

@@ -173,6 +173,7 @@ impl Driver {
                 | Effect::Close(_)
                 | Effect::Save(_)
                 | Effect::Moved { .. }
+                | Effect::Want(_)
                 | Effect::Report(_) => {}
             }
         }

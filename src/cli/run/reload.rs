@@ -3,12 +3,14 @@
 //! Knows what needs a restart. Does not know what the daemon does with a change.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, Stream};
 use crate::daemon::{Change, Changed};
+use crate::engine::port::WantedStreams;
 use crate::local::Streams;
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::systemd;
@@ -19,52 +21,122 @@ use super::{
     RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files, tell_unmatched,
 };
 
+/// The configuration that the daemon has.
+#[derive(Clone, Debug)]
+pub(super) struct InEffect {
+    /// Without the streams that paths name.
+    base: Config,
+    /// With them; regions that were found are no part of it.
+    config: Config,
+    /// The names that paths made.
+    opened: Vec<Arc<str>>,
+    /// The ways to the streams of `config`, in their order.
+    ways: Vec<Destination>,
+}
+
+/// Why the daemon is to have another configuration.
+enum Why {
+    /// Somebody asked for it, or a file has changed.
+    Asked,
+    /// The regions of its streams are known now.
+    Located,
+    /// Files were found for streams that are not open.
+    Wanted(WantedStreams),
+}
+
+impl InEffect {
+    pub(super) fn new(base: Config, config: &Config, opened: Vec<Arc<str>>, ways: Vec<Destination>) -> Self {
+        Self { base, config: config.clone(), opened, ways }
+    }
+
+    fn is_located(&self) -> bool {
+        self.ways.iter().all(|way| way.region().is_some())
+    }
+
+    /// The names that are to be open from now on: those that were, and those that are wanted. Where that is more than may be
+    /// open, those that nothing is under way for make room.
+    fn names_with(&self, WantedStreams { wanted, unused }: &WantedStreams) -> Vec<Arc<str>> {
+        let new = wanted.iter().filter(|name| !self.opened.contains(name)).cloned();
+        let mut names: Vec<_> = self.opened.iter().cloned().chain(new).collect();
+        if self.base.with_streams(names.iter().map(|name| &**name)).lacks(wanted) {
+            names.retain(|name| wanted.contains(name) || !unused.contains(name));
+        }
+        names
+    }
+
+    /// With these streams open. The ways that are known stay.
+    ///
+    /// # Errors
+    /// When the embedded delivery stream cannot open one.
+    async fn with(
+        &self,
+        base: Config,
+        opened: Vec<Arc<str>>,
+        (origin, embedded): (&Origin, &Option<Streams>),
+    ) -> Result<Self, Vec<String>> {
+        let config = base.with_streams(opened.iter().map(|name| &**name));
+        if let Some(streams) = embedded {
+            streams.add(delivery_streams(&config)).await.map_err(|fault| vec![fault.to_string()])?;
+        }
+        let known = |stream: &Stream| {
+            let place = self.config.streams.iter().position(|known| known == stream)?;
+            self.ways.get(place).cloned()
+        };
+        let new: Vec<_> = config.streams.iter().filter(|stream| known(stream).is_none()).cloned().collect();
+        let mut connected = connect(&new, origin).await.into_iter();
+        let way = |stream: &Stream| known(stream).or_else(|| connected.next());
+        let ways = config.streams.iter().filter_map(way).collect();
+        Ok(Self { base, config, opened, ways })
+    }
+}
+
 /// Reads the configuration again whenever it is asked for, and hands it to the daemon; so it does with the quotas of
-/// regions that were not known at the start.
+/// regions that were not known at the start, and with streams that files are found for.
 pub(super) async fn reload(
-    hangups: Option<signals::Hangups>,
+    (mut hangups, mut wanted): (Option<signals::Hangups>, mpsc::UnboundedReceiver<WantedStreams>),
     args: &RunArgs,
-    started_with: &Config,
-    (origin, embedded, ways): (&Origin, Option<Streams>, Vec<Destination>),
+    (started_with, mut in_effect): (&Config, InEffect),
+    (origin, embedded): (&Origin, Option<Streams>),
     changes: mpsc::Sender<Change>,
 ) -> Infallible {
-    let Some(mut hangups) = hangups else {
-        return std::future::pending().await;
-    };
-    let mut in_effect = (started_with.clone(), ways);
-    let mut is_located = in_effect.1.iter().all(|way| way.region().is_some());
-    let mut watch = ContentWatch::new(args, started_with);
+    // One pass over the files ends before anybody changes its configuration.
+    let may_change = hangups.is_some();
+    let mut is_located = !may_change || in_effect.is_located();
+    let mut watch = ContentWatch::new(args, &in_effect.base);
     loop {
-        let is_to_read = tokio::select! {
+        let why = tokio::select! {
             biased;
-            () = hangups.next() => {
+            () = next(&mut hangups) => {
                 info!("asked to read the configuration again");
-                true
+                Why::Asked
             }
-            () = all(in_effect.1.iter().map(Destination::located)), if !is_located => false,
-            () = watch.changed(), if in_effect.0.reload_on_change => {
+            () = all(in_effect.ways.iter().map(Destination::located)), if !is_located => Why::Located,
+            () = watch.changed(), if may_change && in_effect.base.reload_on_change => {
                 info!("the configuration has changed and is read again");
-                true
+                Why::Asked
+            }
+            Some(wanted) = wanted.recv() => Why::Wanted(wanted),
+        };
+        let is_asked = !matches!(why, Why::Wanted(_));
+        let next = match why {
+            Why::Located => Ok(in_effect.clone()),
+            Why::Asked => read_again(args, &mut watch, (started_with, &in_effect), (origin, &embedded)).await,
+            Why::Wanted(wanted) => {
+                let opened = in_effect.names_with(&wanted);
+                in_effect.with(in_effect.base.clone(), opened, (origin, &embedded)).await
             }
         };
-        let (config, destinations) = match is_to_read {
-            false => in_effect.clone(),
-            true => match read_again(args, &mut watch, started_with, (origin, &embedded)).await {
-                Ok(read) => read,
-                Err(faults) => {
-                    faults.iter().for_each(|fault| unusable(fault));
-                    send(&changes, Change::Unusable).await;
-                    continue;
-                }
-            },
-        };
-        is_located = destinations.iter().all(|way| way.region().is_some());
-        let mut changed = config.clone();
-        let change = match changed.found_regions(&regions(&destinations)) {
-            Ok(()) => {
-                in_effect = (config, destinations.clone());
-                let sources = source_files(&changed);
-                Change::To(Box::new(Changed { sources, destinations, config: changed }))
+        let next = next.and_then(|next| {
+            let mut changed = next.config.clone();
+            changed.found_regions(&regions(&next.ways))?;
+            Ok((next, changed))
+        });
+        let change = match next {
+            Ok((next, config)) => {
+                in_effect = next;
+                is_located = !may_change || in_effect.is_located();
+                let (sources, destinations) = (source_files(&config), in_effect.ways.clone());
+                Change::To(Box::new(Changed { sources, destinations, config, is_asked }))
             }
             Err(faults) => {
                 faults.iter().for_each(|fault| unusable(fault));
@@ -72,6 +144,14 @@ pub(super) async fn reload(
             }
         };
         send(&changes, change).await;
+    }
+}
+
+/// Waits for the next hangup; for ever where none is listened to.
+async fn next(hangups: &mut Option<signals::Hangups>) {
+    match hangups {
+        Some(hangups) => hangups.next().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -86,16 +166,16 @@ async fn send(changes: &mpsc::Sender<Change>, change: Change) {
     systemd::ready();
 }
 
-/// Reads the configuration, and finds the way to each of its streams.
+/// Reads the configuration, and finds the way to each of its streams; every way is looked for anew.
 ///
 /// # Errors
 /// Everything for which it cannot be used.
 async fn read_again(
     args: &RunArgs,
     watch: &mut ContentWatch,
-    started_with: &Config,
-    (origin, embedded): (&Origin, &Option<Streams>),
-) -> Result<(Config, Vec<Destination>), Vec<String>> {
+    (started_with, in_effect): (&Config, &InEffect),
+    reached: (&Origin, &Option<Streams>),
+) -> Result<InEffect, Vec<String>> {
     systemd::reloading();
     let (file, overrides) = (args.config.clone(), overrides(args));
     let read = aside(move || configuration(file.as_ref(), &overrides)).await;
@@ -103,11 +183,9 @@ async fn read_again(
     watch.took(&config);
     warn_of_what_needs_a_restart(started_with, &config);
     tell_unmatched(&config);
-    if let Some(streams) = embedded {
-        streams.add(delivery_streams(&config)).await.map_err(|fault| vec![fault.to_string()])?;
-    }
-    let destinations = connect(&config.streams, origin).await;
-    Ok((config, destinations))
+    let opened = in_effect.opened.iter().filter(|name| config.may_open(name)).cloned().collect();
+    let before = InEffect { ways: Vec::new(), ..in_effect.clone() };
+    before.with(config, opened, reached).await
 }
 
 fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {

@@ -71,7 +71,11 @@ fn included_files_add_sources_and_streams_in_the_order_of_their_names() {
     assert_eq!(config.included.files, [Path::new("/srv/c/a")]);
     let known = Known([("/srv/c/a", Ok(A))].into());
     let routes = Routes::read(Path::new("s.toml"), "include = [\"c/*\"]", &around(&known)).expect("valid");
-    assert_eq!(routes.of(Path::new("/a")).collect::<Vec<_>>(), ["a"], "where files go is said there, too");
+    assert_eq!(
+        routes.of(Path::new("/a"), Path::new("/a"), |_| false),
+        ["a"],
+        "where files go is said there, too"
+    );
 }
 
 #[test]

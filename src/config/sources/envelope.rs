@@ -8,16 +8,18 @@ use crate::config::fault::Faults;
 use crate::config::typed::SourceTable;
 use crate::config::walk::{Typed, json};
 use crate::model::limits::{CHANNEL_KEY, ENVELOPE_KEYS, FIELDS_BYTES, TIME_KEY, folded};
+use crate::model::route::is_template;
 use crate::model::settings::{Envelope, Format, TimeFormat};
 
 /// What is said beside the lines, judged.
 pub(super) fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) -> Format {
     let json = &table.json;
     if !json.format.as_ref().is_some_and(|format| format.value) {
+        let names_streams = table.stream.as_ref().is_some_and(|stream| is_template(&stream.value));
         let pointless = [
             json.fields.as_ref().map(Typed::spot),
             json.merge_json.as_ref().map(Typed::spot),
-            json.path_fields.as_ref().map(Typed::spot),
+            json.path_fields.as_ref().filter(|_| !names_streams).map(Typed::spot),
             json.time_key.as_ref().map(Typed::spot),
             json.time_format.as_ref().map(Typed::spot),
         ];

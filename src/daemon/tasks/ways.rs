@@ -8,10 +8,11 @@ use crate::shell::firehose::Destination;
 use super::{Done, Tasks};
 
 impl Tasks {
-    /// Finds out by whom the streams' requests are signed.
-    pub(in crate::daemon) fn identify(&mut self) {
-        for (place, destination) in self.destinations.clone().into_iter().enumerate() {
-            self.spawn(async move { Done::Identified(StreamId(place), destination.identity().await) });
+    /// Finds out by whom requests of these streams are signed.
+    pub(in crate::daemon) fn identify(&mut self, streams: impl IntoIterator<Item = StreamId>) {
+        for stream in streams {
+            let destination = self.destinations[stream.0].clone();
+            self.spawn(async move { Done::Identified(stream, destination.identity().await) });
         }
     }
 

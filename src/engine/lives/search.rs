@@ -113,6 +113,11 @@ impl Lives {
         self.put(incarnation, Life::SoughtInCopies { search, subject });
     }
 
+    /// The name of the stream that an incarnation is read for; empty where it is not known.
+    pub(in crate::engine) fn stream_name(&self, incarnation: Incarnation) -> &str {
+        self.by_incarnation.get(&incarnation).map(Life::stream_name).unwrap_or_default()
+    }
+
     /// No copy of it is looked for any more. Returns what was known, and whether the database is to forget it.
     pub(in crate::engine) fn stop_seeking(&mut self, incarnation: Incarnation) -> Option<(CopySearch, bool)> {
         if !self.is_sought(incarnation) {

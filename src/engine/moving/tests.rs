@@ -77,7 +77,11 @@ impl Played {
             }
             Effect::Save(_) => Event::Saved(Err("disk full".to_owned())),
             Effect::Moved { result, .. } => return self.moved.push(result),
-            Effect::Compare(_) | Effect::Close(_) | Effect::Report(_) | Effect::Replayed { .. } => return,
+            Effect::Compare(_)
+            | Effect::Close(_)
+            | Effect::Report(_)
+            | Effect::Want(_)
+            | Effect::Replayed { .. } => return,
         };
         self.engine.handle(answer, at(self.seconds));
     }

@@ -53,7 +53,7 @@ impl Engine {
         let stored = self.lives.stored_of(identity, self.stream_name(stream));
         let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.offset)).collect();
         if stored.is_empty() && size > 0 {
-            let incarnation = self.begin_unread(source, names, identity, (seen, 0));
+            let incarnation = self.begin_unread(stream, names, identity, (seen, 0));
             return self.search_missed(incarnation, source, size, now);
         }
         for (incarnation, offset) in stored {

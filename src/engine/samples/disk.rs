@@ -150,7 +150,12 @@ impl World {
 
     pub(in crate::engine) fn reload(&mut self) {
         let (settings, names) = (settings(1), self.names());
-        self.tell(Event::Reload(Box::new(Reload { settings, retired: Default::default(), names })));
+        self.tell(Event::Reload(Box::new(Reload {
+            is_changed: true,
+            settings,
+            retired: Default::default(),
+            names,
+        })));
     }
 
     /// The process ends at once, and another begins.
@@ -277,7 +282,7 @@ impl World {
                 self.open.remove(&file);
                 return None;
             }
-            Effect::Moved { .. } | Effect::Replayed { .. } => return None,
+            Effect::Moved { .. } | Effect::Replayed { .. } | Effect::Want(_) => return None,
             Effect::Report(report) => {
                 self.copied += usize::from(matches!(report, Report::Copied { .. }));
                 if let Report::LeftOut { path, unread, .. } = report {

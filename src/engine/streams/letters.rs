@@ -67,6 +67,12 @@ pub(super) struct SentLetters {
     at: Instant,
 }
 
+impl SentLetters {
+    pub(super) fn stream(&self) -> StreamId {
+        self.stream
+    }
+}
+
 /// What becomes of letters, or of records of them.
 pub(in crate::engine) type Ends = Vec<(LetterId, LetterEnd)>;
 
@@ -104,6 +110,11 @@ impl Parts {
 }
 
 impl Letters {
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.formed.is_none()
+    }
+
     /// Whether letters go before records now.
     pub(super) fn go_first(&self) -> bool {
         self.is_turn

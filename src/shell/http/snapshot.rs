@@ -61,7 +61,7 @@ pub struct About {
     /// The names of the sources, in the order of the settings.
     pub sources: Vec<Arc<str>>,
     /// Where the lines of each source go.
-    pub streams_of_sources: Vec<StreamId>,
+    pub streams_of_sources: Vec<Option<StreamId>>,
     /// The streams, in the order of the settings.
     pub streams: Vec<StreamAbout>,
     /// How old the oldest undelivered line may be before the daemon is not ready.

@@ -45,7 +45,7 @@ impl Event {
     fn of(snapshot: &Snapshot, noted: &Noted) -> Self {
         let of_source = |source: SourceId| snapshot.about.streams_of_sources[source.0];
         let about = &noted.about;
-        let stream = about.stream.or(about.source.map(of_source));
+        let stream = about.stream.or(about.source.and_then(of_source));
         Self {
             at_seconds: seconds(noted.at.since(Instant::ZERO)),
             age_seconds: seconds(snapshot.status.at.since(noted.at)),
