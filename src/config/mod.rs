@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::settings::Settings;
+use crate::model::settings::{Audit, Settings};
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use aws::Aws;
@@ -133,6 +133,8 @@ pub struct Stream {
     pub request_timeout: Duration,
     /// Which quotas the file names.
     pub quotas: NamedQuotas,
+    /// Whether RecordIds are kept.
+    pub audit: Audit,
 }
 
 /// Which quotas the file names; the others are those of the region. A default that is written is the default: all are

@@ -13,7 +13,8 @@ use super::walk::{Typed, nearest};
 use super::{Aws, NamedQuotas, Stream};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{
-    Adaptive, Api, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
+    Adaptive, Api, Audit, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings,
+    StreamSettings,
 };
 
 /// The table for what a stream's own table does not say.
@@ -24,6 +25,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// At 2,000 lines a second in ten files about ten lines share a request, where without it one leaves for nearly each
 /// line. The service itself buffers for seconds before it delivers: nobody at the destination sees five milliseconds.
 const LINGER: Duration = Duration::from_millis(5);
+/// RecordIds of about a million records at the service, whose RecordIds are some 200 bytes long.
+const AUDIT_BYTES: u64 = 256 * 1024 * 1024;
 const PACK_DELAY: Duration = Duration::from_secs(1);
 const RETRY: RetrySettings = RetrySettings {
     initial: Duration::from_millis(100),
@@ -137,6 +140,9 @@ impl Streams<'_> {
         let region = text(|table| &table.region, &self.aws.region);
         let ordered = levels.value(|table| &table.ordered);
         let in_flight = levels.value(|table| &table.max_in_flight).and_then(NonZeroU32::new);
+        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
+        let delivery_stream = own_name.map_or(name, |typed| &typed.value);
+        let audit = levels.audit(delivery_stream, faults);
         let settings = StreamSettings {
             name: name.into(),
             api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
@@ -154,11 +160,11 @@ impl Streams<'_> {
                 Some(true) => Encryption::Required,
                 Some(false) | None => Encryption::Optional,
             },
+            audit: audit.clone(),
         };
-        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
         let stream = Stream {
             name: name.into(),
-            delivery_stream: own_name.map_or(name, |typed| &typed.value).to_owned(),
+            delivery_stream: delivery_stream.to_owned(),
             region,
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
             aws: Arc::clone(&self.shared),
@@ -169,6 +175,7 @@ impl Streams<'_> {
                 records: levels.typed(|table| &table.quota.records_per_second).is_some(),
                 bytes: levels.typed(|table| &table.quota.bytes_per_second).is_some(),
             },
+            audit,
         };
         (stream, settings)
     }
@@ -250,6 +257,22 @@ impl<'a> Levels<'a> {
             }
         }
         quota
+    }
+
+    fn audit(self, delivery_stream: &str, faults: &mut Faults) -> Audit {
+        let bytes = self.typed(|table| &table.audit.audit_bytes);
+        match (self.value(|table| &table.audit.audit), bytes) {
+            (Some(true), _) => Audit::On {
+                max_bytes: bytes.map_or(AUDIT_BYTES, |typed| typed.value),
+                delivery_stream: delivery_stream.into(),
+            },
+            (None, Some(bytes)) => {
+                faults.add(bytes.fault("says how many RecordIds are kept, and none are; add audit = true"));
+                Audit::Off
+            }
+            // Switched off, with how it would be done left there, is fine.
+            (Some(false) | None, _) => Audit::Off,
+        }
     }
 
     fn packing(self, faults: &mut Faults) -> Packing {

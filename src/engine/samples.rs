@@ -14,9 +14,9 @@ use crate::model::limits::RECORD_BYTES;
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
 use crate::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
-    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt,
-    StreamId, StreamSettings, Until,
+    Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
+    OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings,
+    StartAt, StreamId, StreamSettings, Until,
 };
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
@@ -91,7 +91,17 @@ pub(super) fn shaped(position: Offset, lines: &[&str], piece: impl Fn(Bytes) -> 
         start = end;
     }
     let kept = Bytes::from(lines.concat());
-    (Shaped { pieces, bytes: kept.len(), waits: None, stopped: false, cut: Cut::default() }, kept)
+    (
+        Shaped {
+            left_out: Vec::new(),
+            pieces,
+            bytes: kept.len(),
+            waits: None,
+            stopped: false,
+            cut: Cut::default(),
+        },
+        kept,
+    )
 }
 
 /// A slice of what was read is sent.
@@ -145,6 +155,7 @@ pub(super) fn settings(sources: usize) -> Settings {
             stuck_after: Duration::from_secs(600),
         },
         encryption: Encryption::Optional,
+        audit: Audit::Off,
     };
     Settings {
         sources: (0..sources).map(source).collect(),

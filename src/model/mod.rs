@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* nothing here imports another floor.
 
+pub mod audit;
 pub mod checkpoint;
 pub mod content;
 pub mod hidden;
@@ -15,6 +16,7 @@ pub mod offset;
 pub mod operation;
 pub mod path_fields;
 pub mod record;
+pub mod record_id;
 pub mod said;
 pub mod settings;
 pub mod settled;

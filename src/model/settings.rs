@@ -211,6 +211,7 @@ pub struct StreamSettings {
     pub quota: QuotaSettings,
     pub retry: RetrySettings,
     pub encryption: Encryption,
+    pub audit: Audit,
 }
 
 impl StreamSettings {
@@ -234,6 +235,25 @@ impl StreamSettings {
                 Packing::On { bytes: bytes.min(second), delay, compression }
             }
         }
+    }
+}
+
+/// Whether the RecordIds of what the service took are kept, with the bytes that they stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audit {
+    Off,
+    On {
+        /// What the RecordIds of the stream may take in the state database, in bytes.
+        max_bytes: u64,
+        /// The stream as the service names it.
+        delivery_stream: Arc<str>,
+    },
+}
+
+impl Audit {
+    /// Whether RecordIds are kept.
+    pub const fn is_on(&self) -> bool {
+        matches!(self, Self::On { .. })
     }
 }
 
@@ -422,6 +442,7 @@ mod tests {
             },
             retry: RetrySettings { initial: second, max: second, stuck_after: second },
             encryption: Encryption::Optional,
+            audit: Audit::Off,
         }
     }
 }
