@@ -8,6 +8,7 @@
 //! nothing else: the environment, the current directory and whether a file exists are handed in. It does not know
 //! which files match, nor whether the streams exist. The subcommands call it.
 
+mod audit;
 mod aws;
 mod build;
 mod describe;

@@ -10,11 +10,10 @@ use super::fault::Faults;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
-use super::{Aws, NamedQuotas, Stream};
+use super::{Aws, NamedQuotas, Stream, audit};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::settings::{
-    Adaptive, Api, Audit, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings,
-    StreamSettings,
+    Adaptive, Api, Compression, Encryption, Order, Packing, QuotaSettings, RetrySettings, StreamSettings,
 };
 
 /// The table for what a stream's own table does not say.
@@ -25,8 +24,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// At 2,000 lines a second in ten files about ten lines share a request, where without it one leaves for nearly each
 /// line. The service itself buffers for seconds before it delivers: nobody at the destination sees five milliseconds.
 const LINGER: Duration = Duration::from_millis(5);
-/// RecordIds of about a million records at the service, whose RecordIds are some 200 bytes long.
-const AUDIT_BYTES: u64 = 256 * 1024 * 1024;
 const PACK_DELAY: Duration = Duration::from_secs(1);
 const RETRY: RetrySettings = RetrySettings {
     initial: Duration::from_millis(100),
@@ -142,7 +139,12 @@ impl Streams<'_> {
         let in_flight = levels.value(|table| &table.max_in_flight).and_then(NonZeroU32::new);
         let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
         let delivery_stream = own_name.map_or(name, |typed| &typed.value);
-        let audit = levels.audit(delivery_stream, faults);
+        let audit = audit::resolve(
+            levels.value(|table| &table.audit.audit),
+            levels.typed(|table| &table.audit.audit_bytes),
+            delivery_stream,
+            faults,
+        );
         let settings = StreamSettings {
             name: name.into(),
             api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
@@ -257,22 +259,6 @@ impl<'a> Levels<'a> {
             }
         }
         quota
-    }
-
-    fn audit(self, delivery_stream: &str, faults: &mut Faults) -> Audit {
-        let bytes = self.typed(|table| &table.audit.audit_bytes);
-        match (self.value(|table| &table.audit.audit), bytes) {
-            (Some(true), _) => Audit::On {
-                max_bytes: bytes.map_or(AUDIT_BYTES, |typed| typed.value),
-                delivery_stream: delivery_stream.into(),
-            },
-            (None, Some(bytes)) => {
-                faults.add(bytes.fault("says how many RecordIds are kept, and none are; add audit = true"));
-                Audit::Off
-            }
-            // Switched off, with how it would be done left there, is fine.
-            (Some(false) | None, _) => Audit::Off,
-        }
     }
 
     fn packing(self, faults: &mut Faults) -> Packing {

@@ -20,6 +20,7 @@ pub use self::include::{Contents, Included};
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
 use super::LogFormat;
+use super::audit::AuditTable;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
 use crate::model::limits::RECORD_BYTES;
@@ -31,9 +32,7 @@ const MIN_BUFFER: u64 = 2 * 1024 * 1024;
 const _: () = assert!(MIN_BUFFER >= 2 * RECORD_BYTES as u64, "the largest record fits twice");
 
 /// Far above what a machine has or a stream takes; keeps sums of sizes below 2^64.
-const MAX_BYTES: u64 = 1 << 40;
-/// Below, one save could bring more than there is room for.
-const MIN_AUDIT_BYTES: u64 = 16 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 40;
 /// Above, a line waits in its file longer than a rotator may leave it there.
 const MAX_PACK_DELAY: Duration = Duration::from_secs(60);
 /// Above, a request has long been as large as the quota lets it be, or there is next to nothing to send.
@@ -126,14 +125,6 @@ pub(super) struct StreamTable {
     pub(super) quota: QuotaTable,
     pub(super) retry: RetryTable,
     pub(super) request_timeout: Option<Typed<Duration>>,
-}
-
-/// Which RecordIds are kept: keys of a stream.
-#[derive(Debug)]
-pub(super) struct AuditTable {
-    /// Whether any are.
-    pub(super) audit: Option<Typed<bool>>,
-    pub(super) audit_bytes: Option<Typed<u64>>,
 }
 
 /// How lines share records: keys of a stream.
@@ -314,10 +305,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         max_in_flight: stream.count("max_in_flight", 1, 10_000),
         ordered: stream.switch("ordered"),
         require_encryption: stream.switch("require_encryption"),
-        audit: AuditTable {
-            audit: stream.switch("audit"),
-            audit_bytes: stream.size("audit_bytes", MIN_AUDIT_BYTES, MAX_BYTES),
-        },
+        audit: AuditTable::of(stream),
         quota: stream.table("quota", quota),
         retry: stream.table("retry", retry),
         request_timeout: stream.duration("request_timeout", Duration::from_millis(10), HOUR),

@@ -167,11 +167,6 @@ impl IncarnationState {
         self.incarnation
     }
 
-    /// Names and gaps of what was read.
-    pub(super) fn provenance(&self) -> &Provenance {
-        &self.provenance
-    }
-
     pub(super) fn whose(&self) -> &Whose {
         &self.whose
     }

@@ -24,7 +24,7 @@ pub struct Acknowledged {
     pub id: RecordId,
 }
 
-/// Of which file records are, and where they went.
+/// The file that records are of, and where they went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditedFile {
     pub incarnation: Incarnation,

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::Names;
+use super::{IncarnationState, Names};
 use crate::model::offset::{Offset, Span};
 
 /// Names and gaps of what was read.
@@ -60,5 +60,12 @@ impl Provenance {
     /// What the gaps take in memory, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         (self.left_out.len() * size_of::<Span>()) as u64
+    }
+}
+
+impl IncarnationState {
+    /// Names and gaps of what was read.
+    pub(in crate::engine) fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 }

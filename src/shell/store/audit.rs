@@ -53,7 +53,7 @@ pub struct StoredBlock {
     pub records: Vec<Kept>,
 }
 
-/// Of which rows a search reads the RecordIds.
+/// The rows of which a search reads the RecordIds.
 #[derive(Clone, Debug)]
 pub enum WantedBlocks {
     All,
