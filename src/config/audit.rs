@@ -3,7 +3,6 @@
 //! Knows defaults and limits; does not know where RecordIds are kept.
 
 use super::fault::Faults;
-use super::typed::MAX_BYTES;
 use super::walk::{Section, Typed};
 use crate::model::settings::Audit;
 
@@ -12,6 +11,9 @@ const DEFAULT_BYTES: u64 = 256 << 20;
 
 /// The least room, in bytes: below, one save could bring more than there is room for.
 const MIN_BYTES: u64 = 16 << 20;
+
+/// The most room, in bytes: far above what a machine has for it.
+const MAX_BYTES: u64 = 1 << 40;
 
 /// The keys as typed.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ const MIN_BUFFER: u64 = 2 * 1024 * 1024;
 const _: () = assert!(MIN_BUFFER >= 2 * RECORD_BYTES as u64, "the largest record fits twice");
 
 /// Far above what a machine has or a stream takes; keeps sums of sizes below 2^64.
-pub(super) const MAX_BYTES: u64 = 1 << 40;
+const MAX_BYTES: u64 = 1 << 40;
 /// Above, a line waits in its file longer than a rotator may leave it there.
 const MAX_PACK_DELAY: Duration = Duration::from_secs(60);
 /// Above, a request has long been as large as the quota lets it be, or there is next to nothing to send.
