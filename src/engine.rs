@@ -37,6 +37,7 @@
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told. `preview.rs`: shaping, alone.
 
+mod audit;
 mod beside;
 mod copies;
 mod delivery;

@@ -33,6 +33,10 @@ const LINES: u64 = 1_000_000;
 const LINE_BYTES: usize = 185;
 const MANY_FILES: u64 = 100;
 
+/// The APIs, with more of the stream's table.
+const CASES: [(&str, &str); 4] =
+    [("auto", ""), ("put_record", ""), ("put_record_batch", ""), ("put_record_batch", "audit = true\n")];
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
@@ -55,9 +59,13 @@ fn main() {
     println!("{:<34}{:>12}{:>12}{:>12}{:>12}", "case", "CPU-s/M", "user-s/M", "lines/s", "peak MiB");
     for files in [1, MANY_FILES] {
         let logs = dir.path().join(format!("{files}"));
-        for api in ["auto", "put_record"] {
+        for (api, more) in CASES {
             for wire in ["http", "https"] {
-                let name = format!("{} {api} {wire}", if files == 1 { "one-file" } else { "many-files" });
+                let name = format!(
+                    "{} {api} {wire}{}",
+                    if files == 1 { "one-file" } else { "many-files" },
+                    if more.is_empty() { "" } else { " audit" }
+                );
                 if !wanted.iter().all(|word| name.split(' ').any(|part| part == *word)) {
                     continue;
                 }
@@ -65,7 +73,7 @@ fn main() {
                     write_lines(&logs, files, lines);
                 }
                 let sink = Sink::start(wire, dir.path());
-                let used = ship(&sink, &logs, api, dir.path());
+                let used = ship(&sink, &logs, (api, more), dir.path());
                 let arrived = sink.stop();
                 assert_eq!(arrived.records, lines, "every line arrives once");
                 row(&name, lines, &used);
@@ -96,7 +104,7 @@ fn row(name: &str, lines: u64, used: &Used) {
     );
 }
 
-fn ship(sink: &Sink, logs: &Path, api: &str, dir: &Path) -> Used {
+fn ship(sink: &Sink, logs: &Path, (api, more): (&str, &str), dir: &Path) -> Used {
     let state = dir.join("state");
     let _ = fs::remove_dir_all(&state);
     let config = dir.join("standpipe.toml");
@@ -104,7 +112,7 @@ fn ship(sink: &Sink, logs: &Path, api: &str, dir: &Path) -> Used {
         "state_dir = {state:?}\n\
          [aws]\nregion = \"us-east-1\"\nendpoint_url = {:?}\n\
          [[source]]\npaths = [\"{}/*.log\"]\nstream = \"bench\"\n\
-         [stream.bench]\napi = {api:?}\n\
+         [stream.bench]\napi = {api:?}\n{more}\
          quota = {{ requests_per_second = 4000000, records_per_second = 4000000, bytes_per_second = \"4GB\", share = 1.0 }}\n\
          [health]\nlisten = \"off\"\n",
         sink.url,

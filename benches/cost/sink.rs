@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use memchr::memmem;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// As long as the service's own: 224 characters.
-const RECORD_ID: &str = "6TVnRcPTqQyRwvLmXbDsJkHgFzNeWuYaIoPlMnBvCxZaSdFgHjKlQwErTyUiOpLkJhGfDsAzXcVbNmQwErTyUiOp\
-    AsDfGhJkLzXcVbNmPoIuYtReWqLkJhGfDsAmNbVcXzQpWoEiRuTyAlSkDjFhGzMxNcBvQaWsEdRfTgYhUjIkOlPzXcVbNmAs\
-    DfGhJkLqWeRtYuIoPaSdFgHjKlZxCvBnMqWeRt";
+/// As long as the service's own RecordIds, in bytes.
+const RECORD_ID_BYTES: usize = 224;
+
+/// What RecordIds are cut from, so that no two are alike.
+const POOL_BYTES: usize = 1024 * 1024;
 
 static RECORDS: AtomicU64 = AtomicU64::new(0);
 
@@ -55,6 +56,12 @@ fn converse<S: Read + Write>(stream: S) {
     let mut stream = BufReader::with_capacity(64 * 1024, stream);
     let (mut line, mut body) = (String::new(), Vec::new());
     let find = memmem::Finder::new(b"\"Data\":");
+    let mut rng = fastrand::Rng::with_seed(7);
+    let pool: String = (0..POOL_BYTES).map(|_| rng.alphanumeric()).collect();
+    let mut id = || {
+        let at = rng.usize(..POOL_BYTES - RECORD_ID_BYTES);
+        &pool[at..at + RECORD_ID_BYTES]
+    };
     loop {
         let (mut len, mut is_batch) = (0, false);
         loop {
@@ -76,10 +83,11 @@ fn converse<S: Read + Write>(stream: S) {
         let records = find.find_iter(&body).count();
         RECORDS.fetch_add(records as u64, Ordering::SeqCst);
         let json = if is_batch {
-            let entries = vec![format!("{{\"RecordId\":\"{RECORD_ID}\"}}"); records].join(",");
+            let entries: Vec<_> = (0..records).map(|_| format!("{{\"RecordId\":\"{}\"}}", id())).collect();
+            let entries = entries.join(",");
             format!("{{\"Encrypted\":false,\"FailedPutCount\":0,\"RequestResponses\":[{entries}]}}")
         } else {
-            format!("{{\"Encrypted\":false,\"RecordId\":\"{RECORD_ID}\"}}")
+            format!("{{\"Encrypted\":false,\"RecordId\":\"{}\"}}", id())
         };
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n{json}",

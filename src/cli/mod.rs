@@ -10,9 +10,11 @@ macro_rules! complain {
     };
 }
 
+mod audit;
 mod check;
 mod checkpoints;
 mod completions;
+mod cost;
 mod dead_letters;
 mod example;
 pub mod local;
@@ -74,6 +76,8 @@ enum Command {
     Shipped(shipped::ShippedArgs),
     Checkpoints(checkpoints::CheckpointsArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    Audit(audit::AuditArgs),
+    Cost(cost::CostArgs),
     Local(local::LocalArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
@@ -102,6 +106,8 @@ pub fn main() -> ExitCode {
         Command::Shipped(args) => shipped::shipped(&args),
         Command::Checkpoints(args) => checkpoints::checkpoints(&args),
         Command::DeadLetters(args) => dead_letters::dead_letters(&args),
+        Command::Audit(args) => audit::audit(&args),
+        Command::Cost(args) => cost::cost(&args),
         Command::Local(args) => serve(args),
         Command::Completions(args) => completions::completions(&args),
         Command::Manual(args) => manual::manual(&args),

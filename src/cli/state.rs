@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::config::{Overrides, Routes};
+use crate::config::{Config, Overrides, Routes};
 use crate::shell::control::{self, Answer, AskError, Request};
 use crate::shell::store::{Reader, Store, StoreError};
 
-use super::{CONFIGURATION, DEFAULT_FILE, FAILED, logging, named, routes, show_faults, state_dir};
+use super::{
+    CONFIGURATION, DEFAULT_FILE, FAILED, configuration, logging, named, routes, show_faults, state_dir,
+};
 
 /// Where the state is.
 #[derive(Args, Clone, Debug)]
@@ -47,6 +49,15 @@ impl StateArgs {
             show_faults(&faults);
             CONFIGURATION
         })
+    }
+
+    /// The configuration that is named, or else the default one if it has this state directory; `None` when there is none, or
+    /// it has mistakes.
+    pub(super) fn configured(&self) -> Option<Config> {
+        let overrides = Overrides::default();
+        let found = configuration(self.config.as_ref(), &overrides).ok()?;
+        let is_of_this_state = || self.state_dir.as_ref().is_none_or(|dir| found.state_dir == *dir);
+        (self.config.is_some() || is_of_this_state()).then_some(found)
     }
 
     /// Opens the state for reading what is durable, also beside a running daemon.

@@ -21,7 +21,8 @@ use crate::shell::http::trouble::Trouble;
 
 use super::{CONFIGURATION, DEFAULT_FILE, DONE, FAILED, USAGE, configure, runtime};
 
-use self::ask::{Failure, address};
+pub(super) use self::ask::Failure;
+use self::ask::address;
 
 /// Where a daemon answers of which nothing else is said.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:9909";
@@ -60,7 +61,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn status(args: &StatusArgs) -> u8 {
-    let addresses = match addresses(args) {
+    let addresses = match addresses(args.config.as_ref(), &args.url) {
         Ok(addresses) => addresses,
         Err(code) => return code,
     };
@@ -76,25 +77,40 @@ pub(super) fn status(args: &StatusArgs) -> u8 {
 }
 
 /// Host and port of each daemon that is to be asked; the exit code when there is none.
-fn addresses(args: &StatusArgs) -> Result<Vec<String>, u8> {
+pub(super) fn addresses(config: Option<&PathBuf>, urls: &[String]) -> Result<Vec<String>, u8> {
     let wrong = |failure: Failure| {
         complain!("{failure}");
         USAGE
     };
-    if !args.url.is_empty() {
-        return args.url.iter().map(|url| address(url)).collect::<Result<_, _>>().map_err(wrong);
+    if !urls.is_empty() {
+        return urls.iter().map(|url| address(url)).collect::<Result<_, _>>().map_err(wrong);
     }
     let is_there = || crate::config::read(&PathBuf::from(DEFAULT_FILE)).is_ok();
-    if args.config.is_none() && !is_there() {
+    if config.is_none() && !is_there() {
         return Ok(vec![DEFAULT_ADDRESS.to_owned()]);
     }
-    match configure(args.config.as_ref(), &Overrides::default())?.health.listen {
+    match configure(config, &Overrides::default())?.health.listen {
         Some(listen) => Ok(vec![reachable(listen).to_string()]),
         None => {
             complain!("the configuration has `health.listen = \"off\"`: no daemon of it can be asked");
             Err(CONFIGURATION)
         }
     }
+}
+
+/// What each daemon says of itself.
+///
+/// # Errors
+/// The first failure of any.
+pub(super) fn ask_each(addresses: &[String]) -> Result<Vec<Status>, Failure> {
+    let ask = async {
+        let mut answers = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            answers.push(read(address, &ask::status(address).await?)?);
+        }
+        Ok(answers)
+    };
+    runtime()?.block_on(ask)
 }
 
 /// Where what listens on `listen` is asked from this machine.
@@ -353,7 +369,7 @@ fn scaled(mut value: f64, step: f64, units: [&str; 5]) -> String {
 }
 
 /// The two largest units.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0 if seconds < 0.0005 => "-".to_owned(),

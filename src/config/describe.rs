@@ -9,11 +9,12 @@ use std::fmt::{self, Write};
 
 use super::units::{show_duration, show_size};
 use super::{Aws, Config, LogFormat, Source, Stream};
+use crate::model::audit::KEEP_DAYS;
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, TIME_KEY};
 use crate::model::route::{ByPath, NameGlob, Route};
 use crate::model::settings::{
-    Adaptive, Api, Compression, Encryption, Envelope, Format, Grouping, Multiline, Newline, OnDrain, Order,
-    Oversize, Packing, Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
+    Adaptive, Api, Audit, Compression, Encryption, Envelope, Format, Grouping, Multiline, Newline, OnDrain,
+    Order, Oversize, Packing, Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -259,6 +260,9 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
     )?;
     if settings.encryption == Encryption::Required {
         writeln!(out, "  only with server-side encryption")?;
+    }
+    if let Audit::On { max_bytes, .. } = &settings.audit {
+        writeln!(out, "  RecordIds are kept for {KEEP_DAYS} days, up to {}", show_size(*max_bytes))?;
     }
     let (initial, max) = (show_duration(settings.retry.initial), show_duration(settings.retry.max));
     let stuck_after = show_duration(settings.retry.stuck_after);

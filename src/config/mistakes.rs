@@ -261,8 +261,19 @@ compression = "zstd""#,
     ),
     (
         r#"[stream.s]
+audit_bytes = "64MiB""#,
+        "c.toml:3:15: stream.s.audit_bytes: says how many RecordIds are kept, and none are; add audit = true",
+    ),
+    (
+        r#"[stream.s]
+audit = true
+audit_bytes = "1MiB""#,
+        "c.toml:4:15: stream.s.audit_bytes: 1MiB is out of range; write a size from 16MiB to 1TiB",
+    ),
+    (
+        r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, compression, max_in_flight, ordered, require_encryption, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, compression, max_in_flight, ordered, require_encryption, audit, audit_bytes, quota, retry, request_timeout",
     ),
 ];
 

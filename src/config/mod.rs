@@ -8,6 +8,7 @@
 //! nothing else: the environment, the current directory and whether a file exists are handed in. It does not know
 //! which files match, nor whether the streams exist. The subcommands call it.
 
+mod audit;
 mod aws;
 mod build;
 mod describe;
@@ -35,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::settings::Settings;
+use crate::model::settings::{Audit, Settings};
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use aws::Aws;
@@ -137,6 +138,8 @@ pub struct Stream {
     pub request_timeout: Duration,
     /// Which quotas the file names.
     pub quotas: NamedQuotas,
+    /// Whether RecordIds are kept.
+    pub audit: Audit,
 }
 
 /// Which quotas the file names; the others are those of the region. A default that is written is the default: all are

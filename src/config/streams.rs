@@ -11,7 +11,7 @@ use super::templates::StreamTemplate;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
-use super::{Aws, NamedQuotas, Stream};
+use super::{Aws, NamedQuotas, Stream, audit};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::route::{NameGlob, Route, is_template};
 use crate::model::settings::{
@@ -184,6 +184,14 @@ impl Streams<'_> {
         let region = text(|table| &table.region, &self.aws.region);
         let ordered = levels.value(|table| &table.ordered);
         let in_flight = levels.value(|table| &table.max_in_flight).and_then(NonZeroU32::new);
+        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
+        let delivery_stream = own_name.map_or(name, |typed| &typed.value);
+        let audit = audit::resolve(
+            levels.value(|table| &table.audit.audit),
+            levels.typed(|table| &table.audit.audit_bytes),
+            delivery_stream,
+            faults,
+        );
         let settings = StreamSettings {
             name: name.into(),
             api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
@@ -201,11 +209,11 @@ impl Streams<'_> {
                 Some(true) => Encryption::Required,
                 Some(false) | None => Encryption::Optional,
             },
+            audit: audit.clone(),
         };
-        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
         let stream = Stream {
             name: name.into(),
-            delivery_stream: own_name.map_or(name, |typed| &typed.value).to_owned(),
+            delivery_stream: delivery_stream.to_owned(),
             region,
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
             aws: Arc::clone(&self.shared),
@@ -216,6 +224,7 @@ impl Streams<'_> {
                 records: levels.typed(|table| &table.quota.records_per_second).is_some(),
                 bytes: levels.typed(|table| &table.quota.bytes_per_second).is_some(),
             },
+            audit,
         };
         (stream, settings)
     }

@@ -86,7 +86,13 @@ impl Config {
             true => name.to_string(),
             false => template.stream.delivery_stream.clone(),
         };
-        let stream = Stream { name: Arc::clone(&name), delivery_stream, ..template.stream.clone() };
+        let audit = template.settings.audit.at(&delivery_stream);
+        let stream = Stream {
+            name: Arc::clone(&name),
+            delivery_stream,
+            audit: audit.clone(),
+            ..template.stream.clone()
+        };
         let is_same = |other: &Stream| {
             (&other.delivery_stream, &other.region, &other.endpoint_url, &other.role_arn)
                 == (&stream.delivery_stream, &stream.region, &stream.endpoint_url, &stream.role_arn)
@@ -94,7 +100,7 @@ impl Config {
         if let Some(place) = self.streams.iter().position(is_same) {
             return Some(StreamId(place));
         }
-        self.settings.streams.push(StreamSettings { name, ..template.settings.clone() });
+        self.settings.streams.push(StreamSettings { name, audit, ..template.settings.clone() });
         self.streams.push(stream);
         Some(StreamId(self.streams.len() - 1))
     }

@@ -22,6 +22,7 @@ pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
 pub(super) use self::routing::RoutingTable;
 use super::LogFormat;
+use super::audit::AuditTable;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
 use crate::model::limits::RECORD_BYTES;
@@ -124,6 +125,7 @@ pub(super) struct StreamTable {
     pub(super) max_in_flight: Option<Typed<u32>>,
     pub(super) ordered: Option<Typed<bool>>,
     pub(super) require_encryption: Option<Typed<bool>>,
+    pub(super) audit: AuditTable,
     pub(super) quota: QuotaTable,
     pub(super) retry: RetryTable,
     pub(super) request_timeout: Option<Typed<Duration>>,
@@ -308,6 +310,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         max_in_flight: stream.count("max_in_flight", 1, 10_000),
         ordered: stream.switch("ordered"),
         require_encryption: stream.switch("require_encryption"),
+        audit: AuditTable::of(stream),
         quota: stream.table("quota", quota),
         retry: stream.table("retry", retry),
         request_timeout: stream.duration("request_timeout", Duration::from_millis(10), HOUR),

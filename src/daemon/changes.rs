@@ -147,6 +147,7 @@ pub(super) fn about(config: &Config) -> About {
                 name: Arc::clone(&stream.name),
                 delivery_stream: stream.delivery_stream.clone(),
                 quota: settings.quota,
+                packing: settings.packing,
             })
             .collect(),
         max_lag: config.health.max_lag,

@@ -71,8 +71,9 @@ impl Engine {
         }
         let mut touched: BTreeSet<Incarnation> = BTreeSet::new();
         let mut settled = 0;
-        for (record, encrypted) in judged.delivered {
+        for (record, encrypted, id) in judged.delivered {
             self.count_delivered(judged.stream, &record, encrypted, now);
+            self.note_acknowledged(judged.stream, &record, id);
             touched.insert(record.incarnation);
             settled += self.settle(&record, Settlement::Delivered);
         }
@@ -96,6 +97,7 @@ impl Engine {
         counts.records_delivered += 1;
         counts.bytes_delivered += record.data.len() as u64;
         counts.billed_bytes += billed_bytes(record.data.len());
+        counts.file_bytes_delivered += record.span.len();
         counts.records_encrypted += u64::from(encrypted == Encrypted::Yes);
         if let Some(read) = self.lives.on_its_way(record.incarnation).read_at(record) {
             counts.delivery_took.observe(now.since(read));
@@ -243,6 +245,10 @@ impl Engine {
             checkpoints.extend(self.lives.checkpoint(*incarnation));
         }
         let mut save = self.saves.begin(changed, checkpoints, now);
+        let lives = &self.lives;
+        let is_known =
+            |incarnation| lives.state(incarnation).is_some() || lives.checkpoint(incarnation).is_some();
+        save.audit = self.saves.acknowledgements_mut().due(&save, is_known);
         save.reserved = self.lives.numbers_mut().reserve();
         self.effects.push_back(Effect::Save(save));
     }

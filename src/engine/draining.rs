@@ -190,7 +190,7 @@ mod tests {
                     });
                 }
                 Effect::Put(put) => {
-                    let verdict = Verdict::Delivered { encrypted: Encrypted::No };
+                    let verdict = Verdict::Delivered { encrypted: Encrypted::No, id: None };
                     let verdicts = vec![verdict; put.records.len()];
                     self.tell(Event::PutDone {
                         request: put.request,

@@ -5,6 +5,7 @@
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
 mod naming;
+mod provenance;
 mod ready;
 mod settling;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
 
+use self::provenance::Provenance;
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
 use super::shaping::{Aside, Cut, Shaped};
@@ -50,6 +52,7 @@ pub(super) struct IncarnationState {
     /// newline yet, or was not read.
     seen_bytes: u64,
     arrivals: Arrivals,
+    provenance: Provenance,
 }
 
 /// Records of one incarnation that are not settled.
@@ -138,6 +141,7 @@ impl IncarnationState {
             durable: known.map(|known| known.offset),
             earlier: Earlier::of(settled),
         };
+        let provenance = Provenance::new((Arc::clone(&whose.path), whose.target.clone()));
         Self {
             incarnation,
             whose,
@@ -150,6 +154,7 @@ impl IncarnationState {
             skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
             arrivals: Arrivals::default(),
+            provenance,
         }
     }
 
@@ -219,7 +224,10 @@ impl IncarnationState {
     /// What the memory budget is charged for this incarnation, in bytes.
     pub(super) fn buffered(&self) -> u64 {
         let unsettled = self.ledger.admitted().since(self.ledger.frontier());
-        unsettled + self.outgoing.extra_bytes + self.ledger.open() as u64 * MEMORY_OVERHEAD_BYTES
+        unsettled
+            + self.provenance.bytes()
+            + self.outgoing.extra_bytes
+            + self.ledger.open() as u64 * MEMORY_OVERHEAD_BYTES
     }
 
     /// Another file, or another name, goes on with this incarnation.
@@ -306,6 +314,8 @@ impl IncarnationState {
             // No byte before the position vouches for what was seen when it was opened: it may be gone.
             self.head = Head::default();
         }
+        let names = (Arc::clone(&self.whose.path), self.whose.target.clone());
+        self.provenance.note_read(self.position(), (&names, shaped.left_out));
         let dead = self.admit(shaped.pieces);
         self.cut = shaped.cut;
         self.head.push(self.position(), &kept);

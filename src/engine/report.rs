@@ -192,6 +192,8 @@ pub struct StreamCounts {
     pub bytes_delivered: u64,
     /// Each record rounded up to 5 KiB.
     pub billed_bytes: u64,
+    /// Bytes of files that the delivered records stand for.
+    pub file_bytes_delivered: u64,
     /// Accepted records of which the service said that it keeps them encrypted.
     pub records_encrypted: u64,
     pub requests: BTreeMap<(Operation, RequestEnd), u64>,

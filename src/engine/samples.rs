@@ -15,9 +15,9 @@ use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
 use crate::model::route::Route;
 use crate::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
-    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt,
-    StreamId, StreamSettings, Until,
+    Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
+    OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings,
+    StartAt, StreamId, StreamSettings, Until,
 };
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
@@ -92,7 +92,17 @@ pub(super) fn shaped(position: Offset, lines: &[&str], piece: impl Fn(Bytes) -> 
         start = end;
     }
     let kept = Bytes::from(lines.concat());
-    (Shaped { pieces, bytes: kept.len(), waits: None, stopped: false, cut: Cut::default() }, kept)
+    (
+        Shaped {
+            left_out: Vec::new(),
+            pieces,
+            bytes: kept.len(),
+            waits: None,
+            stopped: false,
+            cut: Cut::default(),
+        },
+        kept,
+    )
 }
 
 /// A slice of what was read is sent.
@@ -146,6 +156,7 @@ pub(super) fn settings(sources: usize) -> Settings {
             stuck_after: Duration::from_secs(600),
         },
         encryption: Encryption::Optional,
+        audit: Audit::Off,
     };
     Settings {
         sources: (0..sources).map(source).collect(),

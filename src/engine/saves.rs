@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit::Acknowledgements;
 use super::port::{MoveId, Moved};
 use crate::model::checkpoint::{DeadLetter, Save};
 use crate::model::identity::Incarnation;
@@ -58,6 +59,7 @@ pub(super) struct Saves {
     /// Dead letters that are not durable yet; every save carries all of them.
     dead_letters: Vec<DeadLetter>,
     unsaved_dead_letter_bytes: u64,
+    acknowledgements: Acknowledgements,
     /// What all dead letters take on disk, those that are not durable yet among them.
     room: Room,
     under_way: Option<UnderWay>,
@@ -81,6 +83,7 @@ impl Saves {
             forgotten: BTreeSet::new(),
             dead_letters: Vec::new(),
             unsaved_dead_letter_bytes: 0,
+            acknowledgements: Acknowledgements::default(),
             room,
             under_way: None,
             renewed_at: now,
@@ -192,9 +195,14 @@ impl Saves {
         self.dead_letters.push(letter);
     }
 
-    /// Dead letters that are in memory, in bytes of data.
-    pub(super) fn unsaved_dead_letter_bytes(&self) -> u64 {
-        self.unsaved_dead_letter_bytes
+    /// RecordIds that are not durable.
+    pub(super) fn acknowledgements_mut(&mut self) -> &mut Acknowledgements {
+        &mut self.acknowledgements
+    }
+
+    /// Dead letters and RecordIds that are in memory because they are not durable, in bytes.
+    pub(super) fn unsaved_bytes(&self) -> u64 {
+        self.unsaved_dead_letter_bytes + self.acknowledgements.bytes()
     }
 
     /// What all dead letters take on disk, in bytes.
@@ -291,6 +299,7 @@ impl Saves {
         self.answers = waiting;
         let durable: Vec<_> = durable;
         let moved = durable.into_iter().map(|(number, moved, _)| (number, moved)).collect();
+        self.acknowledgements.came_through();
         drop(self.dead_letters.drain(..under_way.dead_letters));
         self.unsaved_dead_letter_bytes =
             self.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
@@ -310,6 +319,7 @@ impl Saves {
     ) -> bool {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.failed(now);
+        self.acknowledgements.failed();
         self.looks.values_mut().for_each(|is_under_way| *is_under_way = false);
         self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = false);
         self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
@@ -409,7 +419,7 @@ mod tests {
         saves.add_dead_letter(letter(20));
         assert_eq!(saves.take_due(false, at(0)), None, "one save at a time");
         drop(saves.came_through());
-        assert_eq!(saves.unsaved_dead_letter_bytes(), 20);
+        assert_eq!(saves.unsaved_bytes(), 20);
         let changed = saves.take_due(false, at(0)).expect("it cannot wait");
         assert_eq!(saves.begin(changed, Vec::new(), at(1)).dead_letters.len(), 1);
     }

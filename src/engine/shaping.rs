@@ -71,6 +71,8 @@ pub(super) enum Unsendable {
 pub(super) struct Shaped {
     /// Contiguous from the position.
     pub(super) pieces: Vec<(Span, Piece)>,
+    /// What is within spans of records and in none of them, in the order of the file.
+    pub(super) left_out: Vec<Span>,
     /// How many of the chunk's bytes belong to messages that are complete.
     pub(super) bytes: usize,
     /// What the whole lines behind them wait for.
@@ -87,6 +89,7 @@ struct Shaping<'a> {
     shape: &'a Shape<'a>,
     counts: &'a mut SourceCounts,
     pieces: Vec<(Span, Piece)>,
+    left_out: Vec<Span>,
     /// What the records made so far take beyond the bytes that were read, in bytes.
     grown: u64,
     /// How much that may be, in bytes: what is left of the chunk is read again.
@@ -128,8 +131,7 @@ impl Shape<'_> {
         (chunk_end, max_growth): (ChunkEnd, u64),
         counts: &mut SourceCounts,
     ) -> Shaped {
-        let mut shaping =
-            Shaping { shape: self, counts, pieces: Vec::new(), grown: 0, max_growth, first_piece: 0 };
+        let mut shaping = Shaping { max_growth, ..Shaping::new(self, counts) };
         let nuls = shaping.skip_nuls(position, chunk, &mut cut);
         let (position, chunk) = (position.plus(nuls as u64), chunk.slice(nuls..));
         let split = self.split(&chunk, position, chunk_end).beginning_inside(cut.inside.unwrap_or(false));
@@ -139,7 +141,8 @@ impl Shape<'_> {
         };
         let stopped = shaping.has_enough();
         shaping.counts.bytes_read += (nuls + bytes) as u64;
-        Shaped { bytes: nuls + bytes, waits, stopped, cut, pieces: shaping.pieces }
+        let Shaping { pieces, left_out, .. } = shaping;
+        Shaped { bytes: nuls + bytes, waits, stopped, cut, pieces, left_out }
     }
 }
 
@@ -150,10 +153,16 @@ pub(super) fn remade(
     first_piece: usize,
     counts: &mut SourceCounts,
 ) -> Vec<Piece> {
-    let mut shaping =
-        Shaping { shape, counts, pieces: Vec::new(), grown: 0, max_growth: u64::MAX, first_piece };
+    let mut shaping = Shaping { first_piece, ..Shaping::new(shape, counts) };
     shaping.take_alone(message);
     shaping.pieces.into_iter().map(|(_, piece)| piece).collect()
+}
+
+impl<'a> Shaping<'a> {
+    fn new(shape: &'a Shape<'a>, counts: &'a mut SourceCounts) -> Self {
+        let (pieces, left_out) = (Vec::new(), Vec::new());
+        Self { shape, counts, pieces, left_out, grown: 0, max_growth: u64::MAX, first_piece: 0 }
+    }
 }
 
 impl Shaping<'_> {

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::Record;
+use crate::model::record_id::RecordId;
 use crate::model::settings::{CheckpointSettings, Encryption, StreamId, StreamSettings};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
@@ -74,7 +75,7 @@ pub(super) struct Streams {
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) stream: StreamId,
-    pub(super) delivered: Vec<(Record, Encrypted)>,
+    pub(super) delivered: Vec<(Record, Encrypted, Option<RecordId>)>,
     /// To be put aside: what the service said of each last.
     pub(super) rejected: Vec<(Record, Retry)>,
     /// Records of which it is news that they fail alone, and for how long they have.
@@ -254,8 +255,8 @@ impl Streams {
         for (record, verdict) in records.into_iter().zip(verdicts) {
             let place = Place::of(&record);
             let (why, fate) = match verdict {
-                Verdict::Delivered { encrypted } => {
-                    judged.delivered.push((record, encrypted));
+                Verdict::Delivered { encrypted, id } => {
+                    judged.delivered.push((record, encrypted, id));
                     continue;
                 }
                 Verdict::Rejected { code, message } => {

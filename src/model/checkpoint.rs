@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::audit::AuditBlock;
 use super::content::Digest;
 use super::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use super::offset::Offset;
@@ -100,12 +101,17 @@ pub struct Save {
     /// Incarnations that are over: read to the end, settled and gone.
     pub forgotten: Vec<Incarnation>,
     pub dead_letters: Vec<DeadLetter>,
+    /// RecordIds of what the checkpoints pass, and no earlier ones passed.
+    pub audit: Vec<Arc<AuditBlock>>,
     /// No start gives an incarnation a number below this one any more.
     pub reserved: u64,
 }
 
 impl Save {
     pub fn is_empty(&self) -> bool {
-        self.checkpoints.is_empty() && self.forgotten.is_empty() && self.dead_letters.is_empty()
+        self.checkpoints.is_empty()
+            && self.forgotten.is_empty()
+            && self.dead_letters.is_empty()
+            && self.audit.is_empty()
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* nothing here imports another floor.
 
+pub mod audit;
 pub mod checkpoint;
 pub mod content;
 pub mod hidden;
@@ -16,6 +17,7 @@ pub mod offset;
 pub mod operation;
 pub mod path_fields;
 pub mod record;
+pub mod record_id;
 pub mod route;
 pub mod said;
 pub mod settings;

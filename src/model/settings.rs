@@ -206,6 +206,7 @@ pub struct StreamSettings {
     pub quota: QuotaSettings,
     pub retry: RetrySettings,
     pub encryption: Encryption,
+    pub audit: Audit,
 }
 
 impl StreamSettings {
@@ -227,6 +228,36 @@ impl StreamSettings {
             Packing::Off => Packing::Off,
             Packing::On { bytes, delay, compression } => {
                 Packing::On { bytes: bytes.min(second), delay, compression }
+            }
+        }
+    }
+}
+
+/// Whether the RecordIds of what the service took are kept, with the bytes that they stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audit {
+    Off,
+    On {
+        /// What the RecordIds of the stream may take in the state database, in bytes.
+        max_bytes: u64,
+        /// The stream as the service names it.
+        delivery_stream: Arc<str>,
+    },
+}
+
+impl Audit {
+    /// Whether RecordIds are kept.
+    pub const fn is_on(&self) -> bool {
+        matches!(self, Self::On { .. })
+    }
+
+    /// For a stream that the service calls otherwise.
+    #[must_use]
+    pub fn at(&self, delivery_stream: &str) -> Self {
+        match self {
+            Self::Off => Self::Off,
+            Self::On { max_bytes, .. } => {
+                Self::On { max_bytes: *max_bytes, delivery_stream: delivery_stream.into() }
             }
         }
     }
@@ -417,6 +448,7 @@ mod tests {
             },
             retry: RetrySettings { initial: second, max: second, stuck_after: second },
             encryption: Encryption::Optional,
+            audit: Audit::Off,
         }
     }
 }

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::record_id::RecordId;
+
 /// What the service's answer means for one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Accepted: the service returned a RecordId.
-    Delivered { encrypted: Encrypted },
+    Delivered {
+        encrypted: Encrypted,
+        /// `None` where nobody keeps it.
+        id: Option<RecordId>,
+    },
     /// Not accepted, or not known to be: to be sent again.
     Retry(Retry),
     /// Refused for what it is: for the dead letters, if the stream takes others.

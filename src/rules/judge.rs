@@ -48,7 +48,7 @@ pub fn is_delivered(verdict: &Verdict) -> bool {
 
 /// Whether the record was accepted, and is not kept under encryption.
 pub fn is_plain(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Delivered { encrypted: Encrypted::No })
+    matches!(verdict, Verdict::Delivered { encrypted: Encrypted::No, .. })
 }
 
 /// Why the record is sent again, where that is not for what it is.
@@ -97,8 +97,8 @@ mod tests {
     /// One verdict a letter: accepted, accepted and encrypted, throttled, failed in two ways, wrongly set up, refused.
     fn verdict(letter: char) -> Verdict {
         match letter {
-            'a' => Verdict::Delivered { encrypted: Encrypted::No },
-            'e' => Verdict::Delivered { encrypted: Encrypted::Yes },
+            'a' => Verdict::Delivered { encrypted: Encrypted::No, id: None },
+            'e' => Verdict::Delivered { encrypted: Encrypted::Yes, id: None },
             't' => Verdict::Retry(retry(RetryReason::Throttled, "ServiceUnavailableException")),
             's' => Verdict::Retry(retry(RetryReason::Server, "InternalFailure")),
             'n' => Verdict::Retry(retry(RetryReason::Network, "Timeout")),

@@ -5,6 +5,7 @@
 //! *Invariant:* a rule knows nouns, never another rule and never the engine.
 
 pub mod arrivals;
+pub mod audit;
 pub mod batch;
 pub mod bottleneck;
 pub mod budget;

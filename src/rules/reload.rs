@@ -96,8 +96,8 @@ mod tests {
     use super::*;
     use crate::model::route::Route;
     use crate::model::settings::{
-        Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
-        Order, Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
+        Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
+        OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
     };
 
     /// Sources with their streams; each stream is in flight as often as its name is long.
@@ -143,6 +143,7 @@ mod tests {
                 stuck_after: Duration::from_secs(1),
             },
             encryption: Encryption::Optional,
+            audit: Audit::Off,
         };
         Settings {
             sources: sources.iter().map(source).collect(),

@@ -7,11 +7,11 @@
 //! *Invariant:* a record counts as delivered only with the RecordId that the service gave it; an answer that does
 //! not fit its request is never an acknowledgement.
 
-#![expect(clippy::disallowed_methods, reason = "measures how long an answer took")]
+#![expect(clippy::disallowed_methods, reason = "measures how long an answer took, and says when it came")]
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::Region;
 use aws_config::retry::RetryConfig;
@@ -234,12 +234,21 @@ impl Destination {
         verdicts.into_iter().map(|verdict| reached.placed(verdict)).collect()
     }
 
+    /// The time in milliseconds since 1970, where RecordIds are kept with it.
+    fn keeps_ids_at(&self) -> Option<i64> {
+        let unix_ms = || {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        };
+        self.route.stream.audit.is_on().then(unix_ms)
+    }
+
     async fn put_record(&self, reached: &Reached, records: &[Bytes]) -> Vec<Verdict> {
         let count = records.len();
         let call = reached.client.put_record().delivery_stream_name(&self.route.stream.delivery_stream);
         let data = records.first().expect("a request has at least one record");
         let verdict = match call.record(record(data)).send().await {
-            Ok(output) => accepted(Some(output.record_id()), output.encrypted()),
+            Ok(output) => accepted(Some(output.record_id()), output.encrypted(), self.keeps_ids_at()),
             Err(error) => judge(&error, &mut Sent::new(records)),
         };
         vec![verdict; count]
@@ -252,10 +261,10 @@ impl Destination {
             .put_record_batch()
             .delivery_stream_name(&self.route.stream.delivery_stream)
             .set_records(Some(records.iter().map(record).collect()));
-        let reads = ReadsMany::default();
+        let reads = ReadsMany::new(&self.route.stream.audit);
         let result = call.customize().interceptor(reads.clone()).send().await;
         match result {
-            Ok(_) => judge_entries(reads.take(), count, &mut Sent::new(records)),
+            Ok(_) => judge_entries(reads.take(), count, &mut Sent::new(records), self.keeps_ids_at()),
             Err(error) => vec![judge(&error, &mut Sent::new(records)); count],
         }
     }

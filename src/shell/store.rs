@@ -9,9 +9,10 @@
 //! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
 //! an offset that was not saved for them.
 //!
-//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `extras` (what a row may
-//! be without), `checksum`, `database` (one connection), `reader`.
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `audit` (RecordIds),
+//! `extras` (what a row may be without), `checksum`, `database` (one connection), `reader`.
 
+mod audit;
 mod checksum;
 mod database;
 mod error;
@@ -38,6 +39,7 @@ use lock::Lock;
 use place::Place;
 use rows::Meta;
 
+pub use audit::{AuditedStream, StoredBlock, WantedBlocks};
 pub use error::StoreError;
 pub use reader::Reader;
 pub use rows::{DeadLetterId, StoredCheckpoint, StoredDeadLetter};

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes, files and sockets are what is tested")]
 #![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
 
+mod audit;
 mod blame;
 mod check;
 mod configuration;

@@ -13,9 +13,9 @@ use standpipe::model::identity::Identity;
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::route::Route;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
-    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt, StreamId,
-    StreamSettings, Until,
+    Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
+    OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt,
+    StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -251,6 +251,7 @@ fn settings(plan: Plan) -> Settings {
                 stuck_after: Duration::from_secs(600),
             },
             encryption: Encryption::Optional,
+            audit: Audit::Off,
         }],
         checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
         memory: MemorySettings { buffer: 1 << 20, buffer_per_file: 1 << 20 },

@@ -50,7 +50,7 @@ impl Service {
                 if called && after[0] <= RECORDS && after[1] <= BYTES {
                     cost[1] += 1;
                     cost[2] += data.len() as u64;
-                    return Verdict::Delivered { encrypted: Encrypted::No };
+                    return Verdict::Delivered { encrypted: Encrypted::No, id: None };
                 }
                 Verdict::Retry(Retry {
                     reason: RetryReason::Throttled,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::route::Route;
 use standpipe::model::settings::{
-    Adaptive, Api, CheckpointSettings, Compression, Encryption, Envelope, Format, Grouping, LineFilter,
-    MemorySettings, Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings,
-    Runtime, Settings, SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
+    Adaptive, Api, Audit, CheckpointSettings, Compression, Encryption, Envelope, Format, Grouping,
+    LineFilter, MemorySettings, Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings,
+    RetrySettings, Runtime, Settings, SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
 };
 
 use super::excuse::Excuse;
@@ -310,6 +310,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
                 stuck_after: Duration::from_secs(600),
             },
             encryption: Encryption::Optional,
+            audit: Audit::On { max_bytes: 16 << 20, delivery_stream: "stream".into() },
         }],
         checkpoint: CheckpointSettings {
             interval: Duration::from_millis(rng.u64(10..3000)),

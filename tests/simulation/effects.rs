@@ -383,12 +383,14 @@ impl World {
                 self.oracle.blame_wrongly();
             }
         }
+        self.keep_record_ids(&save);
         for incarnation in &save.forgotten {
             self.saved.remove(incarnation);
         }
         self.next_incarnation = self.next_incarnation.max(save.reserved);
         for checkpoint in save.checkpoints {
             self.check_checkpoint(&checkpoint);
+            self.check_record_ids(&checkpoint);
             self.reached.ranges_saved += u64::from(!checkpoint.settled.is_empty());
             self.next_incarnation = self.next_incarnation.max(checkpoint.incarnation.0 + 1);
             self.saved.insert(checkpoint.incarnation, checkpoint);
@@ -397,7 +399,7 @@ impl World {
         Event::Saved(Ok(()))
     }
 
-    fn stream_called(&self, name: &str) -> usize {
+    pub fn stream_called(&self, name: &str) -> usize {
         let place = self.settings.streams.iter().position(|stream| *stream.name == *name);
         place.expect("every stream keeps its name")
     }

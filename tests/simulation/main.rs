@@ -9,6 +9,7 @@
 #![expect(unreachable_pub, reason = "the rooms of a test are for that test alone")]
 
 mod actions;
+mod audit;
 mod climate;
 mod copiers;
 mod disk;

@@ -320,6 +320,12 @@ impl Oracle {
         self.is_settled_in(number, u8::MAX)
     }
 
+    /// Whether a stream accepted the line, which is nowhere else.
+    pub fn is_only_accepted(&self, number: LineNumber, stream: usize) -> bool {
+        let line = &self.lines[number];
+        line.accepted[stream] > 0 && !line.refused && line.dead_lettered == 0 && line.excused.is_none()
+    }
+
     /// Whether those of these streams that the line is due to have it.
     pub fn is_settled_in(&self, number: LineNumber, streams: u8) -> bool {
         let line = &self.lines[number];

@@ -67,6 +67,7 @@ counters! {
     ranges_saved [Plain, Enveloped, Shaped, Packed, STREAMS, REPEATS, STUBBORN] "What was settled beyond a frontier became durable.";
     started_with_ranges [Plain, Packed, Shaped, Enveloped, REPEATS, STUBBORN] "A process started with ranges that were settled beyond a frontier.";
     stops_beside_trouble [STUBBORN] "The process was told to end while a record waited that always fails.";
+    record_ids [Plain, Enveloped, Shaped, Packed] "RecordIds became durable with their checkpoints.";
     failed_saves [Plain] "Progress could not be made durable.";
     unread_bytes_lost [Plain] "Bytes that the engine declared lost.";
     reloads [Plain, STREAMS, RELOADS] "Another configuration took effect.";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use standpipe::engine::port::Put;
 use standpipe::model::limits::{BATCH_RECORDS, BATCH_WIRE_BYTES, RECORD_BYTES, base64_len};
 use standpipe::model::operation::Operation;
+use standpipe::model::record_id::RecordId;
 use standpipe::model::settings::QuotaSettings;
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
@@ -173,7 +174,7 @@ impl Service {
         }
         oracle.accept(self.stream, data);
         reached.accepted_records_of_many_lines += u64::from(has_many_lines(data));
-        Verdict::Delivered { encrypted: Encrypted::No }
+        Verdict::Delivered { encrypted: Encrypted::No, id: Some(RecordId::alone("of the service", 0)) }
     }
 
     fn ill(&self) -> Option<Verdict> {

@@ -11,6 +11,7 @@ use standpipe::engine::port::{Effect, Event, FileId, Hint};
 use standpipe::engine::{Engine, FileState, Status};
 use standpipe::model::checkpoint::Checkpoint;
 use standpipe::model::identity::Incarnation;
+use standpipe::model::offset::Span;
 use standpipe::model::settings::{Packing, Settings};
 use standpipe::model::time::Instant;
 
@@ -63,6 +64,8 @@ pub struct World {
     pub reached: Reached,
     /// What is durable.
     pub saved: BTreeMap<Incarnation, Checkpoint>,
+    /// What the RecordIds stand for that are durable.
+    pub record_ids: BTreeMap<Incarnation, Vec<Span>>,
     pub next_incarnation: u64,
     pub first_start: bool,
     /// `None` while the daemon is down.
@@ -137,6 +140,7 @@ impl World {
             settings,
             reached: Reached::default(),
             saved: BTreeMap::new(),
+            record_ids: BTreeMap::new(),
             next_incarnation: 0,
             first_start: true,
             engine: None,

@@ -21,7 +21,7 @@ const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Why there is nothing to show.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(in crate::cli) enum Failure {
     #[error("--url: {0:?} is not of the form http://HOST:PORT")]
     Url(String),
     #[error(

@@ -115,6 +115,7 @@ impl IncarnationState {
         self.outgoing.outstanding -= 1;
         self.outgoing.extra_bytes -= extra_bytes(record.span, &record.data, record.backing);
         self.ledger.settle(record.entry, how);
+        self.provenance.settle(self.ledger.frontier());
         record.span.len()
     }
 

@@ -364,7 +364,8 @@ fn pieces_of_a_message_go_the_way_of_its_bytes() {
         (piece(13, 13), send(b"ird and fourth")),
         (piece(26, 6), send(b"fifth")),
     ];
-    let shaped = Shaped { pieces, bytes: 32, waits: None, stopped: false, cut: Cut::default() };
+    let shaped =
+        Shaped { left_out: Vec::new(), pieces, bytes: 32, waits: None, stopped: false, cut: Cut::default() };
     let kept = Bytes::from(LINES.concat());
     let (_, dead) = next.take_in(shaped, kept, (Offset::new(32), true), at(0));
     assert!(dead.is_empty(), "it was put aside before");

@@ -150,7 +150,7 @@ fn observed() -> Observed {
 }
 
 fn delivered() -> Verdict {
-    Verdict::Delivered { encrypted: Encrypted::No }
+    Verdict::Delivered { encrypted: Encrypted::No, id: None }
 }
 
 fn failed() -> Verdict {

@@ -96,7 +96,8 @@ impl World {
             Effect::Put(put) if put.stream == StreamId(1) => {
                 self.sent.extend(put.records.iter().flatten());
                 self.records += put.records.len();
-                let verdicts = vec![Verdict::Delivered { encrypted: Encrypted::No }; put.records.len()];
+                let verdicts =
+                    vec![Verdict::Delivered { encrypted: Encrypted::No, id: None }; put.records.len()];
                 let outcome = Outcome { verdicts, took: Duration::ZERO };
                 Event::PutDone { request: put.request, outcome }
             }

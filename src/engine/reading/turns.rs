@@ -44,7 +44,7 @@ impl Engine {
         for id in self.files.have_waited(now) {
             self.queue_read(id);
         }
-        self.intake.note_dead_letters(self.saves.unsaved_dead_letter_bytes());
+        self.intake.note_dead_letters(self.saves.unsaved_bytes());
         let mut is_starved = self.files.any_deferred();
         loop {
             let mut has_begun = false;

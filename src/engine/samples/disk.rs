@@ -274,7 +274,8 @@ impl World {
             }
             Effect::Put(put) => {
                 self.sent.extend(put.records.iter().flatten());
-                let verdicts = vec![Verdict::Delivered { encrypted: Encrypted::No }; put.records.len()];
+                let verdicts =
+                    vec![Verdict::Delivered { encrypted: Encrypted::No, id: None }; put.records.len()];
                 let outcome = Outcome { verdicts, took: Duration::ZERO };
                 Event::PutDone { request: put.request, outcome }
             }

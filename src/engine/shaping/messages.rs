@@ -84,7 +84,12 @@ impl Shaping<'_> {
     fn drop_span(&mut self, span: Span, pack: &mut Pack) {
         if !pack.settle_with(span) {
             self.admit_pack(pack);
-            self.pass_over(span);
+            return self.pass_over(span);
+        }
+        match self.left_out.last_mut() {
+            _ if span.is_empty() => {}
+            Some(before) if before.end() == span.start() => *before = Span::new(before.start(), span.end()),
+            Some(_) | None => self.left_out.push(span),
         }
     }
 

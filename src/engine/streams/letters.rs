@@ -246,7 +246,7 @@ impl Streams {
         for (waiting, verdict) in letters.into_iter().zip(verdicts) {
             let (number, bytes) = (waiting.letter, waiting.data.len());
             let why = match verdict {
-                Verdict::Delivered { encrypted } => {
+                Verdict::Delivered { encrypted, .. } => {
                     counts.records_delivered += 1;
                     counts.bytes_delivered += bytes as u64;
                     counts.billed_bytes += billed_bytes(bytes);

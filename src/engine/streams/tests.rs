@@ -15,7 +15,7 @@ use crate::engine::port::Put;
 use crate::engine::samples::{at, beginning, read, whose};
 use crate::engine::stream::Ready;
 use crate::model::identity::Incarnation;
-use crate::model::settings::{Adaptive, Api, Order, Packing, QuotaSettings, RetrySettings};
+use crate::model::settings::{Adaptive, Api, Audit, Order, Packing, QuotaSettings, RetrySettings};
 use crate::model::verdict::RequestEnd;
 
 const STREAM: StreamId = StreamId(0);
@@ -41,6 +41,7 @@ fn settings() -> StreamSettings {
             stuck_after: Duration::from_secs(600),
         },
         encryption: Encryption::Optional,
+        audit: Audit::Off,
     }
 }
 
@@ -88,7 +89,7 @@ impl Case {
 }
 
 fn delivered() -> Verdict {
-    Verdict::Delivered { encrypted: Encrypted::Yes }
+    Verdict::Delivered { encrypted: Encrypted::Yes, id: None }
 }
 
 fn rejected() -> Verdict {
@@ -109,7 +110,7 @@ fn l7_delivered_rejected_and_repeated_records_of_one_answer_each_have_their_own_
     let verdicts = vec![delivered(), rejected(), retry(RetryReason::Server)];
     let judged = case.judge(verdicts, Encryption::Optional);
     assert_eq!(judged.stream, STREAM);
-    assert_eq!(texts(judged.delivered.iter().map(|(record, _)| &record.data)), ["a\n"]);
+    assert_eq!(texts(judged.delivered.iter().map(|(record, ..)| &record.data)), ["a\n"]);
     assert_eq!(texts(judged.rejected.iter().map(|(record, ..)| &record.data)), ["b\n"]);
     assert_eq!(&*judged.rejected[0].1.code, "InvalidRecord");
     assert_eq!(case.counts[0].retries[&RetryReason::Server], 1);
@@ -147,7 +148,7 @@ fn records_that_are_repeated_count_their_failures_and_leave_after_a_delay() {
 
 #[test]
 fn what_was_kept_without_encryption_stays_delivered_and_nothing_follows_where_that_is_not_wanted() {
-    let plain = || Verdict::Delivered { encrypted: Encrypted::No };
+    let plain = || Verdict::Delivered { encrypted: Encrypted::No, id: None };
     for (encryption, stops) in [(Encryption::Optional, false), (Encryption::Required, true)] {
         let mut case = sent(&["a\n", "b\n"]);
         let judged = case.judge(vec![plain(), retry(RetryReason::Server)], encryption);
@@ -212,7 +213,7 @@ proptest! {
             _ => retry(RetryReason::Server),
         };
         let judged = case.judge(ends.iter().map(verdict).collect(), Encryption::Optional);
-        let mut seen = texts(judged.delivered.iter().map(|(record, _)| &record.data));
+        let mut seen = texts(judged.delivered.iter().map(|(record, ..)| &record.data));
         seen.extend(texts(judged.rejected.iter().map(|(record, ..)| &record.data)));
         // A stream that is held sends one request, and waits for its answer.
         let mut verdicts = 0;

@@ -8,9 +8,11 @@
 //! a code and a message is short, in one line, and nothing of what was sent.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use aws_sdk_firehose::error::{ProvideErrorMetadata, SdkError};
 
+use crate::model::record_id::{Answer, RecordId};
 use crate::model::text::{cut, plain};
 use crate::model::verdict::{Encrypted, Retry, RetryReason, Verdict};
 use crate::shell::aws::cause;
@@ -22,25 +24,34 @@ use super::wire::{BatchAnswer, Entry};
 /// The most of an error code that is kept, in bytes: the service's own have at most 50.
 pub(super) const MAX_CODE_BYTES: usize = 100;
 
-pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>) -> Verdict {
+/// What an answer to one record means; its RecordId is kept, with the time, where that is wanted.
+pub(super) fn accepted(id: Option<&str>, encrypted: Option<bool>, kept_at: Option<i64>) -> Verdict {
     match id {
-        Some(id) if !id.is_empty() => delivered(encrypted),
+        Some(id) if !id.is_empty() => {
+            delivered(encrypted, kept_at.map(|unix_ms| RecordId::alone(id, unix_ms)))
+        }
         _ => no_record_id(),
     }
 }
 
-fn delivered(encrypted: Option<bool>) -> Verdict {
+fn delivered(encrypted: Option<bool>, id: Option<RecordId>) -> Verdict {
     let encrypted = if encrypted == Some(true) { Encrypted::Yes } else { Encrypted::No };
-    Verdict::Delivered { encrypted }
+    Verdict::Delivered { encrypted, id }
 }
 
 fn no_record_id() -> Verdict {
     ambiguous("the answer has no RecordId")
 }
 
-/// A batch's answer, entry by entry; one that does not fit the request says nothing about any record.
-pub(super) fn judge_entries(answer: Option<BatchAnswer>, count: usize, sent: &mut Sent<'_>) -> Vec<Verdict> {
-    let Some(BatchAnswer { failed_put_count, encrypted, entries }) = answer else {
+/// A batch's answer, entry by entry; one that does not fit the request says nothing about any record. RecordIds are kept,
+/// with the time, where that is wanted.
+pub(super) fn judge_entries(
+    answer: Option<BatchAnswer>,
+    count: usize,
+    sent: &mut Sent<'_>,
+    kept_at: Option<i64>,
+) -> Vec<Verdict> {
+    let Some(BatchAnswer { failed_put_count, encrypted, entries, ids }) = answer else {
         return vec![ambiguous("the answer was not read"); count];
     };
     let failed = entries.iter().filter(|entry| matches!(entry, Entry::Failed { .. })).count();
@@ -52,8 +63,10 @@ pub(super) fn judge_entries(answer: Option<BatchAnswer>, count: usize, sent: &mu
         );
         return vec![ambiguous(&message); count];
     }
+    let ids = kept_at.map(|unix_ms| Arc::new(Answer { texts: ids, unix_ms }));
+    let id = |start, end| ids.as_ref().map(|answer| RecordId::of(answer, (start, end)));
     let judged = entries.iter().map(|entry| match entry {
-        Entry::Accepted => delivered(encrypted),
+        Entry::Accepted(start, end) => delivered(encrypted, id(*start, *end)),
         Entry::Failed { code, message } => judge_code(code, message, 400, sent),
         Entry::Nothing => no_record_id(),
     });
@@ -347,24 +360,24 @@ mod tests {
     }
 
     fn batch(failed_put_count: i32, entries: Vec<Entry>) -> Vec<&'static str> {
-        let answer = BatchAnswer { failed_put_count, encrypted: None, entries };
-        judge_entries(Some(answer), 2, &mut Sent::new(&[])).iter().map(reason).collect()
+        let answer = BatchAnswer { failed_put_count, encrypted: None, entries, ids: String::new() };
+        judge_entries(Some(answer), 2, &mut Sent::new(&[]), None).iter().map(reason).collect()
     }
 
     #[test]
     fn a_batch_is_judged_entry_by_entry() {
         let failed = Entry::Failed { code: "ServiceUnavailableException".to_owned(), message: String::new() };
-        assert_eq!(batch(1, vec![Entry::Accepted, failed]), ["delivered", "throttled"]);
+        assert_eq!(batch(1, vec![Entry::Accepted(0, 0), failed]), ["delivered", "throttled"]);
     }
 
     #[test]
     fn a_batch_whose_answer_does_not_fit_is_ambiguous_as_a_whole() {
-        let fits = || vec![Entry::Accepted, Entry::Accepted];
+        let fits = || vec![Entry::Accepted(0, 0), Entry::Accepted(0, 0)];
         for (failed, entries) in [(0, fits()[..1].to_vec()), (1, fits()), (-1, fits())] {
             assert_eq!(batch(failed, entries), ["ambiguous", "ambiguous"]);
         }
         assert_eq!(batch(0, vec![Entry::Nothing, Entry::Nothing]), ["ambiguous", "ambiguous"]);
-        let unread: Vec<_> = judge_entries(None, 2, &mut Sent::new(&[])).iter().map(reason).collect();
+        let unread: Vec<_> = judge_entries(None, 2, &mut Sent::new(&[]), None).iter().map(reason).collect();
         assert_eq!(unread, ["ambiguous", "ambiguous"]);
     }
 }

@@ -31,6 +31,8 @@ use aws_smithy_types::config_bag::ConfigBag;
 use base64_simd::STANDARD;
 use serde::Deserialize;
 
+use crate::model::settings::Audit;
+
 /// What the service calls its operations' target, before the operation's name.
 const TARGET: &str = "Firehose_20150804";
 
@@ -48,10 +50,14 @@ struct Writes;
 #[derive(Debug)]
 struct ReadsOne;
 
-/// Reads the answer of one `PutRecordBatch` that says success, and keeps of it what is judged. (The SDK's own type would
-/// have a copy of each RecordId.)
-#[derive(Clone, Debug, Default)]
-pub(super) struct ReadsMany(Arc<Mutex<Option<BatchAnswer>>>);
+/// Reads the answer of one `PutRecordBatch` that says success, and keeps of it what is judged, and RecordIds where they are
+/// wanted. (The SDK's own type would have a copy of each.)
+#[derive(Clone, Debug)]
+pub(super) struct ReadsMany {
+    answer: Arc<Mutex<Option<BatchAnswer>>>,
+    /// Whether RecordIds are kept; otherwise they are looked at.
+    keeps_ids: bool,
+}
 
 /// What is kept of an answer to `PutRecordBatch`.
 #[derive(Debug)]
@@ -59,13 +65,15 @@ pub(super) struct BatchAnswer {
     pub(super) failed_put_count: i32,
     pub(super) encrypted: Option<bool>,
     pub(super) entries: Vec<Entry>,
+    /// The RecordIds that are kept, one behind the other.
+    pub(super) ids: String,
 }
 
 /// What the service says of one record of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// The record has a RecordId.
-    Accepted,
+    /// The record has a RecordId; where in the text of those that are kept.
+    Accepted(u32, u32),
     /// The record was not taken.
     Failed { code: String, message: String },
     /// Neither a RecordId nor an error code.
@@ -139,9 +147,13 @@ impl Intercept for ReadsMany {
 }
 
 impl ReadsMany {
+    pub(super) fn new(audit: &Audit) -> Self {
+        Self { answer: Arc::default(), keeps_ids: audit.is_on() }
+    }
+
     /// What was read; `None` where no answer said success.
     pub(super) fn take(&self) -> Option<BatchAnswer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -238,17 +250,30 @@ struct Response<'a> {
     error_message: Option<Cow<'a, str>>,
 }
 
-impl From<Response<'_>> for Entry {
-    fn from(response: Response<'_>) -> Self {
+impl Entry {
+    /// What an entry of the answer says; its RecordId is kept in `ids`, if there is such a text.
+    fn read(response: Response<'_>, ids: Option<&mut String>) -> Self {
         match (response.error_code, response.record_id) {
             (Some(code), _) => Self::Failed {
                 code: code.into_owned(),
                 message: response.error_message.unwrap_or_default().into_owned(),
             },
-            (None, Some(id)) if !id.is_empty() => Self::Accepted,
+            (None, Some(id)) if !id.is_empty() => match ids {
+                None => Self::Accepted(0, 0),
+                Some(ids) => {
+                    let start = place(ids);
+                    ids.push_str(&id);
+                    Self::Accepted(start, place(ids))
+                }
+            },
             (None, _) => Self::Nothing,
         }
     }
+}
+
+/// Where a text ends. An answer has four MiB at most.
+fn place(text: &str) -> u32 {
+    u32::try_from(text.len()).expect("an answer is shorter")
 }
 
 impl DeserializeResponse for ReadsOne {
@@ -268,11 +293,11 @@ impl DeserializeResponse for ReadsMany {
         response: &HttpResponse,
         _: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        let read = read_many(response.body().bytes().unwrap_or_default());
+        let read = read_many(response.body().bytes().unwrap_or_default(), self.keeps_ids);
         let answer = read.map_err(OrchestratorError::response)?;
         let output = PutRecordBatchOutput::builder().failed_put_count(answer.failed_put_count);
         let output = output.set_request_responses(Some(Vec::new())).build();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         output.map(Output::erase).map_err(OrchestratorError::other)
     }
 }
@@ -284,14 +309,15 @@ fn read_one(body: &[u8]) -> Result<PutRecordOutput, BoxError> {
     Ok(output.set_encrypted(encrypted).build()?)
 }
 
-fn read_many(body: &[u8]) -> Result<BatchAnswer, BoxError> {
+fn read_many(body: &[u8], keeps_ids: bool) -> Result<BatchAnswer, BoxError> {
     let Many { failed_put_count, encrypted, request_responses } =
         serde_json::from_str(std::str::from_utf8(body)?)?;
-    Ok(BatchAnswer {
-        failed_put_count: failed_put_count.unwrap_or_default(),
-        encrypted,
-        entries: request_responses.unwrap_or_default().into_iter().map(Entry::from).collect(),
-    })
+    // Next to nothing else is in an answer: the text grows once.
+    let mut ids = String::with_capacity(if keeps_ids { body.len() } else { 0 });
+    let responses = request_responses.unwrap_or_default().into_iter();
+    let entries = responses.map(|response| Entry::read(response, keeps_ids.then_some(&mut ids))).collect();
+    ids.shrink_to_fit();
+    Ok(BatchAnswer { failed_put_count: failed_put_count.unwrap_or_default(), encrypted, entries, ids })
 }
 
 #[cfg(test)]

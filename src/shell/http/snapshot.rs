@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::engine::{FileStatus, Status, StreamStatus};
-use crate::model::settings::{QuotaSettings, SourceId, StreamId};
+use crate::model::settings::{Packing, QuotaSettings, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::shell::files::problems::Problems;
@@ -77,6 +77,8 @@ pub struct StreamAbout {
     pub delivery_stream: String,
     /// The full quotas and the share of them that may be used.
     pub quota: QuotaSettings,
+    /// How lines share records.
+    pub packing: Packing,
 }
 
 /// How late one source, or one stream, is.

@@ -19,6 +19,7 @@ use crate::model::identity::{Incarnation, RESERVED_AT_ONCE};
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
 use crate::rules::dead_letters::is_worth_shrinking;
 
+use super::audit::Room;
 use super::error::{Fault, StoreError, judge, sqlite_at};
 use super::letters::{self, PageOfIds};
 use super::place::{Files, Place};
@@ -42,6 +43,8 @@ pub(super) struct Database {
     place: Place,
     /// The files that the connection has open.
     files: Files,
+    /// What RecordIds take.
+    audit: Room,
 }
 
 /// What was in it.
@@ -124,7 +127,8 @@ impl Database {
         place.sync().map_err(Fault::Other)?;
         let files = place.files().map_err(Fault::Other)?;
         let place = place.clone();
-        Ok((Self { connection, place, files }, contents))
+        let audit = Room::read(&connection).map_err(judge(&path))?;
+        Ok((Self { connection, place, files, audit }, contents))
     }
 
     /// Makes one change durable, all or nothing, and tells what is said of the whole from then on.
@@ -197,6 +201,7 @@ impl Database {
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
         letters::write_dead_letters(&transaction, &save.dead_letters, last_letter, now_ms)?;
+        self.audit.write(&transaction, &save.audit, now_ms)?;
         let (removed_bytes, freed) = letters::delete_dead_letters(&transaction, removed)?;
         let added_bytes: u64 = save.dead_letters.iter().map(|letter| letter.data.len() as u64).sum();
         let after = Meta {

@@ -3,10 +3,14 @@
 //! A reader takes no lock, writes no row, repairs nothing, and keeps no transaction open between calls: the log could
 //! not be written back past one. It does not know what is in memory only: what it shows is durable.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::model::identity::{Identity, Incarnation};
+
+use super::audit::{self, AuditedStream, StoredBlock, WantedBlocks};
 use super::database::connect;
 use super::error::{Fault, StoreError, io_at, judge};
 use super::letters;
@@ -52,6 +56,25 @@ impl Reader {
         limit: usize,
     ) -> Result<Vec<StoredDeadLetter>, StoreError> {
         letters::read_dead_letters(&self.connection, after, limit).map_err(told(&self.path))
+    }
+
+    /// Hands RecordIds of the wanted rows to `each`, oldest first, until it says `false`.
+    pub fn audit(
+        &self,
+        wanted: &WantedBlocks,
+        each: impl FnMut(StoredBlock) -> bool,
+    ) -> Result<(), StoreError> {
+        audit::read_blocks(&self.connection, wanted, each).map_err(told(&self.path))
+    }
+
+    /// The incarnations of which RecordIds are kept, and whose bytes were read under a name, or from a file.
+    pub fn audited(&self, name: &Path, file: Option<Identity>) -> Result<BTreeSet<Incarnation>, StoreError> {
+        audit::incarnations_of(&self.connection, name, file).map_err(told(&self.path))
+    }
+
+    /// The streams of which RecordIds are kept.
+    pub fn audited_streams(&self) -> Result<Vec<AuditedStream>, StoreError> {
+        audit::audited_streams(&self.connection).map_err(told(&self.path))
     }
 
     /// All data of all dead letters, in bytes; one row is read for it.

@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 5;
+pub(super) const KNOWN: i32 = 6;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -94,6 +94,31 @@ ALTER TABLE checkpoints ADD COLUMN extras_checksum INTEGER;  -- xxh3-64 of check
 const V5: &str = "
 ALTER TABLE dead_letters ADD COLUMN target BLOB; -- NULL: path is no link, nor behind one
 ALTER TABLE dead_letters ADD COLUMN unmade TEXT; -- NULL: data is a record
+";
+
+/// RecordIds with the bytes that they stand for.
+const V6: &str = "
+CREATE TABLE audit (
+    id              INTEGER PRIMARY KEY, -- upwards in the order of commits
+    time_ms         INTEGER NOT NULL,    -- the last acknowledgement, in milliseconds since 1970
+    stream          TEXT NOT NULL,
+    delivery_stream TEXT NOT NULL,       -- the stream as the service names it
+    path            BLOB NOT NULL,       -- under which the bytes were read
+    target          BLOB,                -- NULL: path is no link, nor behind one
+    device          INTEGER NOT NULL,
+    inode           INTEGER NOT NULL,
+    birth_nanos     INTEGER,
+    origin_device   INTEGER NOT NULL,
+    origin_inode    INTEGER NOT NULL,
+    incarnation     INTEGER NOT NULL,
+    count           INTEGER NOT NULL,    -- of RecordIds
+    checksum        INTEGER NOT NULL,    -- xxh3-64 of what identifies the file, and of records
+    records         BLOB NOT NULL        -- RecordIds, spans and times, as rules/audit.rs writes them
+) STRICT;
+CREATE VIEW audit_readable AS
+    SELECT id, datetime(time_ms / 1000, 'unixepoch') AS last_acknowledged, stream, delivery_stream,
+           CAST(path AS TEXT) AS path, incarnation, count AS record_ids, length(records) AS bytes
+    FROM audit;
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

@@ -1,7 +1,9 @@
-//! The store's laws, each with a test named for it; `damage` holds what happens to files that were harmed.
+//! The store's laws, each with a test named for it; `audit` has those of RecordIds, `damage` what happens to files that were
+//! harmed.
 
 #![expect(clippy::disallowed_methods, reason = "files are what is tested")]
 
+mod audit;
 mod damage;
 mod mended;
 mod model;
@@ -256,14 +258,14 @@ fn a_newer_version_is_refused_and_left_untouched() {
     // As it is left by a newer one that was stopped, and by one that was killed with a log.
     sql(
         dir.path(),
-        "PRAGMA user_version = 6; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+        "PRAGMA user_version = 7; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
     );
     let killed = crashed(dir.path());
     drop(store);
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(matches!(error, StoreError::Newer { found: 6, known: 5, .. }), "{error}");
+            assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -284,6 +286,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
          ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN owner; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
          ALTER TABLE checkpoints DROP COLUMN settled; ALTER TABLE checkpoints DROP COLUMN proof; ALTER TABLE checkpoints DROP COLUMN extras_checksum;
          ALTER TABLE dead_letters DROP COLUMN target; ALTER TABLE dead_letters DROP COLUMN unmade;
+         DROP VIEW audit_readable; DROP TABLE audit;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
@@ -303,11 +306,11 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(&save(&[checkpoint(1, 1)])).unwrap();
-    sql(dir.path(), "PRAGMA user_version = 6");
+    sql(dir.path(), "PRAGMA user_version = 7");
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 6, known: 5, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }

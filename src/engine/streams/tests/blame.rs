@@ -59,13 +59,13 @@ impl World {
     }
 
     fn settle(&mut self, judged: Judged) {
-        self.delivered.extend(texts(judged.delivered.iter().map(|(record, _)| &record.data)));
+        self.delivered.extend(texts(judged.delivered.iter().map(|(record, ..)| &record.data)));
         for (record, why) in &judged.rejected {
             let data = texts([&record.data]).remove(0);
             self.put_aside.push((data, why.code.to_string(), self.millis));
         }
         self.told.extend(judged.stuck.into_iter().map(|(_, why, _)| (self.millis, why)));
-        let settled = judged.delivered.into_iter().map(|(record, _)| record);
+        let settled = judged.delivered.into_iter().map(|(record, ..)| record);
         for record in settled.chain(judged.rejected.into_iter().map(|(record, _)| record)) {
             let state = self.waiting.ready(record.incarnation);
             let _ = state.settle(&record, Settlement::Delivered);

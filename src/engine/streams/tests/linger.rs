@@ -44,7 +44,7 @@ impl World {
                 let outcome = Outcome { verdicts, took: Duration::ZERO };
                 let judged =
                     self.streams.judge(put.request, outcome, |_| Encryption::Optional, &mut self.counts, now);
-                for (record, _) in judged.delivered {
+                for (record, ..) in judged.delivered {
                     let state = self.waiting.ready(record.incarnation);
                     let _ = state.settle(&record, crate::rules::ledger::Settlement::Delivered);
                     self.streams.offer(state, 0);

@@ -17,6 +17,7 @@ use super::super::sent::Sent;
 use super::super::verdicts::{accepted, judge, judge_entries};
 use super::*;
 use crate::model::operation::Operation;
+use crate::model::record_id::RecordId;
 use crate::model::verdict::{Encrypted, Verdict};
 
 /// A service that gives every request one answer, and keeps the last request.
@@ -58,26 +59,29 @@ fn put(
     let client = Client::from_conf(config.build());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let name = "app-logs_1.x";
+    let audit = Audit::On { max_bytes: 1, delivery_stream: name.into() };
     let verdicts = runtime.block_on(async {
         match operation {
             Operation::PutRecord => {
                 let call = client.put_record().delivery_stream_name(name);
                 match call.record(super::super::record(&records[0])).send().await {
-                    Ok(output) => vec![accepted(Some(output.record_id()), output.encrypted())],
+                    Ok(output) => vec![accepted(Some(output.record_id()), output.encrypted(), Some(AT))],
                     Err(error) => vec![judge(&error, &mut Sent::new(records))],
                 }
             }
             Operation::PutRecordBatch => {
                 let entries = records.iter().map(super::super::record).collect();
                 let call = client.put_record_batch().delivery_stream_name(name).set_records(Some(entries));
-                let reads = ReadsMany::default();
+                let reads = ReadsMany::new(&audit);
                 let result = match is_ours {
                     true => call.customize().interceptor(reads.clone()).send().await,
                     false => call.send().await,
                 };
                 let answer = |output| if is_ours { reads.take() } else { Some(theirs(output)) };
                 match result {
-                    Ok(output) => judge_entries(answer(output), records.len(), &mut Sent::new(records)),
+                    Ok(output) => {
+                        judge_entries(answer(output), records.len(), &mut Sent::new(records), Some(AT))
+                    }
                     Err(error) => vec![judge(&error, &mut Sent::new(records)); records.len()],
                 }
             }
@@ -94,18 +98,26 @@ fn put(
 
 /// What the SDK read.
 fn theirs(output: PutRecordBatchOutput) -> BatchAnswer {
+    let mut ids = String::new();
     let entries =
         output.request_responses().iter().map(|entry| match (entry.error_code(), entry.record_id()) {
             (Some(code), _) => Entry::Failed {
                 code: code.to_owned(),
                 message: entry.error_message().unwrap_or_default().to_owned(),
             },
-            (None, Some(id)) if !id.is_empty() => Entry::Accepted,
+            (None, Some(id)) if !id.is_empty() => {
+                let start = place(&ids);
+                ids.push_str(id);
+                Entry::Accepted(start, place(&ids))
+            }
             (None, _) => Entry::Nothing,
         });
     let entries = entries.collect();
-    BatchAnswer { failed_put_count: output.failed_put_count(), encrypted: output.encrypted(), entries }
+    BatchAnswer { failed_put_count: output.failed_put_count(), encrypted: output.encrypted(), entries, ids }
 }
+
+/// When answers come, in milliseconds since 1970.
+const AT: i64 = 1_795_900_000_000;
 
 const FITS: &[u8] = br#"{"RecordId":"1","Encrypted":true}"#;
 
@@ -213,7 +225,7 @@ fn an_answer_means_what_it_means_to_the_sdk() {
 /// The kind of a verdict, with the code; the words about an answer that makes no sense are each one's own.
 fn kind(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Delivered { encrypted } => format!("delivered {encrypted:?}"),
+        Verdict::Delivered { encrypted, id } => format!("delivered {encrypted:?} as {id:?}"),
         Verdict::Retry(why) => format!("retry {} {}", why.reason.label(), why.code),
         Verdict::Rejected { code, message } => format!("rejected {code} {message}"),
     }
@@ -234,5 +246,16 @@ fn an_answer_that_is_not_json_from_its_first_to_its_last_byte_acknowledges_nothi
         assert_eq!(kind(&verdicts[0]), "retry ambiguous Ambiguous", "{}", answer.escape_ascii());
     }
     let (_, verdicts) = put(true, Operation::PutRecord, &records, (200, FITS));
-    assert_eq!(verdicts, [Verdict::Delivered { encrypted: Encrypted::Yes }]);
+    let id = Some(RecordId::alone("1", AT));
+    assert_eq!(verdicts, [Verdict::Delivered { encrypted: Encrypted::Yes, id }]);
+}
+
+/// Without audit RecordIds are looked at, and none is copied.
+#[test]
+fn record_ids_are_kept_only_where_a_stream_wants_them() {
+    let body = br#"{"FailedPutCount":0,"RequestResponses":[{"RecordId":"one"},{"RecordId":"\u0032"}]}"#;
+    let dropped = read_many(body, false).expect("an answer");
+    assert_eq!((dropped.entries, dropped.ids.capacity()), (vec![Entry::Accepted(0, 0); 2], 0));
+    let kept = read_many(body, true).expect("an answer");
+    assert_eq!((kept.entries, &*kept.ids), (vec![Entry::Accepted(0, 3), Entry::Accepted(3, 4)], "one2"));
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::StreamStatus;
 use crate::engine::report::StreamCounts;
-use crate::model::settings::{Adaptive, QuotaSettings, StreamId};
+use crate::model::settings::{Adaptive, Compression, Packing, QuotaSettings, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::shell::http::snapshot::{Lag, Snapshot, StreamAbout};
@@ -58,6 +58,15 @@ pub struct Stream {
     pub bytes_delivered: u64,
     /// Bytes that are paid for: each record rounded up to 5 KiB.
     pub billed_bytes: u64,
+    /// Bytes of files that those records stand for.
+    #[serde(default)]
+    pub file_bytes_delivered: u64,
+    /// Whether lines share records.
+    #[serde(default)]
+    pub packing: bool,
+    /// What becomes of records of many lines: `"none"` or `"gzip"`.
+    #[serde(default)]
+    pub compression: String,
     /// Requests that were answered or given up.
     pub requests: u64,
     /// Requests of which the service throttled a record.
@@ -177,6 +186,13 @@ impl Stream {
             records_delivered: counts.records_delivered,
             bytes_delivered: counts.bytes_delivered,
             billed_bytes: counts.billed_bytes,
+            file_bytes_delivered: counts.file_bytes_delivered,
+            packing: about.packing != Packing::Off,
+            compression: match about.packing.compression() {
+                Compression::None => "none",
+                Compression::Gzip => "gzip",
+            }
+            .to_owned(),
             requests: counts.requests.values().sum(),
             throttled: counts.throttled,
             retries: counts.retries.iter().map(|(why, count)| (why.label().to_owned(), *count)).collect(),
