@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::config::{Config, Overrides, Source, Stream};
+use crate::config::{Config, Overrides, Source};
 use crate::daemon::{Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
-use crate::model::settings::SourceId;
+use crate::model::settings::{ByLane, SourceId};
 use crate::shell::aws::Access;
 use crate::shell::control;
 use crate::shell::files::{self, SourceFiles, Surveyed};
@@ -207,7 +207,7 @@ struct Prepared {
     memory: Memory,
     server: Option<local::Server>,
     origin: Origin,
-    destinations: Vec<Destination>,
+    destinations: ByLane<Destination>,
 }
 
 /// Refuses sources that meet, opens the state, starts the embedded delivery stream if it is asked for, and finds the way to each stream; the exit
@@ -249,7 +249,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
             Origin::Aws(access)
         }
     };
-    let destinations = connect(&config.streams, &origin).await;
+    let destinations = connect(config, &origin).await;
     let mut config = config.clone();
     config.found_regions(&regions(&destinations)).map_err(|faults| {
         faults.iter().for_each(|fault| complain!("{fault}"));
@@ -269,13 +269,13 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
 
 /// The names of the delivery streams at the service.
 fn delivery_streams(config: &Config) -> Vec<String> {
-    config.streams.iter().map(|stream| stream.delivery_stream.clone()).collect()
+    config.by_lane(|lane| lane.delivery_stream.clone()).into_values().collect()
 }
 
 /// Says what is about to be read, and where it goes.
 fn tell_start(config: &Config) {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
+    let streams = delivery_streams(config);
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
     tell_unmatched(config);
     tell_quotas(config);
@@ -290,9 +290,9 @@ fn tell_unmatched(config: &Config) {
 
 /// Begins to look for the way to each stream. What the configuration, the environment and the files say is known at once;
 /// what the network has to say, or a file system that hangs, is waited for elsewhere.
-async fn connect(streams: &[Stream], origin: &Origin) -> Vec<Destination> {
-    let destinations: Vec<_> = streams.iter().map(|stream| Destination::connect(stream, origin)).collect();
-    let located = all(destinations.iter().map(Destination::located));
+async fn connect(config: &Config, origin: &Origin) -> ByLane<Destination> {
+    let destinations = config.by_lane(|lane| Destination::connect(lane, origin));
+    let located = all(destinations.values().map(Destination::located));
     let _ = tokio::time::timeout(AT_ONCE, located).await;
     destinations
 }
@@ -304,8 +304,8 @@ async fn all(waits: impl Iterator<Item = impl Future<Output = ()>>) {
     }
 }
 
-fn regions(destinations: &[Destination]) -> Vec<Option<String>> {
-    destinations.iter().map(Destination::region).collect()
+fn regions(destinations: &ByLane<Destination>) -> ByLane<Option<String>> {
+    destinations.map(Destination::region)
 }
 
 /// Does on a thread what may hang; its panic is the caller's.
@@ -346,12 +346,14 @@ fn tell_quotas(config: &Config) {
         );
     }
     for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
-        let quota = settings.quota;
-        info!(
-            stream = &*stream.name, delivery_stream = stream.delivery_stream, api = ?settings.api,
-            requests_per_second = quota.requests_per_second, records_per_second = quota.records_per_second,
-            bytes_per_second = quota.bytes_per_second, share = quota.share, "quota"
-        );
+        for (place, quota) in settings.quotas() {
+            let delivery_stream = &*settings.spread.lanes[place].delivery_stream;
+            info!(
+                stream = &*stream.name, delivery_stream, api = ?settings.api,
+                requests_per_second = quota.requests_per_second, records_per_second = quota.records_per_second,
+                bytes_per_second = quota.bytes_per_second, share = quota.share, "quota"
+            );
+        }
     }
 }
 

@@ -228,6 +228,10 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
     if let Some(advice) = &stream.advice {
         writeln!(out, "    -> {}", shown(advice))?;
     }
+    for one in stream.delivery_streams.iter().take(MAX_LISTED) {
+        let (name, state) = (shortened(&one.name, 36), shortened(&one.state.replace('_', " "), 16));
+        writeln!(out, "  {name}  {state}  {} files, {} in flight", one.files, one.in_flight)?;
+    }
     write_rates(out, stream)?;
     if stream.lag_bytes > 0 {
         writeln!(

@@ -8,6 +8,7 @@ mod health;
 mod include;
 mod json;
 mod multiline;
+mod spread;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(super) use self::include::IncludeGlob;
 pub use self::include::{Contents, Included};
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
+pub(super) use self::spread::{Entry, SpreadTable};
 use super::LogFormat;
 use super::fault::{Faults, Place};
 use super::walk::{Section, Typed, Walk};
@@ -111,6 +113,7 @@ pub(super) struct FilesTable {
 pub(super) struct StreamTable {
     pub(super) name: Typed<String>,
     pub(super) delivery_stream: Option<Typed<String>>,
+    pub(super) spread: SpreadTable,
     pub(super) region: Option<Typed<String>>,
     pub(super) role_arn: Option<Typed<String>>,
     pub(super) endpoint_url: Option<Typed<String>>,
@@ -294,6 +297,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
     StreamTable {
         name,
         delivery_stream: stream.parsed("delivery_stream", stream_name),
+        spread: spread::table(stream),
         region: stream.parsed("region", region),
         role_arn: stream.parsed("role_arn", role_arn),
         endpoint_url: stream.parsed("endpoint_url", url),

@@ -10,11 +10,11 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::engine::port::Reload;
-use crate::model::settings::Settings;
+use crate::model::settings::{ByLane, LaneId, Settings, StreamId, StreamSettings};
 use crate::rules::reload::merge;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::Destination;
-use crate::shell::http::snapshot::{About, StreamAbout};
+use crate::shell::http::snapshot::{About, LaneAbout, StreamAbout};
 
 /// What somebody who has changed the configuration asks for.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Changed {
     /// In the order of the configuration.
     pub sources: Vec<SourceFiles>,
     /// In the order of the configuration.
-    pub destinations: Vec<Destination>,
+    pub destinations: ByLane<Destination>,
 }
 
 /// Another configuration in which every source and stream that there was keeps its place.
@@ -40,7 +40,7 @@ pub(super) struct InPlace {
     /// Those that are no longer configured match no file.
     pub(super) sources: Vec<SourceFiles>,
     /// Those that are no longer configured stay as they were, for what is still to be sent.
-    pub(super) destinations: Vec<Destination>,
+    pub(super) destinations: ByLane<Destination>,
     pub(super) max_watches: usize,
     pub(super) about: About,
     pub(super) reload: Reload,
@@ -48,18 +48,28 @@ pub(super) struct InPlace {
 
 impl Changed {
     /// Puts this configuration in the places of the one before.
-    pub(super) fn in_place(self, before: &Settings, reached: &[Destination], known: &About) -> InPlace {
+    pub(super) fn in_place(self, before: &Settings, reached: &ByLane<Destination>, known: &About) -> InPlace {
         let Self { config, sources, destinations } = self;
         let merged = merge(before, &fitted(config.settings.clone()));
         let about = about(&config);
         let no_files = SourceFiles::default();
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
         let sources: Vec<_> = merged.sources.iter().map(of_source).collect();
-        let of_stream = |(place, new): (usize, &Option<usize>)| match new {
-            Some(new) => (destinations[*new].clone(), about.streams[*new].clone()),
-            None => (reached[place].clone(), known.streams[place].clone()),
-        };
-        let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
+        let streams = merged.streams.iter().zip(&merged.settings.streams).enumerate();
+        let streams = streams.map(|(place, (new, settings))| StreamAbout {
+            lanes: lanes_about(settings),
+            ..new.map_or_else(|| known.streams[place].clone(), |new| about.streams[new].clone())
+        });
+        let streams = streams.collect();
+        let destinations = ByLane::of(&merged.settings.streams, |id| {
+            let lane = &merged.settings.streams[id.stream.0].spread.lanes[id.place];
+            let new = merged.streams[id.stream.0].and_then(|stream| {
+                let lanes = &config.settings.streams[stream].spread.lanes;
+                let place = lanes.iter().position(|other| other.is_at(lane))?;
+                Some(LaneId { stream: StreamId(stream), place })
+            });
+            new.map_or_else(|| reached[id].clone(), |new| destinations[new].clone())
+        });
         let called = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
         let streams_of_sources = merged.settings.sources.iter().map(|source| source.stream).collect();
         let about = About { sources: called.collect(), streams_of_sources, streams, max_lag: about.max_lag };
@@ -72,7 +82,7 @@ impl Changed {
 /// The settings with no more requests at once than there are descriptors for.
 pub(super) fn fitted(mut settings: Settings) -> Settings {
     let most = files::max_connections();
-    let asked: u64 = settings.streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+    let asked: u64 = settings.streams.iter().map(requests_at_once).sum();
     if asked > most {
         warn!(
             asked,
@@ -89,6 +99,20 @@ pub(super) fn fitted(mut settings: Settings) -> Settings {
     settings
 }
 
+/// How many requests of a stream are made at once, to all of its delivery streams.
+pub(super) fn requests_at_once(stream: &StreamSettings) -> u64 {
+    u64::from(stream.max_in_flight.get()) * stream.spread.used().count().max(1) as u64
+}
+
+fn lanes_about(settings: &StreamSettings) -> Vec<LaneAbout> {
+    let lanes = settings.spread.lanes.iter().enumerate();
+    let about = lanes.map(|(place, lane)| LaneAbout {
+        delivery_stream: lane.delivery_stream.to_string(),
+        quota: settings.quota_of(place),
+    });
+    about.collect()
+}
+
 /// What answers say of this configuration.
 pub(super) fn about(config: &Config) -> About {
     let streams = config.streams.iter().zip(&config.settings.streams);
@@ -100,6 +124,7 @@ pub(super) fn about(config: &Config) -> About {
                 name: Arc::clone(&stream.name),
                 delivery_stream: stream.delivery_stream.clone(),
                 quota: settings.quota,
+                lanes: lanes_about(settings),
             })
             .collect(),
         max_lag: config.health.max_lag,

@@ -4,6 +4,7 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+mod lane;
 mod naming;
 mod ready;
 mod settling;
@@ -29,6 +30,7 @@ use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
 
+use self::lane::Lane;
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
 use super::shaping::{Aside, Cut, Shaped};
@@ -50,6 +52,7 @@ pub(super) struct IncarnationState {
     /// newline yet, or was not read.
     seen_bytes: u64,
     arrivals: Arrivals,
+    lane: Lane,
 }
 
 /// Records of one incarnation that are not settled.
@@ -57,6 +60,8 @@ pub(super) struct IncarnationState {
 struct Outgoing {
     /// Records that have not been taken by a request, in the order of the file.
     ready: VecDeque<Record>,
+    /// How many of them, the first ones, had been taken before, and came back.
+    returned: usize,
     /// What records that are not settled take beyond the bytes that were read, in bytes.
     extra_bytes: u64,
     /// Records that were taken by a request, or are to become dead letters, and are not settled.
@@ -140,6 +145,7 @@ impl IncarnationState {
         };
         Self {
             incarnation,
+            lane: Lane::of(&whose),
             whose,
             head,
             ledger: Ledger::resuming(position, settled.map_or(&[], |settled| settled.ranges())),

@@ -15,8 +15,8 @@ use crate::model::offset::{Offset, Span};
 use crate::model::record::Backing;
 use crate::model::settings::{
     Adaptive, Api, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline, OnDrain,
-    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, StartAt,
-    StreamId, StreamSettings, Until,
+    Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings, Spread,
+    StartAt, StreamId, StreamSettings, Until,
 };
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
@@ -139,6 +139,7 @@ pub(super) fn settings(sources: usize) -> Settings {
             share: 0.9,
             adaptive: Adaptive::On,
         },
+        spread: Spread::to_one(stream_name(place)),
         retry: RetrySettings {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(30),

@@ -1,6 +1,7 @@
 //! What the engine is told to do: the part of the configuration that it needs, valid by construction.
 
 mod multiline;
+mod spread;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use super::limits::{ENVELOPE_KEYS, TIME_KEY};
 use super::path_fields::PathFields;
 
 pub use self::multiline::{Grouping, Multiline, Preset};
+pub use self::spread::{ByLane, LaneId, LaneSettings, Spread};
 
 /// Index of a source in [`Settings::sources`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,7 +210,10 @@ pub struct StreamSettings {
     /// The most requests under way at once.
     pub max_in_flight: NonZeroU32,
     pub order: Order,
+    /// The quotas of each delivery stream that names none of its own.
     pub quota: QuotaSettings,
+    /// The delivery streams that the files are spread over.
+    pub spread: Spread,
     pub retry: RetrySettings,
     pub encryption: Encryption,
 }
@@ -226,8 +231,9 @@ impl StreamSettings {
     /// How lines share records. A record that is larger than what the quota lets through in a second exceeds it, however
     /// long it waits: so much is packed at most.
     pub fn packing_within_quota(&self) -> Packing {
-        let kib = (self.quota.bytes_per_second / 1024) as f64 * self.quota.share;
-        let second = (kib as usize).max(1) * 1024;
+        let kib = |(_, quota): (usize, QuotaSettings)| (quota.bytes_per_second / 1024) as f64 * quota.share;
+        let least = self.quotas().map(kib).fold(f64::INFINITY, f64::min);
+        let second = (least as usize).max(1).saturating_mul(1024);
         match self.packing {
             Packing::Off => Packing::Off,
             Packing::On { bytes, delay, compression } => {
@@ -420,6 +426,7 @@ mod tests {
                 share: 1.0,
                 adaptive: Adaptive::Off,
             },
+            spread: Spread::to_one("s"),
             retry: RetrySettings { initial: second, max: second, stuck_after: second },
             encryption: Encryption::Optional,
         }

@@ -10,7 +10,7 @@ use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::settings::{
     Adaptive, Api, CheckpointSettings, Compression, Encryption, Envelope, Format, Grouping, LineFilter,
     MemorySettings, Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings,
-    Runtime, Settings, SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
+    Runtime, Settings, SourceSettings, Spread, StartAt, StartPattern, StreamId, StreamSettings, Until,
 };
 
 use super::excuse::Excuse;
@@ -301,6 +301,7 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             max_in_flight,
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
+            spread: Spread::to_one("stream"),
             retry: RetrySettings {
                 initial: Duration::from_millis(100),
                 max: Duration::from_secs(30),

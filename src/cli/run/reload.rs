@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::daemon::{Change, Changed};
 use crate::local::Streams;
+use crate::model::settings::ByLane;
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::systemd;
 
@@ -25,14 +26,14 @@ pub(super) async fn reload(
     hangups: Option<signals::Hangups>,
     args: &RunArgs,
     started_with: &Config,
-    (origin, embedded, ways): (&Origin, Option<Streams>, Vec<Destination>),
+    (origin, embedded, ways): (&Origin, Option<Streams>, ByLane<Destination>),
     changes: mpsc::Sender<Change>,
 ) -> Infallible {
     let Some(mut hangups) = hangups else {
         return std::future::pending().await;
     };
     let mut in_effect = (started_with.clone(), ways);
-    let mut is_located = in_effect.1.iter().all(|way| way.region().is_some());
+    let mut is_located = in_effect.1.values().all(|way| way.region().is_some());
     let mut watch = ContentWatch::new(args, started_with);
     loop {
         let is_to_read = tokio::select! {
@@ -41,7 +42,7 @@ pub(super) async fn reload(
                 info!("asked to read the configuration again");
                 true
             }
-            () = all(in_effect.1.iter().map(Destination::located)), if !is_located => false,
+            () = all(in_effect.1.values().map(Destination::located)), if !is_located => false,
             () = watch.changed(), if in_effect.0.reload_on_change => {
                 info!("the configuration has changed and is read again");
                 true
@@ -58,7 +59,7 @@ pub(super) async fn reload(
                 }
             },
         };
-        is_located = destinations.iter().all(|way| way.region().is_some());
+        is_located = destinations.values().all(|way| way.region().is_some());
         let mut changed = config.clone();
         let change = match changed.found_regions(&regions(&destinations)) {
             Ok(()) => {
@@ -95,7 +96,7 @@ async fn read_again(
     watch: &mut ContentWatch,
     started_with: &Config,
     (origin, embedded): (&Origin, &Option<Streams>),
-) -> Result<(Config, Vec<Destination>), Vec<String>> {
+) -> Result<(Config, ByLane<Destination>), Vec<String>> {
     systemd::reloading();
     let (file, overrides) = (args.config.clone(), overrides(args));
     let read = aside(move || configuration(file.as_ref(), &overrides)).await;
@@ -106,7 +107,7 @@ async fn read_again(
     if let Some(streams) = embedded {
         streams.add(delivery_streams(&config)).await.map_err(|fault| vec![fault.to_string()])?;
     }
-    let destinations = connect(&config.streams, origin).await;
+    let destinations = connect(&config, origin).await;
     Ok((config, destinations))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Knows that nobody waits for them here. Does not know what a way is made of: the shell does.
 
-use crate::model::settings::StreamId;
+use crate::model::settings::LaneId;
 use crate::shell::firehose::Destination;
 
 use super::{Done, Tasks};
@@ -10,37 +10,38 @@ use super::{Done, Tasks};
 impl Tasks {
     /// Finds out by whom the streams' requests are signed.
     pub(in crate::daemon) fn identify(&mut self) {
-        for (place, destination) in self.destinations.clone().into_iter().enumerate() {
-            self.spawn(async move { Done::Identified(StreamId(place), destination.identity().await) });
+        for lane in self.destinations.ids() {
+            let destination = self.destinations[lane].clone();
+            self.spawn(async move { Done::Identified(lane, destination.identity().await) });
         }
     }
 
     /// Finds out by whom a stream's requests are signed, once there are credentials.
-    pub(in crate::daemon) fn identify_later(&mut self, stream: StreamId) {
-        let destination = self.destinations[stream.0].clone();
+    pub(in crate::daemon) fn identify_later(&mut self, lane: LaneId) {
+        let destination = self.destinations[lane].clone();
         self.spawn(async move {
             destination.ready().await;
-            Done::Identified(stream, destination.identity().await)
+            Done::Identified(lane, destination.identity().await)
         });
     }
 
     /// Looks for the way to a stream anew, for the next try, and takes it when it is known, unless another configuration
     /// came meanwhile.
-    pub(in crate::daemon) fn connect_again(&mut self, stream: StreamId) {
-        if self.connecting.insert(stream) {
-            let destination = self.destinations[stream.0].connect_again();
+    pub(in crate::daemon) fn connect_again(&mut self, lane: LaneId) {
+        if self.connecting.insert(lane) {
+            let destination = self.destinations[lane].connect_again();
             self.spawn(async move {
                 destination.known().await;
-                Done::Connected(stream, Box::new(destination))
+                Done::Connected(lane, Box::new(destination))
             });
         }
     }
 
     /// Takes the way to a stream that was found anew.
-    pub(in crate::daemon) fn connected(&mut self, stream: StreamId, destination: Destination) {
-        self.connecting.remove(&stream);
-        if destination.is_same_way_as(&self.destinations[stream.0]) {
-            self.destinations[stream.0] = destination;
+    pub(in crate::daemon) fn connected(&mut self, lane: LaneId, destination: Destination) {
+        self.connecting.remove(&lane);
+        if destination.is_same_way_as(&self.destinations[lane]) {
+            self.destinations[lane] = destination;
         }
     }
 }
