@@ -25,4 +25,5 @@ mod preview;
 mod rotation;
 mod shapes;
 mod shipping;
+mod spreading;
 mod world;
