@@ -29,7 +29,7 @@ use tracing::{debug, info, warn};
 use crate::config::Config;
 use crate::engine::port::{Effect, Event, Hint, WantedStreams, Watching};
 use crate::engine::{Engine, Memory, Status};
-use crate::model::settings::StreamId;
+use crate::model::settings::{ByLane, LaneId};
 use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
@@ -112,7 +112,7 @@ impl Daemon {
     pub fn try_new(
         config: &Config,
         sources: Vec<SourceFiles>,
-        destinations: Vec<Destination>,
+        destinations: ByLane<Destination>,
         state: State,
         memory: Memory,
         (questions, orders): (mpsc::Receiver<Question>, mpsc::Receiver<Order>),
@@ -152,7 +152,7 @@ impl Daemon {
         let mut stopping = false;
         let mut progress = Progress::new(progress);
         self.tell_descriptors();
-        self.tasks.identify((0..self.about.streams.len()).map(StreamId));
+        self.tasks.identify(|_| true);
         systemd::ready();
         let how = loop {
             self.launch();
@@ -250,7 +250,7 @@ impl Daemon {
     /// Connections and files share the descriptors.
     fn tell_descriptors(&mut self) {
         let streams = &self.engine.settings().streams;
-        let connections: u64 = streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+        let connections: u64 = streams.iter().map(changes::requests_at_once).sum();
         // An idle connection may stay open for a while beside its successor; the embedded stream has the other ends.
         self.tell(Event::Descriptors(files::max_open_files(2 * connections)));
     }
@@ -315,7 +315,8 @@ impl Daemon {
             about: Arc::clone(&self.about),
             status: self.engine.status(now),
             problems: self.tasks.problems(),
-            missing: self.tasks.destinations().iter().map(Destination::missing).collect(),
+            missing: self.tasks.destinations().map(Destination::missing),
+            regions: self.tasks.destinations().map(Destination::region),
             events: Arc::clone(&self.events),
             written: Written::default(),
         });
@@ -348,18 +349,18 @@ impl Daemon {
             }
             Done::Compared(file, result) => self.tell(Event::Compared { file, result }),
             Done::Closed => {}
-            Done::Put(stream, request, outcome) => {
+            Done::Put(lane, request, outcome) => {
                 if outcome.verdicts.iter().any(Verdict::is_for_setup) {
-                    self.tasks.connect_again(stream);
+                    self.tasks.connect_again(lane);
                 }
                 self.tell(Event::PutDone { request, outcome });
             }
-            Done::Identified(stream, Err(why)) => {
-                self.log.unsigned(stream, &why, &self.about);
-                self.tasks.identify_later(stream);
+            Done::Identified(lane, Err(why)) => {
+                self.log.unsigned(lane.stream, &why, &self.about);
+                self.tasks.identify_later(lane);
             }
-            Done::Identified(stream, Ok(identity)) => self.tell_identity(stream, &identity),
-            Done::Connected(stream, destination) => self.tasks.connected(stream, *destination),
+            Done::Identified(lane, Ok(identity)) => self.tell_identity(lane, &identity),
+            Done::Connected(lane, destination) => self.tasks.connected(lane, *destination),
             Done::Stored(Ended::Committed(result)) => {
                 self.tell(Event::Saved(result.map_err(|error| error.to_string())));
             }
@@ -369,9 +370,10 @@ impl Daemon {
         }
     }
 
-    fn tell_identity(&self, stream: StreamId, identity: &Identity) {
+    fn tell_identity(&self, lane: LaneId, identity: &Identity) {
         info!(
-            stream = &*self.about.streams[stream.0].name,
+            stream = &*self.about.streams[lane.stream.0].name,
+            delivery_stream = self.about.delivery_stream_beside_others(lane),
             access_key = identity.access_key_id,
             region = identity.region,
             endpoint = identity.endpoint,

@@ -15,7 +15,7 @@
 //! | `descriptors.rs` | how many files may be open, and how many openings are under way on each device |
 //! | `intake.rs` | how many reads are under way on each device, and the memory budget |
 //! | `shaping.rs` | how a chunk becomes records: a value |
-//! | `streams.rs`, `stream.rs` | requests, queues and quotas of the delivery streams |
+//! | `streams.rs`, `lane.rs` | requests, queues and quotas of the delivery streams |
 //! | `saves.rs` | what is to be durable |
 //! | `startup.rs` | whether what was there at the start is open |
 //! | `numbers.rs` | which numbers incarnations get |
@@ -32,6 +32,7 @@
 //! | `delivery.rs` | outcomes of requests and of saves |
 //! | `routing.rs` | files whose delivery stream is not open |
 //! | `reload.rs`, `leaving.rs` | another configuration, and the files that it leaves out |
+//! | `handing.rs` | delivery streams that are held for long, and recover |
 //! | `moving.rs` | positions that a person moves |
 //! | `draining.rs` | that everything is to be read to its end, and be done |
 //!
@@ -46,8 +47,10 @@ mod draining;
 mod families;
 mod files;
 mod generations;
+mod handing;
 mod incarnation;
 mod intake;
+mod lane;
 mod leaving;
 mod lives;
 mod moving;
@@ -68,7 +71,6 @@ mod saves;
 mod shaping;
 mod startup;
 mod status;
-mod stream;
 mod streams;
 mod surveys;
 mod unnamed;
@@ -88,13 +90,14 @@ use crate::rules::dead_letters::Room;
 use crate::rules::pattern::SourceNames;
 use crate::rules::retry::InvalidBackoff;
 
-pub use self::status::{FileState, FileStatus, Status, StreamStatus, StuckRecord};
+pub use self::status::{FileState, FileStatus, LaneStatus, Status, StreamStatus, StuckRecord};
 
 use self::descriptors::Descriptors;
 use self::families::Families;
 use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
+use self::lane::Ready;
 use self::leaving::Leaving;
 use self::lives::Lives;
 use self::numbers::Numbers;
@@ -102,7 +105,6 @@ use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
 use self::startup::Startup;
-use self::stream::Ready;
 use self::streams::Streams;
 use self::surveys::Surveys;
 use self::unwanted::Unwanted;
@@ -256,6 +258,7 @@ impl Engine {
         if self.surveys.tick_is_due(now) {
             self.look_after(now);
         }
+        self.hand_on(now);
         self.open_waiting(now);
         self.read(now);
         self.send(now);

@@ -19,6 +19,7 @@
 //! | frontier | the end of the settled prefix: everything before it is settled |
 //! | range | bytes beyond the frontier that are settled, though something before them is not |
 //! | checkpoint | a frontier and ranges on disk, with what it takes to know the incarnation again |
+//! | lane | one of the delivery streams that a stream's files are spread over, with its own queue and quota (in `daemon/lanes.rs`, a queue of blocking work) |
 //! | quota | what the service takes in one second: requests, records and bytes |
 //!
 //! # Floors
@@ -52,7 +53,7 @@
 //!     takes off what a container's runtime wrote, [`rules::gather`] makes a [`Message`](model::message::Message) of
 //!     lines that belong together, and [`rules::envelope`] wraps it in JSON.
 //!  8. [`rules::ledger`] admits its span, and the line waits as a [`Record`](model::record::Record).
-//!  9. [`rules::batch`] says when a request is full, [`rules::circuit`] whether its stream may send at all,
+//!  9. [`rules::spread`] says which lane of its stream carries the file; there [`rules::batch`] says when a request is full, [`rules::circuit`] whether its stream may send at all,
 //!     [`rules::under_way`] how much may be under way, [`rules::quota`] whether it may leave now.
 //! 10. [`shell::firehose`] sends it, on the way that [`shell::aws`] found, and reads a [`Verdict`](model::verdict::Verdict) for each record out of the answer.
 //! 11. Delivered and refused records settle their spans, the refused ones as dead letters; for the others

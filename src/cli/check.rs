@@ -119,10 +119,11 @@ async fn ask(config: &Config, access: Access, put: Option<&str>) -> u8 {
     tell("at the service:");
     let mut code = DONE;
     let origin = Origin::Aws(access);
-    let destinations: Vec<_> =
-        config.streams.iter().map(|stream| Destination::connect(stream, &origin)).collect();
-    for ((stream, settings), destination) in
-        config.streams.iter().zip(&config.settings.streams).zip(&destinations)
+    let destinations = config.by_lane(|lane| (lane.clone(), Destination::connect(lane, &origin)));
+    for ((stream, destination), settings) in destinations
+        .streams()
+        .zip(&config.settings.streams)
+        .flat_map(|((_, lanes), settings)| lanes.iter().map(move |lane| (lane, settings)))
     {
         tell(&format!("  stream {}", stream.name));
         match destination.identity().await {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::engine::port::Observed;
+use crate::model::checkpoint::Checkpoint;
 use crate::model::route::{Destined, Route};
 use crate::model::settings::SourceId;
 use crate::shell::files::Surveyed;
@@ -46,4 +47,12 @@ pub(super) fn stream_of<'c>(
         Destined::Unopened(name) => Err(format!("its stream {name} is not open")),
         Destined::Nowhere(why) => Err(why),
     }
+}
+
+/// The streams that paths have named: those of files that are there, then those that positions are stored for, since their
+/// files may have been renamed.
+pub(super) fn opened(config: &Config, found: BTreeSet<Arc<str>>, stored: &[Checkpoint]) -> Vec<Arc<str>> {
+    let stored: BTreeSet<_> = stored.iter().map(|stored| Arc::clone(&stored.stream)).collect();
+    let more: Vec<_> = stored.difference(&found).filter(|name| config.may_open(name)).cloned().collect();
+    found.into_iter().chain(more).collect()
 }

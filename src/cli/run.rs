@@ -5,7 +5,6 @@ mod reload;
 mod summary;
 mod watching;
 
-use std::collections::BTreeSet;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,8 +20,7 @@ use crate::config::{Config, Overrides, Source, Stream};
 use crate::daemon::{Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
-use crate::model::checkpoint::Checkpoint;
-use crate::model::settings::SourceId;
+use crate::model::settings::{ByLane, SourceId};
 use crate::shell::aws::Access;
 use crate::shell::control;
 use crate::shell::files::{self, SourceFiles, Surveyed};
@@ -210,7 +208,7 @@ struct Prepared {
     memory: Memory,
     server: Option<local::Server>,
     origin: Origin,
-    destinations: Vec<Destination>,
+    destinations: ByLane<Destination>,
     /// The configuration without the streams that paths name.
     base: Config,
     /// The names that paths made.
@@ -234,7 +232,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         }
         OpenError::Thread(_) => fail(&error),
     })?;
-    let opened = opened(config, found, &loaded.checkpoints);
+    let opened = named::opened(config, found, &loaded.checkpoints);
     let base = config;
     let config = &base.with_streams(opened.iter().map(|name| &**name));
     let server = match &args.local {
@@ -261,7 +259,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
             Origin::Aws(access)
         }
     };
-    let destinations = connect(&config.streams, &origin).await;
+    let destinations = connect(config, &origin, |_| None).await;
     let mut config = config.clone();
     config.found_regions(&regions(&destinations)).map_err(|faults| {
         faults.iter().for_each(|fault| complain!("{fault}"));
@@ -280,23 +278,15 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
     Ok((Prepared { state, memory, server, origin, destinations, base, opened }, config))
 }
 
-/// The streams that paths have named: those of files that are there, then those that positions are stored for, since their
-/// files may have been renamed.
-fn opened(config: &Config, found: BTreeSet<Arc<str>>, stored: &[Checkpoint]) -> Vec<Arc<str>> {
-    let stored: BTreeSet<_> = stored.iter().map(|stored| Arc::clone(&stored.stream)).collect();
-    let more: Vec<_> = stored.difference(&found).filter(|name| config.may_open(name)).cloned().collect();
-    found.into_iter().chain(more).collect()
-}
-
 /// The names of the delivery streams at the service.
 fn delivery_streams(config: &Config) -> Vec<String> {
-    config.streams.iter().map(|stream| stream.delivery_stream.clone()).collect()
+    config.by_lane(|lane| lane.delivery_stream.clone()).into_values().collect()
 }
 
 /// Says what is about to be read, and where it goes.
 fn tell_start(config: &Config) {
     let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    let streams: Vec<_> = config.streams.iter().map(|stream| &*stream.delivery_stream).collect();
+    let streams = delivery_streams(config);
     info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
     tell_unmatched(config);
     tell_quotas(config);
@@ -309,11 +299,17 @@ fn tell_unmatched(config: &Config) {
     }
 }
 
-/// Begins to look for the way to each stream. What the configuration, the environment and the files say is known at once;
+/// Begins to look for the way to each stream that is not `known`. What the configuration, the environment and the files say is known at once;
 /// what the network has to say, or a file system that hangs, is waited for elsewhere.
-async fn connect(streams: &[Stream], origin: &Origin) -> Vec<Destination> {
-    let destinations: Vec<_> = streams.iter().map(|stream| Destination::connect(stream, origin)).collect();
-    let located = all(destinations.iter().map(Destination::located));
+async fn connect(
+    config: &Config,
+    origin: &Origin,
+    known: impl Fn(&Stream) -> Option<Vec<Destination>>,
+) -> ByLane<Destination> {
+    let anew = |stream: &Stream| stream.lanes().map(|lane| Destination::connect(&lane, origin)).collect();
+    let ways = config.streams.iter().map(|stream| known(stream).unwrap_or_else(|| anew(stream)));
+    let destinations: ByLane<_> = ways.collect();
+    let located = all(destinations.values().map(Destination::located));
     let _ = tokio::time::timeout(AT_ONCE, located).await;
     destinations
 }
@@ -325,8 +321,8 @@ async fn all(waits: impl Iterator<Item = impl Future<Output = ()>>) {
     }
 }
 
-fn regions(destinations: &[Destination]) -> Vec<Option<String>> {
-    destinations.iter().map(Destination::region).collect()
+fn regions(destinations: &ByLane<Destination>) -> ByLane<Option<String>> {
+    destinations.map(Destination::region)
 }
 
 /// Does on a thread what may hang; its panic is the caller's.
@@ -367,12 +363,14 @@ fn tell_quotas(config: &Config) {
         );
     }
     for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
-        let quota = settings.quota;
-        info!(
-            stream = &*stream.name, delivery_stream = stream.delivery_stream, api = ?settings.api,
-            requests_per_second = quota.requests_per_second, records_per_second = quota.records_per_second,
-            bytes_per_second = quota.bytes_per_second, share = quota.share, "quota"
-        );
+        for (place, quota) in settings.quotas() {
+            let delivery_stream = &*settings.spread.lanes[place].delivery_stream;
+            info!(
+                stream = &*stream.name, delivery_stream, api = ?settings.api,
+                requests_per_second = quota.requests_per_second, records_per_second = quota.records_per_second,
+                bytes_per_second = quota.bytes_per_second, share = quota.share, "quota"
+            );
+        }
     }
 }
 

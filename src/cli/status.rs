@@ -5,6 +5,7 @@
 
 mod ask;
 mod fleet;
+mod shown;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::Overrides;
-use crate::model::text::{cut, plain, plain_json};
+use crate::model::text::plain_json;
 use crate::shell::http::status::{File, Place, Status, Stream};
 use crate::shell::http::trouble::Trouble;
 
@@ -23,6 +24,8 @@ use super::{CONFIGURATION, DEFAULT_FILE, DONE, FAILED, USAGE, configure, runtime
 
 pub(super) use self::ask::Failure;
 use self::ask::address;
+pub(super) use self::shown::duration;
+use self::shown::{bar, byte_rate, bytes, shortened, shown};
 
 /// Where a daemon answers of which nothing else is said.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:9909";
@@ -32,9 +35,6 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The most entries of a kind in the table; of files the latest ones. `--json` has all.
 const MAX_LISTED: usize = 40;
-
-/// The most of a text that is shown, in bytes: a daemon keeps less of what a service says.
-const MAX_TEXT_BYTES: usize = 4096;
 
 /// Clears the screen and goes to its top.
 const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
@@ -244,6 +244,10 @@ fn write_stream(out: &mut String, stream: &Stream) -> std::fmt::Result {
     if let Some(advice) = &stream.advice {
         writeln!(out, "    -> {}", shown(advice))?;
     }
+    for one in stream.delivery_streams.iter().take(MAX_LISTED) {
+        let (name, state) = (shortened(&one.name, 36), shortened(&one.state.replace('_', " "), 16));
+        writeln!(out, "  {name}  {state}  {} files, {} in flight", one.files, one.in_flight)?;
+    }
     write_rates(out, stream)?;
     if stream.lag_bytes > 0 {
         writeln!(
@@ -340,59 +344,6 @@ fn write_more(out: &mut String, count: usize) -> std::fmt::Result {
     match count.checked_sub(MAX_LISTED) {
         None | Some(0) => Ok(()),
         Some(more) => writeln!(out, "… and {more} more"),
-    }
-}
-
-fn bar(part: f64, width: usize) -> String {
-    let filled = (part.clamp(0.0, 1.0) * width as f64).floor() as usize;
-    format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
-}
-
-/// In binary units, three digits.
-fn bytes(bytes: u64) -> String {
-    scaled(bytes as f64, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB"])
-}
-
-/// Bytes a second in the units of a quota: 5,000,000 are "5.0 MB".
-fn byte_rate(bytes: f64) -> String {
-    scaled(bytes.floor(), 1000.0, ["B", "kB", "MB", "GB", "TB"])
-}
-
-fn scaled(mut value: f64, step: f64, units: [&str; 5]) -> String {
-    let mut unit = 0;
-    while value >= 1000.0 && unit < units.len() - 1 {
-        value /= step;
-        unit += 1;
-    }
-    let digits = if unit == 0 || value >= 100.0 { 0 } else { 1 };
-    format!("{value:.digits$} {}", units[unit])
-}
-
-/// The two largest units.
-pub(super) fn duration(seconds: f64) -> String {
-    let whole = seconds as u64;
-    match whole {
-        0 if seconds < 0.0005 => "-".to_owned(),
-        0..10 => format!("{seconds:.1} s"),
-        10..120 => format!("{whole} s"),
-        120..7200 => format!("{} min", whole / 60),
-        7200..172_800 => format!("{} h", whole / 3600),
-        _ => format!("{} d", whole / 86_400),
-    }
-}
-
-/// A text of whoever answers, in one line of bounded length.
-fn shown(text: &str) -> String {
-    plain(&*cut(text, MAX_TEXT_BYTES))
-}
-
-/// At most `width` characters: the end of a path says more than its beginning.
-fn shortened(text: &str, width: usize) -> String {
-    let text = shown(text);
-    let long = text.chars().count();
-    match long > width {
-        true => format!("…{}", text.chars().skip(long - width + 1).collect::<String>()),
-        false => text,
     }
 }
 

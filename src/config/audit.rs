@@ -29,18 +29,10 @@ impl AuditTable {
     }
 }
 
-/// What the two keys come to for a stream that the service calls `delivery_stream`.
-pub(super) fn resolve(
-    audit: Option<bool>,
-    bytes: Option<&Typed<u64>>,
-    delivery_stream: &str,
-    faults: &mut Faults,
-) -> Audit {
+/// What the two keys come to.
+pub(super) fn resolve(audit: Option<bool>, bytes: Option<&Typed<u64>>, faults: &mut Faults) -> Audit {
     match (audit, bytes) {
-        (Some(true), _) => Audit::On {
-            max_bytes: bytes.map_or(DEFAULT_BYTES, |typed| typed.value),
-            delivery_stream: delivery_stream.into(),
-        },
+        (Some(true), _) => Audit::On { max_bytes: bytes.map_or(DEFAULT_BYTES, |typed| typed.value) },
         (None, Some(bytes)) => {
             faults.add(bytes.fault("says how many RecordIds are kept, and none are; add audit = true"));
             Audit::Off

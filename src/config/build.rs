@@ -44,6 +44,7 @@ pub(super) fn build(
         aws: &document.aws,
         shared: Arc::new(Aws::of(&document.aws)),
         order: if overrides.local.is_some() { Order::PerFile } else { Order::Free },
+        host: around.host,
     };
     // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
     // itself.

@@ -14,7 +14,7 @@ use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, TIME_KEY};
 use crate::model::route::{ByPath, NameGlob, Route};
 use crate::model::settings::{
     Adaptive, Api, Audit, Compression, Encryption, Envelope, Format, Grouping, Multiline, Newline, OnDrain,
-    Order, Oversize, Packing, Runtime, SourceSettings, StartAt, StreamSettings, TimeFormat, Until,
+    Order, Oversize, Packing, Runtime, SourceSettings, Spread, StartAt, StreamSettings, TimeFormat, Until,
 };
 
 pub(super) fn describe(config: &Config) -> String {
@@ -212,7 +212,7 @@ fn write_template(out: &mut String, source: &Source, by_path: &ByPath, streams: 
 }
 
 fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
-    writeln!(out, "stream {} to delivery stream {}", stream.name, stream.delivery_stream)?;
+    write_delivery_streams(out, stream, &settings.spread)?;
     let endpoint = stream.endpoint_url.as_deref().map(without_user);
     let ca_file = stream.aws.ca_file.as_ref().map(|path| path.display().to_string());
     let reached = [
@@ -270,6 +270,42 @@ fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) ->
         out,
         "  retries after {initial} to {max}; a record that fails alone is put aside after {stuck_after}"
     )
+}
+
+/// Where a stream goes.
+fn write_delivery_streams(out: &mut String, stream: &Stream, spread: &Spread) -> fmt::Result {
+    let named = |lane: Stream| match lane.region.filter(|region| stream.region.as_ref() != Some(region)) {
+        Some(region) => format!("{} in {region}", lane.delivery_stream),
+        None => lane.delivery_stream,
+    };
+    let lanes: Vec<_> = stream.lanes().map(named).collect();
+    let streams = if lanes.len() == 1 { "stream" } else { "streams" };
+    writeln!(out, "stream {} to delivery {streams} {}", stream.name, lanes.join(", "))?;
+    if lanes.len() > 1 {
+        write_spread(out, spread)?;
+    }
+    Ok(())
+}
+
+/// When files change between delivery streams.
+fn write_spread(out: &mut String, spread: &Spread) -> fmt::Result {
+    match spread.spread_after {
+        Some(after) => {
+            writeln!(
+                out,
+                "  files of one that takes nothing for {} go on at the others",
+                show_duration(after)
+            )?;
+        }
+        None => writeln!(out, "  files of one that takes nothing wait for it")?,
+    }
+    match spread.failover_after {
+        Some(after) => {
+            let after = show_duration(after);
+            writeln!(out, "  to another region once none of the first region takes anything for {after}")
+        }
+        None => Ok(()),
+    }
 }
 
 /// How lines share records.
@@ -421,6 +457,26 @@ shutdown within 25s; lines without their newline stay in their files
             "health off",
             "log json, from level debug",
             "shutdown within 25s; lines without their newline are shipped",
+        ] {
+            assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
+        }
+    }
+
+    #[test]
+    fn several_delivery_streams_are_told_and_when_files_change_between_them() {
+        let told = describe(
+            r#"
+            source = [{ paths = ["/a"], stream = "s" }]
+            [stream.s]
+            region = "eu-west-1"
+            failover_after = "5m"
+            delivery_streams = ["one", "two", { name = "one", region = "us-east-1" }]
+            "#,
+        );
+        for line in [
+            "stream s to delivery streams one, two, one in us-east-1",
+            "  files of one that takes nothing for 1m go on at the others",
+            "  to another region once none of the first region takes anything for 5m",
         ] {
             assert!(told.lines().any(|told| told == line), "{line}\nis not in\n{told}");
         }

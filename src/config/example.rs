@@ -38,7 +38,8 @@ fn uncommented(without_default: bool) -> String {
 fn with_alternatives() -> String {
     let chosen: Vec<&str> = EXAMPLE.lines().filter_map(|line| line.strip_prefix("#or ")).collect();
     assert!(!chosen.is_empty(), "there is nothing to choose");
-    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+    // One delivery stream is the alternative to several.
+    let key = |line: &str| line.split('=').next().unwrap_or_default().trim().trim_end_matches('s').to_owned();
     let is_first = |line: &&str| !chosen.iter().any(|chosen| key(chosen) == key(line));
     let text = uncommented(true);
     let lines = text.lines().filter(is_first);

@@ -2,34 +2,42 @@
 //!
 //! Knows the quotas of regions, and when two streams are one at the service. Does not look for regions.
 
-use crate::model::settings::QuotaSettings;
+use crate::model::settings::{ByLane, QuotaSettings};
 
 use super::streams::{MIN_BYTES, MIN_CALLS, default_quota};
 use super::{Config, NamedQuotas, Stream};
 
 impl Config {
-    /// Takes in the regions that the environment, a profile or the machine gave, in the order of the streams.
+    /// Takes in the regions that the environment, a profile or the machine gave.
     ///
     /// # Errors
     /// For each stream that is another one at the service: both would use the whole of one quota.
-    pub fn found_regions(&mut self, regions: &[Option<String>]) -> Result<(), Vec<String>> {
-        let found = self.streams.iter().zip(regions).zip(&mut self.settings.streams);
-        for ((stream, region), settings) in found {
-            if let (None, Some(region)) = (&stream.region, region) {
+    pub fn found_regions(&mut self, regions: &ByLane<Option<String>>) -> Result<(), Vec<String>> {
+        let found = self.streams.iter().zip(regions.streams()).zip(&mut self.settings.streams);
+        for ((stream, (_, regions)), settings) in found {
+            if let (None, Some(region)) = (&stream.region, &regions[0]) {
                 settings.quota = quota_of(region, stream.quotas, settings.quota);
+                // Named or found, a region is the same.
+                for lane in &mut settings.spread.lanes {
+                    lane.is_standby &= lane.region.as_deref() != Some(region);
+                }
             }
         }
-        let places: Vec<_> = self.streams.iter().zip(regions).collect();
+        let lanes: Vec<Stream> = self.by_lane(Stream::clone).into_values().collect();
+        let places: Vec<_> = lanes.iter().zip(regions.values()).collect();
         let twice = places.iter().enumerate().filter_map(|(index, place)| {
             let first = places[..index].iter().find(|other| is_same(**other, *place))?;
-            Some(format!(
-                "streams `{}` and `{}` are both `{}` in the region {} and would each use its whole quota; use one of them \
-                 for both",
-                first.0.name,
-                place.0.name,
-                place.0.delivery_stream,
-                region_of(*place).unwrap_or("of the endpoint")
-            ))
+            let region = region_of(*place).unwrap_or("of the endpoint");
+            let (one, other, name) = (&first.0.name, &place.0.name, &place.0.delivery_stream);
+            Some(match one == other {
+                true => format!(
+                    "stream `{one}` names `{name}` in the region {region} twice; name each delivery stream once"
+                ),
+                false => format!(
+                    "streams `{one}` and `{other}` are both `{name}` in the region {region} and would each use its whole \
+                     quota; use one of them for both"
+                ),
+            })
         });
         let twice: Vec<_> = twice.collect();
         if twice.is_empty() { Ok(()) } else { Err(twice) }
@@ -111,7 +119,11 @@ mod tests {
         ];
         for (keys, region, expected) in table {
             let mut config = load(keys);
-            config.found_regions(&[region.map(str::to_owned), None]).expect("two delivery streams");
+            config
+                .found_regions(
+                    &[region.map(str::to_owned), None].map(|region| vec![region]).into_iter().collect(),
+                )
+                .expect("two delivery streams");
             assert_eq!(quotas(&config, 0), expected, "{keys} {region:?}");
             assert_eq!(quotas(&config, 1), large, "nothing was found for the other");
         }
@@ -131,7 +143,10 @@ mod tests {
         for (keys, is_one) in table {
             let mut config = load(&keys);
             let found = Some("us-east-1".to_owned());
-            let told = config.found_regions(&[found.clone(), found]).err().unwrap_or_default();
+            let told = config
+                .found_regions(&[found.clone(), found].map(|region| vec![region]).into_iter().collect())
+                .err()
+                .unwrap_or_default();
             assert_eq!(told.len(), usize::from(is_one), "{keys} {told:?}");
             assert!(
                 told.iter()
@@ -139,5 +154,24 @@ mod tests {
                 "{told:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_region_that_is_found_is_the_same_as_one_that_is_named() {
+        let text = "source = [{ paths = [\"/a\"], stream = \"one\" }]\n[stream.one]\nfailover_after = \"5m\"\n\
+                    delivery_streams = [\"a\", { name = \"b\", region = \"eu-west-1\" }, { name = \"a\", region = \"us-east-1\" }]";
+        let mut config = Config::from_text(std::path::Path::new("c.toml"), text, &|_| None).expect("valid");
+        let found = |first: &str| {
+            let regions = [first, "eu-west-1", "us-east-1"].map(|region| Some(region.to_owned()));
+            std::iter::once(regions.to_vec()).collect::<ByLane<_>>()
+        };
+        config.found_regions(&found("eu-west-1")).expect("three delivery streams");
+        let lanes = &config.settings.streams[0].spread.lanes;
+        assert_eq!(lanes.iter().map(|lane| lane.is_standby).collect::<Vec<_>>(), [false, false, true]);
+        let told = config.found_regions(&found("us-east-1")).expect_err("`a` is there twice");
+        assert_eq!(
+            told,
+            ["stream `one` names `a` in the region us-east-1 twice; name each delivery stream once"]
+        );
     }
 }

@@ -223,6 +223,54 @@ delivery_stream = "not a name""#,
         "c.toml:3:19: stream.s.delivery_stream: `not a name` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -",
     ),
     (
+        r#"[stream.s]
+delivery_stream = "a"
+delivery_streams = ["b", "c"]"#,
+        "c.toml:4:20: stream.s.delivery_streams: stands beside delivery_stream; leave one of the two out",
+    ),
+    (
+        r#"[stream.s]
+delivery_streams = []"#,
+        "c.toml:3:20: stream.s.delivery_streams: has 0 entries; name 1 to 16 delivery streams",
+    ),
+    (
+        r#"[stream.s]
+delivery_streams = ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]"#,
+        "c.toml:3:20: stream.s.delivery_streams: has 17 entries; name 1 to 16 delivery streams",
+    ),
+    (
+        r#"[stream.s]
+region = "eu-west-1"
+delivery_streams = ["a", "b", { name = "a", region = "eu-west-1" }]"#,
+        "c.toml:4:31: stream.s.delivery_streams: `a` stands there before; name each delivery stream once",
+    ),
+    (
+        r#"[stream.s]
+delivery_streams = ["a", { region = "eu-west-1" }, 7, "no name", { name = "b", zone = "x" }]"#,
+        r#"c.toml:3:26: stream.s.delivery_streams.name: is missing; write { name = "logs-1", region = "eu-west-1" }
+c.toml:3:52: stream.s.delivery_streams: is a whole number; write a text in quotes, or a table
+c.toml:3:55: stream.s.delivery_streams: `no name` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -
+c.toml:3:80: stream.s.delivery_streams.zone: unknown key; known here: name, region"#,
+    ),
+    (
+        r#"[stream.s]
+region = "eu-west-1"
+delivery_streams = ["a", { name = "a", region = "us-east-1" }]"#,
+        "c.toml:4:26: stream.s.delivery_streams: is in another region than the first one, and nothing says when files go there; add failover_after = \"5m\", or leave it out",
+    ),
+    (
+        r#"[stream.s]
+failover_after = "5m"
+spread_after = "never""#,
+        r#"c.toml:3:18: stream.s.failover_after: says when files go to another region, and there is none; add { name = "…", region = "…" } to delivery_streams, or leave it out
+c.toml:4:16: stream.s.spread_after: `never` is not a duration; write it as "250ms", "5s" or "1m""#,
+    ),
+    (
+        r#"[stream.default]
+delivery_streams = ["all"]"#,
+        "c.toml:3:20: stream.default.delivery_streams: would send every stream to one place; put it into that stream's own table",
+    ),
+    (
         r#"[stream.default]
 delivery_stream = "all""#,
         "c.toml:3:19: stream.default.delivery_stream: would send every stream to one place; put it into that stream's own table",
@@ -273,7 +321,7 @@ audit_bytes = "1MiB""#,
     (
         r#"[stream.s]
 profile = "x""#,
-        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, compression, max_in_flight, ordered, require_encryption, audit, audit_bytes, quota, retry, request_timeout",
+        "c.toml:3:1: stream.s.profile: unknown key; known here: delivery_stream, delivery_streams, spread_after, failover_after, region, role_arn, endpoint_url, api, linger, packing, pack_bytes, pack_delay, compression, max_in_flight, ordered, require_encryption, audit, audit_bytes, quota, retry, request_timeout",
     ),
 ];
 
@@ -608,6 +656,17 @@ stream = "t"
 [stream.t]
 delivery_stream = "s""#,
         "c.toml:8:19: stream.t.delivery_stream: streams `s` and `t` are both `s` at the service and would each use its whole quota; use one of them for both",
+    ),
+    (
+        r#"[[source]]
+paths = ["/a"]
+stream = "s"
+[[source]]
+paths = ["/b"]
+stream = "t"
+[stream.t]
+delivery_streams = ["t", "s"]"#,
+        "c.toml:8:20: stream.t.delivery_streams: streams `s` and `t` are both `s` at the service and would each use its whole quota; use one of them for both",
     ),
     (
         r#"paths = ["/ä", "/ö]

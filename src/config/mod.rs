@@ -128,6 +128,8 @@ pub struct Stream {
     pub delivery_stream: String,
     /// The AWS region.
     pub region: Option<String>,
+    /// Further delivery streams that its files are spread over, with their regions.
+    pub others: Vec<(String, Option<String>)>,
     /// The role that is assumed with the credentials that are found.
     pub role_arn: Option<String>,
     /// What is said of the way to AWS for every stream.

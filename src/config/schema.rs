@@ -86,12 +86,16 @@ fn value(path: &str, shape: &Shape, told: &Told) -> Map<String, Value> {
             json!({ "anyOf": [{ "type": "number", "exclusiveMinimum": 0, "maximum": 1 }, reference()] })
         }
         Shape::Duration { .. } => or_pattern(DURATION_PATTERN),
+        Shape::DurationOrOff { .. } => or_pattern(&format!("^off$|{DURATION_PATTERN}")),
         Shape::Size { min, max } => json!({ "anyOf": [
             { "type": "integer", "minimum": min, "maximum": max },
             or_pattern(SIZE_PATTERN)
         ] }),
         Shape::Table(shape) => return table(path, shape, told),
         Shape::Tables(shape) => json!({ "type": "array", "items": table(path, shape, told) }),
+        Shape::TextsOrTables(shape) => {
+            json!({ "type": "array", "items": { "anyOf": [{ "type": "string" }, table(path, shape, told)] } })
+        }
         Shape::WordOrTable(words, shape) => {
             json!({ "anyOf": [{ "enum": words }, reference(), table(path, shape, told)] })
         }
@@ -104,6 +108,9 @@ fn bounds(shape: &Shape) -> Option<String> {
         Shape::Duration { min, max } => {
             Some(format!("From {} to {}.", show_duration(*min), show_duration(*max)))
         }
+        Shape::DurationOrOff { min, max } => {
+            Some(format!("From {} to {}, or \"off\".", show_duration(*min), show_duration(*max)))
+        }
         Shape::Size { min, max } => Some(format!("From {} to {}.", show_size(*min), show_size(*max))),
         Shape::Text
         | Shape::Texts
@@ -114,6 +121,7 @@ fn bounds(shape: &Shape) -> Option<String> {
         | Shape::Share
         | Shape::Table(_)
         | Shape::Tables(_)
+        | Shape::TextsOrTables(_)
         | Shape::WordOrTable(..) => None,
     }
 }

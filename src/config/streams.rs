@@ -2,6 +2,8 @@
 //!
 //! Knows defaults and what must hold between values; does not know whether the service has such a stream.
 
+mod spread;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +78,8 @@ pub(super) struct Streams<'a> {
     pub(super) shared: Arc<Aws>,
     /// The order in which records leave, for every stream.
     pub(super) order: Order,
+    /// What the machine is called.
+    pub(super) host: &'a str,
 }
 
 impl Streams<'_> {
@@ -85,9 +89,9 @@ impl Streams<'_> {
         names: &[Typed<String>],
         faults: &mut Faults,
     ) -> (Vec<Stream>, Vec<StreamSettings>) {
-        if let Some(name) = self.table(DEFAULT).and_then(|table| table.delivery_stream.as_ref()) {
+        if let Some(place) = self.place_of_destination(DEFAULT) {
             let message = "would send every stream to one place; put it into that stream's own table";
-            faults.add(name.fault(message));
+            faults.add(place.fault(message));
         }
         let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) =
             names.iter().map(|name| self.stream(&name.value, faults)).unzip();
@@ -135,8 +139,9 @@ impl Streams<'_> {
                     continue;
                 }
             };
-            if let Some(name) = table.delivery_stream.as_ref().filter(|_| NameGlob::is_glob(names.text())) {
-                faults.add(name.fault(
+            let one = self.place_of_destination(&table.name.value);
+            if let Some(one) = one.filter(|_| NameGlob::is_glob(names.text())) {
+                faults.add(one.fault(
                     "would send every stream that these names match to one place; leave it out, or name one stream",
                 ));
             }
@@ -184,12 +189,9 @@ impl Streams<'_> {
         let region = text(|table| &table.region, &self.aws.region);
         let ordered = levels.value(|table| &table.ordered);
         let in_flight = levels.value(|table| &table.max_in_flight).and_then(NonZeroU32::new);
-        let own_name = levels.own.and_then(|table| table.delivery_stream.as_ref());
-        let delivery_stream = own_name.map_or(name, |typed| &typed.value);
         let audit = audit::resolve(
             levels.value(|table| &table.audit.audit),
             levels.typed(|table| &table.audit.audit_bytes),
-            delivery_stream,
             faults,
         );
         let settings = StreamSettings {
@@ -204,6 +206,7 @@ impl Streams<'_> {
                 None => self.order,
             },
             quota: levels.quota(region.as_deref(), faults),
+            spread: self.spread(name, levels, region.as_deref(), faults),
             retry: levels.retry(faults),
             encryption: match levels.value(|table| &table.require_encryption) {
                 Some(true) => Encryption::Required,
@@ -211,10 +214,16 @@ impl Streams<'_> {
             },
             audit: audit.clone(),
         };
+        let lanes = settings.spread.lanes.iter();
+        let mut lanes =
+            lanes.map(|lane| (lane.delivery_stream.to_string(), lane.region.as_deref().map(str::to_owned)));
+        let (delivery_stream, region) = lanes.next().expect("a stream has a lane");
+        let others = lanes.collect();
         let stream = Stream {
             name: name.into(),
-            delivery_stream: delivery_stream.to_owned(),
+            delivery_stream,
             region,
+            others,
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
             aws: Arc::clone(&self.shared),
             endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
@@ -232,22 +241,27 @@ impl Streams<'_> {
     /// Two streams that are one at the service would each use the whole of its quotas.
     fn refuse_shared_destinations(&self, names: &[Typed<String>], streams: &[Stream], faults: &mut Faults) {
         let destination = |stream: &Stream| {
-            (stream.delivery_stream.clone(), stream.region.clone(), stream.endpoint_url.clone())
+            let names = (stream.delivery_stream.clone(), stream.region.clone());
+            (names, stream.endpoint_url.clone(), stream.role_arn.clone())
         };
         for (index, stream) in streams.iter().enumerate() {
-            let same = |other: &&Stream| {
-                destination(other) == destination(stream) && other.role_arn == stream.role_arn
+            let shared = |other: &Stream| {
+                let lane = stream
+                    .lanes()
+                    .find(|lane| other.lanes().any(|other| destination(&other) == destination(lane)))?;
+                Some((Arc::clone(&other.name), lane.delivery_stream))
             };
-            let Some(first) = streams[..index].iter().find(same) else {
+            let Some((first, shared)) = streams[..index].iter().find_map(shared) else {
                 continue;
             };
             // Names differ, so at least one of the two says where it goes; the later one if it can be.
-            let typed = |stream: &Stream| self.table(&stream.name)?.delivery_stream.as_ref();
-            let place = typed(stream).or_else(|| typed(first)).unwrap_or(&names[index]);
+            let own = self.place_of_destination(&stream.name);
+            let place = own.or_else(|| self.place_of_destination(&first));
+            let place = place.unwrap_or_else(|| names[index].spot());
             faults.add(place.fault(format!(
-                "streams `{}` and `{}` are both `{}` at the service and would each use its whole quota; \
+                "streams `{first}` and `{}` are both `{shared}` at the service and would each use its whole quota; \
                  use one of them for both",
-                first.name, stream.name, stream.delivery_stream
+                stream.name
             )));
         }
     }
@@ -359,8 +373,10 @@ impl<'a> Levels<'a> {
 mod tests {
     use std::path::Path;
 
+    use super::spread::SPREAD_AFTER;
     use super::*;
     use crate::config::Config;
+    use crate::model::settings::Spread;
 
     const SOURCES: &str = r#"
         source = [
@@ -490,5 +506,36 @@ mod tests {
     #[test]
     fn one_name_in_two_regions_is_two_delivery_streams() {
         load("[stream.two]\ndelivery_stream = \"one\"\nregion = \"eu-west-1\"");
+    }
+
+    #[test]
+    fn several_delivery_streams_are_lanes_with_quotas_of_their_regions() {
+        let config = load(
+            "[stream.one]\nregion = \"eu-west-1\"\nspread_after = \"off\"\nfailover_after = \"5m\"\n\
+             delivery_streams = [\"a\", { name = \"b\", region = \"eu-west-1\" }, { name = \"a\", region = \"eu-central-1\" }]",
+        );
+        let stream = &config.settings.streams[0];
+        let Spread { lanes, spread_after, failover_after, .. } = &stream.spread;
+        assert_eq!((*spread_after, failover_after.map(|it| it.as_secs())), (None, Some(300)));
+        let told = |place: usize| {
+            let lane = &lanes[place];
+            let records = stream.quota_of(place).records_per_second.get();
+            (&*lane.delivery_stream, lane.region.as_deref().unwrap_or("-"), lane.is_standby, records)
+        };
+        let told: Vec<_> = (0..lanes.len()).map(told).collect();
+        assert_eq!(
+            told,
+            [
+                ("a", "eu-west-1", false, 5000),
+                ("b", "eu-west-1", false, 5000),
+                ("a", "eu-central-1", true, 1000)
+            ]
+        );
+        let ways =
+            config.by_lane(|way| (way.delivery_stream.clone(), way.region.clone().unwrap_or_default()));
+        let ways: Vec<_> = ways.into_values().map(|(name, region)| format!("{name}@{region}")).collect();
+        assert_eq!(ways, ["a@eu-west-1", "b@eu-west-1", "a@eu-central-1", "two@"]);
+        let two = &config.settings.streams[1].spread;
+        assert_eq!((two.lanes.len(), two.spread_after, two.failover_after), (1, Some(SPREAD_AFTER), None));
     }
 }

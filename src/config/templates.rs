@@ -82,25 +82,25 @@ impl Config {
         }
         let template = self.templates.iter().find(|template| template.names.matches(name))?;
         let name: Arc<str> = name.into();
-        let delivery_stream = match NameGlob::is_glob(template.names.text()) {
-            true => name.to_string(),
-            false => template.stream.delivery_stream.clone(),
-        };
-        let audit = template.settings.audit.at(&delivery_stream);
-        let stream = Stream {
-            name: Arc::clone(&name),
-            delivery_stream,
-            audit: audit.clone(),
-            ..template.stream.clone()
-        };
-        let is_same = |other: &Stream| {
+        let mut stream = Stream { name: Arc::clone(&name), ..template.stream.clone() };
+        let mut settings = StreamSettings { name: Arc::clone(&name), ..template.settings.clone() };
+        // A table that is for one name may say what that is at the service.
+        if NameGlob::is_glob(template.names.text()) {
+            stream.delivery_stream = name.to_string();
+            for lane in &mut settings.spread.lanes {
+                lane.delivery_stream = Arc::clone(&name);
+            }
+        }
+        let is_at = |other: &Stream, one: &Stream| {
             (&other.delivery_stream, &other.region, &other.endpoint_url, &other.role_arn)
-                == (&stream.delivery_stream, &stream.region, &stream.endpoint_url, &stream.role_arn)
+                == (&one.delivery_stream, &one.region, &one.endpoint_url, &one.role_arn)
         };
+        let is_same =
+            |other: &Stream| other.lanes().any(|other| stream.lanes().any(|one| is_at(&other, &one)));
         if let Some(place) = self.streams.iter().position(is_same) {
             return Some(StreamId(place));
         }
-        self.settings.streams.push(StreamSettings { name, audit, ..template.settings.clone() });
+        self.settings.streams.push(settings);
         self.streams.push(stream);
         Some(StreamId(self.streams.len() - 1))
     }

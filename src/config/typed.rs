@@ -9,6 +9,7 @@ mod include;
 mod json;
 mod multiline;
 mod routing;
+mod spread;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use self::include::{Contents, Included};
 pub(super) use self::json::JsonTable;
 pub(super) use self::multiline::MultilineTable;
 pub(super) use self::routing::RoutingTable;
+pub(super) use self::spread::{Entry, SpreadTable};
 use super::LogFormat;
 use super::audit::AuditTable;
 use super::fault::{Faults, Place};
@@ -115,7 +117,7 @@ pub(super) struct FilesTable {
 #[derive(Debug)]
 pub(super) struct StreamTable {
     pub(super) name: Typed<String>,
-    pub(super) delivery_stream: Option<Typed<String>>,
+    pub(super) spread: SpreadTable,
     pub(super) region: Option<Typed<String>>,
     pub(super) role_arn: Option<Typed<String>>,
     pub(super) endpoint_url: Option<Typed<String>>,
@@ -300,7 +302,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
         [("put_record", Api::PutRecord), ("auto", Api::Auto), ("put_record_batch", Api::PutRecordBatch)];
     StreamTable {
         name,
-        delivery_stream: stream.parsed("delivery_stream", stream_name),
+        spread: spread::table(stream),
         region: stream.parsed("region", region),
         role_arn: stream.parsed("role_arn", role_arn),
         endpoint_url: stream.parsed("endpoint_url", url),

@@ -12,11 +12,11 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::port::{Event, Reload};
 use crate::model::route::Route;
-use crate::model::settings::{Settings, StreamId};
+use crate::model::settings::{ByLane, LaneId, Settings, StreamId, StreamSettings};
 use crate::rules::reload::merge;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::Destination;
-use crate::shell::http::snapshot::{About, StreamAbout};
+use crate::shell::http::snapshot::{About, LaneAbout, StreamAbout};
 
 use super::Daemon;
 
@@ -36,7 +36,7 @@ pub struct Changed {
     /// In the order of the configuration.
     pub sources: Vec<SourceFiles>,
     /// In the order of the configuration.
-    pub destinations: Vec<Destination>,
+    pub destinations: ByLane<Destination>,
     /// Whether somebody changed it; else streams were opened that files are found for.
     pub is_asked: bool,
 }
@@ -46,7 +46,7 @@ pub(super) struct InPlace {
     /// Those that are no longer configured match no file.
     pub(super) sources: Vec<SourceFiles>,
     /// Those that are no longer configured stay as they were, for what is still to be sent.
-    pub(super) destinations: Vec<Destination>,
+    pub(super) destinations: ByLane<Destination>,
     pub(super) max_watches: usize,
     pub(super) about: About,
     pub(super) reload: Reload,
@@ -54,7 +54,7 @@ pub(super) struct InPlace {
 
 impl Changed {
     /// Puts this configuration in the places of the one before.
-    pub(super) fn in_place(self, engine: &Engine, reached: &[Destination], known: &About) -> InPlace {
+    pub(super) fn in_place(self, engine: &Engine, reached: &ByLane<Destination>, known: &About) -> InPlace {
         let Self { config, sources, destinations, is_asked } = self;
         let unused = engine.unused_streams().into_iter().collect();
         let merged = merge(engine.settings(), &fitted(config.settings.clone()), &unused);
@@ -62,11 +62,21 @@ impl Changed {
         let no_files = SourceFiles::default();
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
         let sources: Vec<_> = merged.sources.iter().map(of_source).collect();
-        let of_stream = |(place, new): (usize, &Option<usize>)| match new {
-            Some(new) => (destinations[*new].clone(), about.streams[*new].clone()),
-            None => (reached[place].clone(), known.streams[place].clone()),
-        };
-        let (destinations, streams) = merged.streams.iter().enumerate().map(of_stream).unzip();
+        let streams = merged.streams.iter().zip(&merged.settings.streams).enumerate();
+        let streams = streams.map(|(place, (new, settings))| StreamAbout {
+            lanes: lanes_about(settings),
+            ..new.map_or_else(|| known.streams[place].clone(), |new| about.streams[new].clone())
+        });
+        let streams = streams.collect();
+        let destinations = ByLane::of(&merged.settings.streams, |id| {
+            let lane = &merged.settings.streams[id.stream.0].spread.lanes[id.place];
+            let new = merged.streams[id.stream.0].and_then(|stream| {
+                let lanes = &config.settings.streams[stream].spread.lanes;
+                let place = lanes.iter().position(|other| other.is_at(lane))?;
+                Some(LaneId { stream: StreamId(stream), place })
+            });
+            new.map_or_else(|| reached[id].clone(), |new| destinations[new].clone())
+        });
         let called = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
         let streams_of_sources = streams_of_sources(&merged.settings);
         let about = About { sources: called.collect(), streams_of_sources, streams, max_lag: about.max_lag };
@@ -94,7 +104,7 @@ impl Daemon {
             let before = self.about.streams.get(place).map(|stream| &stream.name);
             !reload.is_changed && before == Some(&about.streams[place].name)
         };
-        let new: Vec<_> = (0..about.streams.len()).filter(|place| !known(*place)).map(StreamId).collect();
+        let known: Vec<_> = (0..about.streams.len()).map(known).collect();
         self.about = Arc::new(about);
         if reload.is_changed {
             info!(sources = configured, "another configuration is in effect");
@@ -102,7 +112,7 @@ impl Daemon {
             Arc::make_mut(&mut self.events).note_reload(now);
         }
         self.tell(Event::Reload(Box::new(reload)));
-        self.tasks.identify(new);
+        self.tasks.identify(|stream| !known[stream.0]);
         self.tell_descriptors();
     }
 }
@@ -110,7 +120,7 @@ impl Daemon {
 /// The settings with no more requests at once than there are descriptors for.
 pub(super) fn fitted(mut settings: Settings) -> Settings {
     let most = files::max_connections();
-    let asked: u64 = settings.streams.iter().map(|stream| u64::from(stream.max_in_flight.get())).sum();
+    let asked: u64 = settings.streams.iter().map(requests_at_once).sum();
     if asked > most {
         warn!(
             asked,
@@ -136,6 +146,20 @@ fn streams_of_sources(settings: &Settings) -> Vec<Option<StreamId>> {
     settings.sources.iter().map(|source| only(&source.route)).collect()
 }
 
+/// How many requests of a stream are made at once, to all of its delivery streams.
+pub(super) fn requests_at_once(stream: &StreamSettings) -> u64 {
+    u64::from(stream.max_in_flight.get()) * stream.spread.used().count().max(1) as u64
+}
+
+fn lanes_about(settings: &StreamSettings) -> Vec<LaneAbout> {
+    let lanes = settings.spread.lanes.iter().enumerate();
+    let about = lanes.map(|(place, lane)| LaneAbout {
+        delivery_stream: lane.delivery_stream.to_string(),
+        quota: settings.quota_of(place),
+    });
+    about.collect()
+}
+
 /// What answers say of this configuration.
 pub(super) fn about(config: &Config) -> About {
     let streams = config.streams.iter().zip(&config.settings.streams);
@@ -148,6 +172,7 @@ pub(super) fn about(config: &Config) -> About {
                 delivery_stream: stream.delivery_stream.clone(),
                 quota: settings.quota,
                 packing: settings.packing,
+                lanes: lanes_about(settings),
             })
             .collect(),
         max_lag: config.health.max_lag,

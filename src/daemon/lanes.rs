@@ -24,7 +24,7 @@ const MAX_IN_LANE: usize = 32;
 
 /// The way of one source's work. Sources share a lane only where there are more than [`MAX_AT_ONCE`] of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct LaneId(usize);
+pub(super) struct FileLane(usize);
 
 /// All lanes, with the work of type `W` that waits in them.
 #[derive(Debug)]
@@ -54,12 +54,12 @@ impl<W> Lanes<W> {
         self.slots = (MAX_AT_ONCE / count).clamp(1, MAX_IN_LANE);
     }
 
-    pub(super) fn of(&self, source: SourceId) -> LaneId {
-        LaneId(source.0 % self.lanes.len())
+    pub(super) fn of(&self, source: SourceId) -> FileLane {
+        FileLane(source.0 % self.lanes.len())
     }
 
     /// Gives the work back when it may begin now; keeps it until its turn otherwise.
-    pub(super) fn enter(&mut self, lane: LaneId, work: W) -> Option<W> {
+    pub(super) fn enter(&mut self, lane: FileLane, work: W) -> Option<W> {
         let slots = self.slots;
         let lane = &mut self.lanes[lane.0];
         if lane.under_way >= slots {
@@ -71,7 +71,7 @@ impl<W> Lanes<W> {
     }
 
     /// Notes that work of the lane has come back; returns what may begin in its place.
-    pub(super) fn leave(&mut self, lane: LaneId) -> Option<W> {
+    pub(super) fn leave(&mut self, lane: FileLane) -> Option<W> {
         let slots = self.slots;
         let lane = &mut self.lanes[lane.0];
         lane.under_way = lane.under_way.checked_sub(1).expect("only what has entered leaves");

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::engine::report::{Loss, Report, Start};
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{LaneId, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::rules::repeats::Repeats;
@@ -110,15 +110,13 @@ impl Log {
             Report::Closed { source: of, path } => {
                 info!(source = source(of), path = %path.display(), "read to its end and delivered");
             }
-            Report::Held { stream: of, why } => held(stream(of), why),
-            Report::StillHeld { stream: of, why, tries, after } => {
-                still_held(stream(of), why, *tries, *after);
-            }
-            Report::Stopped { stream: of, why } => stopped(stream(of), why),
+            Report::Held { lane, .. }
+            | Report::StillHeld { lane, .. }
+            | Report::Stopped { lane, .. }
+            | Report::Resumed { lane, .. }
+            | Report::HandedOn { lane, .. }
+            | Report::TakenBack { lane, .. } => of_lane(report, *lane, about),
             Report::BatchesWouldHelp { stream: of } => batches_would_help(stream(of)),
-            Report::Resumed { stream: of, after } => {
-                info!(stream = stream(of), seconds = after.as_secs_f64(), "delivering again");
-            }
             Report::DeadLettered { stream: of, path, offset, code, message } => {
                 if self.dead_letters.is_new(*of, now) {
                     dead_lettered(stream(of), path, *offset, code, message);
@@ -250,23 +248,57 @@ fn few_descriptors(open: usize) {
     );
 }
 
-fn held(stream: &str, why: &Retry) {
+/// Writes what a report says of a lane.
+fn of_lane(report: &Report, lane: LaneId, about: &About) {
+    let at = (&*about.streams[lane.stream.0].name, about.delivery_stream_beside_others(lane));
+    match report {
+        Report::Held { why, .. } => held(at, why),
+        Report::StillHeld { why, tries, after, .. } => {
+            still_held(at, why, *tries, *after);
+        }
+        Report::Stopped { why, .. } => stopped(at, why),
+        Report::Resumed { after, .. } => {
+            let (stream, delivery_stream) = at;
+            info!(stream, delivery_stream, seconds = after.as_secs_f64(), "delivering again");
+        }
+        Report::HandedOn { files, .. } => handed_on(at, *files),
+        Report::TakenBack { files, .. } => {
+            let (stream, delivery_stream) = at;
+            info!(stream, delivery_stream, files, "takes records again, and has its files back");
+        }
+        _ => {}
+    }
+}
+
+/// A stream, and where it has several delivery streams, which.
+type At<'a> = (&'a str, Option<&'a str>);
+
+fn handed_on((stream, delivery_stream): At<'_>, files: usize) {
+    warn!(
+        stream,
+        delivery_stream,
+        files,
+        "takes nothing for long: its files go on at the other delivery streams until it does"
+    );
+}
+
+fn held((stream, delivery_stream): At<'_>, why: &Retry) {
     error!(
-        stream, code = %why.code, reason = why.reason.label(), error = %why.message,
+        stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message,
         "not delivering; trying again until it works"
     );
 }
 
-fn still_held(stream: &str, why: &Retry, tries: u32, after: Duration) {
+fn still_held((stream, delivery_stream): At<'_>, why: &Retry, tries: u32, after: Duration) {
     error!(
-        stream, code = %why.code, reason = why.reason.label(), error = %why.message, tries,
+        stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message, tries,
         seconds = after.as_secs(), "still not delivering"
     );
 }
 
-fn stopped(stream: &str, why: &Retry) {
+fn stopped((stream, delivery_stream): At<'_>, why: &Retry) {
     error!(
-        stream, code = %why.code, reason = why.reason.label(), error = %why.message,
+        stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message,
         "stopped: nothing more is sent until the configuration is read again"
     );
 }

@@ -23,14 +23,14 @@ use crate::engine::port::{
 };
 use crate::model::checkpoint::Save;
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{ByLane, LaneId, SourceId};
 use crate::model::verdict::{Outcome, Retry};
 use crate::shell::files::problems::{Problem, Problems};
 use crate::shell::files::{self, Compressed, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::watch::{Directories, Watch};
 
-use super::lanes::{LaneId, Lanes};
+use super::lanes::{FileLane, Lanes};
 use super::state::{Ended, Order, State};
 use super::surveys::{Seen, SurveyedSource, ToWatch};
 use super::time::unix_time;
@@ -45,10 +45,9 @@ pub(super) struct Tasks {
     lanes: Lanes<Work>,
     /// By [`SourceId`].
     sources: Vec<Arc<SourceFiles>>,
-    /// By [`StreamId`].
-    destinations: Vec<Destination>,
-    /// The streams that are being reached anew.
-    connecting: HashSet<StreamId>,
+    destinations: ByLane<Destination>,
+    /// Those that are being reached anew.
+    connecting: HashSet<LaneId>,
     /// Open files; a read borrows its file.
     open: HashMap<FileId, OpenFile>,
     seen: Seen,
@@ -105,7 +104,7 @@ impl Content {
 /// A piece of work that came back, and the lane that it leaves.
 #[derive(Debug)]
 struct Landed {
-    lane: Option<LaneId>,
+    lane: Option<FileLane>,
     done: Done,
 }
 
@@ -120,9 +119,9 @@ pub(super) enum Done {
     Compared(FileId, Result<Likeness, FileFault>),
     /// Nobody waits for it.
     Closed,
-    Put(StreamId, RequestId, Outcome),
-    Connected(StreamId, Box<Destination>),
-    Identified(StreamId, Result<Identity, Retry>),
+    Put(LaneId, RequestId, Outcome),
+    Connected(LaneId, Box<Destination>),
+    Identified(LaneId, Result<Identity, Retry>),
     Stored(Ended),
 }
 
@@ -133,7 +132,7 @@ pub(super) struct OpenedFile(OpenFile);
 impl Tasks {
     pub(super) fn new(
         sources: Vec<SourceFiles>,
-        destinations: Vec<Destination>,
+        destinations: ByLane<Destination>,
         state: State,
         (watch, max_watches): (Watch, usize),
     ) -> Self {
@@ -191,7 +190,7 @@ impl Tasks {
         }
     }
 
-    fn begin(&mut self, lane: LaneId, work: Work) {
+    fn begin(&mut self, lane: FileLane, work: Work) {
         self.running.spawn_blocking(move || Landed { lane: Some(lane), done: (work.0)() });
     }
 
@@ -333,10 +332,10 @@ impl Tasks {
     }
 
     pub(super) fn put(&mut self, request: Put) {
-        let destination = self.destinations[request.stream.0].clone();
+        let destination = self.destinations[request.lane].clone();
         self.spawn(async move {
             let outcome = destination.put(request.operation, request.records).await;
-            Done::Put(request.stream, request.request, outcome)
+            Done::Put(request.lane, request.request, outcome)
         });
     }
 
@@ -349,7 +348,7 @@ impl Tasks {
         self.state.order(order);
     }
 
-    pub(super) fn destinations(&self) -> &[Destination] {
+    pub(super) fn destinations(&self) -> &ByLane<Destination> {
         &self.destinations
     }
 
@@ -357,7 +356,7 @@ impl Tasks {
     pub(super) fn reconfigure(
         &mut self,
         sources: Vec<SourceFiles>,
-        destinations: Vec<Destination>,
+        destinations: ByLane<Destination>,
         max_watches: usize,
     ) {
         self.max_watches = max_watches;

@@ -13,7 +13,7 @@ use crate::model::identity::Incarnation;
 use crate::model::offset::Span;
 use crate::model::record::Record;
 use crate::model::record_id::RecordId;
-use crate::model::settings::{Audit, StreamId};
+use crate::model::settings::{Audit, LaneId};
 
 use super::Engine;
 use super::incarnation::IncarnationState;
@@ -33,18 +33,26 @@ pub(super) struct Acknowledgements {
 
 impl Engine {
     /// The service took a record: its RecordId waits for the checkpoint that passes the record, where the stream wants that.
-    pub(super) fn note_acknowledged(&mut self, stream: StreamId, record: &Record, id: Option<RecordId>) {
-        if let (Some(id), audit) = (id, &self.settings.streams[stream.0].audit) {
+    pub(super) fn note_acknowledged(&mut self, lane: LaneId, record: &Record, id: Option<RecordId>) {
+        let stream = &self.settings.streams[lane.stream.0];
+        if let (Some(id), Audit::On { max_bytes }) = (id, &stream.audit) {
             let state = self.lives.on_its_way(record.incarnation);
-            self.saves.acknowledgements_mut().add(state, record, id, audit);
+            let delivery_stream = &stream.spread.lanes[lane.place].delivery_stream;
+            self.saves.acknowledgements_mut().add(state, record, id, (delivery_stream, *max_bytes));
         }
     }
 }
 
 impl Acknowledgements {
-    /// Takes in what became of a record that is not settled yet.
-    pub(super) fn add(&mut self, state: &IncarnationState, record: &Record, id: RecordId, audit: &Audit) {
-        let Audit::On { max_bytes, delivery_stream } = audit else { return };
+    /// Takes in what became of a record that is not settled yet: which delivery stream took it, and how many bytes the
+    /// RecordIds of its stream may take.
+    pub(super) fn add(
+        &mut self,
+        state: &IncarnationState,
+        record: &Record,
+        id: RecordId,
+        (delivery_stream, max_bytes): (&Arc<str>, u64),
+    ) {
         let left_out = state.provenance().left_out_of(record.span);
         let read = Acknowledged { entry: record.entry, span: record.span, left_out, id };
         self.bytes += memory_bytes(&read);
@@ -58,7 +66,7 @@ impl Acknowledgements {
                 && file.delivery_stream == *delivery_stream
         };
         if let Some(block) = blocks.last_mut().filter(|block| fits(block)) {
-            block.max_bytes = *max_bytes;
+            block.max_bytes = max_bytes;
             return block.records.push(read);
         }
         let file = AuditedFile {
@@ -70,7 +78,7 @@ impl Acknowledgements {
             identity: whose.identity,
             origin: whose.origin,
         };
-        blocks.push(AuditBlock { file, records: vec![read], max_bytes: *max_bytes });
+        blocks.push(AuditBlock { file, records: vec![read], max_bytes });
     }
 
     /// What goes into a save that begins now: what its checkpoints pass, and all of incarnations that are over.

@@ -59,21 +59,17 @@ impl Engine {
         }
         let judged = self.streams.judge(request, outcome, encryption, &mut self.counts.streams, now);
         self.effects.extend(judged.reports.into_iter().map(Effect::Report));
+        self.carry_after(judged.lane, judged.incarnations, judged.is_unsure);
+        let stream = judged.lane.stream;
         for (place, why, after) in judged.stuck {
             let path = Arc::clone(&self.lives.on_its_way(place.incarnation).whose().path);
-            self.report(Report::RecordStuck {
-                stream: judged.stream,
-                path,
-                offset: place.offset,
-                why,
-                after,
-            });
+            self.report(Report::RecordStuck { stream, path, offset: place.offset, why, after });
         }
         let mut touched: BTreeSet<Incarnation> = BTreeSet::new();
         let mut settled = 0;
         for (record, encrypted, id) in judged.delivered {
-            self.count_delivered(judged.stream, &record, encrypted, now);
-            self.note_acknowledged(judged.stream, &record, id);
+            self.count_delivered(stream, &record, encrypted, now);
+            self.note_acknowledged(judged.lane, &record, id);
             touched.insert(record.incarnation);
             settled += self.settle(&record, Settlement::Delivered);
         }
@@ -84,7 +80,7 @@ impl Engine {
                 continue;
             }
             let blocked = Blocked { record, code: why.code, message: why.message, unmade: None };
-            settled += self.set_aside(judged.stream, blocked);
+            settled += self.set_aside(stream, blocked);
         }
         for incarnation in touched {
             self.after_settling(incarnation, std::mem::take(&mut settled), now);

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::identity::{Identity, Incarnation};
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{LaneId, SourceId, StreamId};
 use crate::model::time::Instant;
 
 use self::file::{FollowedFile, Name, Task};
@@ -47,8 +47,8 @@ pub(super) enum State {
     FailsToOpen { retry_at: Instant },
     /// Open. Woken by the queue of reads of its slot.
     Queued,
-    /// Open. Woken when its stream has sent enough of what was read.
-    Deferred,
+    /// Open. Woken when its lane has sent enough of what was read.
+    Deferred { lane: LaneId },
     /// Open. Woken when enough lines for a record may have come.
     Collecting { until: Instant },
     /// Woken by the answer to [`Effect::Read`](super::port::Effect::Read), which is late from `due` on. The read has
@@ -96,7 +96,7 @@ impl State {
     pub(super) fn is_open(self) -> bool {
         match self {
             Self::Queued
-            | Self::Deferred
+            | Self::Deferred { .. }
             | Self::Collecting { .. }
             | Self::Reading { .. }
             | Self::AtEnd
@@ -128,7 +128,7 @@ pub(super) struct Files {
     /// Files that wait to be read: what holds one of a queue up holds up all of it.
     to_read: Turns,
     /// Files of streams that have enough to send.
-    deferred: BTreeMap<StreamId, BTreeSet<FileId>>,
+    deferred: BTreeMap<LaneId, BTreeSet<FileId>>,
     /// Files whose lines are collected, by when they are to be read.
     collecting: BTreeSet<(Instant, FileId)>,
     /// Files at whose end lines wait for more, by when that is long enough. An entry may be stale: a file is skipped
@@ -317,7 +317,7 @@ impl Files {
         once("to_open", flat(self.to_open.values().collect()), |state| *state == State::AwaitsDescriptor);
         once("to_read", flat(self.to_read.values().collect()), |state| *state == State::Queued);
         let deferred = self.deferred.values().flatten().copied().collect();
-        once("deferred", deferred, |state| *state == State::Deferred);
+        once("deferred", deferred, |state| matches!(state, State::Deferred { .. }));
         let collecting = self.collecting.iter().map(|(_, id)| *id).collect();
         once("collecting", collecting, |state| matches!(state, State::Collecting { .. }));
         let ticking = self.iter().filter(|(_, file)| file.needs_tick()).map(|(id, _)| id).collect();

@@ -4,9 +4,11 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+mod lane;
 mod naming;
 mod provenance;
 mod ready;
+mod saving;
 mod settling;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::checkpoint::{Checkpoint, Proof};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
@@ -30,6 +32,7 @@ use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
 
+use self::lane::Lane;
 use self::provenance::Provenance;
 use self::settling::Earlier;
 pub(super) use self::whose::{Names, Whose};
@@ -52,6 +55,7 @@ pub(super) struct IncarnationState {
     /// newline yet, or was not read.
     seen_bytes: u64,
     arrivals: Arrivals,
+    lane: Lane,
     provenance: Provenance,
 }
 
@@ -60,6 +64,8 @@ pub(super) struct IncarnationState {
 struct Outgoing {
     /// Records that have not been taken by a request, in the order of the file.
     ready: VecDeque<Record>,
+    /// How many of them, the first ones, had been taken before, and came back.
+    returned: usize,
     /// What records that are not settled take beyond the bytes that were read, in bytes.
     extra_bytes: u64,
     /// Records that were taken by a request, or are to become dead letters, and are not settled.
@@ -144,6 +150,7 @@ impl IncarnationState {
         let provenance = Provenance::new((Arc::clone(&whose.path), whose.target.clone()));
         Self {
             incarnation,
+            lane: Lane::of(&whose),
             whose,
             head,
             ledger: Ledger::resuming(position, settled.map_or(&[], |settled| settled.ranges())),
@@ -366,32 +373,5 @@ impl IncarnationState {
     /// Whether the frontier will rise no further: all is settled, or what is not is blocked or lies behind it.
     pub(super) fn has_come_to_rest(&self) -> bool {
         self.is_settled() || (self.is_blocked() && self.outgoing.outstanding == self.outgoing.blocked.len())
-    }
-
-    /// What a checkpoint taken now holds.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
-        let offset = self.frontier();
-        Checkpoint {
-            incarnation: self.incarnation,
-            stream: Arc::clone(&self.whose.stream_name),
-            path: Arc::clone(&self.whose.path),
-            target: self.whose.target.clone(),
-            identity: self.whose.identity,
-            origin: self.whose.origin,
-            seen: Some(self.whose.seen),
-            skipped_bytes: self.skipped_bytes,
-            fingerprint: self.head.fingerprint(),
-            offset,
-            window: self.history.window(offset),
-            settled: self.settled(offset),
-            proof: self.history.settled().map(Proof::from),
-        }
-    }
-
-    /// A save is durable; `covered` is how many bytes its fingerprint covers.
-    pub(super) fn saved(&mut self, offset: Offset, covered: u16) {
-        self.durability.durable = Some(offset);
-        self.durability.known_by = Some(covered);
-        self.durability.goes_unsaved = false;
     }
 }

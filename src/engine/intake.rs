@@ -18,7 +18,7 @@ use super::files::Slot;
 /// Reads under way at once in one slot: enough to hide one slow file behind others.
 const READS_AT_ONCE: usize = 4;
 
-/// With this part of the memory budget waiting in it, a stream has enough to send for a while. Reading further ahead
+/// With this part of the memory budget waiting in it, a stream of one lane has enough to send for a while. Reading further ahead
 /// would cost memory and buy nothing.
 const ENOUGH_OF_BUFFER: u64 = 16;
 
@@ -66,9 +66,10 @@ impl Intake {
         self.budget.fits_into_file(of_file, len)
     }
 
-    /// Whether a stream in which so many bytes wait has enough to send for a while.
-    pub(super) fn is_enough(&self, waiting_bytes: u64) -> bool {
-        waiting_bytes >= self.settings.buffer / ENOUGH_OF_BUFFER
+    /// Whether a lane in which so many bytes wait, one of `lanes` of its stream, has enough to send for a while. All of
+    /// them leave room: one that is held keeps nothing from the others.
+    pub(super) fn is_enough(&self, waiting_bytes: u64, lanes: usize) -> bool {
+        waiting_bytes >= self.settings.buffer / (ENOUGH_OF_BUFFER / 2 * (lanes as u64 + 1))
     }
 
     /// A read begins that may bring `reserved` bytes, with what records take beyond it.

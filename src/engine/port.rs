@@ -15,7 +15,7 @@ use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, Identity, Window};
 use crate::model::offset::Offset;
 use crate::model::operation::Operation;
-use crate::model::settings::{Settings, SourceId, StreamId};
+use crate::model::settings::{LaneId, Settings, SourceId};
 use crate::model::verdict::{Outcome, Retry};
 use crate::rules::pattern::SourceNames;
 
@@ -147,7 +147,8 @@ impl Likeness {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
     pub request: RequestId,
-    pub stream: StreamId,
+    /// Of which stream, and to which of its delivery streams.
+    pub lane: LaneId,
     pub operation: Operation,
     /// The data of at least one record; exactly one for [`Operation::PutRecord`].
     pub records: Vec<Bytes>,

@@ -249,6 +249,7 @@ impl Engine {
         self.intake.charge(stream, change.buffered);
         let state = self.lives.on_its_way_mut(incarnation);
         self.streams.offer(state, change.fresh);
+        self.streams.note_fresh(state, now);
         if state.awaits_fingerprint() && !state.has_nothing_ready() {
             self.saves.await_fingerprint(incarnation, now);
         }

@@ -77,6 +77,7 @@ impl Engine {
         for state in self.lives.states_mut() {
             self.streams.offer(state, 0);
         }
+        self.spread_anew();
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::model::message::Unmerged;
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{LaneId, SourceId, StreamId};
 use crate::model::verdict::{RequestEnd, Retry, RetryReason};
 use crate::rules::histogram::Histogram;
 
@@ -51,16 +51,20 @@ pub enum Report {
     FewDescriptors { most: usize },
     /// A file without a name was read to its end, delivered and let go.
     Closed { source: SourceId, path: Arc<Path> },
-    /// A stream's records wait: its service fails.
-    Held { stream: StreamId, why: Retry },
-    /// A stream's records still wait, and so many tries have failed.
-    StillHeld { stream: StreamId, why: Retry, tries: u32, after: Duration },
-    /// A stream's records wait for another configuration: the service keeps what it takes without encryption.
-    Stopped { stream: StreamId, why: Retry },
+    /// A lane's records wait: its service fails.
+    Held { lane: LaneId, why: Retry },
+    /// A lane's records still wait, and so many tries have failed.
+    StillHeld { lane: LaneId, why: Retry, tries: u32, after: Duration },
+    /// A lane's records wait for another configuration: the service keeps what it takes without encryption.
+    Stopped { lane: LaneId, why: Retry },
     /// Lines have waited for the quota of requests alone for a while: batches would carry them.
     BatchesWouldHelp { stream: StreamId },
     /// The service answers again.
-    Resumed { stream: StreamId, after: Duration },
+    Resumed { lane: LaneId, after: Duration },
+    /// Files of a lane that has been held for long go on at others.
+    HandedOn { lane: LaneId, files: usize },
+    /// A lane takes records again, and has its files back.
+    TakenBack { lane: LaneId, files: usize },
     /// A record that can never be accepted was put aside.
     DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, code: Arc<str>, message: Arc<str> },
     /// A record fails alone, for so long by now; nothing else waits for it.
@@ -216,6 +220,9 @@ pub struct Counts {
     /// Configurations that took effect since the start, and those that could not be used.
     pub reloads: u64,
     pub reloads_refused: u64,
+    /// Bytes that were under way to one delivery stream when their file was handed on to another, and that nobody knows to be
+    /// taken: sent again, they may be there twice.
+    pub handed_on_bytes: u64,
     /// Times that hints were lost and everything was looked at.
     pub watch_overflows: u64,
     pub sources: Vec<SourceCounts>,

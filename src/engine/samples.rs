@@ -17,7 +17,7 @@ use crate::model::route::Route;
 use crate::model::settings::{
     Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
     OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceId, SourceSettings,
-    StartAt, StreamId, StreamSettings, Until,
+    Spread, StartAt, StreamId, StreamSettings, Until,
 };
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
@@ -150,6 +150,7 @@ pub(super) fn settings(sources: usize) -> Settings {
             share: 0.9,
             adaptive: Adaptive::On,
         },
+        spread: Spread::to_one(stream_name(place)),
         retry: RetrySettings {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(30),

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{LaneId, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::rules::meter::Amount;
 use crate::rules::quota::Use;
+use crate::rules::spread::Standing;
 
 use super::Engine;
 use super::files::file::Name;
@@ -108,11 +109,11 @@ pub struct StreamStatus {
     pub in_flight: usize,
     /// Records read and not yet sent.
     pub waiting: usize,
-    /// What the last second used of the full quotas: 0 to 1 each.
+    /// What the last second used of the full quotas, 0 to 1 each: of several lanes, what the fullest did.
     pub used: Use,
-    /// What throttling left of the rate.
+    /// What throttling left of the rate: of several lanes, where it left the least.
     pub factor: f64,
-    /// Why the stream is held back, when it is, and since when.
+    /// Why every lane is held back, when it is, and since when.
     pub held: Option<(Retry, Instant)>,
     pub last_error: Option<(Instant, Retry)>,
     /// What left in the last second.
@@ -129,6 +130,33 @@ pub struct StreamStatus {
     pub stuck_records: usize,
     /// Some of them.
     pub stuck: Vec<StuckRecord>,
+    /// Its lanes, in the order of the settings.
+    pub lanes: Vec<LaneStatus>,
+}
+
+/// One lane of a stream.
+#[derive(Clone, Debug)]
+pub struct LaneStatus {
+    pub lane: LaneId,
+    /// Whether the lane is still configured.
+    pub is_used: bool,
+    pub standing: Standing,
+    /// How many files the lane carries.
+    pub files: usize,
+    /// How many of them have bytes that are not acknowledged.
+    pub late_files: usize,
+    pub in_flight: usize,
+    /// Records read and not yet sent.
+    pub waiting: usize,
+    /// What the last second used of the full quotas: 0 to 1 each.
+    pub used: Use,
+    /// What throttling left of the rate.
+    pub factor: f64,
+    /// Why the lane is held back, when it is, and since when.
+    pub held: Option<(Retry, Instant)>,
+    pub last_error: Option<(Instant, Retry)>,
+    /// What left in the last second.
+    pub sent: Amount,
 }
 
 /// A record that fails alone, though its stream takes others or because of what it is.
@@ -155,6 +183,12 @@ impl Engine {
         let mut streams = self.streams.status(path_of, now);
         for state in lives.states().filter(|state| state.is_blocked()) {
             streams[state.stream().0].blocked_files += 1;
+        }
+        for state in lives.states() {
+            let lane = self.streams.lane_for(state);
+            let lane = &mut streams[lane.stream.0].lanes[lane.place];
+            lane.files += 1;
+            lane.late_files += usize::from(!state.is_settled() || state.unread_bytes() > 0);
         }
         let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
         Status {

@@ -1,19 +1,20 @@
 //! The delivery streams, and the requests under way to them.
 //!
-//! Routes outcomes to each stream's circuit breaker, quota and backoff, and says what becomes of each record. Does not
+//! Routes outcomes to each lane's circuit breaker, quota and backoff, and says what becomes of each record. Does not
 //! know files, nor where what is settled is saved.
 //!
 //! *Invariant (L7):* each record of a request gets exactly one end: delivered, put aside, or sent again.
 
 mod activity;
+mod changing;
 mod letters;
 mod sending;
+mod spreading;
+mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,32 +23,29 @@ use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::Record;
 use crate::model::record_id::RecordId;
-use crate::model::settings::{CheckpointSettings, Encryption, StreamId, StreamSettings};
+use crate::model::settings::{ByLane, CheckpointSettings, Encryption, LaneId, StreamId, StreamSettings};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::circuit::News;
 use crate::rules::judge::{Whole, as_a_whole, end_of, failure, is_delivered, is_plain, of_the_stream};
-use crate::rules::ladder::{Fate, Suspect};
+use crate::rules::ladder::Fate;
 use crate::rules::retry::InvalidBackoff;
+use crate::rules::spread::Spreading;
 
 use super::incarnation::IncarnationState;
+use super::lane::{Company, Lane, Place};
 use super::port::RequestId;
 use super::report::{Report, StreamCounts};
-use super::status::{StreamStatus, StuckRecord};
-use super::stream::{Company, Place, Stream};
 
 pub(super) use self::letters::Ends;
 
 use self::activity::Activity;
 use self::letters::{Letters, Parts, SentLetters};
 
-/// So many stuck records of a stream are named; all are counted.
-const MAX_STUCK_SHOWN: usize = 10;
-
 /// One request under way.
 #[derive(Debug)]
 struct Sent {
-    stream: StreamId,
+    lane: LaneId,
     operation: Operation,
     records: Vec<Record>,
     company: Company,
@@ -57,13 +55,23 @@ struct Sent {
 /// All delivery streams.
 #[derive(Debug)]
 pub(super) struct Streams {
-    streams: Vec<Stream>,
+    lanes: ByLane<Lane>,
     requests: HashMap<RequestId, Sent>,
-    /// Dead letters that are sent again, by stream.
-    letters: Vec<Letters>,
+    /// Dead letters that are sent again.
+    letters: ByLane<Letters>,
     sent_letters: HashMap<RequestId, SentLetters>,
     parts: Parts,
-    activity: Vec<Activity>,
+    activity: ByLane<Activity>,
+    /// By stream: which lane carries which files.
+    spreadings: Vec<Spreading>,
+    /// Streams in which other lanes may carry files by now.
+    changed: BTreeSet<StreamId>,
+    /// Files with something to send, by which their own lanes are to be asked.
+    askers: BTreeMap<LaneId, Incarnation>,
+    /// Lanes that carry their files again.
+    recovered: Vec<LaneId>,
+    /// When time alone changes next which lane carries a file.
+    next_change: Option<Instant>,
     /// Draws the jitter of backoff.
     rng: fastrand::Rng,
     next_request: u64,
@@ -74,18 +82,30 @@ pub(super) struct Streams {
 /// What an answer means for its records.
 #[derive(Debug)]
 pub(super) struct Judged {
-    pub(super) stream: StreamId,
+    pub(super) lane: LaneId,
     pub(super) delivered: Vec<(Record, Encrypted, Option<RecordId>)>,
     /// To be put aside: what the service said of each last.
     pub(super) rejected: Vec<(Record, Retry)>,
     /// Records of which it is news that they fail alone, and for how long they have.
     pub(super) stuck: Vec<(Place, Retry, Duration)>,
     pub(super) reports: Vec<Report>,
+    /// Where files can go to several lanes: the incarnations that the request had records of.
+    pub(super) incarnations: BTreeSet<Incarnation>,
+    /// Whether nobody knows if records that go again were taken.
+    pub(super) is_unsure: bool,
 }
 
 impl Judged {
-    fn new(stream: StreamId) -> Self {
-        Self { stream, delivered: Vec::new(), rejected: Vec::new(), stuck: Vec::new(), reports: Vec::new() }
+    fn new(lane: LaneId) -> Self {
+        Self {
+            lane,
+            delivered: Vec::new(),
+            rejected: Vec::new(),
+            stuck: Vec::new(),
+            reports: Vec::new(),
+            incarnations: BTreeSet::new(),
+            is_unsure: false,
+        }
     }
 }
 
@@ -98,79 +118,49 @@ impl Streams {
         seed: u64,
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
-        let streams: Result<Vec<_>, _> =
-            settings.iter().map(|stream| Stream::try_new(stream.clone(), checkpoint, now)).collect();
+        let lane = |id: LaneId| Lane::try_new(of_lane(settings, id), checkpoint, now);
         Ok(Self {
-            streams: streams?,
+            lanes: ByLane::try_of(settings, lane)?,
             requests: HashMap::new(),
-            letters: settings.iter().map(|_| Letters::default()).collect(),
+            letters: ByLane::of(settings, |_| Letters::default()),
             sent_letters: HashMap::new(),
             parts: Parts::default(),
-            activity: vec![Activity::default(); settings.len()],
+            activity: ByLane::of(settings, |_| Activity::default()),
+            spreadings: settings.iter().map(|stream| Spreading::new(&stream.spread)).collect(),
+            changed: BTreeSet::new(),
+            askers: BTreeMap::new(),
+            recovered: Vec::new(),
+            next_change: None,
             rng: fastrand::Rng::with_seed(seed),
             next_request: 0,
             is_draining: false,
         })
     }
 
-    /// Other settings, and maybe more streams. What is under way goes on.
-    ///
-    /// # Errors
-    /// When a stream's retry delays make no backoff; then nothing has changed.
-    pub(super) fn change(
-        &mut self,
-        settings: &[StreamSettings],
-        checkpoint: CheckpointSettings,
-        now: Instant,
-    ) -> Result<(), InvalidBackoff> {
-        let fresh: Result<Vec<_>, _> =
-            settings.iter().map(|stream| Stream::try_new(stream.clone(), checkpoint, now)).collect();
-        let mut fresh = fresh?.into_iter();
-        for (place, (stream, fresh)) in self.streams.iter_mut().zip(fresh.by_ref()).enumerate() {
-            if stream.settings.name == fresh.settings.name {
-                stream.change(fresh, now);
-            } else {
-                // Nothing was under way for the one that was here.
-                *stream = fresh;
-                (self.activity[place], self.letters[place]) = (Activity::default(), Letters::default());
-            }
-        }
-        self.streams.extend(fresh);
-        self.activity.resize_with(settings.len(), Activity::default);
-        self.letters.resize_with(settings.len(), Letters::default);
-        if self.is_draining {
-            self.drain();
-        }
-        Ok(())
-    }
-
     /// Everything is to be delivered and be done: no record waits for others any more.
     pub(super) fn drain(&mut self) {
         self.is_draining = true;
-        self.streams.iter_mut().for_each(Stream::drain);
+        self.lanes.values_mut().for_each(Lane::drain);
     }
 
     /// `state` has records ready, the last `fresh` of them new.
     pub(super) fn offer(&mut self, state: &mut IncarnationState, fresh: usize) {
-        self.streams[state.stream().0].offer(state, fresh);
+        let lane = self.settle_in(state);
+        self.lanes[lane].offer(state, fresh);
     }
 
-    /// Takes every record of an incarnation out of the queues of its stream. What is under way stays so.
+    /// Takes every record of an incarnation out of the queues of its lane. What is under way stays so.
     pub(super) fn withdraw(&mut self, state: &mut IncarnationState) -> Vec<Record> {
-        self.streams[state.stream().0].withdraw(state)
+        let lane = self.lane_for(state);
+        self.lanes[lane].withdraw(state)
     }
 
     /// Whether nothing of a stream waits or is under way, neither records nor letters.
     pub(super) fn is_empty(&self, stream: StreamId) -> bool {
-        self.streams[stream.0].is_empty()
-            && self.letters[stream.0].is_empty()
-            && self.requests.values().all(|sent| sent.stream != stream)
-            && self.sent_letters.values().all(|sent| sent.stream() != stream)
-    }
-
-    /// What the records that wait in a stream cost in memory, in bytes.
-    pub(super) fn waiting_bytes(&self, stream: StreamId) -> u64 {
-        self.streams[stream.0].waiting_bytes()
+        self.lanes.of_stream(stream).iter().all(Lane::is_empty)
+            && self.letters.of_stream(stream).iter().all(Letters::is_empty)
+            && self.requests.values().all(|sent| sent.lane.stream != stream)
+            && self.sent_letters.values().all(|sent| sent.lane().stream != stream)
     }
 
     pub(super) fn any_under_way(&self) -> bool {
@@ -178,7 +168,7 @@ impl Streams {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.streams.iter().filter_map(|stream| stream.deadline).min()
+        self.lanes.values().filter_map(|lane| lane.deadline).chain(self.next_change).min()
     }
 
     /// A request has its outcome.
@@ -195,45 +185,56 @@ impl Streams {
     ) -> Judged {
         let sent = self.requests.remove(&request).expect("an outcome comes once for each request");
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
-        let (stream, counts) = (sent.stream, &mut counts[sent.stream.0]);
+        let (lane, counts) = (sent.lane, &mut counts[sent.lane.stream.0]);
         let bytes = sizes_of(sent.records.iter().map(|record| &record.data));
-        self.streams[stream.0].landed(bytes, &outcome.verdicts, sent.at, now);
+        self.lanes[lane].landed(bytes, &outcome.verdicts, sent.at, now);
         self.count(&sent, &outcome, counts, now);
         let (Outcome { verdicts, .. }, sent_at) = (outcome, sent.at);
         let (failed, refused) = (of_the_stream(&verdicts, false), of_the_stream(&verdicts, true));
-        let insists = encryption(stream) == Encryption::Required;
+        let insists = encryption(lane.stream) == Encryption::Required;
         let is_plain = verdicts.iter().any(is_plain);
         if insists && !is_plain && verdicts.iter().any(is_delivered) {
-            self.streams[stream.0].circuit.encrypted();
+            self.lanes[lane].circuit.encrypted();
         }
-        let mut judged = Judged::new(stream);
+        let mut judged = Judged::new(lane);
+        if self.is_spread(lane.stream) {
+            judged.incarnations = sent.records.iter().map(|record| record.incarnation).collect();
+            judged.is_unsure = verdicts.iter().any(may_be_taken);
+        }
         let single = (sent.records.len() == 1).then(|| Place::of(&sent.records[0]));
         match as_a_whole(&verdicts) {
-            Some(Whole::Refused) => self.streams[stream.0].halve(sent.records, sent.company, now),
+            Some(Whole::Refused) => self.lanes[lane].halve(sent.records, sent.company, now),
             Some(Whole::Failed(why)) => {
                 *counts.retries.entry(why.reason).or_default() += verdicts.len() as u64;
                 let records = sent.records.into_iter().map(failed_once_more).collect();
                 let chance = self.rng.f64();
-                self.streams[stream.0].send_group_again(records, sent.company, chance, now);
+                self.lanes[lane].send_group_again(records, sent.company, chance, now);
             }
             None => self.judge_each(sent, verdicts, &mut judged, counts, now),
         }
-        let why = if self.streams[stream.0].ladder.is_held() { refused } else { failed };
+        let why = if self.lanes[lane].ladder.is_held() { refused } else { failed };
+        let fails = why.as_ref().is_some_and(|why| why.reason != RetryReason::Throttled);
         let is_evidence = why.as_ref().is_some_and(Retry::is_evidence);
-        if !(is_evidence && single.is_some_and(|place| self.fails_for_itself(stream, place))) {
-            judged.reports.extend(self.judge_stream(stream, why, sent_at, now));
+        if !(is_evidence && single.is_some_and(|place| self.fails_for_itself(lane, place))) {
+            judged.reports.extend(self.judge_lane(lane, why, sent_at, now));
         }
         if insists && is_plain {
-            judged.reports.extend(self.stop_for_encryption(stream, now));
+            judged.reports.extend(self.stop_for_encryption(lane, now));
         }
-        judged.stuck = self.streams[stream.0].ladder.newly_stuck(now);
+        if self.is_spread(lane.stream) {
+            let is_accepted = !judged.delivered.is_empty();
+            if is_accepted || fails {
+                self.note_probe(lane, is_accepted, sent_at, now);
+            }
+        }
+        judged.stuck = self.lanes[lane].ladder.newly_stuck(now);
         judged
     }
 
-    /// Whether a record's failure says nothing of the stream, which takes others.
-    fn fails_for_itself(&self, stream: StreamId, place: Place) -> bool {
-        let stream = &self.streams[stream.0];
-        stream.circuit.open().is_none() && stream.ladder.fails_for_itself(place)
+    /// Whether a record's failure says nothing of the delivery stream, which takes others.
+    fn fails_for_itself(&self, lane: LaneId, place: Place) -> bool {
+        let lane = &self.lanes[lane];
+        lane.circuit.open().is_none() && lane.ladder.fails_for_itself(place)
     }
 
     /// What becomes of each record of an answer that tells them apart.
@@ -246,10 +247,10 @@ impl Streams {
         now: Instant,
     ) {
         let Sent { records, at, company, .. } = sent;
-        let stream = &mut self.streams[judged.stream.0];
-        let (was_held, count) = (stream.ladder.is_held(), records.len());
+        let lane = &mut self.lanes[judged.lane];
+        let (was_held, count) = (lane.ladder.is_held(), records.len());
         for (record, _) in records.iter().zip(&verdicts).filter(|(_, verdict)| is_delivered(verdict)) {
-            stream.ladder.accepted(Place::of(record), at, now);
+            lane.ladder.accepted(Place::of(record), at, now);
         }
         let (mut again, mut decided_by) = (Vec::new(), None);
         for (record, verdict) in records.into_iter().zip(verdicts) {
@@ -261,11 +262,11 @@ impl Streams {
                 }
                 Verdict::Rejected { code, message } => {
                     let why = Retry { reason: RetryReason::Rejected, code, message };
-                    (why.clone(), Some(stream.ladder.refused(place, why, at, now)))
+                    (why.clone(), Some(lane.ladder.refused(place, why, at, now)))
                 }
                 Verdict::Retry(why) if why.is_evidence() => {
                     let since = company.since().unwrap_or(now);
-                    (why.clone(), Some(stream.ladder.failed(place, why, at, (since, now))))
+                    (why.clone(), Some(lane.ladder.failed(place, why, at, (since, now))))
                 }
                 Verdict::Retry(why) => (why, None),
             };
@@ -277,7 +278,7 @@ impl Streams {
             let record = failed_once_more(record);
             match fate {
                 Some(Fate::Again { failures, by }) if count == 1 || why.reason == RetryReason::Rejected => {
-                    stream.send_suspect_again(record, why.reason, (failures, by), self.rng.f64(), now);
+                    lane.send_suspect_again(record, why.reason, (failures, by), self.rng.f64(), now);
                 }
                 Some(Fate::Again { by, .. }) => {
                     again.push(record);
@@ -287,11 +288,11 @@ impl Streams {
             }
         }
         let failures = again.iter().map(|record| record.failures).max().unwrap_or(1);
-        let due = now + stream.backoff.delay(failures, self.rng.f64());
+        let due = now + lane.backoff.delay(failures, self.rng.f64());
         let company = if again.len() == count { company } else { Company::Open };
-        stream.send_again(again, decided_by.map_or(due, |by| due.min(by)), company);
+        lane.send_again(again, decided_by.map_or(due, |by| due.min(by)), company);
         if !judged.delivered.is_empty() {
-            judged.rejected.extend(stream.judge_suspects(was_held, now));
+            judged.rejected.extend(lane.judge_suspects(was_held, now));
         }
     }
 
@@ -301,94 +302,75 @@ impl Streams {
         *counts.requests.entry((sent.operation, end_of(verdicts))).or_default() += 1;
         counts.request_took.entry(sent.operation).or_default().observe(outcome.took);
         let sizes: Vec<_> = sent.records.iter().map(|record| record.data.len()).collect();
-        self.streams[sent.stream.0].note_answer(&sizes, verdicts, sent.at, now);
+        self.lanes[sent.lane].note_answer(&sizes, verdicts, sent.at, now);
         let mut retries = verdicts.iter().filter_map(failure);
         counts.throttled += u64::from(retries.any(|why| why.reason == RetryReason::Throttled));
-        let activity = &mut self.activity[sent.stream.0];
+        let activity = &mut self.activity[sent.lane];
         activity.note_answer(verdicts, now);
         activity.note_error(verdicts, now);
     }
 
-    /// What a request says of the stream as a whole: that it failed, and `why`, or that the service is there.
-    fn judge_stream(
+    /// What a request says of the lane as a whole: that it failed, and `why`, or that the service is there.
+    fn judge_lane(
         &mut self,
-        id: StreamId,
+        id: LaneId,
         why: Option<Retry>,
         sent_at: Instant,
         now: Instant,
     ) -> Option<Report> {
-        let stream = &mut self.streams[id.0];
+        let lane = &mut self.lanes[id];
         let Some(why) = why else {
-            let open = stream.circuit.answered()?;
-            return Some(Report::Resumed { stream: id, after: now.since(open.since) });
+            let open = lane.circuit.answered()?;
+            return Some(Report::Resumed { lane: id, after: now.since(open.since) });
         };
-        match stream.circuit.failed(&why, sent_at, now, self.rng.f64()) {
+        match lane.circuit.failed(&why, sent_at, now, self.rng.f64()) {
             News::None => None,
             News::Held => {
-                stream.quota.silenced(now);
-                Some(Report::Held { stream: id, why })
+                lane.quota.silenced(now);
+                Some(Report::Held { lane: id, why })
             }
             News::StillHeld { rounds, since } => {
-                Some(Report::StillHeld { stream: id, why, tries: rounds, after: now.since(since) })
+                Some(Report::StillHeld { lane: id, why, tries: rounds, after: now.since(since) })
             }
         }
     }
 
     /// What was accepted without encryption stays accepted; nothing follows it where that is not wanted.
-    fn stop_for_encryption(&mut self, stream: StreamId, now: Instant) -> Option<Report> {
+    fn stop_for_encryption(&mut self, lane: LaneId, now: Instant) -> Option<Report> {
         let why = Retry::not_encrypted();
-        self.streams[stream.0].circuit.stop(why.clone(), now).then(|| {
-            self.activity[stream.0].last_error = Some((now, why.clone()));
-            Report::Stopped { stream, why }
+        self.lanes[lane].circuit.stop(why.clone(), now).then(|| {
+            self.activity[lane].last_error = Some((now, why.clone()));
+            Report::Stopped { lane, why }
         })
     }
 
     /// Whether a stream takes nothing under this configuration.
     pub(super) fn is_stopped(&self, stream: StreamId) -> bool {
-        self.streams[stream.0].circuit.is_stopped()
+        let used = self.spreadings[stream.0].used();
+        used.into_iter().all(|place| self.lanes[LaneId { stream, place }].circuit.is_stopped())
     }
 
     /// Whether some stream takes nothing under this configuration.
     pub(super) fn any_stopped(&self) -> bool {
-        self.streams.iter().any(|stream| stream.circuit.is_stopped())
+        (0..self.spreadings.len()).any(|stream| self.is_stopped(StreamId(stream)))
     }
+}
 
-    /// How each stream stands; `path` says under which name an incarnation is known.
-    pub(super) fn status(
-        &mut self,
-        path: impl Fn(Incarnation) -> Arc<Path>,
-        now: Instant,
-    ) -> Vec<StreamStatus> {
-        let stuck_record = |(place, suspect): (Place, &Suspect)| StuckRecord {
-            path: path(place.incarnation),
-            offset: place.offset,
-            why: suspect.why.clone(),
-            since: suspect.since,
-        };
-        let streams = self.streams.iter_mut().zip(&self.activity).enumerate();
-        let status = streams.map(|(index, (stream, activity))| StreamStatus {
-            stream: StreamId(index),
-            in_flight: stream.in_flight.requests,
-            waiting: stream.waiting(),
-            used: stream.quota.used(now),
-            factor: stream.quota.factor(),
-            held: stream.circuit.open().map(|open| (open.why.clone(), open.since)),
-            last_error: activity.last_error.clone(),
-            sent: activity.sent.last_second(now),
-            delivered_at: activity.delivered_at,
-            throttled_at: activity.throttled_at,
-            blocked_files: 0,
-            batches_would_help: stream.bottleneck.lasts(now),
-            stuck_records: stream.ladder.stuck(now).count(),
-            stuck: stream.ladder.stuck(now).take(MAX_STUCK_SHOWN).map(stuck_record).collect(),
-        });
-        status.collect()
-    }
+/// The settings of one lane: those of its stream, with its own quotas.
+fn of_lane(settings: &[StreamSettings], LaneId { stream, place }: LaneId) -> StreamSettings {
+    let settings = &settings[stream.0];
+    StreamSettings { quota: settings.quota_of(place), ..settings.clone() }
 }
 
 /// What the data of a request has, in bytes.
 fn sizes_of<'a>(data: impl Iterator<Item = &'a Bytes>) -> u64 {
     data.map(|data| data.len() as u64).sum()
+}
+
+/// Whether a record that goes again may have been taken all the same.
+fn may_be_taken(verdict: &Verdict) -> bool {
+    let is_unsure = |why: &Retry| matches!(why.reason, RetryReason::Network | RetryReason::Ambiguous);
+    matches!(verdict, Verdict::Retry(why) if is_unsure(why))
 }
 
 fn failed_once_more(record: Record) -> Record {

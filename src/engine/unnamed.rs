@@ -31,7 +31,7 @@ impl Engine {
                 State::FailsToRead { retry_at } if retry_at <= now => self.queue_read(id),
                 State::AtEnd if file.name == Name::Lost => self.drain(id, now),
                 State::Queued
-                | State::Deferred
+                | State::Deferred { .. }
                 | State::Collecting { .. }
                 | State::Reading { .. }
                 | State::AtEnd

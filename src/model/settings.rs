@@ -1,6 +1,7 @@
 //! What the engine is told to do: the part of the configuration that it needs, valid by construction.
 
 mod multiline;
+mod spread;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::route::Route;
 pub use super::ids::{SourceId, StreamId};
 
 pub use self::multiline::{Grouping, Multiline, Preset};
+pub use self::spread::{ByLane, LaneId, LaneSettings, Spread};
 
 /// Everything the engine is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -203,7 +205,10 @@ pub struct StreamSettings {
     /// The most requests under way at once.
     pub max_in_flight: NonZeroU32,
     pub order: Order,
+    /// The quotas of each delivery stream that names none of its own.
     pub quota: QuotaSettings,
+    /// The delivery streams that the files are spread over.
+    pub spread: Spread,
     pub retry: RetrySettings,
     pub encryption: Encryption,
     pub audit: Audit,
@@ -222,8 +227,9 @@ impl StreamSettings {
     /// How lines share records. A record that is larger than what the quota lets through in a second exceeds it, however
     /// long it waits: so much is packed at most.
     pub fn packing_within_quota(&self) -> Packing {
-        let kib = (self.quota.bytes_per_second / 1024) as f64 * self.quota.share;
-        let second = (kib as usize).max(1) * 1024;
+        let kib = |(_, quota): (usize, QuotaSettings)| (quota.bytes_per_second / 1024) as f64 * quota.share;
+        let least = self.quotas().map(kib).fold(f64::INFINITY, f64::min);
+        let second = (least as usize).max(1).saturating_mul(1024);
         match self.packing {
             Packing::Off => Packing::Off,
             Packing::On { bytes, delay, compression } => {
@@ -240,8 +246,6 @@ pub enum Audit {
     On {
         /// What the RecordIds of the stream may take in the state database, in bytes.
         max_bytes: u64,
-        /// The stream as the service names it.
-        delivery_stream: Arc<str>,
     },
 }
 
@@ -249,17 +253,6 @@ impl Audit {
     /// Whether RecordIds are kept.
     pub const fn is_on(&self) -> bool {
         matches!(self, Self::On { .. })
-    }
-
-    /// For a stream that the service calls otherwise.
-    #[must_use]
-    pub fn at(&self, delivery_stream: &str) -> Self {
-        match self {
-            Self::Off => Self::Off,
-            Self::On { max_bytes, .. } => {
-                Self::On { max_bytes: *max_bytes, delivery_stream: delivery_stream.into() }
-            }
-        }
     }
 }
 
@@ -446,6 +439,7 @@ mod tests {
                 share: 1.0,
                 adaptive: Adaptive::Off,
             },
+            spread: Spread::to_one("s"),
             retry: RetrySettings { initial: second, max: second, stuck_after: second },
             encryption: Encryption::Optional,
             audit: Audit::Off,

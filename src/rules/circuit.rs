@@ -190,6 +190,13 @@ impl CircuitBreaker {
         }
     }
 
+    /// Lets the next probe go at once, unless nothing is sent under this configuration.
+    pub fn ask(&mut self, now: Instant) {
+        if let Some(Open { until: Some(until), .. }) = &mut self.open {
+            *until = (*until).min(now);
+        }
+    }
+
     pub fn open(&self) -> Option<&Open> {
         self.open.as_ref()
     }

@@ -24,6 +24,17 @@ pub struct Amount {
     pub bytes: u64,
 }
 
+impl Amount {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+}
+
 /// Amounts of the last second.
 #[derive(Clone, Debug, Default)]
 pub struct Meter {

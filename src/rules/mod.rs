@@ -33,5 +33,6 @@ pub mod repeats;
 pub mod retry;
 pub mod rotation;
 pub mod split;
+pub mod spread;
 pub mod under_way;
 pub mod unwrap;

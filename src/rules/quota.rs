@@ -88,6 +88,17 @@ pub struct Use {
     pub bytes: f64,
 }
 
+impl Use {
+    /// The greater of both, for each quota.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.max(other.requests),
+            records: self.records.max(other.records),
+            bytes: self.bytes.max(other.bytes),
+        }
+    }
+}
+
 /// The quotas of one delivery stream, as far as they are ours.
 #[derive(Debug)]
 pub struct Quota {

@@ -10,7 +10,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::settings::{Settings, SourceId, SourceSettings, StreamId};
+use crate::model::settings::{
+    LaneSettings, Settings, SourceId, SourceSettings, Spread, StreamId, StreamSettings,
+};
 
 /// The settings from now on, and where they come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,13 +62,31 @@ pub fn merge(old: &Settings, new: &Settings, unused: &BTreeSet<StreamId>) -> Mer
             .enumerate()
             .map(|(place, new_place)| match new_place {
                 None => old.streams[place].clone(),
-                Some(stream) => new.streams[*stream].clone(),
+                Some(stream) => match old.streams.get(place) {
+                    Some(before) if before.name == new.streams[*stream].name => {
+                        let stream = new.streams[*stream].clone();
+                        StreamSettings { spread: spread(&before.spread, stream.spread), ..stream }
+                    }
+                    Some(_) | None => new.streams[*stream].clone(),
+                },
             })
             .collect(),
         until: old.until,
         ..new.clone()
     };
     Merged { settings, sources, streams }
+}
+
+/// Lays the lanes of `new` over those of `old`: one that goes on keeps its place, and so does one that is gone.
+fn spread(old: &Spread, new: Spread) -> Spread {
+    let goes_on = |lane: &LaneSettings| match new.lanes.iter().find(|fresh| lane.is_at(fresh)) {
+        Some(fresh) => fresh.clone(),
+        None => LaneSettings { is_used: false, ..lane.clone() },
+    };
+    let mut lanes: Vec<_> = old.lanes.iter().map(goes_on).collect();
+    let added = new.lanes.iter().filter(|fresh| !old.lanes.iter().any(|lane| lane.is_at(fresh)));
+    lanes.extend(added.cloned());
+    Spread { lanes, ..new }
 }
 
 /// For each old name its index among the new ones. Those that are new follow in the places that are free, then behind.
@@ -97,7 +117,8 @@ mod tests {
     use crate::model::route::Route;
     use crate::model::settings::{
         Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
-        OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, StartAt, StreamSettings, Until,
+        OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Spread, StartAt, StreamSettings,
+        Until,
     };
 
     /// Sources with their streams; each stream is in flight as often as its name is long.
@@ -137,6 +158,7 @@ mod tests {
                 share: 1.0,
                 adaptive: Adaptive::On,
             },
+            spread: Spread::to_one(*name),
             retry: RetrySettings {
                 initial: Duration::from_secs(1),
                 max: Duration::from_secs(1),

@@ -26,5 +26,6 @@ mod preview;
 mod rotation;
 mod shapes;
 mod shipping;
+mod spreading;
 mod templates;
 mod world;

@@ -13,9 +13,9 @@ use standpipe::model::identity::Identity;
 use standpipe::model::limits::RECORD_BYTES;
 use standpipe::model::route::Route;
 use standpipe::model::settings::{
-    Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LineFilter, MemorySettings, Newline,
-    OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceSettings, StartAt,
-    StreamId, StreamSettings, Until,
+    Adaptive, Api, Audit, CheckpointSettings, Encryption, Format, LaneSettings, LineFilter, MemorySettings,
+    Newline, OnDrain, Order, Oversize, Packing, QuotaSettings, RetrySettings, Settings, SourceSettings,
+    Spread, StartAt, StreamId, StreamSettings, Until,
 };
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -27,6 +27,10 @@ pub struct Plan {
     pub daemons: usize,
     pub api: Api,
     pub line_bytes: usize,
+    /// Delivery streams that files are spread over.
+    pub lanes: usize,
+    /// Files of each daemon.
+    pub files: u64,
     /// Half of the daemons start 20 seconds after the others.
     pub late: bool,
     pub seed: u64,
@@ -35,10 +39,11 @@ pub struct Plan {
 impl Plan {
     pub fn bottleneck_records_per_second(&self) -> f64 {
         let by_bytes = BYTES as f64 / self.line_bytes as f64;
-        match self.api {
-            Api::PutRecord => by_bytes.min(REQUESTS as f64),
-            Api::Auto | Api::PutRecordBatch => by_bytes.min(RECORDS as f64),
-        }
+        self.lanes as f64
+            * match self.api {
+                Api::PutRecord => by_bytes.min(REQUESTS as f64),
+                Api::Auto | Api::PutRecordBatch => by_bytes.min(RECORDS as f64),
+            }
     }
 }
 
@@ -69,7 +74,8 @@ pub struct Fleet {
     daemons: Vec<Daemon>,
     /// What any part of the endless file is cut from.
     content: Bytes,
-    pub service: Service,
+    /// One for each delivery stream.
+    pub services: Vec<Service>,
 }
 
 impl Fleet {
@@ -78,9 +84,14 @@ impl Fleet {
         let mut line = vec![b'x'; plan.line_bytes];
         line[plan.line_bytes - 1] = b'\n';
         let daemons: Vec<_> = (0..plan.daemons)
-            .map(|_| Daemon {
-                engine: Engine::try_new(settings(plan), Memory::default(), rng.u64(..), Instant::ZERO)
-                    .expect("the delays are in order"),
+            .map(|number| Daemon {
+                engine: Engine::try_new(
+                    settings(plan, number),
+                    Memory::default(),
+                    rng.u64(..),
+                    Instant::ZERO,
+                )
+                .expect("the delays are in order"),
                 deadline: 0,
                 accepted: 0,
                 advised: 0,
@@ -94,7 +105,7 @@ impl Fleet {
             queue: BTreeMap::new(),
             queued: 0,
             daemons,
-            service: Service::default(),
+            services: (0..plan.lanes).map(|_| Service::default()).collect(),
         };
         for daemon in 0..plan.daemons {
             let start = if plan.late && daemon % 2 == 1 { 20_000 } else { fleet.rng.u64(0..500) };
@@ -134,7 +145,7 @@ impl Fleet {
     }
 
     fn arrive(&mut self, daemon: usize, put: &Put, sent: Instant) {
-        let verdicts = self.service.answer(put, self.now);
+        let verdicts = self.services[put.lane.place].answer(put, self.now);
         let accepted = verdicts
             .iter()
             .filter(|verdict| !matches!(verdict, standpipe::model::verdict::Verdict::Retry(_)));
@@ -157,11 +168,12 @@ impl Fleet {
             let event = match effect {
                 Effect::Survey(request) => {
                     let (hidden, held) = (standpipe::model::hidden::Hidden::default(), Vec::new());
-                    let (source, files) = (request.source, vec![endless()]);
+                    let (source, files) = (request.source, (0..self.plan.files).map(endless).collect());
                     Event::Observed(Observation { source, files, hidden, held, unix_time: Duration::ZERO })
                 }
                 Effect::Open(open) => {
-                    let Observed { identity, size, .. } = endless();
+                    let number = open.path.file_stem().and_then(|name| name.to_str()?.parse().ok());
+                    let Observed { identity, size, .. } = endless(number.expect("a number"));
                     let head = self.content.slice(..1024);
                     Event::Opened { file: open.file, result: Ok(Opened { identity, size, head, held: None }) }
                 }
@@ -201,11 +213,11 @@ impl Fleet {
     }
 }
 
-fn endless() -> Observed {
+fn endless(number: u64) -> Observed {
     Observed {
-        path: Path::new("/log/endless.log").into(),
+        path: Path::new(&format!("/log/{number}.log")).into(),
         target: None,
-        identity: Identity { device: 1, inode: 1, birth_nanos: Some(1) },
+        identity: Identity { device: 1, inode: number + 1, birth_nanos: Some(1) },
         size: 1 << 50,
         owner: 0,
         modified: None,
@@ -214,7 +226,24 @@ fn endless() -> Observed {
     }
 }
 
-fn settings(plan: Plan) -> Settings {
+/// All of a fleet's files are called alike, wherever they are.
+fn spread(plan: Plan, daemon: usize) -> Spread {
+    let lane = |number: usize| LaneSettings {
+        delivery_stream: format!("fleet-{number}").into(),
+        region: None,
+        quota: None,
+        is_standby: false,
+        is_used: true,
+    };
+    Spread {
+        lanes: (0..plan.lanes).map(lane).collect(),
+        salt: format!("host-{daemon}").into(),
+        spread_after: Some(Duration::from_secs(60)),
+        failover_after: None,
+    }
+}
+
+fn settings(plan: Plan, daemon: usize) -> Settings {
     let number = |n: u64| NonZeroU32::new(u32::try_from(n).expect("small")).expect("above zero");
     Settings {
         sources: vec![SourceSettings {
@@ -245,6 +274,7 @@ fn settings(plan: Plan) -> Settings {
                 share: 0.9,
                 adaptive: Adaptive::On,
             },
+            spread: spread(plan, daemon),
             retry: RetrySettings {
                 initial: Duration::from_millis(100),
                 max: Duration::from_secs(30),
@@ -254,7 +284,7 @@ fn settings(plan: Plan) -> Settings {
             audit: Audit::Off,
         }],
         checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
-        memory: MemorySettings { buffer: 1 << 20, buffer_per_file: 1 << 20 },
+        memory: MemorySettings { buffer: (plan.lanes as u64) << 20, buffer_per_file: 1 << 20 },
         until: Until::Drained,
         on_drain: OnDrain::KeepPartialLines,
     }

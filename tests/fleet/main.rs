@@ -16,6 +16,7 @@ mod service;
 use std::time::Duration;
 
 use daemons::{Fleet, Plan};
+use service::Service;
 use standpipe::model::settings::Api;
 
 /// By then a fleet must have settled.
@@ -38,18 +39,21 @@ fn run(plan: Plan) -> Result {
     let mut fleet = Fleet::new(plan);
     fleet.run_until(SETTLED);
     let before = fleet.accepted();
-    fleet.service.forget();
+    fleet.services.iter_mut().for_each(Service::forget);
     fleet.run_until(SETTLED + MEASURED);
     let each: Vec<f64> =
         fleet.accepted().iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
     let sum: f64 = each.iter().sum();
     let squares: f64 = each.iter().map(|records| records * records).sum();
-    let counted = &fleet.service.counted;
+    let counted = || fleet.services.iter().map(|service| &service.counted);
+    let (rejected, requests) = counted().fold((0, 0), |(rejected, requests), counted| {
+        (rejected + counted.rejected, requests + counted.requests)
+    });
     let quota = plan.bottleneck_records_per_second();
     Result {
         goodput: sum / MEASURED.as_secs_f64() / quota,
         fairness: sum * sum / (each.len() as f64 * squares),
-        rejected: counted.rejected as f64 / counted.requests.max(1) as f64,
+        rejected: rejected as f64 / requests.max(1) as f64,
     }
 }
 
@@ -63,6 +67,8 @@ fn plans() -> Vec<Plan> {
                 daemons: *daemons,
                 api,
                 line_bytes: 200,
+                lanes: 1,
+                files: 1,
                 late: false,
                 seed: 1,
             })
@@ -73,8 +79,9 @@ fn plans() -> Vec<Plan> {
 fn check(plan: Plan) {
     let result = run(plan);
     println!(
-        "{:>4} {:<10} {:<5} goodput {:>5.1} %  fairness {:.3}  rejected {:>4.2} %",
+        "{:>4} daemons {:>2} streams {:<10} {:<5} goodput {:>5.1} %  fairness {:.3}  rejected {:>4.2} %",
         plan.daemons,
+        plan.lanes,
         format!("{:?}", plan.api),
         if plan.late { "late" } else { "" },
         result.goodput * 100.0,
@@ -90,7 +97,8 @@ fn check(plan: Plan) {
 fn n2_a_few_daemons_in_batches_get_about_the_same() {
     for daemons in [2, 3, 5] {
         let seeds = 1..7;
-        let plan = |seed| Plan { daemons, api: Api::Auto, line_bytes: 200, late: false, seed };
+        let plan =
+            |seed| Plan { daemons, api: Api::Auto, line_bytes: 200, lanes: 1, files: 1, late: false, seed };
         let each: Vec<_> = seeds.map(|seed| run(plan(seed)).fairness).collect();
         let mean = each.iter().sum::<f64>() / each.len() as f64;
         println!("{daemons} daemons in batches: fairness {mean:.3} of {each:.3?}");
@@ -106,13 +114,46 @@ fn n2_fleets_of_2_to_200_daemons_use_the_quota_share_it_fairly_and_are_seldom_re
 #[test]
 fn n2_daemons_that_come_late_get_their_part() {
     for api in [Api::PutRecord, Api::Auto] {
-        check(Plan { daemons: 20, api, line_bytes: 200, late: true, seed: 2 });
+        check(Plan { daemons: 20, api, line_bytes: 200, lanes: 1, files: 1, late: true, seed: 2 });
+    }
+}
+
+/// Records that the services take from a fleet in a second, once it has settled.
+fn records_per_second(plan: Plan) -> f64 {
+    let mut fleet = Fleet::new(plan);
+    fleet.run_until(SETTLED);
+    let before: u64 = fleet.accepted().iter().sum();
+    fleet.run_until(SETTLED + MEASURED);
+    (fleet.accepted().iter().sum::<u64>() - before) as f64 / MEASURED.as_secs_f64()
+}
+
+#[test]
+fn four_delivery_streams_carry_four_times_what_one_does() {
+    let plan =
+        |lanes| Plan { daemons: 1, api: Api::Auto, line_bytes: 200, lanes, files: 64, late: false, seed: 4 };
+    let one = records_per_second(plan(1));
+    for lanes in [2, 4, 8, 16] {
+        let many = records_per_second(plan(lanes));
+        println!("{lanes:>2} delivery streams: {many:.0} records a second, {:.2} times one", many / one);
+        assert!(many >= 0.975 * lanes as f64 * one, "{many} of {lanes}, {one} of one");
+    }
+}
+
+/// Each daemon has files at every delivery stream, of the same names as all others.
+#[test]
+fn a_fleet_uses_several_delivery_streams_and_shares_them_though_its_files_are_called_alike() {
+    let all = std::env::var("STANDPIPE_FLEETS").is_ok_and(|value| value == "all");
+    let sizes: &[(usize, usize)] = if all { &[(20, 2), (20, 4), (100, 4)] } else { &[(20, 4)] };
+    for (daemons, lanes) in sizes.iter().copied() {
+        let files = 8 * lanes as u64;
+        check(Plan { daemons, api: Api::Auto, line_bytes: 200, lanes, files, late: false, seed: 5 });
     }
 }
 
 #[test]
 fn a_backlog_that_batches_would_carry_is_told_once_and_no_other() {
-    let plan = Plan { daemons: 1, api: Api::PutRecord, line_bytes: 200, late: false, seed: 3 };
+    let plan =
+        Plan { daemons: 1, api: Api::PutRecord, line_bytes: 200, lanes: 1, files: 1, late: false, seed: 3 };
     let advised = |plan| {
         let mut fleet = Fleet::new(plan);
         fleet.run_until(Duration::from_secs(60));

@@ -11,7 +11,8 @@ use standpipe::model::route::Route;
 use standpipe::model::settings::{
     Adaptive, Api, Audit, CheckpointSettings, Compression, Encryption, Envelope, Format, Grouping,
     LineFilter, MemorySettings, Multiline, Newline, OnDrain, Order, Oversize, Packing, QuotaSettings,
-    RetrySettings, Runtime, Settings, SourceSettings, StartAt, StartPattern, StreamId, StreamSettings, Until,
+    RetrySettings, Runtime, Settings, SourceSettings, Spread, StartAt, StartPattern, StreamId,
+    StreamSettings, Until,
 };
 
 use super::excuse::Excuse;
@@ -304,13 +305,14 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             max_in_flight,
             order: if rng.bool() { Order::Free } else { Order::PerFile },
             quota,
+            spread: Spread::to_one("stream"),
             retry: RetrySettings {
                 initial: Duration::from_millis(100),
                 max: Duration::from_secs(30),
                 stuck_after: Duration::from_secs(600),
             },
             encryption: Encryption::Optional,
-            audit: Audit::On { max_bytes: 16 << 20, delivery_stream: "stream".into() },
+            audit: Audit::On { max_bytes: 16 << 20 },
         }],
         checkpoint: CheckpointSettings {
             interval: Duration::from_millis(rng.u64(10..3000)),

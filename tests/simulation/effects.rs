@@ -55,7 +55,8 @@ impl World {
     pub fn ask(&mut self, effect: Effect) {
         match &effect {
             Effect::Put(put) => {
-                self.services[put.stream.0].check(put, self.now);
+                let service = self.service_of(put.lane);
+                self.services[service].check(put, self.now);
                 let lines = put.records.iter().flat_map(|data| data.iter()).filter(|byte| **byte == b'\n');
                 self.puts_under_way.insert(put.request.0, lines.count() as u64);
             }
@@ -82,7 +83,9 @@ impl World {
     fn is_silent(&self, effect: &Effect) -> bool {
         let in_silent = |path: &Path| self.ailments.silent.iter().any(|silent| path.starts_with(silent));
         match effect {
-            Effect::Put(put) => self.services[put.stream.0].faults.illness == Some(Illness::Silent),
+            Effect::Put(put) => {
+                self.services[self.service_of(put.lane)].faults.illness == Some(Illness::Silent)
+            }
             Effect::Save(_) => self.ailments.is_save_silent,
             Effect::Survey(survey) => self.ailments.is_survey_silent && survey.source == SourceId(0),
             Effect::Open(open) => in_silent(&open.path),
@@ -115,6 +118,8 @@ impl World {
         }
         match report {
             Report::Held { .. } => self.reached.held += 1,
+            Report::HandedOn { files, .. } => self.reached.handed_on += *files as u64,
+            Report::TakenBack { files, .. } => self.reached.taken_back += *files as u64,
             Report::Truncated { .. } => self.reached.truncations_seen += 1,
             Report::Abandoned { from, why: Loss::HeldTooLong | Loss::DiskFull, .. } => {
                 self.given_up = Some(from.bytes());
@@ -131,7 +136,7 @@ impl World {
         let mut late = Duration::ZERO;
         let event = match effect {
             Effect::Put(put) => {
-                late = self.services[put.stream.0].lateness();
+                late = self.services[self.service_of(put.lane)].lateness();
                 self.put(&put)
             }
             Effect::Save(save) => self.save(save),
@@ -365,7 +370,7 @@ impl World {
             // A crash now must not give the number to another.
             assert!(generation < self.next_incarnation, "incarnation {generation} is named, and not durable");
         }
-        let service = &self.services[put.stream.0];
+        let service = &self.services[self.service_of(put.lane)];
         let outcome = service.answer(put, &mut self.rng, &mut self.oracle, &mut self.reached);
         Event::PutDone { request: put.request, outcome }
     }

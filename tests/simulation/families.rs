@@ -11,7 +11,7 @@ use std::time::Duration;
 use standpipe::model::path_fields::PathFields;
 use standpipe::model::route::{ByPath, Route, Template};
 use standpipe::model::settings::{
-    Adaptive, Api, Envelope, Format, MemorySettings, Order, Packing, Settings, StartAt,
+    Adaptive, Api, Envelope, Format, LaneSettings, MemorySettings, Order, Packing, Settings, Spread, StartAt,
 };
 
 use super::climate::{self, CALM, Climate, Draw, Layout};
@@ -29,6 +29,8 @@ pub enum Family {
     Isolation,
     /// Saves or a stream's requests are never answered.
     Silent,
+    /// The files of a stream are spread over delivery streams, of which one is down for a while, again and again.
+    Lanes,
     /// Nothing in a directory is opened or read to the end of it.
     SilentReads,
     /// Surveys of a directory are never answered.
@@ -113,10 +115,11 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 38] = [
+pub const FAMILIES: [(Family, Standing); 39] = [
     (Family::Streams, Holds),
     (Family::Isolation, Holds),
     (Family::Silent, Holds),
+    (Family::Lanes, Holds),
     (Family::SilentReads, Holds),
     (Family::SilentSurveys, Holds),
     (Family::Publish, Holds),
@@ -242,6 +245,10 @@ impl Family {
                 (climate.rotate, climate.truncate, climate.remove) = (0.04, 0.02, 0.02);
                 (climate.crash, climate.lose_hint, climate.fail_save) = (crash, rng.f64(), 0.3);
             }
+            Self::Lanes => {
+                (climate.names, climate.deed, climate.rotate) = (10, 0.05, 0.04);
+                (climate.truncate, climate.reload, climate.crash) = (0.01, 0.02, crash);
+            }
             Self::Links => (climate.deed, climate.crash) = (0.2, 0.06),
             Self::Publish | Self::Brief | Self::Chains | Self::LinkedCopies => {
                 (climate.deed, climate.crash) = (0.2, crash);
@@ -306,6 +313,7 @@ impl Family {
                     MemorySettings { buffer: climate::SMALL_BUDGET_BYTES, buffer_per_file: 264 << 10 };
             }
             Self::SilentReads => draw.climate.names = 8,
+            Self::Lanes => spread(rng, draw),
             Self::Repeats => draw.faults[0].server = rng.f64() / 3.0,
             Self::Stubborn => draw.faults[0].stubborn = true,
             Self::Blame => {
@@ -368,6 +376,27 @@ fn by_path() -> Route {
         open: Vec::new(),
         is_full: false,
     }))
+}
+
+/// Two or three delivery streams, of which the last may be on standby.
+fn spread(rng: &mut fastrand::Rng, draw: &mut Draw) {
+    let standby = rng.bool();
+    let names = if standby || rng.bool() { &["a", "b", "c"][..] } else { &["a", "b"] };
+    let lane = |name: &&str| LaneSettings {
+        delivery_stream: (*name).into(),
+        region: None,
+        quota: None,
+        is_standby: standby && *name == "c",
+        is_used: true,
+    };
+    let after = Duration::from_millis(rng.u64(500..5_000));
+    draw.settings.streams[0].spread = Spread {
+        lanes: names.iter().map(lane).collect(),
+        salt: "host".into(),
+        spread_after: Some(after),
+        failover_after: standby.then_some(2 * after),
+    };
+    draw.faults = vec![Faults::default(); names.len()];
 }
 
 fn some(n: u32) -> NonZeroU32 {

@@ -103,8 +103,9 @@ impl World {
     /// A stream that is left with nothing but bad records is held for a person, who mends its service.
     fn mend_what_refuses_everything(&mut self) {
         let Some(status) = self.status() else { return };
-        for (service, stream) in self.services.iter_mut().zip(&status.streams) {
-            let held = stream.held.as_ref();
+        let lanes = status.streams.iter().flat_map(|stream| &stream.lanes);
+        for (service, lane) in self.services.iter_mut().zip(lanes) {
+            let held = lane.held.as_ref();
             service.takes_poison = held.is_some_and(|(why, _)| why.reason == RetryReason::Rejected);
         }
     }

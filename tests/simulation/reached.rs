@@ -6,6 +6,7 @@ use super::families::Family;
 use Kind::{Enveloped, Packed, Plain, Shaped};
 
 const STREAMS: Kind = Kind::Wide(Family::Streams);
+const LANES: Kind = Kind::Wide(Family::Lanes);
 const SILENT: Kind = Kind::Wide(Family::Silent);
 const PUBLISH: Kind = Kind::Wide(Family::Publish);
 const BOTH: Kind = Kind::Wide(Family::Both);
@@ -64,6 +65,8 @@ counters! {
     accepted_records_of_many_lines [Packed] "A record of several lines was accepted.";
     refused_records_of_many_lines [Packed] "A record of several lines was refused.";
     held [Plain, OUTAGE] "A stream's records waited because its service failed.";
+    handed_on [LANES] "Files went on at another delivery stream, because theirs was down.";
+    taken_back [LANES] "Files went back to their delivery stream.";
     ranges_saved [Plain, Enveloped, Shaped, Packed, STREAMS, REPEATS, STUBBORN] "What was settled beyond a frontier became durable.";
     started_with_ranges [Plain, Packed, Shaped, Enveloped, REPEATS, STUBBORN] "A process started with ranges that were settled beyond a frontier.";
     stops_beside_trouble [STUBBORN] "The process was told to end while a record waited that always fails.";

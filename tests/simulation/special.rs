@@ -110,6 +110,8 @@ pub enum Special {
     GoBad(PathBuf),
     /// The stream falls ill, or is well again.
     Ill(Option<bool>),
+    /// One delivery stream is down from now on, and the others are well; or all are.
+    IllAt(usize, bool),
     /// Sources are called otherwise.
     RenameSources,
     JumpClock(u64),
@@ -143,6 +145,7 @@ impl Family {
             }
             Self::RenamedSources => Special::RenameSources,
             Self::Clock => Special::JumpClock(world.rng.u64(0..4_000_000_000)),
+            Self::Lanes => Special::IllAt(world.rng.usize(0..world.services.len()), world.rng.bool()),
             Self::Truth if world.rng.bool() => Special::Ill(Some(world.rng.bool())),
             Self::Truth => Special::Burst(name),
             _ => return self.draw_rotation(world, &name, number),
@@ -266,6 +269,10 @@ impl World {
             Special::GoBad(name) => self.go_bad(name),
             Special::Ill(ill) => {
                 self.services[0].faults.illness = ill.filter(|ill| *ill).map(|_| Illness::Down);
+            }
+            Special::IllAt(place, ill) => {
+                self.services.iter_mut().for_each(|service| service.faults.illness = None);
+                self.services[*place].faults.illness = ill.then_some(Illness::Down);
             }
             Special::RenameSources => self.reload(&Default::default(), true),
             Special::JumpClock(seconds) => {

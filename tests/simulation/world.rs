@@ -12,7 +12,7 @@ use standpipe::engine::{Engine, FileState, Status};
 use standpipe::model::checkpoint::Checkpoint;
 use standpipe::model::identity::Incarnation;
 use standpipe::model::offset::Span;
-use standpipe::model::settings::{Packing, Settings};
+use standpipe::model::settings::{ByLane, LaneId, Packing, Settings};
 use standpipe::model::time::Instant;
 
 use super::actions::{Action, Deed};
@@ -58,7 +58,7 @@ pub struct World {
     pub shape: Shape,
     pub climate: Climate,
     pub disk: Disk,
-    /// One for each stream.
+    /// One for each lane, in the order of the streams.
     pub services: Vec<Service>,
     pub oracle: Oracle,
     pub reached: Reached,
@@ -117,10 +117,11 @@ impl World {
 
     fn drawn(kind: Kind, draw: Draw, rng: fastrand::Rng, traced: bool) -> Self {
         let Draw { climate, layout, faults, settings, shape, has_births, descriptors } = draw;
-        let services = faults.into_iter().enumerate();
-        let services = services
-            .map(|(stream, faults)| Service::new(stream, faults, settings.streams[stream].quota))
-            .collect();
+        let lanes = ByLane::of(&settings.streams, |lane| lane).into_values();
+        let services = lanes.zip(faults).map(|(lane, faults)| {
+            Service::new(lane.stream.0, faults, settings.streams[lane.stream.0].quota_of(lane.place))
+        });
+        let services = services.collect();
         Self {
             kind,
             rng,
@@ -169,6 +170,12 @@ impl World {
 
     pub fn is_wide(&self) -> bool {
         matches!(self.kind, Kind::Wide(_))
+    }
+
+    /// Which of the services a lane leads to.
+    pub fn service_of(&self, lane: LaneId) -> usize {
+        let before = self.settings.streams[..lane.stream.0].iter().map(|stream| stream.spread.lanes.len());
+        before.sum::<usize>() + lane.place
     }
 
     pub fn status(&mut self) -> Option<Status> {

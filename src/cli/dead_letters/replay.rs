@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::engine::port::{Effect, Event, Letter, LetterEnd, LetterId, RequestId};
 use crate::engine::remaking::records_of;
 use crate::engine::{Engine, Memory};
-use crate::model::settings::Settings;
+use crate::model::settings::{ByLane, Settings};
 use crate::model::time::Instant;
 use crate::model::verdict::Outcome;
 use crate::shell::aws::Access;
@@ -94,7 +94,7 @@ struct Driver {
     /// Whether what no record was made of is sent as it was kept.
     raw: bool,
     began: Clock,
-    destinations: Vec<Destination>,
+    destinations: ByLane<Destination>,
     under_way: JoinSet<(RequestId, Outcome)>,
     stop: Pin<Box<dyn Future<Output = ()>>>,
     is_stopping: bool,
@@ -103,8 +103,7 @@ struct Driver {
 impl Driver {
     async fn begin(config: &Config, raw: bool) -> Result<Self, u8> {
         let origin = Origin::Aws(Access::of_process());
-        let connect = |stream| Destination::connect(stream, &origin);
-        let destinations = config.streams.iter().map(connect).collect();
+        let destinations = config.by_lane(|lane| Destination::connect(lane, &origin));
         let mut settings = config.settings.clone();
         settings.sources.clear();
         let engine = Engine::try_new(settings, Memory::default(), fastrand::u64(..), Instant::ZERO);
@@ -159,7 +158,7 @@ impl Driver {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Put(put) => {
-                    let destination = self.destinations[put.stream.0].clone();
+                    let destination = self.destinations[put.lane].clone();
                     self.under_way.spawn(async move {
                         (put.request, destination.put(put.operation, put.records).await)
                     });

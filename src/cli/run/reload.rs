@@ -12,6 +12,7 @@ use crate::config::{Config, Stream};
 use crate::daemon::{Change, Changed};
 use crate::engine::port::WantedStreams;
 use crate::local::Streams;
+use crate::model::settings::{ByLane, StreamId};
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::systemd;
 
@@ -31,7 +32,7 @@ pub(super) struct InEffect {
     /// The names that paths made.
     opened: Vec<Arc<str>>,
     /// The ways to the streams of `config`, in their order.
-    ways: Vec<Destination>,
+    ways: ByLane<Destination>,
 }
 
 /// Why the daemon is to have another configuration.
@@ -45,12 +46,17 @@ enum Why {
 }
 
 impl InEffect {
-    pub(super) fn new(base: Config, config: &Config, opened: Vec<Arc<str>>, ways: Vec<Destination>) -> Self {
+    pub(super) fn new(
+        base: Config,
+        config: &Config,
+        opened: Vec<Arc<str>>,
+        ways: ByLane<Destination>,
+    ) -> Self {
         Self { base, config: config.clone(), opened, ways }
     }
 
     fn is_located(&self) -> bool {
-        self.ways.iter().all(|way| way.region().is_some())
+        self.ways.values().all(|way| way.region().is_some())
     }
 
     /// The names that are to be open from now on: those that were, and those that are wanted. Where that is more than may be
@@ -64,7 +70,7 @@ impl InEffect {
         names
     }
 
-    /// With these streams open. The ways that are known stay.
+    /// With these streams open. The ways that are known stay, where it `keeps` them; else each is looked for anew.
     ///
     /// # Errors
     /// When the embedded delivery stream cannot open one.
@@ -72,6 +78,7 @@ impl InEffect {
         &self,
         base: Config,
         opened: Vec<Arc<str>>,
+        keeps: bool,
         (origin, embedded): (&Origin, &Option<Streams>),
     ) -> Result<Self, Vec<String>> {
         let config = base.with_streams(opened.iter().map(|name| &**name));
@@ -79,13 +86,10 @@ impl InEffect {
             streams.add(delivery_streams(&config)).await.map_err(|fault| vec![fault.to_string()])?;
         }
         let known = |stream: &Stream| {
-            let place = self.config.streams.iter().position(|known| known == stream)?;
-            self.ways.get(place).cloned()
+            let place = self.config.streams.iter().position(|known| known == stream).map(StreamId)?;
+            keeps.then(|| self.ways.of_stream(place).to_vec())
         };
-        let new: Vec<_> = config.streams.iter().filter(|stream| known(stream).is_none()).cloned().collect();
-        let mut connected = connect(&new, origin).await.into_iter();
-        let way = |stream: &Stream| known(stream).or_else(|| connected.next());
-        let ways = config.streams.iter().filter_map(way).collect();
+        let ways = connect(&config, origin, known).await;
         Ok(Self { base, config, opened, ways })
     }
 }
@@ -110,7 +114,7 @@ pub(super) async fn reload(
                 info!("asked to read the configuration again");
                 Why::Asked
             }
-            () = all(in_effect.ways.iter().map(Destination::located)), if !is_located => Why::Located,
+            () = all(in_effect.ways.values().map(Destination::located)), if !is_located => Why::Located,
             () = watch.changed(), if may_change && in_effect.base.reload_on_change => {
                 info!("the configuration has changed and is read again");
                 Why::Asked
@@ -123,7 +127,7 @@ pub(super) async fn reload(
             Why::Asked => read_again(args, &mut watch, (started_with, &in_effect), (origin, &embedded)).await,
             Why::Wanted(wanted) => {
                 let opened = in_effect.names_with(&wanted);
-                in_effect.with(in_effect.base.clone(), opened, (origin, &embedded)).await
+                in_effect.with(in_effect.base.clone(), opened, true, (origin, &embedded)).await
             }
         };
         let next = next.and_then(|next| {
@@ -184,8 +188,7 @@ async fn read_again(
     warn_of_what_needs_a_restart(started_with, &config);
     tell_unmatched(&config);
     let opened = in_effect.opened.iter().filter(|name| config.may_open(name)).cloned().collect();
-    let before = InEffect { ways: Vec::new(), ..in_effect.clone() };
-    before.with(config, opened, reached).await
+    in_effect.with(config, opened, false, reached).await
 }
 
 fn warn_of_what_needs_a_restart(started_with: &Config, config: &Config) {

@@ -99,14 +99,11 @@ pub(super) fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, mi
 }
 
 fn say_what_was_done(args: &RunArgs, config: &Config, sums: &Sums, seconds: f64) {
-    let to: Vec<String> = config
-        .streams
-        .iter()
-        .map(|stream| match &args.local {
-            Some(dir) => plain_path(&dir.join(&stream.delivery_stream)),
-            None => stream.delivery_stream.clone(),
-        })
-        .collect();
+    let to = config.by_lane(|lane| match &args.local {
+        Some(dir) => plain_path(&dir.join(&lane.delivery_stream)),
+        None => lane.delivery_stream.clone(),
+    });
+    let to: Vec<String> = to.into_values().collect();
     let Sums { lines, bytes, records, requests, retries, dead_letters, .. } = sums;
     let text = format!(
         "{lines} lines, {bytes} bytes, {records} records delivered in {requests} requests ({retries} retries, \

@@ -119,7 +119,9 @@ fn row(address: &str, status: &Status) -> Vec<String> {
 
 fn add(sums: &mut BTreeMap<String, Sum>, status: &Status) {
     for stream in &status.streams {
-        let sum = sums.entry(shown(&stream.delivery_stream)).or_default();
+        let several: Vec<_> = stream.delivery_streams.iter().map(|one| one.name.as_str()).collect();
+        let name = if several.is_empty() { stream.delivery_stream.clone() } else { several.join(", ") };
+        let sum = sums.entry(shown(&name)).or_default();
         sum.daemons += 1;
         sum.requests += stream.rate.requests;
         sum.records += stream.rate.records;

@@ -28,7 +28,9 @@ fn loads(text: &str) -> bool {
 
 /// Adds the path of every key in the schema of a table, and what is told of each.
 fn collect(path: &str, schema: &Value, keys: &mut BTreeSet<String>) {
-    let forms = schema["anyOf"].as_array().into_iter().flatten().chain([&schema["items"], schema]);
+    let of = |schema: &'_ Value| schema["anyOf"].as_array().cloned().unwrap_or_default();
+    let forms = of(schema).into_iter().chain(of(&schema["items"]));
+    let forms = forms.chain([schema["items"].clone(), schema.clone()]);
     for form in forms {
         for (key, inner) in form["properties"].as_object().into_iter().flatten() {
             let key = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

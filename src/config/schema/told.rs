@@ -77,14 +77,15 @@ impl Told {
         }
     }
 
-    /// Takes in a key, and the keys of a table in braces, which share its description.
+    /// Takes in a key, and the keys of tables in braces, which share its description.
     fn key(&mut self, table: &str, text: &str, is_off: bool, description: &str) {
         let document: toml::Table = text.parse().expect("each key of the example is TOML by itself");
         let (key, value) = document.into_iter().next().expect("it is a key");
         let path = if table.is_empty() { key } else { format!("{table}.{key}") };
         let has_default = is_off && !text.contains("# no default");
         self.describe(&path, description);
-        for (inner, value) in value.as_table().into_iter().flatten() {
+        let entries = value.as_array().into_iter().flatten().filter_map(toml::Value::as_table);
+        for (inner, value) in value.as_table().into_iter().chain(entries).flatten() {
             let path = format!("{path}.{inner}");
             self.describe(&path, description);
             if has_default {

@@ -48,6 +48,43 @@ impl Section<'_, '_, '_> {
         Some(values)
     }
 
+    /// A list of texts, each of which may be a table instead: what each of them comes to, where it is right.
+    pub(in crate::config) fn texts_or_tables<T>(
+        &mut self,
+        key: &'static str,
+        of_text: impl Fn(&str) -> Result<T, String>,
+        mut read: impl FnMut(&mut Section<'_, '_, '_>) -> Option<T>,
+    ) -> Option<Typed<Vec<Typed<T>>>> {
+        let path = self.path_of(key);
+        let (_, shape) = self.walk.section(path.clone(), self.place.clone(), None, |none| read(none));
+        self.shape.declare(key, Shape::TextsOrTables(shape));
+        let (value, place, _) = self.ask(key)?;
+        let DeValue::Array(items) = value else {
+            let message = format!("is {}; write a list in brackets, [\"…\"]", kind(value));
+            self.walk.faults.push(place, path, message);
+            return None;
+        };
+        let mut values = Vec::with_capacity(items.len());
+        for item in items.iter() {
+            if let DeValue::Table(table) = item.get_ref() {
+                let place = self.walk.place(&item.span());
+                let (value, _) =
+                    self.walk.section(path.clone(), place.clone(), Some(table), |entry| read(entry));
+                values.extend(value.map(|value| Typed { value, place, key: path.clone() }));
+                continue;
+            }
+            let parse = |scalar: &Scalar| scalar.text().map(&of_text);
+            values.extend(self.value(
+                &path,
+                item.get_ref(),
+                &item.span(),
+                "a text in quotes, or a table",
+                parse,
+            ));
+        }
+        Some(Typed { value: values, place, key: path })
+    }
+
     /// A table whose keys are the operator's own, each with a value that holds no others: as keys and JSON.
     pub(in crate::config) fn json_members(
         &mut self,
@@ -139,26 +176,26 @@ impl Section<'_, '_, '_> {
         from: Duration,
         to: Duration,
     ) -> Option<Typed<Duration>> {
-        self.scalar(
-            key,
-            Shape::Duration { min: from, max: to },
-            "a duration such as \"250ms\", \"5s\" or \"1m\"",
-            |scalar| {
-                let text = scalar.text()?;
-                let Some(duration) = parse_duration(text) else {
-                    let message =
-                        format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"");
-                    return Some(Err(message));
-                };
-                let (low, high) = (show_duration(from), show_duration(to));
-                let in_range = (from..=to).contains(&duration);
-                Some(if in_range {
-                    Ok(duration)
-                } else {
-                    Err(format!("{text} is out of range; write a duration from {low} to {high}"))
-                })
-            },
-        )
+        let shape = Shape::Duration { min: from, max: to };
+        self.scalar(key, shape, "a duration such as \"250ms\", \"5s\" or \"1m\"", |scalar| {
+            scalar.text().map(|text| duration_within(text, from, to))
+        })
+    }
+
+    /// A duration between `from` and `to`, both included, or "off".
+    pub(in crate::config) fn duration_or_off(
+        &mut self,
+        key: &'static str,
+        from: Duration,
+        to: Duration,
+    ) -> Option<Typed<Option<Duration>>> {
+        let shape = Shape::DurationOrOff { min: from, max: to };
+        self.scalar(key, shape, "a duration such as \"1m\", or \"off\"", |scalar| {
+            Some(match scalar.text()? {
+                "off" => Ok(None),
+                text => duration_within(text, from, to).map(Some),
+            })
+        })
     }
 
     /// A size between `from` and `to` bytes, both included.
@@ -285,6 +322,19 @@ impl Origin {
         let names: Vec<_> = self.0.keys().map(|name| format!("${{{name}}}")).collect();
         let values = Expanded::of(self.0.into_iter().filter_map(|(name, value)| Some((name, value?))));
         format!("{}; the value comes from {}", values.mask(&message), names.join(" and "))
+    }
+}
+
+fn duration_within(text: &str, from: Duration, to: Duration) -> Result<Duration, String> {
+    let Some(duration) = parse_duration(text) else {
+        return Err(format!("`{text}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\""));
+    };
+    let (low, high) = (show_duration(from), show_duration(to));
+    let in_range = (from..=to).contains(&duration);
+    if in_range {
+        Ok(duration)
+    } else {
+        Err(format!("{text} is out of range; write a duration from {low} to {high}"))
     }
 }
 

@@ -29,6 +29,11 @@ pub(in crate::config) enum Shape {
         min: Duration,
         max: Duration,
     },
+    /// A duration, both bounds included, or the word "off".
+    DurationOrOff {
+        min: Duration,
+        max: Duration,
+    },
     /// Bytes, both bounds included.
     Size {
         min: u64,
@@ -37,6 +42,8 @@ pub(in crate::config) enum Shape {
     Table(TableShape),
     /// An array of tables.
     Tables(TableShape),
+    /// A list of texts, each of which may be a table instead.
+    TextsOrTables(TableShape),
     /// One of these words, or a table in its place.
     WordOrTable(Vec<&'static str>, TableShape),
 }

@@ -12,11 +12,12 @@ use crate::engine::port::{FileId, Read};
 use crate::engine::samples::{at, identity, path};
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StreamId};
+use crate::model::settings::{LaneId, SourceId, StreamId};
 
 const OWN: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
 const SLOT: Slot = Slot { source: SourceId(0), device: 1 };
+const LANE: LaneId = LaneId { stream: StreamId(0), place: 0 };
 
 fn found(stream: usize, device: u64, inode: u64) -> FollowedFile {
     let whose = (SourceId(0), StreamId(stream));
@@ -38,7 +39,7 @@ fn states() -> Vec<State> {
         State::Sought,
         State::FailsToOpen { retry_at: at(1) },
         State::Queued,
-        State::Deferred,
+        State::Deferred { lane: LANE },
         State::Collecting { until: at(5) },
         reading(FileId(0), false),
         State::AtEnd,
@@ -54,7 +55,7 @@ fn states() -> Vec<State> {
         State::Sought => 3,
         State::FailsToOpen { .. } => 4,
         State::Queued => 5,
-        State::Deferred => 6,
+        State::Deferred { .. } => 6,
         State::Collecting { .. } => 7,
         State::Reading { .. } => 8,
         State::AtEnd => 9,
@@ -111,9 +112,9 @@ fn in_state(state: State) -> (Files, FileId) {
             hold_back(&mut files, id);
         }
         State::Queued => queue(&mut files),
-        State::Deferred => {
+        State::Deferred { lane } => {
             queue(&mut files);
-            files.defer(id);
+            files.defer(id, lane);
         }
         State::Collecting { until } => {
             queue(&mut files);
@@ -188,7 +189,7 @@ fn transitions() -> Vec<Transition> {
                 (fails_to_open, AwaitsDescriptor),
                 (AtEnd, Queued),
                 (fails_to_read, Queued),
-                (Deferred, Queued),
+                (Deferred { lane: LANE }, Queued),
                 (read, again),
                 (held_back, grown),
             ]),
@@ -208,7 +209,7 @@ fn transitions() -> Vec<Transition> {
         ),
         row("pass_over", |files, id| files.pass_over(id), vec![(Queued, Queued)]),
         row("collect", |files, id| files.collect(id, at(5)), vec![(Queued, collecting)]),
-        row("defer", |files, id| files.defer(id), vec![(Queued, Deferred)]),
+        row("defer", |files, id| files.defer(id, LANE), vec![(Queued, Deferred { lane: LANE })]),
         row("block", |files, id| files.block(id), vec![(Queued, Blocked)]),
         row(
             "begin_reading",
@@ -244,7 +245,7 @@ fn transitions() -> Vec<Transition> {
         row(
             "take_up_deferred",
             |files, _| files.take_up_deferred(|_| true),
-            or_stays(vec![(Deferred, Queued)]),
+            or_stays(vec![(Deferred { lane: LANE }, Queued)]),
         ),
         row(
             "take_up_collected",
@@ -455,7 +456,7 @@ fn queue_named_by(state: State) -> Vec<&'static str> {
     match state {
         State::AwaitsDescriptor => vec!["to_open"],
         State::Queued => vec!["to_read"],
-        State::Deferred => vec!["deferred"],
+        State::Deferred { .. } => vec!["deferred"],
         State::Collecting { .. } => vec!["collecting"],
         State::Closed
         | State::Opening { .. }

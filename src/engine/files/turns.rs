@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::model::settings::StreamId;
+use crate::model::settings::LaneId;
 use crate::model::time::Instant;
 
 use super::{Files, Slot, State, StateOf};
@@ -31,7 +31,7 @@ impl Files {
     /// Puts a file into the queue that its state names.
     pub(super) fn enter_queue(&mut self, id: FileId, state: State) {
         let file = self.known(id);
-        let (stream, slot) = (file.stream, file.slot());
+        let slot = file.slot();
         match state {
             State::AwaitsDescriptor => self.to_open.entry(slot).or_default().push_back(id),
             State::Queued => {
@@ -40,7 +40,7 @@ impl Files {
                 // A comparison costs no memory, and what is looked for may be gone soon.
                 if is_compared { turns.push_front(id) } else { turns.push_back(id) }
             }
-            State::Deferred => drop(self.deferred.entry(stream).or_default().insert(id)),
+            State::Deferred { lane } => drop(self.deferred.entry(lane).or_default().insert(id)),
             State::Collecting { until } => drop(self.collecting.insert((until, id))),
             // The lateness of an answer is said once.
             State::Opening { .. } | State::Reading { .. } if self.known(id).is_late => {}
@@ -58,15 +58,15 @@ impl Files {
     /// Takes a file out of the queue that its state names.
     pub(super) fn leave_queue(&mut self, id: FileId) {
         let file = &self.by_id[&id];
-        let (stream, slot) = (file.stream, file.slot());
+        let slot = file.slot();
         match file.state() {
             State::AwaitsDescriptor => remove_turn(&mut self.to_open, slot, id),
             State::Queued => remove_turn(&mut self.to_read, slot, id),
-            State::Deferred => {
-                if let Some(deferred) = self.deferred.get_mut(&stream) {
+            State::Deferred { lane } => {
+                if let Some(deferred) = self.deferred.get_mut(&lane) {
                     deferred.remove(&id);
                     if deferred.is_empty() {
-                        self.deferred.remove(&stream);
+                        self.deferred.remove(&lane);
                     }
                 }
             }
@@ -171,7 +171,7 @@ impl Files {
             State::AtEnd | State::FailsToRead { .. } => self.set(id, State::Queued),
             State::Collecting { .. } if is_finishing => self.set(id, State::Queued),
             // Behind a backlog it waits; a few lines of a file of which all others were sent do not.
-            State::Deferred if !has_ready => self.set(id, State::Queued),
+            State::Deferred { .. } if !has_ready => self.set(id, State::Queued),
             State::Reading { read, reserved, slot, due, .. } => {
                 self.set(id, State::Reading { read, reserved, slot, due, again: true });
             }
@@ -180,7 +180,7 @@ impl Files {
             | State::Opening { .. }
             | State::Sought
             | State::Queued
-            | State::Deferred
+            | State::Deferred { .. }
             | State::Collecting { .. }
             | State::Blocked => {}
         }
@@ -190,7 +190,7 @@ impl Files {
     pub(in crate::engine) fn queue_at_once(&mut self, id: FileId) -> bool {
         match self.known(id).state() {
             State::Blocked | State::Queued => {}
-            State::AtEnd | State::FailsToRead { .. } | State::Deferred | State::Collecting { .. } => {
+            State::AtEnd | State::FailsToRead { .. } | State::Deferred { .. } | State::Collecting { .. } => {
                 self.set(id, State::Queued);
             }
             _ => self.wrong(id, "Queued"),
@@ -228,9 +228,9 @@ impl Files {
     }
 
     /// Queued → Deferred.
-    pub(in crate::engine) fn defer(&mut self, id: FileId) {
+    pub(in crate::engine) fn defer(&mut self, id: FileId, lane: LaneId) {
         match self.known(id).state() {
-            State::Queued => self.set(id, State::Deferred),
+            State::Queued => self.set(id, State::Deferred { lane }),
             _ => self.wrong(id, "Deferred"),
         }
     }
@@ -303,11 +303,11 @@ impl Files {
         }
     }
 
-    /// Gives those a turn whose stream has not enough any more.
-    pub(in crate::engine) fn take_up_deferred(&mut self, is_hungry: impl Fn(StreamId) -> bool) {
-        let hungry: Vec<_> = self.deferred.keys().copied().filter(|stream| is_hungry(*stream)).collect();
-        for stream in hungry {
-            for id in self.deferred.get(&stream).cloned().unwrap_or_default() {
+    /// Gives those a turn whose lane has not enough any more.
+    pub(in crate::engine) fn take_up_deferred(&mut self, is_hungry: impl Fn(LaneId) -> bool) {
+        let hungry: Vec<_> = self.deferred.keys().copied().filter(|lane| is_hungry(*lane)).collect();
+        for lane in hungry {
+            for id in self.deferred.get(&lane).cloned().unwrap_or_default() {
                 self.set(id, State::Queued);
             }
         }

@@ -7,7 +7,7 @@ impl IncarnationState {
     /// Whether nothing that was never sent may leave: records wait until the fingerprint is durable, or until a checkpoint
     /// has room for what would be acknowledged.
     pub(in crate::engine) fn holds_back(&self) -> bool {
-        self.awaits_fingerprint() || self.outgoing.is_withheld
+        self.awaits_fingerprint() || (self.outgoing.is_withheld && self.outgoing.returned == 0)
     }
 
     /// Whether no record waits to be taken by a request.
@@ -30,11 +30,26 @@ impl IncarnationState {
         self.outgoing.ready.iter()
     }
 
+    /// How many records may leave now of those that are ready: while fresh ones are withheld, those that were sent before,
+    /// which close gaps.
+    pub(in crate::engine) fn may_leave(&self) -> usize {
+        if self.outgoing.is_withheld { self.outgoing.returned } else { usize::MAX }
+    }
+
     /// A request takes the next record.
     pub(in crate::engine) fn take_ready(&mut self) -> Option<Record> {
         let record = self.outgoing.ready.pop_front();
         self.outgoing.outstanding += usize::from(record.is_some());
+        self.outgoing.returned = self.outgoing.returned.saturating_sub(1);
         record
+    }
+
+    /// Records that requests had taken are ready again, each in its place: before all that were never taken.
+    pub(in crate::engine) fn put_back(&mut self, records: Vec<Record>) {
+        self.outgoing.outstanding -= records.len();
+        self.outgoing.returned += records.len();
+        self.outgoing.ready.extend(records.into_iter().map(|record| Record { failures: 0, ..record }));
+        self.outgoing.ready.make_contiguous().sort_by_key(|record| record.entry);
     }
 
     /// Whether a record was taken by a request and is not settled.

@@ -93,7 +93,7 @@ impl World {
                 let bytes = Bytes::copy_from_slice(&content[from..to]);
                 Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified: None }
             }
-            Effect::Put(put) if put.stream == StreamId(1) => {
+            Effect::Put(put) if put.lane.stream == StreamId(1) => {
                 self.sent.extend(put.records.iter().flatten());
                 self.records += put.records.len();
                 let verdicts =

@@ -8,9 +8,11 @@ use crate::engine::Engine;
 use crate::engine::files::Slot;
 use crate::engine::files::file::{Name, Task};
 use crate::engine::incarnation::IncarnationState;
+use crate::engine::intake::Intake;
 use crate::engine::port::{Effect, FileId, Read};
 use crate::engine::shaping::{look_back, max_unread_bytes};
-use crate::model::settings::{Compression, Format, Packing, SourceSettings};
+use crate::engine::streams::Streams;
+use crate::model::settings::{Compression, Format, LaneId, Packing, SourceSettings};
 use crate::model::time::Instant;
 
 use super::READ_BYTES;
@@ -39,7 +41,8 @@ enum Turn {
 impl Engine {
     /// Asks for the reads whose turn it is, as far as memory and slots allow.
     pub(in crate::engine) fn read(&mut self, now: Instant) {
-        self.files.take_up_deferred(|stream| !self.intake.is_enough(self.streams.waiting_bytes(stream)));
+        let (streams, intake) = (&self.streams, &self.intake);
+        self.files.take_up_deferred(|lane| !has_enough(streams, intake, lane));
         self.files.take_up_collected(now);
         for id in self.files.have_waited(now) {
             self.queue_read(id);
@@ -87,9 +90,12 @@ impl Engine {
                 self.files.block(id);
                 continue;
             }
-            let is_enough = self.intake.is_enough(self.streams.waiting_bytes(stream));
-            if is_enough && state.is_some_and(|state| !state.has_nothing_ready()) {
-                self.files.defer(id);
+            if let Some(lane) = state.map(|state| self.streams.lane_for(state))
+                && has_enough(&self.streams, &self.intake, lane)
+                && (self.streams.is_held_beside_others(lane)
+                    || state.is_some_and(|state| !state.has_nothing_ready()))
+            {
+                self.files.defer(id, lane);
                 continue;
             }
             let of_file = state.map_or(0, IncarnationState::buffered);
@@ -168,7 +174,7 @@ impl Engine {
                 let look_back = if looks { look_back(source, state.position()) } else { 0 };
                 let before = state.history().overlap().max(look_back);
                 let packing = self.settings.streams[file.stream.0].packing;
-                let is_enough = self.intake.is_enough(self.streams.waiting_bytes(file.stream));
+                let is_enough = has_enough(&self.streams, &self.intake, self.streams.lane_for(state));
                 let fresh = fresh_bytes(source, packing, is_enough);
                 // A reload may have left less room for a message.
                 let asked = file.end.asked_bytes.min(max_unread_bytes(source) + 1);
@@ -188,6 +194,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether so much waits in a lane that it has enough to send for a while.
+fn has_enough(streams: &Streams, intake: &Intake, lane: LaneId) -> bool {
+    intake.is_enough(streams.waiting_bytes(lane), streams.lanes_of(lane.stream))
 }
 
 /// How much is read at once of a file of which nothing is incomplete, in bytes.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::model::limits::{RECORD_BYTES, billed_bytes};
 use crate::model::operation::Operation;
-use crate::model::settings::{Api, Compression, Encryption, StreamId};
+use crate::model::settings::{Api, Compression, Encryption, LaneId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::batch::{Limits, Size};
@@ -30,7 +30,7 @@ use crate::engine::shaping::gzip_member;
 /// How often a letter is sent before it is kept.
 const TRIES: u32 = 8;
 
-/// The letters of one stream.
+/// The letters of one lane.
 #[derive(Debug, Default)]
 pub(super) struct Letters {
     waiting: VecDeque<Waiting>,
@@ -61,15 +61,15 @@ struct Formed {
 /// A request with letters that is under way.
 #[derive(Debug)]
 pub(super) struct SentLetters {
-    stream: StreamId,
+    lane: LaneId,
     operation: Operation,
     letters: Vec<Waiting>,
     at: Instant,
 }
 
 impl SentLetters {
-    pub(super) fn stream(&self) -> StreamId {
-        self.stream
+    pub(super) fn lane(&self) -> LaneId {
+        self.lane
     }
 }
 
@@ -131,13 +131,13 @@ impl Streams {
     pub(in crate::engine) fn add_letters(&mut self, letters: Vec<Letter>, now: Instant) -> Ends {
         let mut ends = Ends::new();
         for Letter { id, stream, records } in letters {
-            let of_name = self.streams.iter().position(|known| known.settings.name == stream);
+            let of_name = self.lane_for_letter(&stream, id);
             let end = match of_name {
                 None => kept("NoStream", "no source of the configuration ships to this stream"),
                 Some(_) if self.is_draining => LetterEnd::NotSent,
                 Some(_) if records.is_empty() => LetterEnd::Accepted,
                 Some(place) => {
-                    let compression = self.streams[place].settings.packing.compression();
+                    let compression = self.lanes[place].settings.packing.compression();
                     match records.iter().map(|data| as_sent(data, compression)).collect::<Option<Vec<_>>>() {
                         None => kept(
                             "TooLarge",
@@ -171,49 +171,49 @@ impl Streams {
 
     /// No further letter is sent. Returns those that are not on their way: what failed before is kept for that.
     pub(in crate::engine) fn stop_letters(&mut self) -> Ends {
-        let waiting = self.letters.iter_mut().flat_map(|letters| letters.waiting.drain(..));
+        let waiting = self.letters.values_mut().flat_map(|letters| letters.waiting.drain(..));
         let end =
             |waiting: Waiting| (waiting.letter, waiting.why.map_or(LetterEnd::NotSent, LetterEnd::Kept));
         waiting.map(end).collect()
     }
 
-    /// Keeps the letters of streams that are held: they would be sent after what a person has to mend.
+    /// Keeps the letters of lanes that are held: they would be sent after what a person has to mend.
     pub(super) fn keep_held(&mut self, ends: &mut Ends) {
-        for (stream, letters) in self.streams.iter().zip(&mut self.letters) {
-            let Some(open) = stream.circuit.open() else { continue };
+        for (lane, letters) in self.lanes.values().zip(self.letters.values_mut()) {
+            let Some(open) = lane.circuit.open() else { continue };
             let formed = letters.formed.take().into_iter().flat_map(|formed| formed.letters);
             let all = letters.waiting.drain(..).chain(formed);
             ends.extend(all.map(|waiting| (waiting.letter, LetterEnd::Kept(open.why.clone()))));
         }
     }
 
-    /// The next request with letters of a stream, if one may leave now; else the stream's deadline says when.
-    pub(super) fn next_letters(&mut self, id: StreamId, number: RequestId, now: Instant) -> Option<Put> {
-        let (stream, letters) = (&mut self.streams[id.0], &mut self.letters[id.0]);
-        let has_room = stream.under_way.has_room(stream.in_flight.requests, stream.in_flight.bytes);
-        if !has_room || stream.circuit.open().is_some() {
+    /// The next request with letters of a lane, if one may leave now; else the lane's deadline says when.
+    pub(super) fn next_letters(&mut self, id: LaneId, number: RequestId, now: Instant) -> Option<Put> {
+        let (lane, letters) = (&mut self.lanes[id], &mut self.letters[id]);
+        let has_room = lane.under_way.has_room(lane.in_flight.requests, lane.in_flight.bytes);
+        if !has_room || lane.circuit.open().is_some() {
             return None;
         }
         if letters.formed.is_none() {
-            let largest = stream.quota.largest_request();
-            letters.formed = form(&mut letters.waiting, stream.settings.api, largest, now);
+            let largest = lane.quota.largest_request();
+            letters.formed = form(&mut letters.waiting, lane.settings.api, largest, now);
         }
         let Some(formed) = &mut letters.formed else {
             let due = letters.waiting.iter().map(|waiting| waiting.due).min();
-            stream.deadline = stream.deadline.into_iter().chain(due).min();
+            lane.deadline = lane.deadline.into_iter().chain(due).min();
             return None;
         };
-        if let Admission::NotBefore(at) = stream.quota.admit(&mut formed.payment, now) {
-            stream.deadline = stream.deadline.into_iter().chain([at]).min();
+        if let Admission::NotBefore(at) = lane.quota.admit(&mut formed.payment, now) {
+            lane.deadline = lane.deadline.into_iter().chain([at]).min();
             return None;
         }
         let Formed { operation, letters: sent, .. } = letters.formed.take()?;
         letters.is_turn = false;
-        stream.in_flight.requests += 1;
-        stream.in_flight.bytes += bytes_of(&sent);
+        lane.in_flight.requests += 1;
+        lane.in_flight.bytes += bytes_of(&sent);
         let records = sent.iter().map(|waiting| waiting.data.clone()).collect();
-        self.sent_letters.insert(number, SentLetters { stream: id, operation, letters: sent, at: now });
-        Some(Put { request: number, stream: id, operation, records })
+        self.sent_letters.insert(number, SentLetters { lane: id, operation, letters: sent, at: now });
+        Some(Put { request: number, lane: id, operation, records })
     }
 
     /// Judges a request with letters; `None` when the request has none.
@@ -228,19 +228,19 @@ impl Streams {
         counts: &mut [StreamCounts],
         now: Instant,
     ) -> Option<(Ends, Vec<Report>)> {
-        let SentLetters { stream: id, operation, letters, at } = self.sent_letters.remove(&request)?;
+        let SentLetters { lane: id, operation, letters, at } = self.sent_letters.remove(&request)?;
         let verdicts = &outcome.verdicts;
         assert_eq!(verdicts.len(), letters.len(), "L7: one verdict for each letter");
-        let counts = &mut counts[id.0];
+        let counts = &mut counts[id.stream.0];
         *counts.requests.entry((operation, end_of(verdicts))).or_default() += 1;
         counts.request_took.entry(operation).or_default().observe(outcome.took);
         let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
         counts.throttled += u64::from(verdicts.iter().filter_map(failure).any(is_throttled));
-        self.activity[id.0].note_answer(verdicts, now);
-        let stream = &mut self.streams[id.0];
+        self.activity[id].note_answer(verdicts, now);
+        let lane = &mut self.lanes[id];
         let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
-        stream.landed(bytes_of(&letters), verdicts, at, now);
-        stream.note_answer(&sizes, verdicts, at, now);
+        lane.landed(bytes_of(&letters), verdicts, at, now);
+        lane.note_answer(&sizes, verdicts, at, now);
         let (mut ends, is_alone) = (Ends::new(), letters.len() == 1);
         let mut setup = None;
         for (waiting, verdict) in letters.into_iter().zip(verdicts) {
@@ -272,17 +272,17 @@ impl Streams {
                 ends.push((number, LetterEnd::Kept(why)));
                 continue;
             }
-            let delay = stream.backoff.delay(failures, self.rng.f64());
+            let delay = lane.backoff.delay(failures, self.rng.f64());
             let due = if why.reason == RetryReason::Rejected { now } else { now + delay };
-            self.letters[id.0].waiting.push_back(Waiting { failures, due, why: Some(why), ..waiting });
+            self.letters[id].waiting.push_back(Waiting { failures, due, why: Some(why), ..waiting });
         }
         if let Some(why) = setup {
             // The others would get the same answer.
-            let others = self.letters[id.0].waiting.drain(..);
+            let others = self.letters[id].waiting.drain(..);
             ends.extend(others.map(|waiting| (waiting.letter, LetterEnd::Kept(why.clone()))));
         }
         let mut reports = Vec::new();
-        if encryption(id) == Encryption::Required && verdicts.iter().any(is_plain) {
+        if encryption(id.stream) == Encryption::Required && verdicts.iter().any(is_plain) {
             reports.extend(self.stop_for_encryption(id, now));
         }
         Some((ends, reports))

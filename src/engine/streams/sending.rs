@@ -1,10 +1,9 @@
 //! Which requests leave, of files and of letters that are sent again.
 
 use super::{Ends, Sent, Streams};
+use crate::engine::lane::{Ready, Request};
 use crate::engine::port::{Put, RequestId};
 use crate::engine::report::Report;
-use crate::engine::stream::{Ready, Request};
-use crate::model::settings::StreamId;
 use crate::model::time::Instant;
 
 impl Streams {
@@ -16,40 +15,41 @@ impl Streams {
     ) -> (Vec<Put>, Vec<Report>, Ends) {
         let (mut puts, mut reports, mut ends) = (Vec::new(), Vec::new(), Ends::new());
         self.keep_held(&mut ends);
-        for id in (0..self.streams.len()).map(StreamId) {
+        for id in self.lanes.ids() {
             loop {
                 let number = RequestId(self.next_request);
-                let letters_first = self.letters[id.0].go_first();
+                let letters_first = self.letters[id].go_first();
                 if letters_first && let Some(put) = self.next_letters(id, number, now) {
                     self.next_request += 1;
                     puts.push(put);
                     continue;
                 }
-                let Some(request) = self.streams[id.0].next(ready, now) else {
-                    // What letters wait for is the stream's deadline, too.
+                let Some(request) = self.lanes[id].next(ready, now) else {
+                    // What letters wait for is the lane's deadline, too.
                     let Some(put) = self.next_letters(id, number, now) else { break };
                     self.next_request += 1;
                     puts.push(put);
                     continue;
                 };
                 self.next_request += 1;
-                self.letters[id.0].note_others();
+                self.letters[id].note_others();
                 let Request { operation, records, company, .. } = request;
                 puts.push(Put {
                     request: number,
-                    stream: id,
+                    lane: id,
                     operation,
                     records: records.iter().map(|record| record.data.clone()).collect(),
                 });
-                self.requests.insert(number, Sent { stream: id, operation, records, company, at: now });
+                self.requests.insert(number, Sent { lane: id, operation, records, company, at: now });
             }
-            if std::mem::take(&mut self.streams[id.0].advise) {
-                reports.push(Report::BatchesWouldHelp { stream: id });
+            if std::mem::take(&mut self.lanes[id].advise) {
+                reports.push(Report::BatchesWouldHelp { stream: id.stream });
             }
         }
         for put in &puts {
-            self.activity[put.stream.0].sends(put, now);
+            self.activity[put.lane].sends(put, now);
         }
+        self.next_change = self.next_change(now);
         (puts, reports, ends)
     }
 }

@@ -11,14 +11,14 @@ mod letters;
 mod linger;
 
 use super::*;
+use crate::engine::lane::Ready;
 use crate::engine::port::Put;
 use crate::engine::samples::{at, beginning, read, whose};
-use crate::engine::stream::Ready;
 use crate::model::identity::Incarnation;
-use crate::model::settings::{Adaptive, Api, Audit, Order, Packing, QuotaSettings, RetrySettings};
+use crate::model::settings::{Adaptive, Api, Audit, Order, Packing, QuotaSettings, RetrySettings, Spread};
 use crate::model::verdict::RequestEnd;
 
-const STREAM: StreamId = StreamId(0);
+const LANE: LaneId = LaneId { stream: StreamId(0), place: 0 };
 
 fn settings() -> StreamSettings {
     StreamSettings {
@@ -35,6 +35,7 @@ fn settings() -> StreamSettings {
             share: 1.0,
             adaptive: Adaptive::Off,
         },
+        spread: Spread::to_one("stream-0"),
         retry: RetrySettings {
             initial: Duration::from_millis(100),
             max: Duration::from_secs(10),
@@ -109,7 +110,7 @@ fn l7_delivered_rejected_and_repeated_records_of_one_answer_each_have_their_own_
     let mut case = sent(&["a\n", "b\n", "c\n"]);
     let verdicts = vec![delivered(), rejected(), retry(RetryReason::Server)];
     let judged = case.judge(verdicts, Encryption::Optional);
-    assert_eq!(judged.stream, STREAM);
+    assert_eq!(judged.lane, LANE);
     assert_eq!(texts(judged.delivered.iter().map(|(record, ..)| &record.data)), ["a\n"]);
     assert_eq!(texts(judged.rejected.iter().map(|(record, ..)| &record.data)), ["b\n"]);
     assert_eq!(&*judged.rejected[0].1.code, "InvalidRecord");

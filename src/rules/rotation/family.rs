@@ -41,6 +41,38 @@ pub fn rotated_from(path: &Path) -> Vec<PathBuf> {
     renamed.chain(before.clone()).collect()
 }
 
+/// The name of a file's family: its own without what a rotator has surely added.
+///
+/// A number at the very end (`app.log.1`), a date (`app-20261125.log`) and a word (`app.log.old`) are of a rotator. A short
+/// number elsewhere may be a part of the name: `worker-1.log` and `worker-2.log` are two families.
+pub fn family_name(path: &Path) -> PathBuf {
+    let before = uncompressed(path);
+    let plain = before.as_deref().unwrap_or(path);
+    let Some(name) = plain.file_name().and_then(|name| name.to_str()) else { return plain.to_owned() };
+    let extension = name.rfind('.').filter(|dot| *dot > 0).map_or("", |dot| &name[dot..]);
+    let stem = &name[..name.len() - extension.len()];
+    let whole = heads(name).into_iter().filter(|head| is_surely_added(&name[head.len()..], true));
+    let within = heads(stem).into_iter().filter(|head| is_surely_added(&stem[head.len()..], false));
+    let names = whole.chain(within.map(|head| head + extension));
+    // A name without a letter, such as an address, is none that a number was added to.
+    let names = names.filter(|name| name.contains(char::is_alphabetic));
+    names.min_by_key(String::len).map_or_else(|| plain.to_owned(), |name| plain.with_file_name(name))
+}
+
+/// Whether only a rotator adds this; `at_end` says whether an extension follows.
+fn is_surely_added(text: &str, at_end: bool) -> bool {
+    let parts: Vec<&str> = text[1..].split(['.', '-', '_']).collect();
+    let has_digits =
+        |part: &str, count: usize| part.chars().take_while(char::is_ascii_digit).count() >= count;
+    let is_year = |part: &str| part.len() == 4 && (part.starts_with("19") || part.starts_with("20"));
+    match parts[..] {
+        [only] if at_end && text.starts_with('.') => !only.is_empty(),
+        [first, ..] if WORDS.contains(&first) || has_digits(first, 8) => true,
+        [year, month, ..] => is_year(year) && has_digits(month, 2),
+        _ => false,
+    }
+}
+
 /// What is left of a name without what a rotator may have added to its end: one for each way to see it.
 fn heads(name: &str) -> Vec<String> {
     let cuts = name.char_indices().skip(1).filter(|(_, letter)| matches!(letter, '.' | '-' | '_'));
@@ -109,6 +141,34 @@ mod tests {
         ] {
             let found = rotated_from(&Path::new("/log").join(rotated));
             assert!(found.contains(&Path::new("/log").join(name)), "{rotated}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_family_has_the_name_without_what_a_rotator_surely_added() {
+        for (name, family) in [
+            ("app.log", "app.log"),
+            ("app.log.1", "app.log"),
+            ("app.log.2.gz", "app.log"),
+            ("app.log-20261125", "app.log"),
+            ("app.log-20261125.1", "app.log"),
+            ("app.log-20261125-1763913600.gz", "app.log"),
+            ("app-20261125.log", "app.log"),
+            ("app-2026-11-25.log", "app.log"),
+            ("app.2026-11-25T08:00:00Z.log", "app.log"),
+            ("app.log.old", "app.log"),
+            ("0.log", "0.log"),
+            ("0.log.20261125-080000", "0.log"),
+            ("access_log.1", "access_log"),
+            ("worker-1.log", "worker-1.log"),
+            ("worker-1.log.3", "worker-1.log"),
+            ("worker-12", "worker-12"),
+            ("app.1.log", "app.1.log"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("10.200.111.112.log", "10.200.111.112.log"),
+            ("postgresql-2026-11-25_080000.log", "postgresql.log"),
+        ] {
+            assert_eq!(family_name(&Path::new("/log").join(name)), Path::new("/log").join(family), "{name}");
         }
     }
 

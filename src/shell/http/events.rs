@@ -191,14 +191,23 @@ fn of_a_stream(report: &Report) -> Option<Told> {
         source: None,
     };
     Some(match report {
-        Report::Held { stream: of, why } => {
-            ("held", Level::Error, stream(of), format!("{}: {}", why.code, why.message))
+        Report::Held { lane, why } => {
+            ("held", Level::Error, stream(&lane.stream), format!("{}: {}", why.code, why.message))
         }
-        Report::Stopped { stream: of, why } => {
-            ("stopped", Level::Error, stream(of), format!("{}: {}", why.code, why.message))
+        Report::Stopped { lane, why } => {
+            ("stopped", Level::Error, stream(&lane.stream), format!("{}: {}", why.code, why.message))
         }
-        Report::Resumed { stream: of, after } => {
-            ("resumed", Level::Info, stream(of), format!("delivering again after {} s", after.as_secs()))
+        Report::Resumed { lane, after } => {
+            let message = format!("delivering again after {} s", after.as_secs());
+            ("resumed", Level::Info, stream(&lane.stream), message)
+        }
+        Report::HandedOn { lane, files } => {
+            let message = format!("{files} files go on at other delivery streams");
+            ("handed_on", Level::Warn, stream(&lane.stream), message)
+        }
+        Report::TakenBack { lane, files } => {
+            let message = format!("a delivery stream takes records again, and has {files} files back");
+            ("taken_back", Level::Info, stream(&lane.stream), message)
         }
         Report::DeadLettered { stream: of, path, offset, code, message } => {
             let message = format!("offset {}: {code}: {message}", offset.bytes());

@@ -266,9 +266,22 @@ fn stream_gauges(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     let used: Vec<_> = snapshot.streams().flat_map(used).collect();
     out.gauge(
         "standpipe_rate_limit_ratio",
-        "Use of each full quota in the last second",
+        "Use of each full quota in the last second; of several delivery streams, the fullest one's",
         used.iter().map(|(name, quota, used)| (vec![("stream", &**name), ("quota", *quota)], *used)),
-    )
+    )?;
+    stream_info(out, snapshot)
+}
+
+fn stream_info(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
+    let lanes = snapshot.streams().flat_map(|(about, stream)| {
+        let used = stream.lanes.iter().filter(|lane| lane.is_used);
+        used.map(move |lane| {
+            let region = snapshot.regions[lane.lane].as_deref().unwrap_or_default();
+            let delivery_stream = &*about.lanes[lane.lane.place].delivery_stream;
+            (vec![("stream", &*about.name), ("delivery_stream", delivery_stream), ("region", region)], 1.0)
+        })
+    });
+    out.gauge("standpipe_stream_info", "1, for each delivery stream that a stream's files go to", lanes)
 }
 
 fn stream_histograms(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -306,6 +319,11 @@ fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "standpipe_watch_overflows",
         "Times that inotify's queue overflowed and everything was looked at",
         one(counts.watch_overflows),
+    )?;
+    out.counter(
+        "standpipe_duplicated_bytes",
+        "Bytes of files that were sent again though the service may have taken them, by why",
+        [(vec![("reason", "handed_on")], counts.handed_on_bytes)],
     )?;
     out.gauge(
         "standpipe_checkpoint_age_seconds",

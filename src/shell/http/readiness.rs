@@ -20,6 +20,9 @@ pub struct Reason {
     /// The stream that the reason is about; `None` when it is about the whole daemon.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// The delivery stream that the reason is about, where its stream has others beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_stream: Option<String>,
     /// What is wrong, for a person.
     pub message: String,
     /// What to do about it, for a person.
@@ -42,6 +45,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         reasons.push(Reason {
             code: "starting".to_owned(),
             stream: None,
+            delivery_stream: None,
             message: "the files of the sources have not all been found and opened yet".to_owned(),
             advice: "wait; a directory that hangs (a dead network file system) keeps it here".to_owned(),
         });
@@ -50,6 +54,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         reasons.push(Reason {
             code: "source_silent".to_owned(),
             stream: None,
+            delivery_stream: None,
             message: format!("the file system of source {} does not answer", snapshot.source(*source)),
             advice: "see what is mounted there (`findmnt`, `nfsstat`); other sources go on meanwhile"
                 .to_owned(),
@@ -62,6 +67,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
         reasons.push(Reason {
             code: "state_not_saved".to_owned(),
             stream: None,
+            delivery_stream: None,
             message: match status.waiting_for_a_save {
                 0 => why.clone(),
                 files => format!("{why}; {files} files wait, whose records would carry an id that a crash could give again"),
@@ -76,36 +82,52 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     reasons
 }
 
-/// Each stream whose service accepts nothing.
+/// Each stream whose service accepts nothing: all of its delivery streams do, or files wait for one that does.
 fn held(snapshot: &Snapshot) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for (about, stream) in snapshot.streams() {
+        let stream_reason = |why: &Retry, since, which: Option<&str>| {
+            let seconds = snapshot.status.at.since(since).as_secs();
+            let message = format!("{}: {} (for {seconds} s)", why.code, why.message);
+            Reason { message, ..of_delivery_stream(about, which, why) }
+        };
         if let Some((why, since)) = &stream.held {
-            let seconds = snapshot.status.at.since(*since).as_secs();
-            reasons.push(Reason {
-                code: format!("stream_{}", why.reason.label()),
-                stream: Some(about.name.to_string()),
-                message: format!("{}: {} (for {seconds} s)", why.code, why.message),
-                advice: advice(why).to_owned(),
-            });
+            reasons.push(stream_reason(why, *since, None));
+            continue;
+        }
+        let waited_for = stream.lanes.iter().filter(|lane| lane.late_files > 0);
+        reasons.extend(waited_for.filter_map(|lane| {
+            let (why, since) = lane.held.as_ref()?;
+            let which = snapshot.about.delivery_stream_beside_others(lane.lane);
+            Some(stream_reason(why, *since, which))
+        }));
+    }
+    reasons
+}
+
+/// Each delivery stream that nothing can be sent to, whether something is to be sent or not.
+fn unsigned(snapshot: &Snapshot) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for (about, stream) in snapshot.streams().filter(|(_, stream)| stream.held.is_none()) {
+        for lane in stream.lanes.iter().filter(|lane| lane.is_used && lane.held.is_none()) {
+            if let Some(why) = &snapshot.missing[lane.lane] {
+                let which = snapshot.about.delivery_stream_beside_others(lane.lane);
+                reasons.push(of_delivery_stream(about, which, why));
+            }
         }
     }
     reasons
 }
 
-/// Each stream that nothing can be sent to, whether something is to be sent or not.
-fn unsigned(snapshot: &Snapshot) -> Vec<Reason> {
-    let streams = snapshot.streams().zip(&snapshot.missing);
-    let told = streams.filter_map(|((about, stream), missing)| {
-        let why = missing.as_ref().filter(|_| stream.held.is_none())?;
-        Some(Reason {
-            code: format!("stream_{}", why.reason.label()),
-            stream: Some(about.name.to_string()),
-            message: format!("{}: {}", why.code, why.message),
-            advice: advice(why).to_owned(),
-        })
-    });
-    told.collect()
+/// The reason that a stream, or `which` of its delivery streams, takes nothing.
+fn of_delivery_stream(about: &StreamAbout, which: Option<&str>, why: &Retry) -> Reason {
+    Reason {
+        code: format!("stream_{}", why.reason.label()),
+        stream: Some(about.name.to_string()),
+        delivery_stream: which.map(str::to_owned),
+        message: format!("{}: {}", why.code, why.message),
+        advice: advice(why).to_owned(),
+    }
 }
 
 /// Each stream of which records fail alone.
@@ -117,6 +139,7 @@ fn record_stuck(snapshot: &Snapshot) -> Vec<Reason> {
         Some(Reason {
             code: "record_stuck".to_owned(),
             stream: Some(about.name.to_string()),
+            delivery_stream: None,
             message: format!(
                 "{count} {} alone; the one of {} at offset {} for {seconds} s: {}: {}",
                 if count == 1 { "record fails" } else { "records fail" },
@@ -140,6 +163,7 @@ fn dead_letters_full(snapshot: &Snapshot) -> Option<Reason> {
     Some(Reason {
         code: "dead_letters_full".to_owned(),
         stream: None,
+        delivery_stream: None,
         message: format!(
             "{} files wait, {} of source {} among them: the service refuses a record of theirs, and the room of its \
                  stream among {} bytes of dead letters is full",
@@ -162,6 +186,7 @@ fn late(snapshot: &Snapshot) -> Option<Reason> {
     (oldest > max_lag).then(|| Reason {
         code: "late".to_owned(),
         stream: None,
+        delivery_stream: None,
         message: format!(
             "the oldest undelivered line has waited for {} s; health.max_lag is {} s",
             oldest.as_secs(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::engine::{FileStatus, Status, StreamStatus};
-use crate::model::settings::{Packing, QuotaSettings, SourceId, StreamId};
+use crate::model::settings::{ByLane, LaneId, Packing, QuotaSettings, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::shell::files::problems::Problems;
@@ -24,8 +24,10 @@ pub struct Snapshot {
     pub status: Status,
     /// Files that a source names or matches and that cannot be used.
     pub problems: Problems,
-    /// What is missing for any request to make sense, in the order of the streams; empty entries where nothing is.
-    pub missing: Vec<Option<Retry>>,
+    /// What is missing for any request to make sense; empty entries where nothing is.
+    pub missing: ByLane<Option<Retry>>,
+    /// The regions that requests go to, as far as they are known.
+    pub regions: ByLane<Option<String>>,
     /// What happened lately.
     pub events: Arc<Events>,
     /// The answers that were made from it.
@@ -75,10 +77,29 @@ pub struct StreamAbout {
     pub name: Arc<str>,
     /// The delivery stream's name at the service.
     pub delivery_stream: String,
-    /// The full quotas and the share of them that may be used.
+    /// The full quotas and the share of them that may be used, of each delivery stream that names none of its own.
     pub quota: QuotaSettings,
+    /// The delivery streams that its files are spread over, in the order of the settings.
+    pub lanes: Vec<LaneAbout>,
     /// How lines share records.
     pub packing: Packing,
+}
+
+/// One of the delivery streams of a stream.
+#[derive(Clone, Debug)]
+pub struct LaneAbout {
+    /// The delivery stream's name at the service.
+    pub delivery_stream: String,
+    /// The full quotas and the share of them that may be used.
+    pub quota: QuotaSettings,
+}
+
+impl About {
+    /// The name of a delivery stream, where its stream has others beside it.
+    pub fn delivery_stream_beside_others(&self, lane: LaneId) -> Option<&str> {
+        let lanes = &self.streams[lane.stream.0].lanes;
+        (lanes.len() > 1).then(|| &*lanes[lane.place].delivery_stream)
+    }
 }
 
 /// How late one source, or one stream, is.

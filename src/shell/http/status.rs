@@ -6,6 +6,7 @@
 mod events;
 mod files;
 mod health;
+mod lane;
 mod stream;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ pub use self::events::Event;
 pub use self::files::{File, Unread};
 pub(super) use self::files::{Files, Query};
 pub use self::health::{Health, Ready};
+pub use self::lane::DeliveryStream;
 pub use self::stream::{Axes, Stream};
 
 use super::readiness::{self, Reason};

@@ -1,6 +1,7 @@
 //! Who is blamed when a service fails or refuses some records, or all of them.
 
 use super::*;
+use crate::engine::StreamStatus;
 use crate::model::time::Instant;
 use crate::rules::ledger::Settlement;
 

@@ -125,7 +125,7 @@ fn a_letter_of_a_stream_that_is_gone_or_held_or_that_is_too_large_blocks_no_othe
     streams.add_letters(vec![letter(4, b"d"), letter(5, b"e")], at(0));
     let ends = play(&mut streams, |_| retry(RetryReason::Setup));
     assert_eq!(ends_of(&ends), [(4, "Code"), (5, "Code")]);
-    streams.streams[0].circuit.stop(Retry::not_encrypted(), at(0));
+    streams.lanes[LANE].circuit.stop(Retry::not_encrypted(), at(0));
     streams.add_letters(vec![letter(6, b"f")], at(0));
     assert_ne!(ends_of(&play(&mut streams, |_| delivered())), [(6, "accepted")], "the stream is held");
 }

@@ -59,7 +59,7 @@ fn put(
     let client = Client::from_conf(config.build());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let name = "app-logs_1.x";
-    let audit = Audit::On { max_bytes: 1, delivery_stream: name.into() };
+    let audit = Audit::On { max_bytes: 1 };
     let verdicts = runtime.block_on(async {
         match operation {
             Operation::PutRecord => {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::StreamStatus;
 use crate::engine::report::StreamCounts;
+use crate::engine::{LaneStatus, StreamStatus};
 use crate::model::settings::{Adaptive, Compression, Packing, QuotaSettings, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::shell::http::snapshot::{Lag, Snapshot, StreamAbout};
 use crate::shell::http::state::{Facts, StreamState};
+use crate::shell::http::status::lane::DeliveryStream;
 use crate::shell::http::trouble::{StuckRecord, Trouble, amount, seconds};
 
 /// So many codes of dead letters are listed; what has others is counted all the same.
@@ -23,8 +24,11 @@ const MAX_CODES: usize = 16;
 pub struct Stream {
     /// The stream's name in the configuration.
     pub name: String,
-    /// The delivery stream's name at the service.
+    /// The delivery stream's name at the service; of several, the first one's.
     pub delivery_stream: String,
+    /// Where its files are spread over several delivery streams: each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub delivery_streams: Vec<DeliveryStream>,
     /// What the stream does: `"idle"`, `"sending"`, `"catching_up"`, `"slowed"`, `"throttled"`, `"stuck"`, `"held"` or
     /// `"rejecting"`.
     pub state: String,
@@ -135,6 +139,14 @@ impl Axes {
         Self { requests: of(self.requests), records: of(self.records), bytes: of(self.bytes) }
     }
 
+    fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            records: self.records + other.records,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
     /// The largest part of `limit`, 0 to 1.
     fn largest_part_of(self, limit: Self) -> f64 {
         let pairs =
@@ -160,14 +172,19 @@ impl Stream {
     fn of(snapshot: &Snapshot, about: &StreamAbout, stream: &StreamStatus, lag: Lag) -> Self {
         let StreamId(index) = stream.stream;
         let counts = &snapshot.status.counts.streams[index];
-        let (quota, rate) = (full(&about.quota), sent(stream));
-        let limit = quota.each(|axis| axis * about.quota.share * stream.factor);
+        let used = || stream.lanes.iter().filter(|lane| lane.is_used);
+        let of = |lane: &LaneStatus| full(&about.lanes[lane.lane.place].quota);
+        let quota = used().fold(Axes::default(), |sum, lane| sum.plus(of(lane)));
+        let now = |lane: &LaneStatus| of(lane).each(|axis| axis * about.quota.share * lane.factor);
+        let limit = used().fold(Axes::default(), |sum, lane| sum.plus(now(lane)));
+        let rate = sent(stream);
         let facts = facts(snapshot, stream, lag, rate.largest_part_of(limit));
         let state = StreamState::of(&facts);
         let trouble = |why: &Retry, since: Instant| Trouble::of(snapshot, why, since);
         Self {
             name: about.name.to_string(),
             delivery_stream: about.delivery_stream.clone(),
+            delivery_streams: DeliveryStream::all(snapshot, about, stream),
             state: state.label().to_owned(),
             means: state.means().to_owned(),
             in_flight_requests: stream.in_flight as u64,

@@ -1,4 +1,4 @@
-//! Whose turn it is in a stream, and whether those that have it wait for others.
+//! Whose turn it is in a lane, and whether those that have it wait for others.
 //!
 //! *Invariant:* what is sent again, what fills a request and what a held stream is asked with do not wait.
 
@@ -12,7 +12,7 @@ use crate::model::time::Instant;
 use crate::rules::batch::{Limits, Size};
 use crate::rules::linger::Linger;
 
-use super::{Ready, Stream};
+use super::{Lane, Ready};
 
 /// Incarnations with records ready, each once.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Turns {
     }
 }
 
-impl Stream {
+impl Lane {
     /// Until when those whose turn it is wait for others to share their request, if they do.
     pub(super) fn linger_until(&self, lives: &mut impl Ready, now: Instant) -> Option<Instant> {
         let until = self.turns.linger.until(now)?;

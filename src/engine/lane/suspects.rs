@@ -9,13 +9,13 @@ use crate::model::time::Instant;
 use crate::model::verdict::{Retry, RetryReason};
 use crate::rules::ladder::{self, Step};
 
-use super::Stream;
+use super::Lane;
 use super::again::Company;
 
 /// After a hold the suspects are sent again one after the other, so far apart that others are accepted between.
 const RETRIAL_STEP: Duration = Duration::from_millis(250);
 
-impl Stream {
+impl Lane {
     /// `records` were refused as a whole: each half goes again by itself.
     pub(in crate::engine) fn halve(&mut self, records: Vec<Record>, company: Company, now: Instant) {
         self.again.add_halves(records, company.since().unwrap_or(now));

@@ -1,6 +1,6 @@
-//! One delivery stream's way out: whose turn it is, what goes into the next request, and when it may leave.
+//! One lane, the way out to one delivery stream: whose turn it is, what goes into the next request, and when it may leave.
 //!
-//! Knows the queues of one stream. Does not know files beyond the records that they left here.
+//! Knows the queues of one lane. Does not know files beyond the records that they left here.
 //!
 //! *Invariant:* every file with records waiting gets its turn, a few records at a time; what is sent again goes
 //! ahead of what was never sent, but for probes of a stream that may have failed for what is sent again.
@@ -37,15 +37,15 @@ pub(super) use self::formed::Request;
 /// How many records one file may put into a request before the next file's turn.
 const RECORDS_A_TURN: usize = 64;
 
-/// Where a stream takes the records that wait.
+/// Where a lane takes the records that wait.
 pub(super) trait Ready {
     /// The incarnation that waits for its turn.
     fn ready(&mut self, incarnation: Incarnation) -> &mut IncarnationState;
 }
 
-/// One delivery stream.
+/// One lane of a stream.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct Lane {
     pub(super) settings: StreamSettings,
     /// How much may be under way. A crash repeats it, as it repeats what was acknowledged since the last checkpoint, and
     /// the same bound holds for the bytes of both.
@@ -57,7 +57,7 @@ pub(super) struct Stream {
     /// Whether the operator is to be told of it.
     pub(super) advise: bool,
     turns: Turns,
-    /// Records ready in all incarnations of this stream.
+    /// Records ready in all incarnations of this lane.
     waiting: usize,
     /// What they cost in memory, in bytes.
     waiting_bytes: u64,
@@ -89,7 +89,7 @@ enum Small {
     Waits,
 }
 
-impl Stream {
+impl Lane {
     /// # Errors
     /// When the retry delays make no backoff.
     pub(super) fn try_new(
@@ -118,7 +118,7 @@ impl Stream {
         })
     }
 
-    /// Takes the settings of `fresh`, and goes on with what is under way. A stream that was held is tried at once:
+    /// Takes the settings of `fresh`, and goes on with what is under way. A lane that was held is tried at once:
     /// the change may be what mends it.
     pub(super) fn change(&mut self, fresh: Self, now: Instant) {
         // What was put together may be larger than what may be sent at once from now on.
@@ -342,6 +342,7 @@ impl Stream {
         while !full && let Some(incarnation) = self.turns.next() {
             let state = lives.ready(incarnation);
             state.leave_turn();
+            let a_turn = a_turn.min(state.may_leave());
             let mut taken = 0;
             while taken < a_turn
                 && let Some(record) = state.next_ready()
