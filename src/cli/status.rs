@@ -3,32 +3,30 @@
 //! Knows `/status` and a terminal. Whatever answers at the port is believed nothing: it is read to a bounded length within a
 //! bounded time, its numbers are amounts, and its texts cannot steer the terminal.
 
+mod addresses;
 mod ask;
+mod discover;
 mod fleet;
 mod shown;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::Overrides;
 use crate::model::text::plain_json;
 use crate::shell::http::status::{File, Place, Status, Stream};
 use crate::shell::http::trouble::Trouble;
 
-use super::{CONFIGURATION, DEFAULT_FILE, DONE, FAILED, USAGE, configure, runtime};
+use super::{DONE, FAILED, runtime};
 
+pub(super) use self::addresses::addresses;
 pub(super) use self::ask::Failure;
-use self::ask::address;
+use self::discover::Name;
 pub(super) use self::shown::duration;
 use self::shown::{bar, byte_rate, bytes, shortened, shown};
-
-/// Where a daemon answers of which nothing else is said.
-const DEFAULT_ADDRESS: &str = "127.0.0.1:9909";
 
 /// How often `--watch` asks.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -42,7 +40,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 /// Shows how a running daemon stands: streams, lag, files
 ///
 /// Asks the health endpoint of the daemon. Exits 0 when it is ready, 1 when it is not or does not answer. With several
-/// --url each daemon has a row, and delivery streams have the sums.
+/// --url, or with --discover, each daemon has a row, and delivery streams have the sums.
 #[derive(Args, Clone, Debug)]
 pub(super) struct StatusArgs {
     /// Configuration file of the daemon, for its `health.listen` [default: /etc/standpipe/standpipe.toml, where it can be read;
@@ -52,6 +50,10 @@ pub(super) struct StatusArgs {
     /// Where the daemon answers, such as http://127.0.0.1:9909; may be given several times
     #[arg(long, value_name = "URL")]
     url: Vec<String>,
+    /// Asks every daemon behind a name in DNS, such as dns:standpipe.logging.svc or dns:standpipe:9909: that of a headless
+    /// service stands for all of its pods. With --watch the name is looked up again each time
+    #[arg(long, value_name = "dns:NAME", value_parser = discover::parse, conflicts_with_all = ["url", "config"])]
+    discover: Vec<Name>,
     /// Prints what /status says, as JSON; of several daemons an array
     #[arg(long)]
     json: bool,
@@ -61,7 +63,11 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn status(args: &StatusArgs) -> u8 {
-    let addresses = match addresses(args.config.as_ref(), &args.url) {
+    let known = match args.discover.is_empty() {
+        true => addresses(args.config.as_ref(), &args.url),
+        false => Ok(Vec::new()),
+    };
+    let addresses = match known {
         Ok(addresses) => addresses,
         Err(code) => return code,
     };
@@ -72,28 +78,6 @@ pub(super) fn status(args: &StatusArgs) -> u8 {
         Err(failure) => {
             complain!("{failure}");
             FAILED
-        }
-    }
-}
-
-/// Host and port of each daemon that is to be asked; the exit code when there is none.
-pub(super) fn addresses(config: Option<&PathBuf>, urls: &[String]) -> Result<Vec<String>, u8> {
-    let wrong = |failure: Failure| {
-        complain!("{failure}");
-        USAGE
-    };
-    if !urls.is_empty() {
-        return urls.iter().map(|url| address(url)).collect::<Result<_, _>>().map_err(wrong);
-    }
-    let is_there = || crate::config::read(&PathBuf::from(DEFAULT_FILE)).is_ok();
-    if config.is_none() && !is_there() {
-        return Ok(vec![DEFAULT_ADDRESS.to_owned()]);
-    }
-    match configure(config, &Overrides::default())?.health.listen {
-        Some(listen) => Ok(vec![reachable(listen).to_string()]),
-        None => {
-            complain!("the configuration has `health.listen = \"off\"`: no daemon of it can be asked");
-            Err(CONFIGURATION)
         }
     }
 }
@@ -113,23 +97,18 @@ pub(super) fn ask_each(addresses: &[String]) -> Result<Vec<Status>, Failure> {
     runtime()?.block_on(ask)
 }
 
-/// Where what listens on `listen` is asked from this machine.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
-}
-
 /// Returns whether each daemon was ready when last asked.
 #[expect(clippy::disallowed_methods, reason = "asks again after a while")]
 async fn show(args: &StatusArgs, addresses: &[String]) -> Result<bool, Failure> {
     loop {
         let asked = match addresses {
-            [address] => one(args, address).await,
-            several => Ok(fleet::show(several, args.json).await),
+            [] => discover::addresses(&args.discover).await.map(Some),
+            _ => Ok(None),
+        };
+        let asked = match (asked, addresses) {
+            (Ok(None), [address]) => one(args, address).await,
+            (Ok(found), several) => Ok(fleet::show(found.as_deref().unwrap_or(several), args.json).await),
+            (Err(failure), _) => Err(failure),
         };
         let (text, ready) = match asked {
             Ok(shown) => shown,
@@ -349,6 +328,7 @@ fn write_more(out: &mut String, count: usize) -> std::fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use super::addresses::{DEFAULT_ADDRESS, reachable};
     use super::*;
 
     #[test]

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::net::TcpStream;
 
 /// How long the daemon may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most that an answer may hold, in bytes: more than a hundred thousand files.
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -28,6 +28,10 @@ pub(in crate::cli) enum Failure {
         "nothing answers at {address}: {source}; is the daemon running, and is this its `health.listen`?"
     )]
     Connect { address: String, source: io::Error },
+    #[error(
+        "--discover: {name}: {why}; is it the name of a headless service, and is this machine in its network?"
+    )]
+    Name { name: String, why: String },
     #[error("{address} does not answer like a standpipe daemon: {why}")]
     Answer { address: String, why: String },
     #[error("{address} did not answer within {} s", TIMEOUT.as_secs())]
