@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::engine::port::Observed;
-use crate::model::checkpoint::Checkpoint;
 use crate::model::route::{Destined, Route};
 use crate::model::settings::SourceId;
 use crate::shell::files::Surveyed;
+use crate::shell::store::Loaded;
 
 /// The streams that files name which are there now.
 pub(super) fn streams(config: &Config, surveys: &[Surveyed]) -> BTreeSet<Arc<str>> {
@@ -49,10 +49,11 @@ pub(super) fn stream_of<'c>(
     }
 }
 
-/// The streams that paths have named: those of files that are there, then those that positions are stored for, since their
-/// files may have been renamed.
-pub(super) fn opened(config: &Config, found: BTreeSet<Arc<str>>, stored: &[Checkpoint]) -> Vec<Arc<str>> {
-    let stored: BTreeSet<_> = stored.iter().map(|stored| Arc::clone(&stored.stream)).collect();
+/// The streams that paths have named: those of files that are there, then those that something is stored for: positions,
+/// whose files may have been renamed, and dead letters, which may be sent again.
+pub(super) fn opened(config: &Config, found: BTreeSet<Arc<str>>, loaded: &Loaded) -> Vec<Arc<str>> {
+    let positions = loaded.checkpoints.iter().map(|stored| &stored.stream);
+    let stored: BTreeSet<_> = positions.chain(loaded.dead_letter_disk_bytes.keys()).cloned().collect();
     let more: Vec<_> = stored.difference(&found).filter(|name| config.may_open(name)).cloned().collect();
     found.into_iter().chain(more).collect()
 }

@@ -232,7 +232,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         }
         OpenError::Thread(_) => fail(&error),
     })?;
-    let opened = named::opened(config, found, &loaded.checkpoints);
+    let opened = named::opened(config, found, &loaded);
     let base = config;
     let config = &base.with_streams(opened.iter().map(|name| &**name));
     let server = match &args.local {

@@ -227,6 +227,14 @@ impl Store {
         Ok(PurgedPage { count: ids.len(), bytes: bytes - self.meta.dead_letter_bytes, freed, next })
     }
 
+    /// What the dead letters of each stream take on disk, in bytes.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn dead_letter_disk_bytes(&mut self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+        self.database()?.dead_letter_disk_bytes()
+    }
+
     /// A page of dead letters.
     ///
     /// # Errors

@@ -149,3 +149,31 @@ fn check_and_preview_show_what_goes_where() {
     assert_eq!(code, 0);
     assert!(said.contains("source app to stream logs-shop (delivery stream logs-shop)"), "{said}");
 }
+
+#[test]
+fn dead_letters_of_a_stream_that_a_path_named_are_sent_again_with_and_without_a_daemon() {
+    for runs in [true, false] {
+        let mut world = world("max_line_bytes = 16\noversize = \"dead_letter\"\n");
+        append(&log(&world, "shop"), "a line that is longer than sixteen bytes\n");
+        assert_eq!(world.once().0, 1, "a line became a dead letter");
+        assert!(world.dead_letters() > 0);
+        fs::remove_dir_all(log(&world, "shop").parent().unwrap()).unwrap();
+        // Long lines are split from now on.
+        world = world.source(TEAMS);
+        let daemon = runs.then(|| world.run());
+        let (code, _, said) = finished(&["dead-letters", "replay", "-c", text(&world.config())]);
+        assert_eq!(code, 0, "{said}");
+        eventually("what was put aside", || {
+            // Its pieces come in any order.
+            let sorted = |mut bytes: Vec<u8>| {
+                bytes.sort_unstable();
+                bytes
+            };
+            let expected = b"a line that is longer than sixteen bytes".to_vec();
+            let arrived = world.arrived("logs-shop").into_iter().filter(|byte| *byte != b'\n').collect();
+            (sorted(arrived) == sorted(expected)).then_some(())
+        });
+        assert_eq!(world.dead_letters(), 0);
+        drop(daemon);
+    }
+}

@@ -34,7 +34,10 @@ pub(super) async fn alone(
     (stream, raw): (Option<&str>, bool),
     told: &mut Counts,
 ) -> Result<(), u8> {
-    let mut driver = Driver::begin(config, raw).await?;
+    // Streams that paths name are open only while a daemon runs.
+    let of_letters = store.dead_letter_disk_bytes().map_err(|error| refuse(&error))?;
+    let config = config.with_streams(of_letters.keys().map(|name| &**name));
+    let mut driver = Driver::begin(&config, raw).await?;
     let mut next = Some(Wanted { stream: stream.map(Arc::from), ..Wanted::default() });
     while let Some(wanted) = next {
         let page = store.dead_letters(&wanted).map_err(|error| refuse(&error))?;

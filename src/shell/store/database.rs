@@ -162,6 +162,10 @@ impl Database {
     }
 
     /// The dead letters of a page.
+    pub(super) fn dead_letter_disk_bytes(&self) -> Result<BTreeMap<Arc<str>, u64>, StoreError> {
+        letters::dead_letter_disk_bytes(&self.connection).map_err(sqlite_at(&self.place.database()))
+    }
+
     pub(super) fn dead_letters(&self, wanted: &Wanted) -> Result<LettersPage, StoreError> {
         let read = || {
             let (ids, until, next) = letters::dead_letter_ids(&self.connection, wanted)?;
