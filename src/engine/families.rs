@@ -101,9 +101,14 @@ impl Families {
     /// Since when names of a source are looked at that no file had yet, for a stream: an earlier process that read for it has
     /// seen what was there before.
     pub(super) fn since_nanos(&self, source: SourceId, stream: &str) -> Option<i64> {
+        self.since_any_nanos(source, |name| name == stream)
+    }
+
+    /// As [`since_nanos`](Self::since_nanos), where an earlier process that read for any of `streams` looked at all of them.
+    pub(super) fn since_any_nanos(&self, source: SourceId, streams: impl Fn(&str) -> bool) -> Option<i64> {
         let looked = self.sources.get(&source)?;
-        let last_run = self.last_run.get(stream).map(|last| last.saturating_sub(NOT_BEGUN_NANOS));
-        Some(last_run.unwrap_or(*looked))
+        let last_runs = self.last_run.iter().filter(|(name, _)| streams(name)).map(|(_, last)| *last);
+        Some(last_runs.max().map_or(*looked, |last| last.saturating_sub(NOT_BEGUN_NANOS)))
     }
 
     /// A checkpoint is forgotten: what is older than its file is not known any more.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
+use crate::model::route::Destined;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::rotation::family::{Family, is_missed};
@@ -34,7 +35,6 @@ impl Engine {
         }
         let unknown = beside.iter().filter(|(identity, observed)| {
             !observed.rotated_from.is_empty()
-                && self.stream_of(source, observed).is_some()
                 && !self.is_known(source, observed)
                 && !self.families.is_stranger(source, **identity)
         });
@@ -49,30 +49,46 @@ impl Engine {
             uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
         };
         for observed in unknown.into_iter().filter(is_whole) {
-            let Some(stream) = self.stream_of(source, observed) else { continue };
-            if self.was_missed((source, stream), observed, &there) {
-                let id = self.follow((source, stream), observed, Name::Lost, now);
-                self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
-            } else {
-                self.families.note_not_missed(source, observed.identity);
+            match self.destined(source, observed) {
+                Destined::To(stream)
+                    if self.was_missed((source, self.stream_name(stream)), observed, &there) =>
+                {
+                    self.follow_generation((source, stream), observed, now);
+                }
+                Destined::To(_) => self.families.note_not_missed(source, observed.identity),
+                // All that is left of what came for that stream may be what was rotated away.
+                Destined::Unopened(stream) if self.was_missed((source, &stream), observed, &there) => {
+                    self.await_stream(source, observed, false);
+                }
+                Destined::Unopened(_) | Destined::Nowhere(_) => {}
             }
         }
+    }
+
+    /// A missed generation is read whole, decompressed if need be.
+    pub(super) fn follow_generation(
+        &mut self,
+        whose: (SourceId, StreamId),
+        observed: &Observed,
+        now: Instant,
+    ) {
+        let id = self.follow(whose, observed, Name::Lost, now);
+        self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
     }
 
     /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
     fn was_missed(
         &self,
-        (source, stream): (SourceId, StreamId),
+        (source, stream): (SourceId, &str),
         observed: &Observed,
         there: &HashMap<&Path, &Observed>,
     ) -> bool {
         if self.families.is_refused(source, observed.identity) {
             return true;
         }
-        let stream = self.stream_name(stream);
         let names = &observed.rotated_from;
         let since = self.families.first_seen_nanos(stream, names);
-        let Some(first_seen_nanos) = since.or(self.families.since_nanos(source, stream)) else {
+        let Some(first_seen_nanos) = since.or_else(|| self.since_nanos(source, stream)) else {
             return false;
         };
         let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);

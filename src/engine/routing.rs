@@ -47,7 +47,7 @@ impl Engine {
     }
 
     /// Where a file goes that a source shows.
-    fn destined(&self, source: SourceId, observed: &Observed) -> Destined {
+    pub(super) fn destined(&self, source: SourceId, observed: &Observed) -> Destined {
         let route = &self.settings.sources[source.0].route;
         if let Route::ByPath(by_path) = route
             && by_path.is_full
@@ -96,6 +96,17 @@ impl Engine {
                 elsewhere.find(|id| self.files.known(*id).source == source)
             }
         })
+    }
+
+    /// Since when names of a source are looked at that no file had yet, for a stream. Whoever looked for one of the streams
+    /// that paths name looked for all of them.
+    pub(super) fn since_nanos(&self, source: SourceId, stream: &str) -> Option<i64> {
+        match &self.settings.sources[source.0].route {
+            Route::To(_) => self.families.since_nanos(source, stream),
+            Route::ByPath(by_path) => {
+                self.families.since_any_nanos(source, |name| name == stream || by_path.may_make(name))
+            }
+        }
     }
 
     /// The delivery streams that files of a source go to now.
@@ -197,18 +208,23 @@ impl Engine {
         self.unwanted.routing.unused.clear();
         let is_finishing = self.finishing.is_some();
         for ((source, identity), waits) in std::mem::take(&mut self.unwanted.routing.awaiting) {
-            if self.surveys.is_retired(source) || !self.leaving.takes(source, &waits.observed.path) {
+            let is_matched = waits.observed.is_matched;
+            let is_left_out = is_matched && !self.leaving.takes(source, &waits.observed.path);
+            if self.surveys.is_retired(source) || is_left_out {
                 continue;
             }
             match self.stream_of(source, &waits.observed) {
-                Some(stream) if self.files.of(stream, identity).is_none() => {
+                Some(stream) if self.files.of(stream, identity).is_some() => {}
+                Some(stream) if !is_matched => {
+                    self.follow_generation((source, stream), &waits.observed, now);
+                }
+                Some(stream) => {
                     self.unwanted.told.remove(&(source, Arc::clone(&waits.observed.path)));
                     // What came and was rotated away before the stream was open is one of its generations.
-                    let since = self.families.since_nanos(source, self.stream_name(stream));
+                    let since = self.since_nanos(source, self.stream_name(stream));
                     self.note_family(stream, &waits.observed, since.unwrap_or(i64::MAX));
                     self.begin_following((source, stream), &waits.observed, waits.at_first_start, now);
                 }
-                Some(_) => {}
                 None if matches!(self.destined(source, &waits.observed), Destined::Nowhere(_)) => {
                     self.await_stream(source, &waits.observed, waits.at_first_start);
                 }

@@ -3,8 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::engine::Memory;
 use crate::engine::port::{Effect, Event, Observation, Opened, Reload};
-use crate::engine::samples::{at, identity, path, settings};
+use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::hidden::Hidden;
+use crate::model::identity::Seen;
 use crate::model::path_fields::PathFields;
 use crate::model::route::{ByPath, NameGlob, Template};
 use crate::model::settings::Settings;
@@ -19,6 +21,11 @@ struct World {
     /// Streams that were asked for and not opened yet.
     wanted: Vec<WantedStreams>,
     opened: Vec<String>,
+}
+
+/// A file that was made in the second of its inode's number.
+fn born(inode: u64) -> Identity {
+    Identity { birth_nanos: i64::try_from(inode * 1_000_000_000).ok(), ..identity(inode) }
 }
 
 fn by_path(settings: &mut Settings) -> &mut ByPath {
@@ -45,7 +52,11 @@ fn templated(until: Until, default: Option<StreamId>) -> Settings {
 
 impl World {
     fn new(until: Until, default: Option<StreamId>) -> Self {
-        let engine = Engine::try_new(templated(until, default), Memory::default(), 0, at(0));
+        Self::with(templated(until, default), Memory::default())
+    }
+
+    fn with(settings: Settings, memory: Memory) -> Self {
+        let engine = Engine::try_new(settings, memory, 0, at(0));
         let engine = engine.expect("delays in order");
         Self { engine, seconds: 0, files: Vec::new(), wanted: Vec::new(), opened: Vec::new() }
     }
@@ -68,12 +79,12 @@ impl World {
                 let file = |(inode, name): &(u64, &str)| Observed {
                     path: path(name),
                     target: None,
-                    identity: identity(*inode),
+                    identity: born(*inode),
                     size: 0,
                     owner: 0,
                     modified: None,
-                    is_matched: true,
-                    rotated_from: Vec::new(),
+                    is_matched: name.ends_with(".log"),
+                    rotated_from: name.strip_suffix(".1").map(path).into_iter().collect(),
                 };
                 Some(Event::Observed(Observation {
                     source: survey.source,
@@ -86,8 +97,7 @@ impl World {
             Effect::Open(open) => {
                 let (inode, name) = self.files.iter().find(|(_, name)| path(name) == open.path)?;
                 self.opened.push((*name).to_owned());
-                let opened =
-                    Opened { identity: identity(*inode), size: 0, head: Default::default(), held: None };
+                let opened = Opened { identity: born(*inode), size: 0, head: Default::default(), held: None };
                 Some(Event::Opened { file: open.file, result: Ok(opened) })
             }
             Effect::Read(read) => Some(Event::Bytes {
@@ -228,4 +238,30 @@ fn a_file_keeps_its_stream_when_its_path_comes_to_say_another() {
     world.files = vec![(1, "t2/b.log"), (2, "t2/a.log")];
     (0..2).for_each(|_| world.look());
     assert_eq!(world.followed(), ["/log/t2/b.log in t1", "/log/t2/a.log in t2"]);
+}
+
+#[test]
+fn what_came_for_a_stream_and_was_rotated_away_unseen_opens_it() {
+    let mut world = World::new(Drained, None);
+    world.files = vec![(5, "t2/a.log.1")];
+    world.look();
+    assert!(world.wanted().is_empty(), "what was there before is no generation that was missed");
+    world.files.push((90, "t1/a.log.1"));
+    world.look();
+    assert_eq!(world.wanted(), ["t1"]);
+    world.open(&["t1"]);
+    assert_eq!(world.followed(), ["/log/t1/a.log.1 in t1"]);
+}
+
+#[test]
+fn what_came_for_a_stream_before_a_crash_and_was_rotated_away_after_it_opens_it() {
+    // Of one stream something is durable, from the hundredth second; of the other the file was begun, and nothing saved.
+    let seen = Some(Seen { first_nanos: 0, last_nanos: 100_000_000_000, owner: 0 });
+    let known = Checkpoint { stream: "t2".into(), seen, ..checkpoint(0, whose(0, 1), 5) };
+    let memory = Memory { checkpoints: vec![known], next_incarnation: 1, ..Memory::default() };
+    let mut world = World::with(templated(Drained, None), memory);
+    world.seconds = 200;
+    world.files = vec![(5, "t3/a.log.1"), (99, "t1/a.log.1")];
+    world.look();
+    assert_eq!(world.wanted(), ["t1"], "and what is older was seen and delivered long before");
 }
