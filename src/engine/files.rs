@@ -112,8 +112,16 @@ impl State {
     }
 }
 
+/// Files that are read one after the other: what holds one of them up holds up all. A source whose paths name its streams has
+/// files of many, of which each may be at the end of its own part of the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ReadQueue {
+    pub(super) slot: Slot,
+    pub(super) stream: StreamId,
+}
+
 /// Queues of files, one for each way to be held up.
-type Turns = BTreeMap<Slot, VecDeque<FileId>>;
+type Turns<Q> = BTreeMap<Q, VecDeque<FileId>>;
 
 /// Every file that is followed.
 #[derive(Debug, Default)]
@@ -124,9 +132,11 @@ pub(super) struct Files {
     /// Files that were renamed, by the real path that they had before.
     by_former: HashMap<Arc<Path>, Vec<FileId>>,
     /// Files that wait to be opened.
-    to_open: Turns,
-    /// Files that wait to be read: what holds one of a queue up holds up all of it.
-    to_read: Turns,
+    to_open: Turns<Slot>,
+    /// Files that wait to be read.
+    to_read: Turns<ReadQueue>,
+    /// The queue that had its turn last.
+    read_last: Option<ReadQueue>,
     /// Files of streams that have enough to send.
     deferred: BTreeMap<LaneId, BTreeSet<FileId>>,
     /// Files whose lines are collected, by when they are to be read.

@@ -16,7 +16,7 @@ use crate::model::time::Instant;
 use crate::rules::gather::Waits;
 
 use super::extent::Extent;
-use super::{Slot, State, StateOf};
+use super::{ReadQueue, Slot, State, StateOf};
 use crate::engine::incarnation::Names;
 
 /// One file that is followed, or to be followed.
@@ -214,6 +214,10 @@ impl FollowedFile {
     }
 
     /// What its openings and reads are counted by.
+    pub(in crate::engine) fn read_queue(&self) -> ReadQueue {
+        ReadQueue { slot: self.slot(), stream: self.stream }
+    }
+
     pub(in crate::engine) fn slot(&self) -> Slot {
         Slot { source: self.source, device: self.identity.device }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{Files, Slot, State};
+use super::{Files, ReadQueue, Slot, State};
 use crate::engine::files::file::{FollowedFile, Name, Task};
 use crate::engine::port::{FileId, Read};
 use crate::engine::samples::{at, identity, path};
@@ -17,6 +17,7 @@ use crate::model::settings::{LaneId, SourceId, StreamId};
 const OWN: Incarnation = Incarnation(1);
 const OTHER: Incarnation = Incarnation(2);
 const SLOT: Slot = Slot { source: SourceId(0), device: 1 };
+const QUEUE: ReadQueue = ReadQueue { slot: SLOT, stream: StreamId(0) };
 const LANE: LaneId = LaneId { stream: StreamId(0), place: 0 };
 
 fn found(stream: usize, device: u64, inode: u64) -> FollowedFile {
@@ -334,9 +335,32 @@ fn queued(count: u64) -> (Files, Vec<FileId>) {
 #[test]
 fn files_are_read_in_the_order_in_which_they_came_and_one_that_is_passed_over_is_last() {
     let (mut files, ids) = queued(3);
-    assert_eq!(files.first_to_read(SLOT), Some(ids[0]));
+    assert_eq!(files.first_to_read(QUEUE), Some(ids[0]));
     files.pass_over(ids[0]);
-    assert_eq!(files.to_read[&SLOT], [ids[1], ids[2], ids[0]]);
+    assert_eq!(files.to_read[&QUEUE], [ids[1], ids[2], ids[0]]);
+}
+
+#[test]
+fn files_of_one_source_wait_for_none_of_another_stream_and_each_stream_has_its_turn() {
+    let mut files = Files::default();
+    let ids: Vec<_> = (0..3).map(|stream| files.follow(found(stream, 1, stream as u64))).collect();
+    for id in &ids {
+        files.begin_opening(*id, at(0));
+        files.opened(*id);
+        files.known_mut(*id).task = Task::Follow(OWN);
+        files.queue_read(*id, false, false);
+    }
+    let firsts = |files: &Files| -> Vec<_> {
+        files.read_queues().into_iter().filter_map(|queue| files.first_to_read(queue)).collect()
+    };
+    assert_eq!(firsts(&files), ids);
+    let read = |file| Read { file, at: Offset::ZERO, len: 1, before: 0 };
+    files.begin_reading(ids[0], read(ids[0]), 1, at(0));
+    files.read_ended(ids[0]);
+    files.queue_read(ids[0], false, false);
+    assert_eq!(firsts(&files), [ids[1], ids[2], ids[0]], "the one that was read is last");
+    files.begin_reading(ids[2], read(ids[2]), 1, at(0));
+    assert_eq!(firsts(&files), [ids[0], ids[1]]);
 }
 
 #[test]
@@ -347,7 +371,7 @@ fn a_comparison_goes_before_everything_else() {
     files.read_ended(compared);
     files.known_mut(compared).task = Task::Comparing { own: None, of: OTHER };
     files.queue_read(compared, false, false);
-    assert_eq!(files.first_to_read(SLOT), Some(compared));
+    assert_eq!(files.first_to_read(QUEUE), Some(compared));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::settings::LaneId;
 use crate::model::time::Instant;
 
-use super::{Files, Slot, State, StateOf};
+use super::{Files, ReadQueue, Slot, State, StateOf};
 use crate::engine::files::file::{Name, Task};
 use crate::engine::port::{FileId, Read};
 
@@ -31,12 +31,12 @@ impl Files {
     /// Puts a file into the queue that its state names.
     pub(super) fn enter_queue(&mut self, id: FileId, state: State) {
         let file = self.known(id);
-        let slot = file.slot();
+        let (slot, queue) = (file.slot(), file.read_queue());
         match state {
             State::AwaitsDescriptor => self.to_open.entry(slot).or_default().push_back(id),
             State::Queued => {
                 let is_compared = matches!(self.known(id).task, Task::Comparing { .. } | Task::Alike { .. });
-                let turns = self.to_read.entry(slot).or_default();
+                let turns = self.to_read.entry(queue).or_default();
                 // A comparison costs no memory, and what is looked for may be gone soon.
                 if is_compared { turns.push_front(id) } else { turns.push_back(id) }
             }
@@ -61,7 +61,7 @@ impl Files {
         let slot = file.slot();
         match file.state() {
             State::AwaitsDescriptor => remove_turn(&mut self.to_open, slot, id),
-            State::Queued => remove_turn(&mut self.to_read, slot, id),
+            State::Queued => remove_turn(&mut self.to_read, file.read_queue(), id),
             State::Deferred { lane } => {
                 if let Some(deferred) = self.deferred.get_mut(&lane) {
                     deferred.remove(&id);
@@ -198,17 +198,19 @@ impl Files {
         self.known(id).state() == State::Queued
     }
 
-    /// The slots in which files wait to be read.
-    pub(in crate::engine) fn read_queues(&self) -> Vec<Slot> {
-        self.to_read.keys().copied().collect()
+    /// The queues in which files wait to be read, from the one on whose turn comes next: those of one slot share its reads.
+    pub(in crate::engine) fn read_queues(&self) -> Vec<ReadQueue> {
+        let (before, after): (Vec<_>, Vec<_>) =
+            self.to_read.keys().copied().partition(|queue| Some(*queue) <= self.read_last);
+        after.into_iter().chain(before).collect()
     }
 
-    pub(in crate::engine) fn first_to_read(&self, slot: Slot) -> Option<FileId> {
-        self.to_read.get(&slot)?.front().copied()
+    pub(in crate::engine) fn first_to_read(&self, queue: ReadQueue) -> Option<FileId> {
+        self.to_read.get(&queue)?.front().copied()
     }
 
-    pub(in crate::engine) fn queued(&self, slot: Slot) -> usize {
-        self.to_read.get(&slot).map_or(0, VecDeque::len)
+    pub(in crate::engine) fn queued(&self, queue: ReadQueue) -> usize {
+        self.to_read.get(&queue).map_or(0, VecDeque::len)
     }
 
     /// Queued → the end of its queue: its turn has not come.
@@ -238,6 +240,7 @@ impl Files {
     /// Queued → Reading.
     pub(in crate::engine) fn begin_reading(&mut self, id: FileId, read: Read, reserved: u64, now: Instant) {
         let (slot, due) = (self.known(id).slot(), now + PATIENCE);
+        self.read_last = Some(self.known(id).read_queue());
         match self.known(id).state() {
             State::Queued => self.set(id, State::Reading { read, reserved, slot, due, again: false }),
             _ => self.wrong(id, "Reading"),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::files::Slot;
+use crate::engine::files::ReadQueue;
 use crate::engine::files::file::{Name, Task};
 use crate::engine::incarnation::IncarnationState;
 use crate::engine::intake::Intake;
@@ -63,9 +63,9 @@ impl Engine {
         self.surveys.set_starved(is_starved);
     }
 
-    /// One read of the queue of a source and a device.
-    fn read_next(&mut self, queue: Slot, now: Instant) -> Turn {
-        if !self.intake.may_read(queue) {
+    /// One read of the queue of a source, a device and a stream.
+    fn read_next(&mut self, queue: ReadQueue, now: Instant) -> Turn {
+        if !self.intake.may_read(queue.slot) {
             return Turn::Idle;
         }
         let mut turn = Turn::Idle;
@@ -118,7 +118,7 @@ impl Engine {
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
             self.files.begin_reading(id, read, reserved, now);
             self.files.known_mut(id).end.began_finishing = self.finishing.is_some();
-            self.intake.begin(stream, queue, reserved);
+            self.intake.begin(stream, queue.slot, reserved);
             self.effects.push_back(Effect::Read(read));
             return Turn::Begun;
         }
