@@ -17,10 +17,11 @@ install -D -m 644 systemd/standpipe.service "$root/$units/standpipe.service"
 install -D -m 644 systemd/standpipe.sysusers "$root/usr/lib/sysusers.d/standpipe.conf"
 install -D -m 644 packaging/standpipe.toml "$root/etc/standpipe/standpipe.toml"
 
-man=$root/usr/share/man/man1
-install -d "$man"
-"$speaker" manual "$man"
-gzip -9n "$man"/*.1
+man=$root/usr/share/man
+install -d "$man/man1" "$man/man5"
+"$speaker" manual "$man/man1"
+mv "$man"/man1/*.5 "$man/man5"
+gzip -9n "$man"/man*/*
 completions() { install -D -m 644 /dev/stdin "$root/$2" < <("$speaker" completions "$1"); }
 completions bash usr/share/bash-completion/completions/standpipe
 completions zsh "$zsh/_standpipe"

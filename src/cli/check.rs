@@ -13,7 +13,9 @@ use crate::model::route::Route;
 use crate::model::settings::{Encryption, SourceId};
 use crate::model::text::{plain, plain_lines, plain_path};
 use crate::model::verdict::{Retry, RetryReason, Verdict};
+use crate::rules::pattern::Pattern;
 use crate::shell::aws::Access;
+use crate::shell::files::Surveyed;
 use crate::shell::firehose::{Described, Destination, Identity, Origin};
 use crate::shell::http;
 
@@ -64,6 +66,13 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     for (path, bytes, source) in matching {
         text.push_str(&format!("  {} ({bytes} bytes): {}\n", plain_path(path), plain(source)));
     }
+    for (source, pattern) in unmatched(&config, &surveys) {
+        text.push_str(&format!(
+            "  none for {} of {}: correct it, or wait for a file\n",
+            plain(pattern.text()),
+            plain(source)
+        ));
+    }
     for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems.named) {
         text.push_str(&format!(
             "  {}: not read: {}\n",
@@ -111,6 +120,18 @@ fn whose(config: &Config, source: SourceId, file: &Observed) -> String {
         (Route::ByPath(_), Ok(stream)) => format!("{name} to stream {stream}"),
         (Route::ByPath(_), Err(why)) => format!("{name}, not read: {why}"),
     }
+}
+
+/// Each pattern by which no file is read, with the name of its source.
+fn unmatched<'a>(config: &'a Config, surveys: &'a [Surveyed]) -> Vec<(&'a str, &'a Pattern)> {
+    let of_source = |surveyed: &'a Surveyed| {
+        let files = &surveyed.observation.files;
+        let source = &config.sources[surveyed.observation.source.0];
+        let has_none =
+            |pattern: &&Pattern| !files.iter().any(|file| file.is_matched && pattern.matches(&file.path));
+        source.patterns.iter().filter(has_none).map(|pattern| (&*source.name, pattern))
+    };
+    surveys.iter().flat_map(of_source).collect()
 }
 
 /// Asks the service for each delivery stream, and says what it answers.

@@ -7,12 +7,16 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tracing::field::Field;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::fmt::format::{FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{Log, LogFormat};
 use crate::model::text::{plain, plain_json};
@@ -35,24 +39,25 @@ pub(super) fn start(log: &Log) -> io::Result<WorkerGuard> {
         None => EnvFilter::try_new(format!("warn,aws_config=error,standpipe={}", log.level))
             .map_err(|error| other(&error))?,
     };
-    let terminal = io::stderr().is_terminal();
+    let (terminal, journal) = (io::stderr().is_terminal(), is_journal());
     let json = match log.format {
-        LogFormat::Auto => !terminal,
+        LogFormat::Auto => !terminal && !journal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let dropped = Arc::default();
-    let output = Output { to: io::stderr(), json, dropped: Arc::clone(&dropped), told: 0 };
+    let output = Output { to: io::stderr(), json, journal, dropped: Arc::clone(&dropped), told: 0 };
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES).thread_name("log").finish(output);
     dropped.get_or_init(|| writer.error_counter());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(terminal);
+    let writer = Lines { to: writer, journal };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
     // The journal has the time of each line already.
-    let started = match (json, is_journal()) {
+    let started = match (json, journal) {
         (true, false) => builder.json().flatten_event(true).try_init(),
         (true, true) => builder.json().flatten_event(true).without_time().try_init(),
-        (false, false) => builder.fmt_fields(plain_fields()).try_init(),
-        (false, true) => builder.fmt_fields(plain_fields()).without_time().try_init(),
+        (false, _) => builder.fmt_fields(plain_fields()).event_format(Text { time: !journal }).try_init(),
     };
     started.map_err(|error| io::Error::other(error.to_string()))?;
     Ok(guard)
@@ -72,11 +77,102 @@ fn plain_fields() -> impl for<'to> FormatFields<'to> + Send + Sync + 'static {
     debug_fn(write).delimited(" ")
 }
 
+/// A line of text: when, how grave, whose words if they are not ours, the message and its fields.
+struct Text {
+    time: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    #[expect(clippy::disallowed_methods, reason = "a log line says when it was written")]
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut to: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (dim, end) = if to.has_ansi_escapes() { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        if self.time {
+            write!(to, "{dim}{}{end} ", humantime::format_rfc3339_millis(SystemTime::now()))?;
+        }
+        let level = *event.metadata().level();
+        let colour = match level {
+            _ if dim.is_empty() => "",
+            Level::ERROR => "\x1b[31m",
+            Level::WARN => "\x1b[33m",
+            Level::INFO => "\x1b[32m",
+            _ => "\x1b[34m",
+        };
+        write!(to, "{colour}{level:>5}{end} ")?;
+        match event.metadata().target().split("::").next() {
+            Some(env!("CARGO_PKG_NAME")) | None => {}
+            Some(library) => write!(to, "{dim}{library}:{end} ")?,
+        }
+        context.format_fields(to.by_ref(), event)?;
+        writeln!(to)
+    }
+}
+
+/// Writers for one line each, which in systemd's journal begins with its priority, as `sd-daemon(3)` has it.
+#[derive(Debug)]
+struct Lines {
+    to: NonBlocking,
+    journal: bool,
+}
+
+impl<'to> MakeWriter<'to> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'to self) -> Line {
+        Line { to: self.to.clone(), priority: "" }
+    }
+
+    fn make_writer_for(&'to self, metadata: &Metadata<'_>) -> Line {
+        let priority = if self.journal { priority(*metadata.level()) } else { "" };
+        Line { to: self.to.clone(), priority }
+    }
+}
+
+/// What a line of `level` begins with in systemd's journal.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
+    }
+}
+
+/// Takes one line, whole.
+#[derive(Debug)]
+struct Line {
+    to: NonBlocking,
+    priority: &'static str,
+}
+
+impl Write for Line {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.priority.is_empty() {
+            return self.to.write(line);
+        }
+        self.to.write_all(&[self.priority.as_bytes(), line].concat()).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 /// Standard error, behind a line that tells how many were dropped before, if any were.
 #[derive(Debug)]
 struct Output<W> {
     to: W,
     json: bool,
+    /// Standard error is systemd's journal.
+    journal: bool,
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// How many of them were told.
     told: usize,
@@ -88,10 +184,14 @@ impl<W: Write> Write for Output<W> {
         if dropped > self.told {
             let lines = dropped - self.told;
             let message = "log lines were dropped: standard error was not read";
+            let priority = if self.journal { priority(Level::WARN) } else { "" };
             if self.json {
-                writeln!(self.to, "{{\"level\":\"WARN\",\"message\":\"{message}\",\"lines\":{lines}}}")?;
+                writeln!(
+                    self.to,
+                    "{priority}{{\"level\":\"WARN\",\"message\":\"{message}\",\"lines\":{lines}}}"
+                )?;
             } else {
-                writeln!(self.to, " WARN {message} lines={lines}")?;
+                writeln!(self.to, "{priority} WARN {message} lines={lines}")?;
             }
             self.told = dropped;
         }

@@ -17,6 +17,7 @@ mod completions;
 mod cost;
 mod dead_letters;
 mod example;
+mod help;
 pub mod local;
 mod logging;
 mod manual;
@@ -34,7 +35,7 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use rustix::process::DumpableBehavior;
 
@@ -88,7 +89,8 @@ enum Command {
 pub fn main() -> ExitCode {
     // Memory holds lines and keys: no core of it is kept, and no other process of this user may look into it.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let arguments = match Arguments::try_parse() {
+    let parsed = help::complete(Arguments::command()).try_get_matches();
+    let arguments = match parsed.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors; nobody may be reading either.

@@ -52,7 +52,7 @@ fn write(out: &mut String, config: &Config) -> fmt::Result {
         writeln!(out, "not ready while a line is later than {}", show_duration(lag))?;
     }
     let format = match config.log.format {
-        LogFormat::Auto => "text on a terminal, json otherwise",
+        LogFormat::Auto => "text on a terminal and in the journal, json otherwise",
         LogFormat::Text => "text",
         LogFormat::Json => "json",
     };
@@ -401,7 +401,7 @@ stream app-logs to delivery stream app-logs
   only with server-side encryption
   retries after 100ms to 30s; a record that fails alone is put aside after 10m
 health on http://127.0.0.1:9909
-log text on a terminal, json otherwise, from level info
+log text on a terminal and in the journal, json otherwise, from level info
 checkpoint every 1s or 1MiB
 memory 64MiB for all files, 8MiB for each
 watches in 8192 directories at the most

@@ -133,6 +133,7 @@ impl Log {
                 }
             }
             Report::Stuck { source: of, path, offset } => stuck(source(of), path, *offset),
+            Report::Matchless { source: of } => matchless(source(of)),
             Report::Silent { source: of } => silent(source(of)),
             Report::Speaks { source: of } => info!(source = source(of), "the file system answers again"),
             Report::NotSaved { why } => error!(why, "progress cannot be saved; delivering goes on"),
@@ -331,6 +332,10 @@ fn shortened(source: &str, path: &Path, messages: u64) {
         source, path = %path.display(), messages,
         "longer than max_line_bytes or a record: only the beginning is shipped"
     );
+}
+
+fn matchless(source: &str) {
+    warn!(source, "no file matches: correct its paths, unless files are still to come");
 }
 
 fn silent(source: &str) {

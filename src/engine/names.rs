@@ -87,7 +87,9 @@ impl Engine {
         let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
         self.unwanted.told.retain(|(of, path), _| *of != source || is_there(path));
         let matched = observation.files.iter().filter(|file| file.is_matched).count();
-        self.surveys.taken_in(source, matched);
+        if self.surveys.taken_in(source, matched, now) {
+            self.report(Report::Matchless { source });
+        }
     }
 
     /// One name for each file (a file may have several): the one it is known by, else the first. First the files that the

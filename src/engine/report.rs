@@ -27,6 +27,8 @@ pub enum Report {
     Unreadable { source: SourceId, path: Arc<Path>, why: String },
     /// A file that a source matches is not read, and will not be.
     Skipped { source: SourceId, path: Arc<Path>, why: String },
+    /// No file matches a source at the first look at it.
+    Matchless { source: SourceId },
     /// A file that was refused can be read again.
     Readable { source: SourceId, path: Arc<Path> },
     /// A source's file system does not answer: nothing of it is taken for gone, and the other sources go on.

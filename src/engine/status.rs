@@ -50,6 +50,8 @@ pub struct Status {
     pub streams: Vec<StreamStatus>,
     /// Names that the sources matched when they were last looked at.
     pub matched_files: usize,
+    /// Since when no file has matched any source, all of them having been looked at.
+    pub matchless_since: Option<Instant>,
     /// Sources whose file systems do not answer.
     pub silent: Vec<SourceId>,
     /// What the memory budget is charged, in bytes.
@@ -203,6 +205,7 @@ impl Engine {
                 beyond: unreadable.count(),
             },
             matched_files: self.surveys.matched_files(),
+            matchless_since: self.surveys.matchless_since(),
             silent: self.surveys.silent(),
             streams,
             buffered_bytes: self.intake.buffered(),

@@ -38,8 +38,8 @@ struct OfSource {
     began_finishing: bool,
     /// Whether one was taken in that began after that: what it did not show came later.
     ends_are_fixed: bool,
-    /// Names that the source matched.
-    matched_files: usize,
+    /// Names that the source matched; `None` until it was looked at.
+    matched_files: Option<usize>,
     /// Directories to look into with the next survey, for files that are not where they were.
     seek: BTreeSet<Arc<Path>>,
     /// Those that the survey under way, or the last one, looked into.
@@ -70,6 +70,8 @@ pub(super) struct Surveys {
     /// Streams of which stored positions are looked for beside the names that their files had, once all sources of
     /// the stream have been surveyed.
     look_beside: BTreeSet<StreamId>,
+    /// Since when no source has matched any file, all of them having been looked at.
+    matchless_since: Option<Instant>,
     /// When files without a name are looked after next.
     tick_at: Instant,
     /// When the survey that was answered last began, by the wall clock: nanoseconds since 1970.
@@ -88,6 +90,7 @@ impl Surveys {
             first_start,
             is_finishing: false,
             look_beside,
+            matchless_since: None,
             tick_at: Instant::ZERO,
             unix_nanos: 0,
         }
@@ -270,12 +273,23 @@ impl Surveys {
     }
 
     /// What the survey of `source` showed has been taken in. When the engine is to finish, another look is needed only if
-    /// something asked for one meanwhile.
-    pub(super) fn taken_in(&mut self, id: SourceId, matched_files: usize) {
+    /// something asked for one meanwhile. Tells whether it was the first look, and no file matched.
+    pub(super) fn taken_in(&mut self, id: SourceId, matched_files: usize, now: Instant) -> bool {
         let source = &mut self.sources[id.0];
-        source.matched_files = matched_files;
+        let is_first = source.matched_files.is_none();
+        source.matched_files = Some(matched_files);
         source.finished |= source.began_finishing && !source.wanted;
         source.ends_are_fixed |= source.began_finishing;
+        self.matchless_since = match self.all_answered() && self.matched_files() == 0 {
+            true => self.matchless_since.or(Some(now)),
+            false => None,
+        };
+        is_first && matched_files == 0
+    }
+
+    /// Since when no source has matched any file.
+    pub(super) fn matchless_since(&self) -> Option<Instant> {
+        self.matchless_since
     }
 
     /// Whether what the survey of `source` shows that is answered now is where a drain ends.
@@ -290,7 +304,7 @@ impl Surveys {
 
     /// Names that the sources matched when they were last looked at.
     pub(super) fn matched_files(&self) -> usize {
-        self.configured().map(|source| source.matched_files).sum()
+        self.configured().filter_map(|source| source.matched_files).sum()
     }
 
     /// Whether every source has been looked at once.
@@ -376,26 +390,43 @@ mod tests {
     }
 
     #[test]
+    fn nothing_matches_from_the_last_first_look_on_until_a_file_is_there() {
+        let mut surveys = surveys();
+        begun(&mut surveys, at(0));
+        surveys.answered(A, Duration::ZERO, at(1));
+        assert!(surveys.taken_in(A, 0, at(1)), "told at its first look");
+        assert_eq!(surveys.matchless_since(), None, "the other was not looked at");
+        surveys.answered(B, Duration::ZERO, at(5));
+        assert!(surveys.taken_in(B, 0, at(5)));
+        assert!(!surveys.taken_in(A, 0, at(9)), "once");
+        assert_eq!(surveys.matchless_since(), Some(at(5)));
+        assert!(!surveys.taken_in(B, 1, at(20)));
+        assert_eq!(surveys.matchless_since(), None);
+        assert!(!surveys.taken_in(B, 0, at(30)), "what was there and goes is told elsewhere");
+        assert_eq!(surveys.matchless_since(), Some(at(30)));
+    }
+
+    #[test]
     fn a_drain_is_over_when_each_source_was_looked_at_since_and_nothing_asks_for_more() {
         let mut surveys = surveys();
         drop(begun(&mut surveys, at(0)));
         surveys.finish();
         for source in [A, B] {
             surveys.answered(source, Duration::ZERO, at(1));
-            surveys.taken_in(source, 1);
+            surveys.taken_in(source, 1, at(0));
         }
         assert!(!surveys.all_finished(), "both began before");
         assert_eq!(begun(&mut surveys, at(100)), [A, B]);
         surveys.answered(A, Duration::ZERO, at(101));
         surveys.answered(B, Duration::ZERO, at(101));
         surveys.seek_beside(B, Path::new("/log/a.log"));
-        surveys.taken_in(A, 1);
-        surveys.taken_in(B, 1);
+        surveys.taken_in(A, 1, at(0));
+        surveys.taken_in(B, 1, at(0));
         assert!(!surveys.all_finished(), "a file is looked for");
         assert_eq!(begun(&mut surveys, at(200)), [B]);
         assert!(surveys.has_looked_beside(B, Path::new("/log/b.log")));
         surveys.answered(B, Duration::ZERO, at(201));
-        surveys.taken_in(B, 1);
+        surveys.taken_in(B, 1, at(0));
         assert!(surveys.all_finished());
         assert_eq!(surveys.deadline(false, at(300)), None);
     }

@@ -352,3 +352,54 @@ fn the_status_command_shows_the_same_and_says_by_its_code_whether_all_is_well() 
     assert_eq!(code, 1);
     assert!(text.contains("is the daemon running"), "{text}");
 }
+
+#[test]
+fn a_watched_status_stays_in_the_other_screen_and_leaves_the_terminal_as_it_was() {
+    let world = World::new();
+    for name in ["app-1.log", "app-2.log", "web.log"] {
+        fs::write(world.file(name), "one\n").unwrap();
+    }
+    let daemon = world.run();
+    eventually("delivered", || (daemon.status()["streams"][0]["records_delivered"] == 3).then_some(()));
+    // util-linux's `script` gives the command a terminal of its own, and its keys.
+    let url = format!("http://{}", daemon.health);
+    let watch = format!(
+        "stty rows 20 cols 90; stty -g > before; {} status --watch --url {url}; echo $? > code; stty -g > after",
+        env!("CARGO_BIN_EXE_standpipe")
+    );
+    let mut script = Command::new("script");
+    script
+        .args(["-qfc", &watch, "typescript"])
+        .current_dir(world.dir())
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh");
+    script.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    let mut script = script.spawn().unwrap();
+    let screen = || {
+        String::from_utf8_lossy(&fs::read(world.dir().join("typescript")).unwrap_or_default()).into_owned()
+    };
+    let last_frame =
+        || screen().rsplit("\x1b[H").find(|frame| frame.contains("FILE")).unwrap_or_default().to_owned();
+    eventually("a frame with every file", || last_frame().contains("web.log").then_some(()));
+    let mut keys = script.stdin.take().unwrap();
+    keys.write_all(b"/app-1").unwrap();
+    eventually("a frame with what the filter leaves", || {
+        let frame = last_frame();
+        (frame.contains("app-1.log") && !frame.contains("app-2.log") && !frame.contains("web.log"))
+            .then_some(())
+    });
+    keys.write_all(b"\rq").unwrap();
+    assert!(script.wait().unwrap().success());
+    let screen = screen();
+    assert!(
+        screen.contains("\x1b[?1049h") && !screen.contains("\x1b[3J"),
+        "the scrollback is touched: {screen:?}"
+    );
+    assert!(
+        screen.trim_end().rsplit("\x1b[?1049l").next().is_some_and(|after| !after.contains("FILE")),
+        "{screen:?}"
+    );
+    let said = |name: &str| fs::read_to_string(world.dir().join(name)).unwrap();
+    assert_eq!(said("code"), "0\n");
+    assert_eq!(said("before"), said("after"));
+}

@@ -12,10 +12,12 @@ use crate::shell::http::status::Status;
 
 use super::super::table::table;
 use super::ask::{self, Failure};
-use super::{byte_rate, bytes, duration, read, shown};
+use super::read;
+use super::shown::{byte_rate, bytes, duration, shown};
+use super::wanted::Wanted;
 
 /// One daemon: its address, and what it said.
-type Answer = (String, Result<(serde_json::Value, Box<Status>), Failure>);
+pub(super) type Answer = (String, Result<(serde_json::Value, Box<Status>), Failure>);
 
 /// What all daemons use of one delivery stream together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -31,15 +33,13 @@ struct Sum {
     dead_letters: u64,
 }
 
-/// What is shown of the daemons at `addresses`, and whether all of them are ready.
-pub(super) async fn show(addresses: &[String], as_json: bool) -> (String, bool) {
-    let answers = ask_all(addresses).await;
-    let ready = answers.iter().all(|(_, answer)| answer.as_ref().is_ok_and(|(_, status)| status.ready));
-    (if as_json { json(&answers) } else { text(&answers) }, ready)
+/// Whether each of them is ready.
+pub(super) fn ready(answers: &[Answer]) -> bool {
+    answers.iter().all(|(_, answer)| answer.as_ref().is_ok_and(|(_, status)| status.ready))
 }
 
 /// Asks all at once; the answers are in the order of the addresses.
-async fn ask_all(addresses: &[String]) -> Vec<Answer> {
+pub(super) async fn ask_all(addresses: &[String]) -> Vec<Answer> {
     let mut tasks = JoinSet::new();
     for (place, address) in addresses.iter().cloned().enumerate() {
         tasks.spawn(async move {
@@ -60,7 +60,7 @@ async fn answer(address: &str) -> Result<(serde_json::Value, Box<Status>), Failu
 }
 
 /// An array with `address`, and `status` or `error`, of each.
-fn json(answers: &[Answer]) -> String {
+pub(super) fn json(answers: &[Answer]) -> String {
     let each = answers.iter().map(|(address, answer)| match answer {
         Ok((status, _)) => serde_json::json!({ "address": address, "status": status }),
         Err(failure) => serde_json::json!({ "address": address, "error": failure.to_string() }),
@@ -69,7 +69,8 @@ fn json(answers: &[Answer]) -> String {
     plain_json(format!("{all:#}\n"))
 }
 
-fn text(answers: &[Answer]) -> String {
+/// A row for each daemon that is wanted by its address or host, or does not answer; and the sums of all.
+pub(super) fn text(answers: &[Answer], wanted: &Wanted) -> String {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let mut rows =
         vec![words(&["DAEMON", "HOST", "VERSION", "UP", "STATE", "FILES", "LAG", "OLDEST", "LINES", "DEAD"])];
@@ -77,7 +78,9 @@ fn text(answers: &[Answer]) -> String {
     for (address, answer) in answers {
         match answer {
             Ok((_, status)) => {
-                rows.push(row(address, status));
+                if wanted.has(address) || wanted.has(&status.summary.place.host) {
+                    rows.push(row(address, status));
+                }
                 add(&mut sums, status);
             }
             Err(failure) => {
@@ -180,7 +183,7 @@ mod tests {
     #[test]
     fn each_daemon_has_a_row_and_a_delivery_stream_the_sums() {
         let silent = ("c:9909".to_owned(), Err(Failure::Timeout { address: "c:9909".to_owned() }));
-        let text = text(&[status("a", 900), status("b", 600), silent]);
+        let text = text(&[status("a", 900), status("b", 600), silent], &Wanted::all());
         let expected = "\
 DAEMON  HOST  VERSION  UP    STATE      FILES  LAG  OLDEST  LINES  DEAD
 a:9909  a     0.1.0    60 s  ready          3  0 B  -           7     0

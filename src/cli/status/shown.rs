@@ -61,3 +61,40 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
         false => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_durations_have_two_or_three_digits() {
+        let sizes =
+            [(0, "0 B"), (999, "999 B"), (1000, "1.0 KiB"), (1 << 20, "1.0 MiB"), (500 << 20, "500 MiB")];
+        for (size, expected) in sizes {
+            assert_eq!(bytes(size), expected);
+        }
+        let rates = [(0.0, "0 B"), (999.9, "999 B"), (1e3, "1.0 kB"), (4.5e6, "4.5 MB"), (5e8, "500 MB")];
+        for (rate, expected) in rates {
+            assert_eq!(byte_rate(rate), expected);
+        }
+        let times =
+            [(0.0, "-"), (0.25, "0.2 s"), (59.9, "59 s"), (600.0, "10 min"), (7200.0, "2 h"), (2e6, "23 d")];
+        for (time, expected) in times {
+            assert_eq!(duration(time), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_steer_the_terminal_and_a_long_one_keeps_its_end() {
+        assert_eq!(shortened("a\x1b[2Jb\n", 20), r"a\u{1b}[2Jb\n");
+        assert_eq!(shortened("/var/log/app/a.log", 10), "…app/a.log");
+        assert_eq!(shortened("/a", 10), "/a");
+    }
+
+    #[test]
+    fn a_bar_is_full_only_when_all_is_done() {
+        assert_eq!(bar(0.999, 4), "███░");
+        assert_eq!(bar(1.0, 4), "████");
+        assert_eq!(bar(7.0, 4), "████");
+    }
+}

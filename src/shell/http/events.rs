@@ -166,6 +166,9 @@ fn of_a_file(report: &Report) -> Option<Told> {
             file(source, path),
             "refused by the service, and the dead letters are full: the file waits".to_owned(),
         ),
+        Report::Matchless { source: of } => {
+            ("no_files", Level::Warn, source(of), "no file matches".to_owned())
+        }
         Report::Silent { source: of } => {
             ("source_silent", Level::Warn, source(of), "the file system does not answer".to_owned())
         }
@@ -229,6 +232,7 @@ fn of_a_stream(report: &Report) -> Option<Told> {
         | Report::Abandoned { .. }
         | Report::Unreadable { .. }
         | Report::Stuck { .. }
+        | Report::Matchless { .. }
         | Report::Silent { .. }
         | Report::Speaks { .. }
         | Report::FewDescriptors { .. }

@@ -29,6 +29,9 @@ pub struct Reason {
     pub advice: String,
 }
 
+/// How long no file may match any source until the daemon is not ready.
+const MATCHLESS_PATIENCE: Duration = Duration::from_secs(10 * 60);
+
 /// The advice for a stream whose lines wait for the quota of requests alone.
 pub(super) const BATCHES_WOULD_HELP: &str = "lines wait for the quota of requests, and there is room for more records and \
                                              bytes: `api = \"auto\"` would carry more lines in fewer requests";
@@ -79,6 +82,7 @@ pub(super) fn reasons(snapshot: &Snapshot) -> Vec<Reason> {
     }
     reasons.extend(dead_letters_full(snapshot));
     reasons.extend(late(snapshot));
+    reasons.extend(matchless(snapshot));
     reasons
 }
 
@@ -195,6 +199,20 @@ fn late(snapshot: &Snapshot) -> Option<Reason> {
         advice:
             "see which stream is held or at its quota; `api = \"auto\"` carries more lines in fewer requests"
                 .to_owned(),
+    })
+}
+
+/// Nothing has been there to read for long, which is rather a wrong path than a program without a word.
+fn matchless(snapshot: &Snapshot) -> Option<Reason> {
+    let since = snapshot.status.matchless_since?;
+    let after = snapshot.status.at.since(since);
+    (after >= MATCHLESS_PATIENCE).then(|| Reason {
+        code: "no_files".to_owned(),
+        stream: None,
+        delivery_stream: None,
+        message: format!("no file has matched any source for {} s", after.as_secs()),
+        advice: "correct `paths`, and see in `/status` what is in `unread`; `standpipe check` says which files match"
+            .to_owned(),
     })
 }
 
