@@ -53,37 +53,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     };
     let surveys = surveys(&source_files(&config));
     let config = named::with_streams(&config, &surveys);
-    let mut text = plain_lines(&config.describe());
-    text.push_str("\nfiles that match now:\n");
-    let matching = surveys.iter().flat_map(|surveyed| {
-        let source = surveyed.observation.source;
-        let matched = surveyed.observation.files.iter().filter(|file| file.is_matched);
-        let config = &config;
-        matched.map(move |file| (&file.path, file.size, whose(config, source, file)))
-    });
-    let mut matching: Vec<_> = matching.collect();
-    matching.sort();
-    for (path, bytes, source) in matching {
-        text.push_str(&format!("  {} ({bytes} bytes): {}\n", plain_path(path), plain(source)));
-    }
-    for (source, pattern) in unmatched(&config, &surveys) {
-        text.push_str(&format!(
-            "  none for {} of {}: correct it, or wait for a file\n",
-            plain(pattern.text()),
-            plain(source)
-        ));
-    }
-    for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems.named) {
-        text.push_str(&format!(
-            "  {}: not read: {}\n",
-            plain_path(&problem.path),
-            plain(problem.reason.to_string())
-        ));
-    }
-    let beyond: u64 = surveys.iter().map(|surveyed| surveyed.problems.beyond).sum();
-    if beyond > 0 {
-        text.push_str(&format!("  and {beyond} more that are not read\n"));
-    }
+    let text = plain_lines(&config.describe()) + &matches(&config, &surveys);
     // Nobody may be reading; and what follows may take a while.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     let meetings = meetings::faults(&config, &surveys);
@@ -120,6 +90,40 @@ fn whose(config: &Config, source: SourceId, file: &Observed) -> String {
         (Route::ByPath(_), Ok(stream)) => format!("{name} to stream {stream}"),
         (Route::ByPath(_), Err(why)) => format!("{name}, not read: {why}"),
     }
+}
+
+/// Which files match now, which patterns match none, and what is not read.
+fn matches(config: &Config, surveys: &[Surveyed]) -> String {
+    let mut text = "\nfiles that match now:\n".to_owned();
+    let matching = surveys.iter().flat_map(|surveyed| {
+        let source = surveyed.observation.source;
+        let matched = surveyed.observation.files.iter().filter(|file| file.is_matched);
+        matched.map(move |file| (&file.path, file.size, whose(config, source, file)))
+    });
+    let mut matching: Vec<_> = matching.collect();
+    matching.sort();
+    for (path, bytes, source) in matching {
+        text.push_str(&format!("  {} ({bytes} bytes): {}\n", plain_path(path), plain(source)));
+    }
+    for (source, pattern) in unmatched(config, surveys) {
+        text.push_str(&format!(
+            "  none for {} of {}: correct it, or wait for a file\n",
+            plain(pattern.text()),
+            plain(source)
+        ));
+    }
+    for problem in surveys.iter().flat_map(|surveyed| &surveyed.problems.named) {
+        text.push_str(&format!(
+            "  {}: not read: {}\n",
+            plain_path(&problem.path),
+            plain(problem.reason.to_string())
+        ));
+    }
+    let beyond: u64 = surveys.iter().map(|surveyed| surveyed.problems.beyond).sum();
+    if beyond > 0 {
+        text.push_str(&format!("  and {beyond} more that are not read\n"));
+    }
+    text
 }
 
 /// Each pattern by which no file is read, with the name of its source.

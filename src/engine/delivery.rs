@@ -22,7 +22,7 @@ use super::incarnation::{Blocked, IncarnationState};
 use super::port::{Effect, RequestId};
 use super::report::Report;
 use super::shaping::{Aside, Unsendable};
-use super::streams::Ends;
+use super::streams::{Apart, Ends};
 use crate::rules::dead_letters::cut_message;
 use crate::rules::ledger::Settlement;
 
@@ -64,6 +64,13 @@ impl Engine {
         for (place, why, after) in judged.stuck {
             let path = Arc::clone(&self.lives.on_its_way(place.incarnation).whose().path);
             self.report(Report::RecordStuck { stream, path, offset: place.offset, why, after });
+        }
+        for Apart { incarnation, entry, more_bytes } in judged.apart {
+            let state = self.lives.on_its_way_mut(incarnation);
+            let before = state.buffered();
+            state.set_apart(entry, more_bytes);
+            let _ = state.let_go();
+            self.intake.charge(stream, (before, state.buffered()));
         }
         let mut touched: BTreeSet<Incarnation> = BTreeSet::new();
         let mut settled = 0;
@@ -220,6 +227,8 @@ impl Engine {
         let max_bytes = self.settings.checkpoint.max_bytes;
         let state = self.lives.on_its_way_mut(incarnation);
         state.release();
+        let (stream, charge) = (state.stream(), state.let_go());
+        self.intake.charge(stream, charge);
         state.weigh_ranges(max_bytes);
         self.streams.offer(state, 0);
         if state.has_unsaved_progress() {

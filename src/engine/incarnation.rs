@@ -4,6 +4,7 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+mod beyond;
 mod lane;
 mod naming;
 mod provenance;
@@ -77,6 +78,7 @@ struct Outgoing {
     in_turn: bool,
     /// Whether nothing fresh leaves, because what would be acknowledged has no room in a checkpoint.
     is_withheld: bool,
+    beyond: beyond::Beyond,
 }
 
 /// A record that is to become a dead letter, and has no room.
@@ -230,11 +232,11 @@ impl IncarnationState {
 
     /// What the memory budget is charged for this incarnation, in bytes.
     pub(super) fn buffered(&self) -> u64 {
-        let unsettled = self.ledger.admitted().since(self.ledger.frontier());
-        unsettled
+        let held = self.ledger.admitted().since(self.held_from());
+        held + self.history.marks_bytes()
             + self.provenance.bytes()
             + self.outgoing.extra_bytes
-            + self.ledger.open() as u64 * MEMORY_OVERHEAD_BYTES
+            + self.ledger.pieces() as u64 * MEMORY_OVERHEAD_BYTES
     }
 
     /// Another file, or another name, goes on with this incarnation.
@@ -334,6 +336,7 @@ impl IncarnationState {
             self.arrivals.seen.cut(self.position());
         }
         self.release();
+        self.let_go();
         let change = Change {
             buffered: (before, self.buffered()),
             fresh: self.outgoing.ready.len() - ready,

@@ -11,6 +11,8 @@ mod suspects;
 mod turns;
 mod withdrawn;
 
+use std::time::Duration;
+
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
@@ -160,6 +162,19 @@ impl Lane {
     /// `records` failed together and go again at `due`.
     pub(super) fn send_again(&mut self, records: Vec<Record>, due: Instant, company: Company) {
         self.again.add(records, due, company);
+    }
+
+    /// How long a record, or a group, waits that has failed so often.
+    pub(super) fn retry_delay(&self, failures: u32, chance: f64, now: Instant) -> Duration {
+        match self.takes_others(now) {
+            true => self.backoff.delay_beside_others(failures, chance),
+            false => self.backoff.delay(failures, chance),
+        }
+    }
+
+    /// Whether the service takes records, though it may not take all of them.
+    pub(super) fn takes_others(&self, now: Instant) -> bool {
+        self.circuit.open().is_none() && self.ladder.takes_others(now)
     }
 
     /// A request with so many bytes of data, sent at `sent_at`, is no longer under way.

@@ -40,6 +40,15 @@ impl Unreadable {
     }
 }
 
+/// What the sources' paths lead to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Matched {
+    /// Names that the sources matched when they were last looked at.
+    pub files: usize,
+    /// Since when no file has matched any source, all of them having been looked at.
+    pub none_since: Option<Instant>,
+}
+
 /// Everything an operator may ask about.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -48,10 +57,7 @@ pub struct Status {
     /// Files that cannot be opened, and why.
     pub unreadable: Unreadable,
     pub streams: Vec<StreamStatus>,
-    /// Names that the sources matched when they were last looked at.
-    pub matched_files: usize,
-    /// Since when no file has matched any source, all of them having been looked at.
-    pub matchless_since: Option<Instant>,
+    pub matched: Matched,
     /// Sources whose file systems do not answer.
     pub silent: Vec<SourceId>,
     /// What the memory budget is charged, in bytes.
@@ -204,8 +210,10 @@ impl Engine {
                     .collect(),
                 beyond: unreadable.count(),
             },
-            matched_files: self.surveys.matched_files(),
-            matchless_since: self.surveys.matchless_since(),
+            matched: Matched {
+                files: self.surveys.matched_files(),
+                none_since: self.surveys.matchless_since(),
+            },
             silent: self.surveys.silent(),
             streams,
             buffered_bytes: self.intake.buffered(),

@@ -7,6 +7,7 @@
 
 mod activity;
 mod changing;
+mod judged;
 mod letters;
 mod sending;
 mod spreading;
@@ -15,17 +16,15 @@ mod standing;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::Record;
-use crate::model::record_id::RecordId;
 use crate::model::settings::{ByLane, CheckpointSettings, Encryption, LaneId, StreamId, StreamSettings};
 use crate::model::time::Instant;
-use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
+use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::rules::circuit::News;
 use crate::rules::judge::{Whole, as_a_whole, end_of, failure, is_delivered, is_plain, of_the_stream};
 use crate::rules::ladder::Fate;
@@ -40,6 +39,7 @@ use super::report::{Report, StreamCounts};
 pub(super) use self::letters::Ends;
 
 use self::activity::Activity;
+pub(super) use self::judged::{Apart, Judged};
 use self::letters::{Letters, Parts, SentLetters};
 
 /// One request under way.
@@ -77,36 +77,6 @@ pub(super) struct Streams {
     next_request: u64,
     /// Whether everything is to be delivered and be done.
     pub(super) is_draining: bool,
-}
-
-/// What an answer means for its records.
-#[derive(Debug)]
-pub(super) struct Judged {
-    pub(super) lane: LaneId,
-    pub(super) delivered: Vec<(Record, Encrypted, Option<RecordId>)>,
-    /// To be put aside: what the service said of each last.
-    pub(super) rejected: Vec<(Record, Retry)>,
-    /// Records of which it is news that they fail alone, and for how long they have.
-    pub(super) stuck: Vec<(Place, Retry, Duration)>,
-    pub(super) reports: Vec<Report>,
-    /// Where files can go to several lanes: the incarnations that the request had records of.
-    pub(super) incarnations: BTreeSet<Incarnation>,
-    /// Whether nobody knows if records that go again were taken.
-    pub(super) is_unsure: bool,
-}
-
-impl Judged {
-    fn new(lane: LaneId) -> Self {
-        Self {
-            lane,
-            delivered: Vec::new(),
-            rejected: Vec::new(),
-            stuck: Vec::new(),
-            reports: Vec::new(),
-            incarnations: BTreeSet::new(),
-            is_unsure: false,
-        }
-    }
 }
 
 impl Streams {
@@ -206,7 +176,9 @@ impl Streams {
             Some(Whole::Refused) => self.lanes[lane].halve(sent.records, sent.company, now),
             Some(Whole::Failed(why)) => {
                 *counts.retries.entry(why.reason).or_default() += verdicts.len() as u64;
-                let records = sent.records.into_iter().map(failed_once_more).collect();
+                let may_last = verdicts.len() == 1 || self.lanes[lane].takes_others(now);
+                let records = sent.records.into_iter();
+                let records = records.map(|record| judged.goes_again(record, may_last)).collect();
                 let chance = self.rng.f64();
                 self.lanes[lane].send_group_again(records, sent.company, chance, now);
             }
@@ -249,6 +221,7 @@ impl Streams {
         let Sent { records, at, company, .. } = sent;
         let lane = &mut self.lanes[judged.lane];
         let (was_held, count) = (lane.ladder.is_held(), records.len());
+        let may_last = count == 1 || lane.takes_others(now);
         for (record, _) in records.iter().zip(&verdicts).filter(|(_, verdict)| is_delivered(verdict)) {
             lane.ladder.accepted(Place::of(record), at, now);
         }
@@ -275,7 +248,7 @@ impl Streams {
                 continue;
             }
             *counts.retries.entry(why.reason).or_default() += 1;
-            let record = failed_once_more(record);
+            let record = judged.goes_again(record, may_last);
             match fate {
                 Some(Fate::Again { failures, by }) if count == 1 || why.reason == RetryReason::Rejected => {
                     lane.send_suspect_again(record, why.reason, (failures, by), self.rng.f64(), now);
@@ -288,7 +261,7 @@ impl Streams {
             }
         }
         let failures = again.iter().map(|record| record.failures).max().unwrap_or(1);
-        let due = now + lane.backoff.delay(failures, self.rng.f64());
+        let due = now + lane.retry_delay(failures, self.rng.f64(), now);
         let company = if again.len() == count { company } else { Company::Open };
         lane.send_again(again, decided_by.map_or(due, |by| due.min(by)), company);
         if !judged.delivered.is_empty() {
@@ -320,7 +293,7 @@ impl Streams {
     ) -> Option<Report> {
         let lane = &mut self.lanes[id];
         let Some(why) = why else {
-            let open = lane.circuit.answered()?;
+            let open = lane.circuit.answered(now)?;
             return Some(Report::Resumed { lane: id, after: now.since(open.since) });
         };
         match lane.circuit.failed(&why, sent_at, now, self.rng.f64()) {
@@ -371,8 +344,4 @@ fn sizes_of<'a>(data: impl Iterator<Item = &'a Bytes>) -> u64 {
 fn may_be_taken(verdict: &Verdict) -> bool {
     let is_unsure = |why: &Retry| matches!(why.reason, RetryReason::Network | RetryReason::Ambiguous);
     matches!(verdict, Verdict::Retry(why) if is_unsure(why))
-}
-
-fn failed_once_more(record: Record) -> Record {
-    Record { failures: record.failures.saturating_add(1), ..record }
 }

@@ -25,6 +25,13 @@ const STREAK: u32 = 8;
 /// just as well say that others take a large part of the quota.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// A request that had no answer for so long, and none that came since it left, says that nothing answers at all.
+const UNANSWERED: Duration = Duration::from_secs(20);
+
+/// The longest delay of a probe where nobody has to mend anything: whoever comes back is found within seconds. A thousand
+/// daemons ask 250 times a second then.
+const PROBE_PATIENCE: Duration = Duration::from_secs(8);
+
 /// How often the operator is reminded of a stream that is held.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -67,6 +74,8 @@ pub struct CircuitBreaker {
     streak: u32,
     /// When the streak began.
     streak_began: Instant,
+    /// When a request was answered last.
+    answered_at: Option<Instant>,
     open: Option<Open>,
     /// Whether records leave one at a time, until an answer says that the service keeps them encrypted.
     awaits_encryption: bool,
@@ -95,6 +104,7 @@ impl CircuitBreaker {
             adaptive,
             streak: 0,
             streak_began: Instant::ZERO,
+            answered_at: None,
             open: None,
             awaits_encryption: false,
         }
@@ -133,8 +143,9 @@ impl CircuitBreaker {
     }
 
     /// Some record of a request was accepted or judged: the service is there. Returns the open that this ends.
-    pub fn answered(&mut self) -> Option<Open> {
+    pub fn answered(&mut self, now: Instant) -> Option<Open> {
         self.streak = 0;
+        self.answered_at = Some(now);
         self.open.take_if(|open| open.until.is_some())
     }
 
@@ -157,8 +168,11 @@ impl CircuitBreaker {
         let is_patient = matches!(why.reason, RetryReason::Setup | RetryReason::Rejected);
         let slows_down = self.adaptive == Adaptive::On && why.reason == RetryReason::Throttled;
         let lasts = !slows_down || now.since(self.streak_began) >= SILENCE;
+        let is_unanswered = why.reason == RetryReason::Network
+            && now.since(sent_at) >= UNANSWERED
+            && self.answered_at.is_none_or(|answered| answered < sent_at);
         match &mut self.open {
-            None if is_patient || (self.streak >= STREAK && lasts) => {
+            None if is_patient || is_unanswered || (self.streak >= STREAK && lasts) => {
                 let delay = delay(&self.backoff, why, is_patient, 1, chance);
                 let until = Some(now + delay);
                 self.open = Some(Open {
@@ -207,7 +221,7 @@ fn delay(backoff: &Backoff, why: &Retry, is_patient: bool, rounds: u32, chance: 
     match is_patient {
         true if why.is_for_credentials() => backoff.patient_delay(chance).min(CREDENTIALS_PATIENCE),
         true => backoff.patient_delay(chance),
-        false => backoff.delay(rounds, chance),
+        false => backoff.bound(rounds).min(PROBE_PATIENCE).mul_f64(chance.clamp(0.0, 1.0)),
     }
 }
 
@@ -253,7 +267,7 @@ mod tests {
             for _ in 0..STREAK - 1 {
                 assert_eq!(standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0), News::None);
             }
-            assert_eq!(standing.answered(), None);
+            assert_eq!(standing.answered(at(0)), None);
         }
         assert_eq!(standing.may_send(64, at(1)), Permit::Send);
     }
@@ -273,7 +287,7 @@ mod tests {
             Permit::NotBefore(at(320)),
             "the next delay is twice as long"
         );
-        assert!(standing.answered().is_some());
+        assert!(standing.answered(at(0)).is_some());
         assert_eq!(standing.may_send(5, at(130)), Permit::Send);
     }
 
@@ -329,15 +343,40 @@ mod tests {
         assert_eq!(standing.may_send(0, at(14_999)), Permit::NotBefore(at(15_000)));
         standing.failed(&why(RetryReason::Rejected), at(15_000), at(15_001), 0.0);
         assert_eq!(standing.may_send(0, at(15_002)), Permit::NotBefore(at(30_001)));
-        assert!(standing.answered().is_some());
+        assert!(standing.answered(at(0)).is_some());
         assert_eq!(standing.may_send(5, at(15_003)), Permit::Send);
+    }
+
+    #[test]
+    fn an_endpoint_that_never_answers_holds_at_the_first_timeout_and_one_that_answers_others_does_not() {
+        let mut standing = standing();
+        assert_eq!(standing.failed(&why(RetryReason::Network), at(0), at(19_999), 1.0), News::None);
+        assert_eq!(standing.failed(&why(RetryReason::Network), at(0), at(30_000), 1.0), News::Held);
+
+        let mut standing = self::standing();
+        standing.answered(at(5_000));
+        assert_eq!(standing.failed(&why(RetryReason::Network), at(4_000), at(40_000), 1.0), News::None);
+        assert_eq!(standing.failed(&why(RetryReason::Network), at(6_000), at(40_000), 1.0), News::Held);
+    }
+
+    #[test]
+    fn however_long_an_outage_was_its_end_is_found_within_seconds() {
+        let mut standing = standing();
+        let mut now = 0;
+        for _ in 0..STREAK + 20 {
+            standing.failed(&why(RetryReason::Server), at(now), at(now), 1.0);
+            let Permit::NotBefore(next) = standing.may_send(0, at(now)) else { continue };
+            assert!(next <= at(now + 8_000));
+            now = u64::try_from(next.since(Instant::ZERO).as_millis()).expect("small");
+        }
+        assert!(now > 60_000, "it was long enough for the longest delay");
     }
 
     #[test]
     fn what_is_stopped_stays_stopped_whatever_is_answered() {
         let mut standing = standing();
         assert!(standing.stop(Retry::not_encrypted(), at(0)));
-        assert_eq!(standing.answered(), None);
+        assert_eq!(standing.answered(at(0)), None);
         assert_eq!(standing.failed(&why(RetryReason::Server), at(0), at(1), 1.0), News::None);
         assert!(!standing.stop(Retry::not_encrypted(), at(2)), "it is no news");
         assert_eq!(standing.may_send(0, at(3_600_000)), Permit::Never);
@@ -369,7 +408,7 @@ mod tests {
                 }
             }
         }
-        assert!(attempts < 40, "{attempts} attempts in ten minutes");
+        assert!(attempts < 100, "{attempts} attempts in ten minutes");
     }
 
     #[test]

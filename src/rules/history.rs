@@ -7,7 +7,8 @@
 //!
 //! Knows what was read and not yet settled, as shared slices. Does not read.
 //!
-//! *Invariant:* holds at most what lies between the frontier and the position, and [`WINDOW_BYTES`] before it.
+//! *Invariant:* holds at most what lies between the frontier and the position, and [`WINDOW_BYTES`] before it. Of what was let
+//! go of between them, there is a mark at each place where a frontier or a range may come to end.
 
 use std::collections::VecDeque;
 
@@ -32,7 +33,30 @@ pub struct History {
     expected: Window,
     /// Of what was settled; `None` where the beginning was not read, or not by this version.
     settled: Option<Digest>,
+    let_go: LetGo,
 }
+
+/// What is known of bytes behind the frontier that are in memory no more.
+#[derive(Clone, Debug, Default)]
+struct LetGo {
+    /// Where it ends; zero when nothing was let go of.
+    until: Offset,
+    /// Of what lies before `until`, where all of that was read.
+    digest: Option<Digest>,
+    /// In the order of the file.
+    marks: VecDeque<Mark>,
+}
+
+/// What a checkpoint says of a place.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    at: Offset,
+    window: Window,
+    digest: Option<Digest>,
+}
+
+/// What a mark takes in memory, in bytes.
+const MARK_BYTES: u64 = size_of::<Mark>() as u64;
 
 impl History {
     /// A history that ends at `position` and knows only the window before it, and the digest of all before it, if that
@@ -42,7 +66,15 @@ impl History {
             Offset::ZERO => Some(Digest::beginning()),
             _ => settled.filter(|settled| settled.to() == Digest::end_before(position.bytes())),
         };
-        Self { chunks: VecDeque::new(), held: 0, is_compact: true, position, expected, settled }
+        Self {
+            chunks: VecDeque::new(),
+            held: 0,
+            is_compact: true,
+            position,
+            expected,
+            settled,
+            let_go: LetGo::default(),
+        }
     }
 
     /// The beginning of a file.
@@ -112,9 +144,18 @@ impl History {
         self.digest_to(self.position)
     }
 
-    /// The digest of all whole blocks before `end`, which lies between what was settled and the position.
+    /// The digest of all whole blocks before `end`, which lies between what was settled and the position: where bytes were
+    /// let go of, at a mark.
     fn digest_to(&self, end: Offset) -> Option<Digest> {
-        let mut digest = self.settled?;
+        if let Some(mark) = self.mark(end) {
+            return mark.digest;
+        }
+        let is_beyond = self.let_go.until > Offset::ZERO && end >= self.let_go.until;
+        self.go_on(if is_beyond { self.let_go.digest? } else { self.settled? }, end)
+    }
+
+    /// `digest`, and all whole blocks from there on before `end`, of what is held.
+    fn go_on(&self, mut digest: Digest, end: Offset) -> Option<Digest> {
         let end = Digest::end_before(end.bytes());
         // Where the chunk begins that is looked at.
         let mut at = self.position.bytes() - self.held as u64;
@@ -149,14 +190,14 @@ impl History {
         if self.settled.is_some_and(|settled| settled.to() < Digest::end_before(frontier.bytes())) {
             self.settled = self.digest_to(frontier);
         }
-        let unsettled = usize::try_from(self.position.since(frontier)).unwrap_or(usize::MAX);
-        let needed = unsettled.saturating_add(WINDOW_BYTES);
-        while let Some(front) = self.chunks.front()
-            && self.held - front.len() >= needed
-        {
-            self.held -= front.len();
-            self.chunks.pop_front();
+        while self.let_go.marks.front().is_some_and(|mark| mark.at < frontier) {
+            self.let_go.marks.pop_front();
         }
+        if frontier >= self.let_go.until {
+            self.let_go = LetGo::default();
+        }
+        let unsettled = usize::try_from(self.position.since(frontier)).unwrap_or(usize::MAX);
+        self.drop_before(frontier.max(self.let_go.until));
         // An idle file keeps a window, not the chunk that it was cut from.
         if unsettled == 0 && !self.is_compact {
             self.is_compact = true;
@@ -168,8 +209,52 @@ impl History {
         }
     }
 
+    /// Lets go of what lies before `until`, of which no record needs anything any more. `edges` are all places before it, from
+    /// what is held on, where a frontier or a range may come to end.
+    pub fn let_go(&mut self, edges: &[Offset], until: Offset) {
+        let mut digest = if self.let_go.until > Offset::ZERO { self.let_go.digest } else { self.settled };
+        for at in edges.iter().copied() {
+            let window = self.window(at);
+            digest = digest.and_then(|digest| self.go_on(digest, at));
+            self.let_go.marks.push_back(Mark { at, window, digest });
+        }
+        self.let_go.digest = digest.and_then(|digest| self.go_on(digest, until));
+        self.let_go.until = until;
+        self.drop_before(until);
+    }
+
+    /// From where on what was read is held, or zero where that is the frontier.
+    pub fn let_go_until(&self) -> Offset {
+        self.let_go.until
+    }
+
+    /// What the marks take in memory, in bytes.
+    pub fn marks_bytes(&self) -> u64 {
+        self.let_go.marks.len() as u64 * MARK_BYTES
+    }
+
+    fn mark(&self, at: Offset) -> Option<&Mark> {
+        let place = self.let_go.marks.binary_search_by_key(&at, |mark| mark.at).ok()?;
+        self.let_go.marks.get(place)
+    }
+
+    /// Drops chunks that hold nothing from a window, and a block, before `from` on.
+    fn drop_before(&mut self, from: Offset) {
+        let after = usize::try_from(self.position.since(from)).unwrap_or(usize::MAX);
+        let needed = after.saturating_add(WINDOW_BYTES.max(BLOCK_BYTES));
+        while let Some(front) = self.chunks.front()
+            && self.held - front.len() >= needed
+        {
+            self.held -= front.len();
+            self.chunks.pop_front();
+        }
+    }
+
     /// The window just before `frontier`, which must not lie behind the last [`settle`](Self::settle).
     pub fn window(&self, frontier: Offset) -> Window {
+        if let Some(mark) = self.mark(frontier) {
+            return mark.window;
+        }
         if self.held == 0 {
             return self.expected;
         }

@@ -39,6 +39,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest time for which a refused record waits for others to be accepted, before it is sent again.
 pub const MIN_PATIENCE: Duration = Duration::from_secs(1);
 
+/// What was accepted so long ago is taken for now: a request may take so long.
+const JUST: Duration = Duration::from_secs(2);
+
 /// The longest time for which refusals are waited out where nothing else is sent.
 const MAX_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -134,6 +137,11 @@ impl<K: Copy + Ord> Ladder<K> {
         self.accepted_at = Some(now);
         self.acceptances += 1;
         self.refused_in_a_row = 0;
+    }
+
+    /// Whether the service has just taken records.
+    pub fn takes_others(&self, now: Instant) -> bool {
+        self.accepted_at.is_some_and(|accepted| now.since(accepted) <= JUST)
     }
 
     /// A record was refused by itself, in a request that left at `sent`.

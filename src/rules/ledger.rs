@@ -11,6 +11,7 @@
 //! holds a byte of an unsettled span, or of a span that settles with one.
 
 mod runs;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -21,35 +22,21 @@ use crate::model::record::Entry;
 use crate::model::settled::MAX_RANGES;
 
 use self::runs::Runs;
+use self::slots::{Slot, SlotState, Slots};
 
 /// The spans of one incarnation that are not yet behind its frontier.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     frontier: Offset,
     admitted: Offset,
-    /// The entry of the front of `open`.
-    first: u64,
-    open: VecDeque<Slot>,
-    /// What is settled in `open`.
+    /// From the first open span on.
+    slots: Slots,
+    /// What is settled in `slots`.
     runs: Runs,
     /// Ranges that an earlier process settled, as far as they are not admitted yet.
     known: VecDeque<Span>,
     /// How often what a checkpoint holds has changed.
     revision: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    end: Offset,
-    state: SlotState,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SlotState {
-    Open,
-    /// Nothing was sent, nor would be.
-    Passed,
-    Settled,
 }
 
 /// How a span was settled.
@@ -91,8 +78,7 @@ impl Ledger {
         Self {
             frontier,
             admitted: frontier,
-            first: 0,
-            open: VecDeque::new(),
+            slots: Slots::default(),
             runs: Runs::default(),
             known: ranges.iter().copied().collect(),
             revision: 0,
@@ -107,14 +93,14 @@ impl Ledger {
     pub fn admit(&mut self, span: Span) -> Entry {
         assert!(span.start() == self.admitted, "L2: span {span} must begin at {}", self.admitted);
         self.admitted = span.end();
-        self.open.push_back(Slot { end: span.end(), state: SlotState::Open });
+        let entry = self.slots.push(span);
         while let Some(range) = self.known.pop_front() {
             if range.end() > self.admitted {
                 self.known.push_front(Span::new(range.start().max(self.admitted), range.end()));
                 break;
             }
         }
-        Entry(self.first + self.open.len() as u64 - 1)
+        Entry(entry)
     }
 
     /// Marks one span as settled, and raises the frontier as far as that allows.
@@ -122,29 +108,55 @@ impl Ledger {
     /// # Panics
     /// When the entry was never admitted or is settled already: an acknowledgement was counted twice (L7).
     pub fn settle(&mut self, entry: Entry, how: Settlement) -> Raised {
-        let slot = self.slot_mut(entry.0);
-        let Some(slot) = slot.filter(|slot| slot.state == SlotState::Open) else {
+        let Some(slot) = self.slots.get_mut(entry.0).filter(|slot| slot.state.is_open()) else {
             panic!("L7: {entry:?} is settled already or was never admitted");
         };
         slot.state = if how == Settlement::Nothing { SlotState::Passed } else { SlotState::Settled };
         if how != Settlement::Nothing {
             self.revision += 1;
-            let state = |entry: u64| slot_of(&self.open, self.first, entry).map(|slot| slot.state);
-            self.runs.add(entry.0, how == Settlement::DeadLetter, |entry| match state(entry) {
-                Some(SlotState::Passed | SlotState::Settled) => true,
-                Some(SlotState::Open) | None => false,
-            });
+            let is_settled = |entry| self.slots.get(entry).is_some_and(|slot| !slot.state.is_open());
+            self.runs.add(entry.0, how == Settlement::DeadLetter, is_settled);
         }
-        let before = (self.frontier, self.first);
-        while let Some(slot) = self.open.front()
-            && slot.state != SlotState::Open
+        let before = (self.frontier, self.slots.first());
+        while let Some(slot) = self.slots.front()
+            && !slot.state.is_open()
         {
             self.frontier = slot.end;
-            self.first += 1;
-            self.open.pop_front();
+            self.slots.pop_front();
         }
-        self.runs.drop_before(self.first);
-        Raised { bytes: self.frontier.since(before.0), entries: self.first - before.1 }
+        self.runs.drop_before(self.slots.first());
+        self.slots.compact_if_many(self.frontier, &self.runs);
+        Raised { bytes: self.frontier.since(before.0), entries: self.slots.first() - before.1 }
+    }
+
+    /// The record of an open span needs nothing more of what was read.
+    pub fn set_apart(&mut self, entry: Entry) {
+        if let Some(slot) = self.slots.get_mut(entry.0)
+            && slot.state.is_open()
+        {
+            slot.state = SlotState::Open { is_apart: true };
+        }
+    }
+
+    /// Up to where no record needs anything of what was read.
+    pub fn apart_until(&self) -> Offset {
+        let mut until = self.frontier;
+        for slot in self.slots.iter() {
+            if slot.state == (SlotState::Open { is_apart: false }) {
+                return until;
+            }
+            until = slot.end;
+        }
+        until
+    }
+
+    /// Where, between `from` and `until`, a frontier or a range may come to end.
+    pub fn edges(&mut self, from: Offset, until: Offset) -> Vec<Offset> {
+        self.slots.compact(self.frontier, &self.runs);
+        let edges = std::iter::once(self.frontier).chain(self.slots.iter().map(|slot| slot.end));
+        let mut edges: Vec<_> = edges.filter(|edge| (from..until).contains(edge)).collect();
+        edges.dedup();
+        edges
     }
 
     /// Whether an earlier process settled all of a span that was not admitted yet.
@@ -205,18 +217,15 @@ impl Ledger {
         self.admitted
     }
 
-    /// Spans that are not behind the frontier.
-    pub fn open(&self) -> usize {
-        self.open.len()
+    /// How much memory the spans that are not behind the frontier take, in pieces: each open one is one, and so are settled
+    /// ones that lie one behind the other, sooner or later.
+    pub fn pieces(&self) -> usize {
+        self.slots.len()
     }
 
     /// Whether nothing is in flight.
     pub fn is_settled(&self) -> bool {
-        self.open.is_empty()
-    }
-
-    fn slot_mut(&mut self, entry: u64) -> Option<&mut Slot> {
-        self.open.get_mut(usize::try_from(entry.checked_sub(self.first)?).ok()?)
+        self.slots.len() == 0
     }
 
     /// The bytes that the settled entries from `first` to `last` stand for.
@@ -224,21 +233,15 @@ impl Ledger {
     /// Empty spans settle with the next one that is not empty: of pieces of one message only the last has its bytes. So
     /// where an empty span is open just before, the first bytes are not settled.
     fn covered(&self, first: u64, last: u64) -> Option<Span> {
-        let end_of = |entry: u64| match entry.checked_sub(self.first) {
-            Some(_) => slot_of(&self.open, self.first, entry).map_or(self.admitted, |slot| slot.end),
-            None => self.frontier,
-        };
-        let start_of = |entry: u64| if entry <= self.first { self.frontier } else { end_of(entry - 1) };
+        let end_of = |entry: u64| self.slots.get(entry).map_or(self.admitted, |slot| slot.end);
+        let front = self.slots.first();
+        let start_of = |entry: u64| if entry <= front { self.frontier } else { end_of(entry - 1) };
         let mut start = start_of(first);
-        let is_beheaded = first > self.first && start_of(first - 1) == start;
+        let is_beheaded = first > front && self.slots.get(first - 1).is_some_and(Slot::ends_empty);
         if is_beheaded {
-            start = (first..=last).map(end_of).find(|end| *end > start)?;
+            start = self.slots.within(first, last).find(|slot| slot.end > start)?.head;
         }
         let end = end_of(last);
         (start < end).then(|| Span::new(start, end))
     }
-}
-
-fn slot_of(open: &VecDeque<Slot>, first: u64, entry: u64) -> Option<&Slot> {
-    open.get(usize::try_from(entry.checked_sub(first)?).ok()?)
 }

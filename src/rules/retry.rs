@@ -11,6 +11,13 @@ use thiserror::Error;
 
 use crate::model::settings::RetrySettings;
 
+/// The longest delay of a record where the service takes others meanwhile.
+const BESIDE_OTHERS: Duration = Duration::from_secs(1);
+
+/// After so many failures a record waits longer, whatever becomes of others: where half of all requests are refused at
+/// random, one in a million comes so far.
+const BY_CHANCE: u32 = 20;
+
 /// A bound that doubles with each failure, from `initial` to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -43,6 +50,14 @@ impl Backoff {
     pub fn bound(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         self.initial.saturating_mul(1 << doublings).min(self.max)
+    }
+
+    /// The delay after `failures` failures of a record, while the service takes others: it has room, and refuses at random
+    /// rather than for being asked too often. Longer delays would send nothing less, since the pace is the quota's, and
+    /// hold back all that a file has behind the record.
+    pub fn delay_beside_others(&self, failures: u32, chance: f64) -> Duration {
+        let later = self.bound(failures.saturating_sub(BY_CHANCE).max(1));
+        self.bound(failures).min(later.max(BESIDE_OTHERS)).mul_f64(chance.clamp(0.0, 1.0))
     }
 
     /// The delay after `failures` failures; `chance` is drawn from 0 to 1.
@@ -80,6 +95,13 @@ mod tests {
         assert_eq!(backoff().delay(3, 0.0), Duration::ZERO);
         assert_eq!(backoff().delay(3, 0.5), Duration::from_millis(200));
         assert_eq!(backoff().delay(3, 1.0), Duration::from_millis(400));
+    }
+
+    #[test]
+    fn beside_others_a_record_waits_a_second_at_most_until_it_has_failed_too_often_for_chance() {
+        let bounds = [1, 2, 4, 5, 20, 24, 25, 29, 30, 40, 4_000_000_000];
+        let bounds = bounds.map(|n| backoff().delay_beside_others(n, 1.0).as_millis());
+        assert_eq!(bounds, [100, 200, 800, 1_000, 1_000, 1_000, 1_600, 25_600, 30_000, 30_000, 30_000]);
     }
 
     #[test]

@@ -112,3 +112,29 @@ fn a_delivery_stream_with_another_source_is_named_and_costs_no_record() {
     daemon.running.stop();
     drop(front);
 }
+
+/// README: a poisoned record harms itself only. Far more lies behind it than one file may hold in memory.
+#[test]
+fn a_file_goes_on_behind_a_record_that_never_passes_however_much_lies_behind_it() {
+    let settings = "api = \"auto\"\n[memory]\nbuffer = \"8MiB\"\nbuffer_per_file = \"2MiB\"\n";
+    let (mut world, front) = with_a_bad_line(
+        World::with_service(&["--quota-bytes", "0", "--quota-records", "0"]).configured(settings),
+        page("500 Oh"),
+    );
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 100);
+    append(&file, "bad\n");
+    world.written.append(&file, "b", 150_000);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0, "each once");
+    assert_eq!(daemon.status()["streams"][0]["dead_letters"], 0);
+    let buffered = daemon.status()["buffered_bytes"].as_u64().unwrap();
+    assert!(buffered < 512 * 1024, "{buffered} bytes are held for one record");
+    // What was delivered behind it is not sent again after a crash.
+    eventually("it is durable", || (daemon.status()["checkpoint"]["age_seconds"] == 0.0).then_some(()));
+    daemon.running.kill();
+    let daemon = world.run();
+    world.written.append(&file, "c", 100);
+    assert_eq!(world.all_arrive(), 0, "each once, also over a crash");
+    drop((daemon, front));
+}

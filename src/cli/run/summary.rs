@@ -150,7 +150,7 @@ fn lacks(summary: &RunSummary, sums: &Sums, missing: usize) -> Vec<String> {
         let count = sums.dead_letters;
         lacks.push(format!("{count} records became dead letters; `standpipe dead-letters list` shows them"));
     }
-    if status.matched_files == 0 && unread == 0 && summary.how == ExitReason::Done {
+    if status.matched.files == 0 && unread == 0 && summary.how == ExitReason::Done {
         lacks.push("no file matches".to_owned());
     }
     lacks

@@ -8,7 +8,7 @@
 
 use crate::model::identity::Window;
 use crate::model::offset::{Offset, Span};
-use crate::model::record::{Record, extra_bytes};
+use crate::model::record::{Backing, Entry, Record, extra_bytes};
 use crate::model::settled::Settled;
 use crate::rules::ledger::Settlement;
 
@@ -51,8 +51,12 @@ impl IncarnationState {
             let entry = self.ledger.admit(span);
             let (incarnation, failures) = (self.incarnation, 0);
             if known.next().unwrap_or(false) {
-                self.ledger.settle(entry, Settlement::Delivered);
+                let raised = self.ledger.settle(entry, Settlement::Delivered);
+                self.outgoing.beyond.note(span.len(), raised.bytes);
                 continue;
+            }
+            if let Piece::Send(_, Backing::Own) | Piece::DeadLetter(_, Backing::Own, _) = piece {
+                self.ledger.set_apart(entry);
             }
             match piece {
                 Piece::Settle => drop(self.ledger.settle(entry, Settlement::Nothing)),
@@ -114,9 +118,17 @@ impl IncarnationState {
     pub(in crate::engine) fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
         self.outgoing.outstanding -= 1;
         self.outgoing.extra_bytes -= extra_bytes(record.span, &record.data, record.backing);
-        self.ledger.settle(record.entry, how);
+        let raised = self.ledger.settle(record.entry, how);
+        self.outgoing.beyond.note(record.span.len(), raised.bytes);
         self.provenance.settle(self.ledger.frontier());
         record.span.len()
+    }
+
+    /// The data of a record, which goes again, is memory of its own from now on, and takes so many bytes more.
+    pub(in crate::engine) fn set_apart(&mut self, entry: Entry, more_bytes: u64) {
+        self.outgoing.extra_bytes += more_bytes;
+        self.outgoing.beyond.look_again();
+        self.ledger.set_apart(entry);
     }
 
     /// Withholds what was never sent while more than `max_bytes` are settled for which a checkpoint has no room, or lets it

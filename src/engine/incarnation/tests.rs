@@ -396,3 +396,84 @@ fn nothing_fresh_leaves_while_much_is_settled_that_no_checkpoint_has_room_for() 
     state.weigh_ranges(1);
     assert!(!state.holds_back(), "ranges have merged");
 }
+
+/// Some records wait for long, and all others are settled: the checkpoint says what it would say without letting go, at
+/// each step, and memory is charged for what waits alone.
+#[test]
+fn what_is_settled_behind_a_record_that_waits_takes_no_memory_and_the_checkpoint_says_the_same() {
+    const LINES: usize = 20_000;
+    let (mut state, mut model) = (state(), state());
+    let lines: Vec<_> = (0..LINES).map(|number| format!("{number:0>99}\n")).collect();
+    let waits = |number: u64| number == 3 || number % 7_000 == 500;
+    let mut waiting = Vec::new();
+    for chunk in lines.chunks(1_000) {
+        let chunk: Vec<_> = chunk.iter().map(String::as_str).collect();
+        let end = (state.position().plus(100_000).bytes(), false);
+        read_up_to(&mut state, &chunk, end);
+        read_up_to(&mut model, &chunk, end);
+        while let (Some(record), Some(same)) = (state.take_ready(), model.take_ready()) {
+            if waits(record.entry.0) {
+                state.set_apart(record.entry, record.data.len() as u64);
+                waiting.push((Record { backing: Backing::Own, ..record }, same));
+                continue;
+            }
+            state.settle(&record, Settlement::Delivered);
+            model.settle(&same, Settlement::Delivered);
+        }
+        state.release();
+        state.let_go();
+        model.release();
+        assert_eq!(state.checkpoint(), model.checkpoint());
+        assert_eq!(state.history().digest(), model.history().digest());
+    }
+    assert!(model.buffered() > 1_900_000, "{} bytes without letting go", model.buffered());
+    assert!(
+        state.buffered() < 600_000,
+        "{} bytes are charged for {} records",
+        state.buffered(),
+        waiting.len()
+    );
+    for (record, same) in waiting {
+        state.settle(&record, Settlement::Delivered);
+        model.settle(&same, Settlement::Delivered);
+        state.release();
+        model.release();
+        assert_eq!(state.checkpoint(), model.checkpoint());
+        assert_eq!(state.history().digest(), model.history().digest());
+    }
+    assert_eq!((state.frontier(), state.buffered()), (state.position(), 0));
+}
+
+#[test]
+fn a_record_that_needs_what_was_read_keeps_it() {
+    let mut state = state();
+    let lines = vec!["x".repeat(999) + "\n"; 1_000];
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    read_up_to(&mut state, &lines, (1_000_000, true));
+    let first = state.take_ready().expect("it was read");
+    while let Some(record) = state.take_ready() {
+        state.settle(&record, Settlement::Delivered);
+    }
+    let (before, after) = state.let_go();
+    assert_eq!((before, after >= 1_000_000), (after, true));
+    state.settle(&first, Settlement::Delivered);
+    assert_eq!(state.buffered(), 0);
+}
+
+/// After a restart the ranges of the process before are settled as they are read, and nothing else ever is.
+#[test]
+fn what_was_settled_before_is_let_go_of_once_the_record_before_it_needs_nothing_of_it() {
+    let mut state = state();
+    let lines = vec!["x".repeat(99) + "\n"; 1_000];
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    read_up_to(&mut state, &lines, (100_000, true));
+    let first = state.take_ready().expect("it was read");
+    while let Some(record) = state.take_ready() {
+        state.settle(&record, Settlement::Delivered);
+    }
+    let (_, before) = state.let_go();
+    assert!(before > 100_000, "{before}");
+    state.set_apart(first.entry, 100);
+    let (_, after) = state.let_go();
+    assert!(after < 4_096, "{after}");
+}

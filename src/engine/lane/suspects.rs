@@ -33,7 +33,7 @@ impl Lane {
         match ladder::next_step(records.len(), failures) {
             Step::Halves => self.halve(records, company, now),
             Step::Together | Step::Alone => {
-                let due = now + self.backoff.delay(failures, chance);
+                let due = now + self.retry_delay(failures, chance, now);
                 let since = company.since().unwrap_or(now);
                 self.send_again(records, due, Company::Closed { failures, since });
             }
@@ -49,7 +49,7 @@ impl Lane {
         chance: f64,
         now: Instant,
     ) {
-        let delay = self.backoff.delay(failures, chance);
+        let delay = self.retry_delay(failures, chance, now);
         let is_refused = why == RetryReason::Rejected;
         let due = now + if is_refused { delay.max(ladder::MIN_PATIENCE) } else { delay };
         let due = by.map_or(due, |by| due.min(by));

@@ -53,6 +53,12 @@ impl Runs {
         self.0.insert(first, Rest { last, has_dead_letters });
     }
 
+    /// The first entry of the run that holds `entry`, if one does.
+    pub(super) fn holding(&self, entry: u64) -> Option<u64> {
+        let (first, run) = self.0.range(..=entry).next_back()?;
+        (run.last >= entry).then_some(*first)
+    }
+
     /// Entries before `first` are behind the frontier.
     pub(super) fn drop_before(&mut self, first: u64) {
         while let Some(run) = self.0.first_entry()

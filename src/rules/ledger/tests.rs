@@ -261,3 +261,66 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Whichever entries are settled in which order, of whatever sizes, and whenever settled ones are made one: everything
+    /// that is asked of the ledger has the same answer.
+    #[test]
+    fn what_is_settled_side_by_side_is_kept_as_one_and_says_the_same(
+        lens in prop::collection::vec(0_u64..4, 1..40),
+        order in prop::collection::vec((0_usize..40, 0_u8..4, prop::bool::ANY), 1..80),
+    ) {
+        let (mut compact, mut plain) = (Ledger::starting_at(at(7)), Ledger::starting_at(at(7)));
+        let (mut open, mut admitted) = (Vec::new(), 0);
+        for (which, how, makes_one) in order {
+            if admitted < lens.len() && how != 3 {
+                let span = Span::new(plain.admitted(), plain.admitted().plus(lens[admitted]));
+                prop_assert_eq!(compact.admit(span), plain.admit(span));
+                open.push(Entry(admitted as u64));
+                admitted += 1;
+            }
+            if how > 0 && !open.is_empty() {
+                let entry = open.swap_remove(which % open.len());
+                let how = [Settlement::Nothing, Settlement::Delivered, Settlement::DeadLetter][usize::from(how) - 1];
+                prop_assert_eq!(compact.settle(entry, how), plain.settle(entry, how));
+            }
+            if makes_one {
+                let edges = compact.edges(compact.frontier(), compact.admitted());
+                let mut asked: Vec<_> = compact.ranges().held.iter().map(|range| range.end()).collect();
+                asked.push(compact.frontier());
+                asked.retain(|edge| *edge < compact.admitted());
+                prop_assert!(asked.iter().all(|edge| edges.contains(edge)), "{asked:?} of {edges:?}");
+            }
+            prop_assert_eq!(compact.frontier(), plain.frontier());
+            prop_assert_eq!(compact.ranges(), plain.ranges());
+            prop_assert_eq!(compact.is_settled(), plain.is_settled());
+            prop_assert!(compact.pieces() <= plain.pieces());
+        }
+    }
+}
+
+#[test]
+fn a_million_settled_spans_behind_an_open_one_are_a_few_pieces() {
+    let mut ledger = Ledger::starting_at(Offset::ZERO);
+    let first = ledger.admit(span(0));
+    for index in 1..1_000_000 {
+        let entry = ledger.admit(span(index));
+        ledger.settle(entry, Settlement::Delivered);
+    }
+    assert!(ledger.pieces() < 3_000, "{} pieces", ledger.pieces());
+    assert_eq!(ledger.ranges().held, [Span::new(at(LINE), at(1_000_000 * LINE))]);
+    assert_eq!(ledger.settle(first, Settlement::Delivered).entries, 1_000_000);
+}
+
+#[test]
+fn records_need_what_was_read_until_they_are_set_apart() {
+    let mut ledger = Ledger::starting_at(Offset::ZERO);
+    let entries: Vec<_> = (0..4).map(|index| ledger.admit(span(index))).collect();
+    assert_eq!(ledger.apart_until(), at(0));
+    ledger.set_apart(entries[0]);
+    ledger.settle(entries[1], Settlement::Delivered);
+    assert_eq!(ledger.apart_until(), at(2 * LINE));
+    ledger.settle(entries[3], Settlement::Delivered);
+    ledger.set_apart(entries[2]);
+    assert_eq!(ledger.apart_until(), at(4 * LINE));
+}

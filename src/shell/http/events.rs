@@ -204,14 +204,8 @@ fn of_a_stream(report: &Report) -> Option<Told> {
             let message = format!("delivering again after {} s", after.as_secs());
             ("resumed", Level::Info, stream(&lane.stream), message)
         }
-        Report::HandedOn { lane, files } => {
-            let message = format!("{files} files go on at other delivery streams");
-            ("handed_on", Level::Warn, stream(&lane.stream), message)
-        }
-        Report::TakenBack { lane, files } => {
-            let message = format!("a delivery stream takes records again, and has {files} files back");
-            ("taken_back", Level::Info, stream(&lane.stream), message)
-        }
+        Report::HandedOn { lane, files } => handed_on(stream(&lane.stream), *files),
+        Report::TakenBack { lane, files } => taken_back(stream(&lane.stream), *files),
         Report::DeadLettered { stream: of, path, offset, code, message } => {
             let message = format!("offset {}: {code}: {message}", offset.bytes());
             ("dead_letter", Level::Error, file(of, path), message)
@@ -246,6 +240,15 @@ fn of_a_stream(report: &Report) -> Option<Told> {
         | Report::BatchesWouldHelp { .. }
         | Report::Shortened { .. } => return None,
     })
+}
+
+fn handed_on(stream: About, files: usize) -> Told {
+    ("handed_on", Level::Warn, stream, format!("{files} files go on at other delivery streams"))
+}
+
+fn taken_back(stream: About, files: usize) -> Told {
+    let message = format!("a delivery stream takes records again, and has {files} files back");
+    ("taken_back", Level::Info, stream, message)
 }
 
 #[cfg(test)]

@@ -204,7 +204,7 @@ fn late(snapshot: &Snapshot) -> Option<Reason> {
 
 /// Nothing has been there to read for long, which is rather a wrong path than a program without a word.
 fn matchless(snapshot: &Snapshot) -> Option<Reason> {
-    let since = snapshot.status.matchless_since?;
+    let since = snapshot.status.matched.none_since?;
     let after = snapshot.status.at.since(since);
     (after >= MATCHLESS_PATIENCE).then(|| Reason {
         code: "no_files".to_owned(),

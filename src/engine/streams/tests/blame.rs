@@ -60,6 +60,9 @@ impl World {
     }
 
     fn settle(&mut self, judged: Judged) {
+        for apart in judged.apart {
+            self.waiting.ready(apart.incarnation).set_apart(apart.entry, apart.more_bytes);
+        }
         self.delivered.extend(texts(judged.delivered.iter().map(|(record, ..)| &record.data)));
         for (record, why) in &judged.rejected {
             let data = texts([&record.data]).remove(0);
