@@ -60,6 +60,9 @@ use tasks::{Done, Tasks};
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
 
+/// How many results are taken before the loop turns: each turn asks everybody who may have something to say.
+const TAKEN_TOGETHER: usize = 16;
+
 /// Everything that the daemon drives.
 #[derive(Debug)]
 pub struct Daemon {
@@ -191,7 +194,7 @@ impl Daemon {
                 }
                 Some(question) = self.questions.recv() => self.answer(question),
                 Some(order) = self.control.next() => self.obey(order),
-                done = self.tasks.next() => self.take(done),
+                done = self.tasks.next() => self.take_with_others(done),
                 hints = self.hints.next() => self.tell_hints(hints),
                 () = until(self.began, deadline) => self.tell(Event::Tick),
             }
@@ -322,6 +325,16 @@ impl Daemon {
         });
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot
+    }
+
+    /// Takes a result in, and some of those that are there as well.
+    fn take_with_others(&mut self, done: Done) {
+        self.take(done);
+        for _ in 1..TAKEN_TOGETHER {
+            self.launch();
+            let Some(done) = self.tasks.try_next() else { break };
+            self.take(done);
+        }
     }
 
     /// Takes a result in, and tells the engine.
