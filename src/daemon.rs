@@ -10,6 +10,7 @@
 
 mod changes;
 mod control;
+mod hints;
 mod lanes;
 mod leaving;
 mod log;
@@ -52,6 +53,7 @@ use control::Control;
 use state::Ended;
 
 use changes::{about, fitted};
+use hints::Hints;
 use log::Log;
 use progress::Progress;
 use replays::Replays;
@@ -76,7 +78,7 @@ pub struct Daemon {
     wants: Option<mpsc::UnboundedSender<WantedStreams>>,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
-    hints: watch::Hints,
+    hints: Hints,
     tasks: Tasks,
     heartbeat: Heartbeat,
     log: Log,
@@ -132,7 +134,7 @@ impl Daemon {
             replays: Replays::default(),
             wants: None,
             snapshot: None,
-            hints,
+            hints: Hints::new(hints),
             tasks: Tasks::new(sources, destinations, state, (watch, config.max_watches)),
             heartbeat: Heartbeat::start(),
             log: Log::default(),
@@ -173,6 +175,7 @@ impl Daemon {
             progress.show(&mut self.engine, now);
             self.log.tell_repeats(&self.about, now);
             self.doubt_watch();
+            self.hints.leave(self.engine.gathering(now), self.began, now);
             let deadline = self.deadline(now, give_up_at);
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -223,6 +226,7 @@ impl Daemon {
     }
 
     fn tell_hints(&mut self, hints: Vec<Hint>) {
+        self.hints.taken(self.now());
         for hint in hints {
             if hint == Hint::Everything {
                 warn!("inotify's queue overflowed: looking at every file");

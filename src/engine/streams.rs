@@ -7,6 +7,7 @@
 
 mod activity;
 mod changing;
+mod gathering;
 mod letters;
 mod sending;
 mod spreading;
@@ -37,6 +38,7 @@ use super::lane::{Company, Lane, Place};
 use super::port::RequestId;
 use super::report::{Report, StreamCounts};
 
+pub use self::gathering::Gathering;
 pub(super) use self::letters::Ends;
 
 use self::activity::Activity;
