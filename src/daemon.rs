@@ -10,6 +10,7 @@
 
 mod changes;
 mod control;
+mod hints;
 mod lanes;
 mod leaving;
 mod log;
@@ -52,6 +53,7 @@ use control::Control;
 use state::Ended;
 
 use changes::{about, fitted};
+use hints::Hints;
 use log::Log;
 use progress::Progress;
 use replays::Replays;
@@ -59,6 +61,9 @@ use tasks::{Done, Tasks};
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
+
+/// How many results are taken before the loop turns: each turn asks everybody who may have something to say.
+const TAKEN_TOGETHER: usize = 16;
 
 /// Everything that the daemon drives.
 #[derive(Debug)]
@@ -73,7 +78,7 @@ pub struct Daemon {
     wants: Option<mpsc::UnboundedSender<WantedStreams>>,
     /// The last snapshot that was given out.
     snapshot: Option<Arc<Snapshot>>,
-    hints: watch::Hints,
+    hints: Hints,
     tasks: Tasks,
     heartbeat: Heartbeat,
     log: Log,
@@ -129,7 +134,7 @@ impl Daemon {
             replays: Replays::default(),
             wants: None,
             snapshot: None,
-            hints,
+            hints: Hints::new(hints),
             tasks: Tasks::new(sources, destinations, state, (watch, config.max_watches)),
             heartbeat: Heartbeat::start(),
             log: Log::default(),
@@ -170,6 +175,7 @@ impl Daemon {
             progress.show(&mut self.engine, now);
             self.log.tell_repeats(&self.about, now);
             self.doubt_watch();
+            self.hints.leave(self.engine.gathering(now), self.began, now);
             let deadline = self.deadline(now, give_up_at);
             // Stopping and questions come first, that a busy daemon hears them; then results, which free what hints
             // would fill.
@@ -191,7 +197,7 @@ impl Daemon {
                 }
                 Some(question) = self.questions.recv() => self.answer(question),
                 Some(order) = self.control.next() => self.obey(order),
-                done = self.tasks.next() => self.take(done),
+                done = self.tasks.next() => self.take_with_others(done),
                 hints = self.hints.next() => self.tell_hints(hints),
                 () = until(self.began, deadline) => self.tell(Event::Tick),
             }
@@ -220,6 +226,7 @@ impl Daemon {
     }
 
     fn tell_hints(&mut self, hints: Vec<Hint>) {
+        self.hints.taken(self.now());
         for hint in hints {
             if hint == Hint::Everything {
                 warn!("inotify's queue overflowed: looking at every file");
@@ -322,6 +329,16 @@ impl Daemon {
         });
         self.snapshot = Some(Arc::clone(&snapshot));
         snapshot
+    }
+
+    /// Takes a result in, and some of those that are there as well.
+    fn take_with_others(&mut self, done: Done) {
+        self.take(done);
+        for _ in 1..TAKEN_TOGETHER {
+            self.launch();
+            let Some(done) = self.tasks.try_next() else { break };
+            self.take(done);
+        }
     }
 
     /// Takes a result in, and tells the engine.

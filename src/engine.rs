@@ -105,6 +105,7 @@ use self::port::{Effect, Event, Survey};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
 use self::startup::Startup;
+pub use self::streams::Gathering;
 use self::streams::Streams;
 use self::surveys::Surveys;
 use self::unwanted::Unwanted;
@@ -283,6 +284,11 @@ impl Engine {
             self.descriptors.deadline(self.files.any_to_open()),
         ];
         deadlines.into_iter().flatten().min()
+    }
+
+    /// How lines wait for others to share their request.
+    pub fn gathering(&self, now: Instant) -> Gathering {
+        self.streams.gathering(now)
     }
 
     /// Whether everything that was there is delivered and that is durable.

@@ -9,24 +9,23 @@
 
 #![expect(clippy::disallowed_methods, reason = "what hangs is known by the time that it takes")]
 
+mod reading;
 mod ways;
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use tokio::task::{JoinError, JoinSet};
 
 use crate::engine::port::{
-    Compare, FileFault, FileId, Likeness, Observation, Open, Opened, Put, Read, RequestId, Survey, Watching,
+    FileFault, FileId, Likeness, Observation, Opened, Put, RequestId, Survey, Watching,
 };
 use crate::model::checkpoint::Save;
-use crate::model::offset::Offset;
 use crate::model::settings::{ByLane, LaneId, SourceId};
 use crate::model::verdict::{Outcome, Retry};
 use crate::shell::files::problems::{Problem, Problems};
-use crate::shell::files::{self, Compressed, SourceFiles};
+use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::watch::{Directories, Watch};
 
@@ -35,6 +34,9 @@ use super::state::{Ended, Order, State};
 use super::surveys::{Seen, SurveyedSource, ToWatch};
 use super::time::unix_time;
 
+use reading::OpenFile;
+pub(super) use reading::OpenedFile;
+
 /// After how long the update of the watch counts as hanging. It takes milliseconds where nothing hangs.
 const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,6 +44,8 @@ const WATCH_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Tasks {
     running: JoinSet<Landed>,
+    /// What was read at once.
+    at_hand: VecDeque<Done>,
     lanes: Lanes<Work>,
     /// By [`SourceId`].
     sources: Vec<Arc<SourceFiles>>,
@@ -71,36 +75,6 @@ impl std::fmt::Debug for Work {
     }
 }
 
-/// An open file, with the source in whose lane it is read.
-#[derive(Clone, Debug)]
-struct OpenFile {
-    source: SourceId,
-    content: Content,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Plain(Arc<File>),
-    Compressed(Arc<Compressed>),
-}
-
-impl Content {
-    fn read(&self, at: Offset, len: usize, before: usize) -> Result<bytes::Bytes, FileFault> {
-        match self {
-            Self::Plain(file) => files::read_content(file, at, len, before),
-            Self::Compressed(file) => file.read(at, len),
-        }
-    }
-
-    /// When the file was last written, if it still ends where a read of it ended.
-    fn modified(&self, end: Offset) -> Option<Duration> {
-        match self {
-            Self::Plain(file) => files::modified_at_end(file, end),
-            Self::Compressed(_) => None,
-        }
-    }
-}
-
 /// A piece of work that came back, and the lane that it leaves.
 #[derive(Debug)]
 struct Landed {
@@ -125,10 +99,6 @@ pub(super) enum Done {
     Stored(Ended),
 }
 
-/// A file on its way into [`Tasks::opened`].
-#[derive(Debug)]
-pub(super) struct OpenedFile(OpenFile);
-
 impl Tasks {
     pub(super) fn new(
         sources: Vec<SourceFiles>,
@@ -138,6 +108,7 @@ impl Tasks {
     ) -> Self {
         Self {
             running: JoinSet::new(),
+            at_hand: VecDeque::new(),
             lanes: Lanes::new(sources.len()),
             sources: sources.into_iter().map(Arc::new).collect(),
             destinations,
@@ -155,17 +126,20 @@ impl Tasks {
     /// The next result. Nothing is lost when it is dropped while it waits.
     pub(super) async fn next(&mut self) -> Done {
         tokio::select! {
-            // A commit's answer frees memory, and is seldom there.
+            // A commit's answer frees memory, and is seldom there. What was read at once can be had at any time.
             biased;
             ended = self.state.answer() => Done::Stored(ended),
             Some(landed) = self.running.join_next() => self.land(landed),
+            Some(done) = async { self.at_hand.pop_front() } => done,
         }
     }
 
     /// A result that is there already.
     pub(super) fn try_next(&mut self) -> Option<Done> {
-        let landed = self.running.try_join_next()?;
-        Some(self.land(landed))
+        match self.running.try_join_next() {
+            Some(landed) => Some(self.land(landed)),
+            None => self.at_hand.pop_front(),
+        }
     }
 
     fn land(&mut self, landed: Result<Landed, JoinError>) -> Done {
@@ -201,12 +175,8 @@ impl Tasks {
     /// Surveys one source, in its own lane.
     pub(super) fn survey(&mut self, request: Survey) {
         let Survey { source, also, held } = request;
-        let with_file = |id: &FileId| match &self.open.get(id)?.content {
-            Content::Plain(file) => Some((*id, Arc::clone(file))),
-            // What is compressed was made by who rotates, and is theirs to remove.
-            Content::Compressed(_) => None,
-        };
-        let held: Vec<_> = held.iter().filter_map(with_file).collect();
+        // What is compressed was made by who rotates, and is theirs to remove.
+        let held = self.plain(&held);
         let files = Arc::clone(&self.sources[source.0]);
         self.block(source, move || {
             let mut surveyed = files::survey_source(&files, source, &also, unix_time());
@@ -265,70 +235,6 @@ impl Tasks {
     /// Whether the update of the watch has come to count as hanging; says so once.
     pub(super) fn watch_hangs(&mut self, now: Clock) -> bool {
         self.watch_began.take_if(|began| *began + WATCH_PATIENCE <= now).is_some()
-    }
-
-    pub(super) fn open(&mut self, request: Open) {
-        let Open { file: id, source, path, decompressed, held } = request;
-        let with_file = |id: &FileId| match &self.open.get(id)?.content {
-            Content::Plain(file) => Some((*id, Arc::clone(file))),
-            Content::Compressed(_) => None,
-        };
-        let held: Vec<_> = held.iter().filter_map(with_file).collect();
-        let files = Arc::clone(&self.sources[source.0]);
-        self.block(source, move || {
-            let opened = if decompressed {
-                files::open_compressed(&path, files.reach())
-                    .map(|(file, opened)| (Content::Compressed(Arc::new(file)), opened))
-            } else {
-                files::open(&path, files.reach()).map(|(file, mut opened)| {
-                    let same = held.iter().find(|(_, held)| files::is_still(held, opened.identity));
-                    opened.held = same.map(|(id, _)| *id);
-                    (Content::Plain(Arc::new(file)), opened)
-                })
-            };
-            let with_source = |(content, opened)| (OpenedFile(OpenFile { source, content }), opened);
-            Done::Opened(id, opened.map(with_source))
-        });
-    }
-
-    /// Keeps a file that was opened, for reads of it.
-    pub(super) fn opened(&mut self, id: FileId, file: OpenedFile) {
-        self.open.insert(id, file.0);
-    }
-
-    pub(super) fn read(&mut self, request: Read) {
-        let Read { file: id, at, len, before } = request;
-        let OpenFile { source, content } = self.open[&id].clone();
-        self.block(source, move || {
-            let result = content.read(at, len, before);
-            let end = result.as_ref().ok().filter(|bytes| bytes.len() < len);
-            let modified = end.and_then(|bytes| content.modified(at.plus(bytes.len() as u64)));
-            Done::Bytes(id, result, modified)
-        });
-    }
-
-    /// Compares two open files, in the lane of the first.
-    pub(super) fn compare(&mut self, request: Compare) {
-        let Compare { file: id, with, at, len } = request;
-        let OpenFile { source, content } = self.open[&id].clone();
-        let other = self.open[&with].content.clone();
-        self.block(source, move || {
-            let likeness = content.read(at, len, 0).and_then(|bytes| {
-                let other = other.read(at, len, 0)?;
-                Ok(Likeness::of(&bytes, &other, len))
-            });
-            Done::Compared(id, likeness)
-        });
-    }
-
-    /// Lets go of an open file, in its lane: a network file system may want an answer for that, too.
-    pub(super) fn close(&mut self, id: FileId) {
-        if let Some(file) = self.open.remove(&id) {
-            self.block(file.source, move || {
-                drop(file);
-                Done::Closed
-            });
-        }
     }
 
     pub(super) fn put(&mut self, request: Put) {

@@ -7,6 +7,7 @@
 
 mod activity;
 mod changing;
+mod gathering;
 mod judged;
 mod letters;
 mod sending;
@@ -36,6 +37,7 @@ use super::lane::{Company, Lane, Place};
 use super::port::RequestId;
 use super::report::{Report, StreamCounts};
 
+pub use self::gathering::Gathering;
 pub(super) use self::letters::Ends;
 
 use self::activity::Activity;

@@ -37,6 +37,11 @@ impl Linger {
         self.is_over = true;
     }
 
+    /// How long a record waits.
+    pub fn patience(&self) -> Duration {
+        if self.is_over { Duration::ZERO } else { self.patience }
+    }
+
     /// A record waits that became ready at `since`.
     pub fn note(&mut self, since: Instant) {
         self.since = Some(self.since.map_or(since, |first| first.min(since)));
@@ -103,7 +108,9 @@ mod tests {
         linger.change(Duration::ZERO);
         assert_eq!(linger.until(ms(16)), None);
         linger.change(Duration::from_millis(20));
+        assert_eq!(linger.patience(), Duration::from_millis(20));
         linger.end();
         assert_eq!(linger.until(ms(16)), None);
+        assert_eq!(linger.patience(), Duration::ZERO);
     }
 }

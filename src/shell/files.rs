@@ -2,11 +2,12 @@
 //!
 //! Knows names, kinds of files and how to open one without being led astray. Does not know which file is which life of
 //! what, nor from where to read: that is the engine's to say.
-//! All of it blocks, so the daemon calls it on blocking threads.
+//! All of it blocks, so the daemon calls it on blocking threads; but for `at_once`, which says what does not.
 //!
 //! *Invariant:* only regular files are read, and whoever can write into a log directory can make this module
 //! neither block nor read what lies elsewhere: see `files/open.rs`.
 
+pub mod at_once;
 mod compressed;
 mod directory;
 mod generations;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use crate::engine::port::FileFault;
@@ -119,8 +121,9 @@ impl Refusal {
     }
 }
 
-/// The most that one thread keeps for reading into, in bytes: what a full read of the daemon asks for.
-const SCRATCH_BYTES: usize = 256 * 1024;
+/// The most that one thread keeps for reading into, in bytes: more than a full read of the daemon asks for, what it begins
+/// before the position included.
+const SCRATCH_BYTES: usize = 320 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -129,7 +132,11 @@ thread_local! {
 /// When a file was last written, since 1970, if it ends at `end`: whatever was appended since it was read would be behind
 /// that.
 pub fn modified_at_end(file: &File, end: Offset) -> Option<Duration> {
-    let stat = rustix::fs::fstat(file).ok()?;
+    modified_at(&rustix::fs::fstat(file).ok()?, end)
+}
+
+/// When a file was last written that looks like this, if it ends at `end`.
+fn modified_at(stat: &Stat, end: Offset) -> Option<Duration> {
     let (seconds, nanos) = (u64::try_from(stat.st_mtime).ok()?, u32::try_from(stat.st_mtime_nsec).ok()?);
     (u64::try_from(stat.st_size) == Ok(end.bytes())).then(|| Duration::new(seconds, nanos))
 }

@@ -16,6 +16,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::FileType;
@@ -38,27 +39,39 @@ pub fn start() -> (Watch, Hints) {
         refused: Refused::default(),
         troubles: Troubles::default(),
     };
-    (watch, Hints { mailbox })
+    (watch, Hints { mailbox, are_left: false })
 }
 
 /// What the watched directories have to say: the asynchronous half.
 #[derive(Debug)]
 pub struct Hints {
     mailbox: Arc<Mailbox>,
+    /// Whether hints are taken only when somebody says that there are some.
+    are_left: bool,
 }
 
 impl Hints {
-    /// Waits until there is something to look at, and takes all of it: each file once, names last, never nothing.
+    /// Waits until there is something to look at that is not left, and takes all there is: each file once, names last, never
+    /// nothing.
     ///
     /// Nothing is lost when it is dropped while it waits.
     pub async fn next(&mut self) -> Vec<Hint> {
         loop {
-            let hints = self.mailbox.take_hints();
-            if !hints.is_empty() {
-                return hints;
+            if !self.are_left {
+                let hints = self.mailbox.take_hints();
+                if !hints.is_empty() {
+                    return hints;
+                }
             }
             self.mailbox.arrival().await;
+            self.are_left = false;
         }
+    }
+
+    /// Until when hints are left where they are, if they are. What comes before then wakes nobody, and is told then.
+    pub fn leave(&mut self, until: Option<Instant>) {
+        self.are_left = until.is_some();
+        self.mailbox.leave(until);
     }
 }
 
@@ -136,6 +149,13 @@ impl Watch {
     /// removed and made anew is watched again. [`Hint::Names`] follows when a watch was added, because what
     /// happened there between the survey and now made no event.
     pub fn update(&mut self, directories: &Directories, most: usize) -> Watching {
+        self.mailbox.hurry(true);
+        let watching = self.bring_up_to_date(directories, most);
+        self.mailbox.hurry(false);
+        watching
+    }
+
+    fn bring_up_to_date(&mut self, directories: &Directories, most: usize) -> Watching {
         let mut found = Found::default();
         found.extend(self.connect().err());
         self.forget_suspects();

@@ -3,7 +3,8 @@
 //! A library between the daemon and the C library holds every call that names a path below one directory, or a
 //! descriptor of a file there, for as long as a flag file exists. What the daemon asks the kernel past the C library
 //! (statx, openat2, listing an open directory) is not held: finding out where links lead, with which the walk through a
-//! directory begins, reading, syncing and watching are.
+//! directory begins, reading, syncing and watching are. Reads that must not wait go past it, too: the kernel refuses them
+//! while the library is there, as it does where a file system does not know them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +19,32 @@ const HANG: &str = r#"
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+__attribute__((constructor)) static void refuse_reads_that_must_not_wait(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_preadv2, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
+        perror("reads that must not wait cannot be refused");
+        _exit(99);
+    }
+}
 
 static int is_there(const char *path) { return syscall(SYS_faccessat, -100, path, F_OK) == 0; }
 

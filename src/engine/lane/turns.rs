@@ -64,6 +64,11 @@ impl Lane {
         (!leaves).then_some(until)
     }
 
+    /// For how long records wait for others, and until when those do that are ready.
+    pub(in crate::engine) fn patience(&self, now: Instant) -> (Duration, Option<Instant>) {
+        (self.turns.linger.patience(), self.turns.linger.until(now))
+    }
+
     /// Whether the next request would hold no record more than those that are ready.
     fn fill_a_request(&self, lives: &mut impl Ready) -> bool {
         let (records, bytes) = self.quota.largest_request();

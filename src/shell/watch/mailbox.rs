@@ -2,12 +2,21 @@
 //!
 //! Knows what each kind of event means. A mailbox with a lock rather than a channel: a busy file makes an
 //! event for every write, and a channel would fill with them; here each name is kept once. notify's thread is no
-//! task, and the lock is held for the time it takes to keep one name.
+//! task, and the lock is held for the time it takes to keep one name. It rests while hints are left: the kernel keeps
+//! events meanwhile, and those of one file that follow each other as one.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "notify's thread rests here, and for how long only a clock says"
+)]
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
 
 use notify::event::{Event, EventKind, ModifyKind};
 use tokio::sync::Notify;
@@ -21,6 +30,8 @@ pub(super) const MAX_NAMES: usize = 4096;
 pub(super) struct Mailbox {
     pending: Mutex<Pending>,
     arrived: Notify,
+    /// Whether notify's thread is waited for.
+    is_hurried: AtomicBool,
 }
 
 /// Watches that may have died.
@@ -45,7 +56,27 @@ impl Mailbox {
             Err(_) => self.pending().lost(),
         };
         if arrived == Arrived::Something {
+            self.rest();
             self.arrived.notify_one();
+        }
+    }
+
+    /// Nobody is told of hints before then.
+    pub(super) fn leave(&self, until: Option<Instant>) {
+        self.pending().left_until = until;
+    }
+
+    /// Whether notify's thread is waited for from now on: each request to watch a directory is answered by it.
+    pub(super) fn hurry(&self, is_hurried: bool) {
+        self.is_hurried.store(is_hurried, Ordering::Relaxed);
+    }
+
+    fn rest(&self) {
+        let until = self.pending().left_until;
+        if let Some(until) = until
+            && !self.is_hurried.load(Ordering::Relaxed)
+        {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
         }
     }
 
@@ -85,6 +116,7 @@ struct Pending {
     everything: bool,
     suspects: Suspects,
     aliases: HashMap<PathBuf, Vec<PathBuf>>,
+    left_until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,6 +248,22 @@ mod tests {
         mailbox.put(event(EventKind::Create(CreateKind::File), "/log/b"));
         mailbox.put(event(EventKind::Create(CreateKind::File), "/log/c"));
         assert_eq!(mailbox.take_hints(), [grown("/log/a"), Hint::Names]);
+    }
+
+    /// Otherwise this would take an hour.
+    #[test]
+    fn who_is_waited_for_does_not_rest_and_nobody_rests_for_what_is_over() {
+        let mailbox = Mailbox::default();
+        mailbox.leave(Some(Instant::now() + std::time::Duration::from_secs(3600)));
+        mailbox.hurry(true);
+        mailbox.put(data("/log/a"));
+        mailbox.hurry(false);
+        mailbox.put(event(EventKind::Access(AccessKind::Open(AccessMode::Any)), "/log/a"));
+        mailbox.leave(Some(Instant::now()));
+        mailbox.put(data("/log/b"));
+        mailbox.leave(None);
+        mailbox.put(data("/log/c"));
+        assert_eq!(mailbox.take_hints().len(), 3);
     }
 
     #[test]

@@ -110,6 +110,20 @@ fn a_new_watch_asks_for_another_look_and_an_old_one_does_not() {
 }
 
 #[test]
+fn hints_that_are_left_are_taken_once_they_are_told() {
+    run(async |mut scene| {
+        scene.update(&[""]);
+        scene.expect(Hint::Names).await;
+        scene.hints.leave(Some(Instant::now() + Duration::from_millis(30)));
+        scene.append("a.log");
+        scene.expect(scene.grown("a.log")).await;
+        scene.hints.leave(Some(Instant::now()));
+        scene.append("a.log");
+        scene.expect(scene.grown("a.log")).await;
+    });
+}
+
+#[test]
 fn names_that_come_change_or_go_are_hints() {
     run(async |mut scene| {
         scene.update(&[""]);
