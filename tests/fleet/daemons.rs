@@ -91,8 +91,11 @@ impl Fleet {
             services: std::iter::repeat_with(Service::default).take(plan.services()).collect(),
         };
         for daemon in 0..plan.daemons {
+            fleet.create(daemon);
+        }
+        for daemon in 0..plan.daemons {
             let start = if plan.late && daemon % 2 == 1 { 20_000 } else { fleet.rng.u64(0..500) };
-            fleet.later(Duration::from_millis(start), daemon, Todo::Start);
+            fleet.later(Duration::from_millis(start), daemon, Todo::Tell(Event::Tick));
             if plan.quiet_files > 0 {
                 fleet.later(fleet.written_at(daemon, 0), daemon, Todo::Write);
             }
@@ -166,7 +169,10 @@ impl Fleet {
             let ((at, _), (daemon, process, todo)) = next.remove_entry();
             self.now = at;
             match todo {
-                Todo::Start => self.start(daemon),
+                Todo::Start => {
+                    self.create(daemon);
+                    self.tell(daemon, Event::Tick);
+                }
                 Todo::Arrive(put, sent) => self.arrive(daemon, process, &put, sent),
                 Todo::Write => self.write(daemon),
                 _ if process != self.daemons[daemon].process => {}
@@ -187,7 +193,8 @@ impl Fleet {
         self.queue.insert((self.now + delay, self.queued), (daemon, process, todo));
     }
 
-    fn start(&mut self, number: usize) {
+    /// A process of a daemon, from what was saved.
+    fn create(&mut self, number: usize) {
         let (seed, settings) = (self.rng.u64(..), self.plan.settings(number));
         let daemon = &mut self.daemons[number];
         let next_incarnation = daemon.next_incarnation;
@@ -202,7 +209,6 @@ impl Fleet {
         daemon.process += 1;
         let engine = Engine::try_new(settings, memory, seed, self.now);
         daemon.engine = Some(engine.expect("the delays are in order"));
-        self.tell(number, Event::Tick);
     }
 
     fn arrive(&mut self, daemon: usize, process: u64, put: &Put, sent: Instant) {
