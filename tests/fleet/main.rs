@@ -1,7 +1,7 @@
-//! Fleets: 2 to 200 daemons, each believing that it has the delivery stream's quota for itself.
+//! Fleets: 2 to 1,000 daemons, each believing that it has the delivery streams' quotas for itself.
 //!
-//! Whole engines on an invented clock, with files that never end, in front of one service that keeps the quota
-//! strictly and tells nobody how many there are. What must come out: the quota is used, each daemon gets its part,
+//! Whole engines on an invented clock, with files that never end, in front of services that keep their quotas
+//! strictly and tell nobody how many there are. What must come out: the quota is used, each daemon gets its part,
 //! and little is refused.
 //!
 //! `STANDPIPE_FLEETS=all cargo test --test fleet -- --nocapture` prints the table of `docs/performance.md`.
@@ -10,12 +10,17 @@
 #![expect(clippy::print_stdout, reason = "the figures are for docs/performance.md")]
 #![expect(unreachable_pub, reason = "the rooms of a test are for that test alone")]
 
+mod content;
 mod daemons;
+mod large;
+mod machine;
+mod plan;
 mod service;
 
 use std::time::Duration;
 
-use daemons::{Fleet, Plan};
+use daemons::Fleet;
+use plan::Plan;
 use service::Service;
 use standpipe::model::settings::Api;
 
@@ -41,10 +46,14 @@ fn run(plan: Plan) -> Result {
     let before = fleet.accepted();
     fleet.services.iter_mut().for_each(Service::forget);
     fleet.run_until(SETTLED + MEASURED);
-    let each: Vec<f64> =
-        fleet.accepted().iter().zip(before).map(|(after, before)| (after - before) as f64).collect();
+    let of_daemon = |services: &Vec<u64>| services.iter().sum::<u64>();
+    let after = fleet.accepted();
+    let each: Vec<f64> = after
+        .iter()
+        .zip(&before)
+        .map(|(after, before)| (of_daemon(after) - of_daemon(before)) as f64)
+        .collect();
     let sum: f64 = each.iter().sum();
-    let squares: f64 = each.iter().map(|records| records * records).sum();
     let counted = || fleet.services.iter().map(|service| &service.counted);
     let (rejected, requests) = counted().fold((0, 0), |(rejected, requests), counted| {
         (rejected + counted.rejected, requests + counted.requests)
@@ -52,27 +61,28 @@ fn run(plan: Plan) -> Result {
     let quota = plan.bottleneck_records_per_second();
     Result {
         goodput: sum / MEASURED.as_secs_f64() / quota,
-        fairness: sum * sum / (each.len() as f64 * squares),
+        fairness: fairness(&each),
         rejected: rejected as f64 / requests.max(1) as f64,
     }
 }
 
+/// Jain's index: 1 when all are equal, 1/n when one has everything.
+fn fairness(each: &[f64]) -> f64 {
+    let (sum, squares) =
+        each.iter().fold((0.0, 0.0), |(sum, squares), part| (sum + part, squares + part * part));
+    sum * sum / (each.len() as f64 * squares)
+}
+
+/// Whether the fleets of `docs/performance.md` are wanted, and not those that are soon done.
+fn all() -> bool {
+    std::env::var("STANDPIPE_FLEETS").is_ok_and(|value| value == "all")
+}
+
 fn plans() -> Vec<Plan> {
-    let all = std::env::var("STANDPIPE_FLEETS").is_ok_and(|value| value == "all");
-    let sizes: &[usize] = if all { &[2, 3, 5, 10, 20, 50, 100, 150, 200] } else { &[2, 20, 200] };
+    let sizes: &[usize] = if all() { &[2, 3, 5, 10, 20, 50, 100, 150, 200] } else { &[2, 20, 200] };
     let apis = [Api::PutRecord, Api::Auto];
     apis.into_iter()
-        .flat_map(|api| {
-            sizes.iter().map(move |daemons| Plan {
-                daemons: *daemons,
-                api,
-                line_bytes: 200,
-                lanes: 1,
-                files: 1,
-                late: false,
-                seed: 1,
-            })
-        })
+        .flat_map(|api| sizes.iter().map(move |daemons| Plan { daemons: *daemons, api, ..Plan::default() }))
         .collect()
 }
 
@@ -97,8 +107,7 @@ fn check(plan: Plan) {
 fn n2_a_few_daemons_in_batches_get_about_the_same() {
     for daemons in [2, 3, 5] {
         let seeds = 1..7;
-        let plan =
-            |seed| Plan { daemons, api: Api::Auto, line_bytes: 200, lanes: 1, files: 1, late: false, seed };
+        let plan = |seed| Plan { daemons, seed, ..Plan::default() };
         let each: Vec<_> = seeds.map(|seed| run(plan(seed)).fairness).collect();
         let mean = each.iter().sum::<f64>() / each.len() as f64;
         println!("{daemons} daemons in batches: fairness {mean:.3} of {each:.3?}");
@@ -114,7 +123,7 @@ fn n2_fleets_of_2_to_200_daemons_use_the_quota_share_it_fairly_and_are_seldom_re
 #[test]
 fn n2_daemons_that_come_late_get_their_part() {
     for api in [Api::PutRecord, Api::Auto] {
-        check(Plan { daemons: 20, api, line_bytes: 200, lanes: 1, files: 1, late: true, seed: 2 });
+        check(Plan { daemons: 20, api, late: true, seed: 2, ..Plan::default() });
     }
 }
 
@@ -122,15 +131,15 @@ fn n2_daemons_that_come_late_get_their_part() {
 fn records_per_second(plan: Plan) -> f64 {
     let mut fleet = Fleet::new(plan);
     fleet.run_until(SETTLED);
-    let before: u64 = fleet.accepted().iter().sum();
+    let taken = |fleet: &Fleet| fleet.accepted().into_iter().flatten().sum::<u64>();
+    let before = taken(&fleet);
     fleet.run_until(SETTLED + MEASURED);
-    (fleet.accepted().iter().sum::<u64>() - before) as f64 / MEASURED.as_secs_f64()
+    (taken(&fleet) - before) as f64 / MEASURED.as_secs_f64()
 }
 
 #[test]
 fn four_delivery_streams_carry_four_times_what_one_does() {
-    let plan =
-        |lanes| Plan { daemons: 1, api: Api::Auto, line_bytes: 200, lanes, files: 64, late: false, seed: 4 };
+    let plan = |lanes| Plan { lanes, files: 64, seed: 4, ..Plan::default() };
     let one = records_per_second(plan(1));
     for lanes in [2, 4, 8, 16] {
         let many = records_per_second(plan(lanes));
@@ -142,18 +151,16 @@ fn four_delivery_streams_carry_four_times_what_one_does() {
 /// Each daemon has files at every delivery stream, of the same names as all others.
 #[test]
 fn a_fleet_uses_several_delivery_streams_and_shares_them_though_its_files_are_called_alike() {
-    let all = std::env::var("STANDPIPE_FLEETS").is_ok_and(|value| value == "all");
-    let sizes: &[(usize, usize)] = if all { &[(20, 2), (20, 4), (100, 4)] } else { &[(20, 4)] };
+    let sizes: &[(usize, usize)] = if all() { &[(20, 2), (20, 4), (100, 4)] } else { &[(20, 4)] };
     for (daemons, lanes) in sizes.iter().copied() {
         let files = 8 * lanes as u64;
-        check(Plan { daemons, api: Api::Auto, line_bytes: 200, lanes, files, late: false, seed: 5 });
+        check(Plan { daemons, lanes, files, seed: 5, ..Plan::default() });
     }
 }
 
 #[test]
 fn a_backlog_that_batches_would_carry_is_told_once_and_no_other() {
-    let plan =
-        Plan { daemons: 1, api: Api::PutRecord, line_bytes: 200, lanes: 1, files: 1, late: false, seed: 3 };
+    let plan = Plan { api: Api::PutRecord, seed: 3, ..Plan::default() };
     let advised = |plan| {
         let mut fleet = Fleet::new(plan);
         fleet.run_until(Duration::from_secs(60));

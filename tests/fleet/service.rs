@@ -1,6 +1,7 @@
 //! One delivery stream that keeps its quota to the letter, for everyone together.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use standpipe::engine::port::Put;
@@ -11,6 +12,9 @@ pub const REQUESTS: u64 = 2_000;
 pub const RECORDS: u64 = 5_000;
 pub const BYTES: u64 = 5_000_000;
 
+/// At the beginning of an outage, records are taken of which nobody hears.
+const UNHEARD: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Default)]
 pub struct Counted {
     pub requests: u64,
@@ -18,11 +22,16 @@ pub struct Counted {
     pub rejected: u64,
 }
 
+/// What became of one record: whether the service has it, and what it says.
+pub type Answer = (bool, Verdict);
+
 #[derive(Debug, Default)]
 pub struct Service {
     /// What was let in during the last second.
     window: VecDeque<(Instant, [u64; 3])>,
     used: [u64; 3],
+    /// When it takes nothing.
+    pub outage: Option<Range<Duration>>,
     pub counted: Counted,
 }
 
@@ -32,7 +41,25 @@ impl Service {
     }
 
     /// A request arrives; a record that does not fit into the last second is refused, and uses nothing up.
-    pub fn answer(&mut self, put: &Put, now: Instant) -> Vec<Verdict> {
+    pub fn answer(&mut self, put: &Put, now: Instant) -> Vec<Answer> {
+        let since = self
+            .outage
+            .as_ref()
+            .filter(|outage| now >= Instant::at(outage.start) && now < Instant::at(outage.end));
+        match since.map(|outage| now.since(Instant::at(outage.start))) {
+            None => self.take(put, now),
+            Some(since) if since < UNHEARD => {
+                let taken = self.take(put, now).into_iter();
+                let late = || failed(RetryReason::Network, "Timeout");
+                taken.map(|(is_taken, _)| (is_taken, late())).collect()
+            }
+            Some(_) => {
+                put.records.iter().map(|_| (false, failed(RetryReason::Server, "InternalFailure"))).collect()
+            }
+        }
+    }
+
+    fn take(&mut self, put: &Put, now: Instant) -> Vec<Answer> {
         while let Some((at, cost)) = self.window.front()
             && now.since(*at) >= Duration::from_secs(1)
         {
@@ -50,13 +77,9 @@ impl Service {
                 if called && after[0] <= RECORDS && after[1] <= BYTES {
                     cost[1] += 1;
                     cost[2] += data.len() as u64;
-                    return Verdict::Delivered { encrypted: Encrypted::No, id: None };
+                    return (true, Verdict::Delivered { encrypted: Encrypted::No, id: None });
                 }
-                Verdict::Retry(Retry {
-                    reason: RetryReason::Throttled,
-                    code: "ServiceUnavailableException".into(),
-                    message: "Slow down.".into(),
-                })
+                (false, failed(RetryReason::Throttled, "ServiceUnavailableException"))
             })
             .collect();
         self.counted.rejected += u64::from(cost[1] < put.records.len() as u64);
@@ -66,4 +89,8 @@ impl Service {
         }
         verdicts
     }
+}
+
+fn failed(reason: RetryReason, code: &str) -> Verdict {
+    Verdict::Retry(Retry { reason, code: code.into(), message: "Not now.".into() })
 }
