@@ -16,7 +16,7 @@ use crate::engine::port::Put;
 use crate::engine::samples::{at, beginning, read, whose};
 use crate::model::identity::Incarnation;
 use crate::model::settings::{Adaptive, Api, Audit, Order, Packing, QuotaSettings, RetrySettings, Spread};
-use crate::model::verdict::RequestEnd;
+use crate::model::verdict::{Encrypted, RequestEnd};
 
 const LANE: LaneId = LaneId { stream: StreamId(0), place: 0 };
 
