@@ -229,3 +229,32 @@ fn a_file_that_a_look_saw_grow_and_that_was_emptied_before_it_was_read_goes_on_i
     world.pass(30);
     assert_eq!(world.take(), told(&content));
 }
+
+/// Each generation has its own copy when somebody looks again; the log says something else by then.
+#[test]
+fn however_often_a_file_was_cut_off_unseen_each_generation_is_read_in_its_copy() {
+    for (is_down, generations) in [(true, 1), (true, 2), (true, 7), (false, 2), (false, 7)] {
+        let mut world = World::new(false);
+        let first = lines("first", 0..300);
+        world.make("app.log", &first);
+        world.pass(6);
+        drop(world.take());
+        let mut grown = first.clone();
+        grown.extend(lines("unread", 0..30));
+        world.make(&format!("app.log.{}", generations + 1), &grown);
+        let mut expected = told(&lines("unread", 0..30));
+        for number in (1..=generations).rev() {
+            let content = lines(&format!("generation {number}"), 0..20);
+            world.make(&format!("app.log.{number}"), &content);
+            expected.extend(told(&content));
+        }
+        world.write_silently("app.log", &lines("last", 0..5));
+        expected.extend(told(&lines("last", 0..5)));
+        if is_down {
+            world.restart();
+        }
+        world.pass(40);
+        expected.sort();
+        assert_eq!(world.take(), expected, "no process ran: {is_down}; generations: {generations}");
+    }
+}
