@@ -157,7 +157,7 @@ impl Engine {
         let renumbered = self.seek_renumbered(id, bytes, now);
         let cut_off = renumbered.or_else(|| self.next_cut_off(id, bytes, None));
         // Whoever is to be done soon does not wait for what may become of a file.
-        let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes) } else { None };
+        let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes, None) } else { None };
         let cut_off = cut_off.or(generation);
         let alike = if cut_off.is_some() || self.finishing.is_some() {
             None
@@ -274,7 +274,8 @@ impl Engine {
                 found.retain(is_whole);
             }
             let is_since = |observed: &Observed| sought.is_older_than(observed.identity);
-            let is_generation = |observed: &&Observed| is_since(observed) && !observed.rotated_from.is_empty();
+            let is_generation =
+                |observed: &&Observed| is_since(observed) && !observed.rotated_from.is_empty();
             let (generations, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_generation);
             let compared = generations.into_iter().chain(others.into_iter().take(MAX_COMPARED));
             let compared: Vec<_> = compared.map(|observed| (observed, is_since(observed))).collect();

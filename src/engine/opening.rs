@@ -340,7 +340,10 @@ impl Engine {
                 }
                 self.files.had_no_descriptor(id);
             }
-            _ if only_as_copy => self.part_unopened(id, now),
+            _ if only_as_copy => {
+                self.note_unknown_inside(id);
+                self.part_unopened(id, now);
+            }
             FileFault::Gone => self.seek(id, now),
             FileFault::Unreadable(why) if is_begun => self.on_read_failed(id, why, now),
             FileFault::Unreadable(why) => self.on_refused(id, why, now),
@@ -357,6 +360,7 @@ impl Engine {
         let file = self.files.known(id);
         let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
         self.part_unopened(id, now);
+        self.forget_archive(source, identity);
         self.families.note_refused(source, identity);
         let before = self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
         if before.as_ref() != Some(&why) {
