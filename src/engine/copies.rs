@@ -12,6 +12,7 @@
 //! from its first byte to the position. In doubt a file is read from its beginning.
 
 mod alike;
+mod moved;
 mod patience;
 mod proof;
 mod renumbered;
@@ -162,7 +163,8 @@ impl Engine {
         let alike = if cut_off.is_some() || self.finishing.is_some() {
             None
         } else {
-            names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes))
+            let beside = names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes));
+            beside.or_else(|| self.moved_from(id, bytes))
         };
         let file = self.files.known_mut(id);
         file.kind.is_new = false;

@@ -16,7 +16,7 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt, StreamId};
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
-use crate::rules::rotation::uncompressed;
+use crate::rules::rotation::{is_moved, uncompressed};
 
 use super::Engine;
 use super::files::State;
@@ -352,6 +352,7 @@ impl Engine {
         file.target.clone_from(&observed.target);
         file.family.clone_from(&observed.rotated_from);
         (file.times.found_nanos, file.kind.owner) = (self.surveys.unix_nanos(), observed.owner);
+        file.kind.is_moved = is_moved(observed.identity, observed.modified);
         file.size = observed.size;
         let id = self.files.follow(file);
         self.fix_end(id, whose.0, observed.size);
