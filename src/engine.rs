@@ -23,7 +23,7 @@
 //! | handlers | take in |
 //! |---|---|
 //! | `names.rs`, `beside.rs` | surveys and hints |
-//! | `generations.rs` | generations that were missed |
+//! | `generations.rs`, `archives.rs` | generations that were missed, and those that are compressed |
 //! | `opening.rs` | files that were opened |
 //! | `copies.rs` | what a rotator copied before it truncated |
 //! | `unnamed.rs` | time, for files that no source shows |

@@ -134,10 +134,17 @@ impl Engine {
         known.map(|known| known.incarnation).max()
     }
 
+    /// Whether no file claims an incarnation that a file is compared with, as far as names were looked at.
+    pub(super) fn has_no_file(&self, id: FileId, of: Incarnation) -> bool {
+        let stored = self.lives.stored_checkpoint(of).filter(|_| self.lives.is_stored(of));
+        let stream = self.files.known(id).stream;
+        stored.is_some_and(|stored| self.files.of(stream, stored.identity).is_none())
+    }
+
     /// A missed generation is a copy of one that is known: where that one has lost its file, its life goes on in the
     /// copy; otherwise the copy is of no interest.
     pub(super) fn on_known_copy(&mut self, id: FileId, own: Incarnation, of: Incarnation, now: Instant) {
-        if self.lives.is_stored(of) {
+        if self.has_no_file(id, of) {
             return self.inherit(id, Some(own), of, now);
         }
         self.drop_copy(id, own, now);

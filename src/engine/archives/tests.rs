@@ -97,6 +97,27 @@ fn what_was_unread_when_it_was_compressed_is_read_from_there_on() {
     assert_eq!(world.take(), expected);
 }
 
+/// After a start the archive may be opened first: the life is that of the file that is there.
+#[test]
+fn an_archive_beside_the_file_that_it_was_made_of_takes_nothing_from_it() {
+    for matches_all in [false, true] {
+        let mut world = World::new(matches_all);
+        let content = lines("line", 0..100);
+        world.make("app.log", &content);
+        world.pass(6);
+        assert_eq!(world.take(), told(&content));
+        world.make("copy", &content);
+        world.compress("copy", "app.log.1.gz");
+        world.restart();
+        world.pass(30);
+        let mut grown = content.clone();
+        grown.extend(lines("more", 0..5));
+        world.write("app.log", &grown);
+        world.pass(30);
+        assert_eq!(world.take(), told(&lines("more", 0..5)), "all matched: {matches_all}");
+    }
+}
+
 #[test]
 fn of_generations_that_begin_alike_each_is_asked() {
     let mut world = World::new(true);

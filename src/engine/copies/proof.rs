@@ -96,7 +96,7 @@ impl Engine {
                 self.hold_as_alike(id, (own, of), same, now);
             }
             // It was compressed when it was known, or is all that is left of it.
-            Step::Same if own.is_none() && self.lives.is_stored(of) => self.inherit(id, None, of, now),
+            Step::Same if own.is_none() && self.has_no_file(id, of) => self.inherit(id, None, of, now),
             Step::Same => match own {
                 Some(own) => self.on_known_copy(id, own, of, now),
                 // Of one that is followed, or what it was opened for was found meanwhile.
