@@ -23,7 +23,7 @@
 //! | handlers | take in |
 //! |---|---|
 //! | `names.rs`, `beside.rs` | surveys and hints |
-//! | `generations.rs` | generations that were missed |
+//! | `generations.rs`, `archives.rs` | generations that were missed, and those that are compressed |
 //! | `opening.rs` | files that were opened |
 //! | `copies.rs` | what a rotator copied before it truncated |
 //! | `unnamed.rs` | time, for files that no source shows |
@@ -38,6 +38,7 @@
 //!
 //! `port.rs`: what comes in and goes out. `report.rs`, `status.rs`: what is told. `preview.rs`: shaping, alone.
 
+mod archives;
 mod audit;
 mod beside;
 mod copies;
@@ -214,7 +215,7 @@ impl Engine {
     pub fn handle(&mut self, event: Event, now: Instant) {
         match event {
             Event::Hint(hint) => self.on_hint(hint),
-            Event::Observed(observation) => self.on_observed(&observation, now),
+            Event::Observed(observation) => self.on_observed(observation, now),
             Event::Opened { file, result } => self.on_opened(file, result, now),
             Event::Bytes { file, result, unix_time, modified } => {
                 self.on_bytes(file, result, (unix_time, modified), now);

@@ -12,6 +12,7 @@
 //! from its first byte to the position. In doubt a file is read from its beginning.
 
 mod alike;
+mod moved;
 mod patience;
 mod proof;
 mod renumbered;
@@ -36,12 +37,13 @@ use crate::rules::rotation::{is_younger, originals, uncompressed};
 use super::Engine;
 use super::files::State;
 use super::files::file::{Name, Task};
-use super::lives::{Afterwards, CopySearch, Sought};
+use super::lives::{Afterwards, CopySearch};
 use super::parting::Parting;
 use super::port::{FileId, Observed, Opened};
 use super::report::{Loss, Report, Rotation, Start};
 
-/// How many files without a source are compared for each that was cut off: the youngest.
+/// How many files without a source are compared for each that was cut off, of those that are no generations which came
+/// since: the youngest.
 const MAX_COMPARED: usize = 3;
 
 impl Engine {
@@ -156,12 +158,13 @@ impl Engine {
         let renumbered = self.seek_renumbered(id, bytes, now);
         let cut_off = renumbered.or_else(|| self.next_cut_off(id, bytes, None));
         // Whoever is to be done soon does not wait for what may become of a file.
-        let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes) } else { None };
+        let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes, None) } else { None };
         let cut_off = cut_off.or(generation);
         let alike = if cut_off.is_some() || self.finishing.is_some() {
             None
         } else {
-            names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes))
+            let beside = names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes));
+            beside.or_else(|| self.moved_from(id, bytes))
         };
         let file = self.files.known_mut(id);
         file.kind.is_new = false;
@@ -265,18 +268,21 @@ impl Engine {
         for (of, mut found) in candidates {
             found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
             // One that is shorter than what was seen is not whole, or never will be.
-            let seen =
-                self.lives.sought(of).map_or(0, |sought| sought.position.bytes() + sought.search.unread);
+            let Some(sought) = self.lives.sought(of) else { continue };
+            let (stream, seen) = (sought.search.stream, sought.position.bytes() + sought.search.unread);
             let is_whole =
                 |observed: &&Observed| uncompressed(&observed.path).is_some() || observed.size >= seen;
             if found.iter().any(is_whole) {
                 found.retain(is_whole);
             }
-            for observed in found.into_iter().take(MAX_COMPARED) {
-                let Some(stream) = self.lives.sought(of).map(|sought| sought.search.stream) else { continue };
+            let is_since = |observed: &Observed| sought.is_older_than(observed.identity);
+            let is_generation =
+                |observed: &&Observed| is_since(observed) && !observed.rotated_from.is_empty();
+            let (generations, others): (Vec<_>, Vec<_>) = found.into_iter().partition(is_generation);
+            let compared = generations.into_iter().chain(others.into_iter().take(MAX_COMPARED));
+            let compared: Vec<_> = compared.map(|observed| (observed, is_since(observed))).collect();
+            for (observed, is_since_cut_off) in compared {
                 if self.files.of(stream, observed.identity).is_none() {
-                    let is_since = |sought: Sought<'_>| sought.is_older_than(observed.identity);
-                    let is_since_cut_off = self.lives.sought(of).is_some_and(is_since);
                     let id = self.follow((source, stream), observed, Name::Lost, now);
                     let kind = &mut self.files.known_mut(id).kind;
                     (kind.only_as_copy, kind.is_since_cut_off) = (true, is_since_cut_off);

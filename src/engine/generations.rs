@@ -5,7 +5,8 @@
 //! whoever else may write to the directory gets nothing shipped.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
@@ -77,7 +78,7 @@ impl Engine {
     }
 
     /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
-    fn was_missed(
+    pub(super) fn was_missed(
         &self,
         (source, stream): (SourceId, &str),
         observed: &Observed,
@@ -98,16 +99,27 @@ impl Engine {
             && self.families.may_be_of(stream, names, observed.owner)
     }
 
-    /// A generation of the same family that is known and begins like `bytes`, which a missed one begins with.
-    pub(super) fn known_generation_alike(&self, id: FileId, bytes: &[u8]) -> Option<Incarnation> {
+    /// A generation of the same family that is known, not looked for, and begins like `bytes`, which a missed one begins
+    /// with: the latest before `tried`.
+    pub(super) fn known_generation_alike(
+        &self,
+        id: FileId,
+        bytes: &[u8],
+        tried: Option<Incarnation>,
+    ) -> Option<Incarnation> {
         let file = self.files.known(id);
         if file.name != Name::Lost || file.family.is_empty() {
             return None;
         }
         let is_of_family = |path: &Path| {
-            let names = &file.family;
-            names.iter().any(|name| **name == *path)
-                || originals(path).iter().any(|from| names.iter().any(|name| **name == **from))
+            let from = originals(path);
+            let mut names = from.iter().map(PathBuf::as_path).chain([path]);
+            // Where rotators put what they rotate, the last names are left of those that files had.
+            let is_beside = path.parent() == file.real_path().parent();
+            names.any(|name| {
+                let is = |of: &Arc<Path>| **of == *name || (is_beside && of.file_name() == name.file_name());
+                file.family.iter().any(is)
+            })
         };
         let known = self.lives.known(self.stream_name(file.stream)).filter(|known| {
             known.identity != file.identity
@@ -115,15 +127,24 @@ impl Engine {
                 && !known.fingerprint.is_empty()
                 && known.fingerprint.matches(bytes)
                 && is_younger(file.identity, known.identity)
+                && tried.is_none_or(|tried| known.incarnation < tried)
+                && !self.lives.is_sought(known.incarnation)
                 && is_of_family(known.path)
         });
-        known.max_by_key(|known| known.position).map(|known| known.incarnation)
+        known.map(|known| known.incarnation).max()
+    }
+
+    /// Whether no file claims an incarnation that a file is compared with, as far as names were looked at.
+    pub(super) fn has_no_file(&self, id: FileId, of: Incarnation) -> bool {
+        let stored = self.lives.stored_checkpoint(of).filter(|_| self.lives.is_stored(of));
+        let stream = self.files.known(id).stream;
+        stored.is_some_and(|stored| self.files.of(stream, stored.identity).is_none())
     }
 
     /// A missed generation is a copy of one that is known: where that one has lost its file, its life goes on in the
     /// copy; otherwise the copy is of no interest.
     pub(super) fn on_known_copy(&mut self, id: FileId, own: Incarnation, of: Incarnation, now: Instant) {
-        if self.lives.is_stored(of) {
+        if self.has_no_file(id, of) {
             return self.inherit(id, Some(own), of, now);
         }
         self.drop_copy(id, own, now);

@@ -34,7 +34,7 @@ use super::port::FileId;
 use self::kin::Kin;
 pub(super) use self::moved::Placed;
 use self::order::Closed;
-pub(super) use self::search::{CopySearch, Sought};
+pub(super) use self::search::CopySearch;
 
 /// What becomes of the checkpoint of an incarnation that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

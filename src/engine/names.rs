@@ -16,7 +16,7 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt, StreamId};
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
-use crate::rules::rotation::uncompressed;
+use crate::rules::rotation::{is_moved, uncompressed};
 
 use super::Engine;
 use super::files::State;
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_observed(&mut self, observation: &Observation, now: Instant) {
+    pub(super) fn on_observed(&mut self, mut observation: Observation, now: Instant) {
         let source = observation.source;
         self.note_unused(source);
         let (began, at_first_start) = self.surveys.answered(source, observation.unix_time, now);
@@ -60,9 +60,13 @@ impl Engine {
         if self.surveys.is_retired(source) {
             return self.on_held(&observation.held, now);
         }
+        self.name_archives(&mut observation);
+        let observation = &observation;
         let (seen, beside) = self.one_name_each(observation, began);
         self.follow_missed(observation, &seen, &beside, now);
+        let archives = self.find_archives(observation, &seen);
         self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
+        self.open_archives(source, &archives, now);
         for observed in seen.values() {
             if !self.is_too_old(source, observed, observation.unix_time)
                 && !self.is_compressed(source, observed)
@@ -82,6 +86,7 @@ impl Engine {
         let candidates = beside.values().chain(compressed).copied();
         self.open_candidates(source, candidates, &observation.hidden, now);
         self.forget_compressed(source, &seen, &observation.hidden);
+        self.forget_archives(observation);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         let files = &self.files;
         let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
@@ -349,6 +354,7 @@ impl Engine {
         file.target.clone_from(&observed.target);
         file.family.clone_from(&observed.rotated_from);
         (file.times.found_nanos, file.kind.owner) = (self.surveys.unix_nanos(), observed.owner);
+        file.kind.is_moved = is_moved(observed.identity, observed.modified);
         file.size = observed.size;
         let id = self.files.follow(file);
         self.fix_end(id, whose.0, observed.size);

@@ -151,9 +151,8 @@ impl Engine {
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
         let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
         let kept = found.as_ref().map(|found| found.incarnation);
-        let was_truncated = self.lives.stored_of(opened.identity, self.stream_name(stream)).next().is_some()
-            && kept.is_none();
-        self.supersede(opened.identity, (source, stream), kept, now);
+        let superseded = self.supersede(opened.identity, (source, stream), kept, now);
+        let was_truncated = kept.is_none() && superseded.is_some();
         if found.is_none() && unmatched && opened.identity.birth_nanos.is_none() {
             // Without a birth time nothing says that this is a file a source ever showed.
             return self.part(id, Parting::Handed, now);
@@ -191,25 +190,28 @@ impl Engine {
                 self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });
             }
         }
+        // It may have been cut off more than once.
+        self.seek_unseen(id, superseded.flatten().filter(|_| !unmatched), now);
         self.note_seen(id, self.files.known(id).end.extent.found_bytes, now);
         self.queue_read(id);
     }
 
     /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
-    /// a life that is over.
+    /// a life that is over. Returns when the first of these was seen, if there are any.
     fn supersede(
         &mut self,
         file: Identity,
         (source, stream): (SourceId, StreamId),
         kept: Option<Incarnation>,
         now: Instant,
-    ) {
+    ) -> Option<Option<Seen>> {
         let name = self.stream_name(stream);
-        let claimed = self.lives.stored_of(file, name).map(|stored| stored.incarnation);
-        let others: Vec<_> = claimed.filter(|incarnation| Some(*incarnation) != kept).collect();
-        for incarnation in others {
-            self.search_copies(incarnation, source, 0, Afterwards::Forgotten, now);
+        let claimed = self.lives.stored_of(file, name).map(|stored| (stored.incarnation, stored.seen));
+        let others: Vec<_> = claimed.filter(|(incarnation, _)| Some(*incarnation) != kept).collect();
+        for (incarnation, _) in &others {
+            self.search_copies(*incarnation, source, 0, Afterwards::Forgotten, now);
         }
+        others.into_iter().map(|(_, seen)| seen).min_by_key(|seen| seen.map(|seen| seen.last_nanos))
     }
 
     /// From now on `id` is read into this incarnation. It is saved even before anything of it is settled: a file that is
@@ -338,7 +340,10 @@ impl Engine {
                 }
                 self.files.had_no_descriptor(id);
             }
-            _ if only_as_copy => self.part_unopened(id, now),
+            _ if only_as_copy => {
+                self.note_unknown_inside(id);
+                self.part_unopened(id, now);
+            }
             FileFault::Gone => self.seek(id, now),
             FileFault::Unreadable(why) if is_begun => self.on_read_failed(id, why, now),
             FileFault::Unreadable(why) => self.on_refused(id, why, now),
@@ -355,6 +360,7 @@ impl Engine {
         let file = self.files.known(id);
         let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
         self.part_unopened(id, now);
+        self.forget_archive(source, identity);
         self.families.note_refused(source, identity);
         let before = self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
         if before.as_ref() != Some(&why) {

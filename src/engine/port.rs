@@ -357,8 +357,8 @@ pub struct Observed {
     pub modified: Option<Duration>,
     /// Whether the source matches it; otherwise it only lies beside those that it does.
     pub is_matched: bool,
-    /// Of a file that the source does not match: the real paths that it does match, or would, and that a rotator may
-    /// have renamed the file from.
+    /// Of a file that the source does not match, or a rotator compressed: the real paths that the source does match, or would,
+    /// and that a rotator may have renamed the file from.
     pub rotated_from: Vec<Arc<Path>>,
 }
 

@@ -165,6 +165,9 @@ impl Engine {
         at_first_start: bool,
         now: Instant,
     ) {
+        if self.is_told_apart(source, observed) {
+            return;
+        }
         self.note_family(stream, observed, self.surveys.unix_nanos());
         if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
             self.note_first_end(stream, observed, now);

@@ -16,6 +16,8 @@ use crate::rules::compression::compression;
 use crate::rules::rotation::originals;
 
 use super::Engine;
+use super::archives::Archives;
+use super::files::file::Name;
 use super::parting::Parting;
 use super::port::{FileId, Observed};
 use super::report::Report;
@@ -39,6 +41,8 @@ pub(super) struct Unwanted {
     pub(super) told: BTreeMap<(SourceId, Arc<Path>), String>,
     /// Files that are compressed, and how each was when it was seen last.
     compressed: BTreeMap<(SourceId, Identity), Compressed>,
+    /// Compressed files that are told apart by what they hold.
+    pub(super) archives: Archives,
     /// Files whose streams are not open.
     pub(super) routing: Routing,
 }
@@ -70,7 +74,7 @@ impl Engine {
             let compressed = Compressed { format, path: Arc::clone(&path), size, modified: None };
             self.unwanted.compressed.insert((source, identity), compressed);
         }
-        self.skip_compressed(source, stream, path, format);
+        self.skip_compressed((source, stream), (path, identity), format);
         true
     }
 
@@ -87,14 +91,23 @@ impl Engine {
             known.path = Arc::clone(&observed.path);
             let format = known.format;
             if let Some(stream) = self.stream_of(source, observed) {
-                self.skip_compressed(source, stream, Arc::clone(&observed.path), format);
+                self.skip_compressed(
+                    (source, stream),
+                    (Arc::clone(&observed.path), observed.identity),
+                    format,
+                );
             }
         }
         true
     }
 
-    fn skip_compressed(&mut self, source: SourceId, stream: StreamId, path: Arc<Path>, format: &str) {
-        if self.is_member(stream, &path) {
+    fn skip_compressed(
+        &mut self,
+        (source, stream): (SourceId, StreamId),
+        (path, identity): (Arc<Path>, Identity),
+        format: &str,
+    ) {
+        if !self.is_unknown_inside(source, identity) && self.is_member(stream, &path) {
             return;
         }
         let why = format!(
@@ -118,18 +131,23 @@ impl Engine {
         }
     }
 
-    /// Whether a rotator gave the file its name, by the names of files that are known.
+    /// Whether a rotator may have made the file of one that is known and that is under no name of its source any more, by
+    /// the names of both.
     fn is_member(&self, stream: StreamId, path: &Path) -> bool {
         let names = originals(path);
-        let is_followed = |name: &Path| {
-            self.files
-                .at(name)
-                .iter()
-                .any(|file| self.files.get(*file).is_some_and(|file| file.stream == stream))
+        let is_of_family = |other: &Path| {
+            names.iter().any(|name| **name == *other)
+                || originals(other).iter().any(|from| names.contains(from))
         };
         let of_stream = self.stream_name(stream);
-        let is_stored = |name: &Path| self.lives.stored_at(name).any(|stored| stored.stream == *of_stream);
-        names.iter().any(|name| is_followed(name) || is_stored(name))
+        let is_followed = |identity| self.files.of(stream, identity).is_some();
+        let mut stored = self.lives.stored_among(&names).filter(|stored| *stored.stream == **of_stream);
+        let mut lost = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.stream == stream && file.name == Name::Lost && !file.kind.decompressed);
+        stored.any(|stored| !is_followed(stored.identity))
+            || lost.any(|(_, file)| is_of_family(file.real_path()))
             || self.lives.sought_at(&names, &[]).any(|sought| sought.search.stream == stream)
     }
 
@@ -161,7 +179,7 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::engine::Memory;
-    use crate::engine::port::{Effect, Event, Observation, Opened};
+    use crate::engine::port::{Effect, Event, FileFault, Observation, Opened};
     use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -218,15 +236,23 @@ mod tests {
         engine: Engine,
         seconds: u64,
         opened: Vec<std::path::PathBuf>,
+        /// What is read of each file that is open.
+        open: BTreeMap<FileId, (std::path::PathBuf, bool)>,
         reports: Vec<Report>,
     }
 
+    /// What a compressed file begins with here; what was compressed comes behind.
     const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\n\0\0\0\n";
+
+    /// Another file for each inode.
+    fn born(inode: u64) -> Identity {
+        Identity { birth_nanos: i64::try_from(inode).ok(), ..identity(inode) }
+    }
 
     impl Looks {
         fn new() -> Self {
             let engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
-            Self { engine, seconds: 0, opened: Vec::new(), reports: Vec::new() }
+            Self { engine, seconds: 0, opened: Vec::new(), open: BTreeMap::new(), reports: Vec::new() }
         }
 
         /// Looks at these files, and opens and reads whatever is asked for.
@@ -241,7 +267,7 @@ mod tests {
                         let observed = |(name, inode, content): &(&str, u64, &[u8])| Observed {
                             path: path(name),
                             target: None,
-                            identity: identity(*inode),
+                            identity: born(*inode),
                             size: content.len() as u64,
                             modified: None,
                             owner: 0,
@@ -258,16 +284,24 @@ mod tests {
                     }
                     Effect::Open(open) => {
                         let (_, inode, content) = content(&open.path);
-                        self.opened.push(open.path.to_path_buf());
-                        let (size, head) = (content.len() as u64, bytes::Bytes::copy_from_slice(content));
-                        Event::Opened {
-                            file: open.file,
-                            result: Ok(Opened { identity: identity(*inode), size, head, held: None }),
+                        let compressed = content.strip_prefix(GZIP).filter(|inside| !inside.is_empty());
+                        let content = if open.decompressed { compressed } else { Some(*content) };
+                        self.open.insert(open.file, (open.path.to_path_buf(), open.decompressed));
+                        if !open.decompressed {
+                            self.opened.push(open.path.to_path_buf());
                         }
+                        let result = content.map(|content| {
+                            let (size, head) = (content.len() as u64, bytes::Bytes::copy_from_slice(content));
+                            Opened { identity: born(*inode), size, head, held: None }
+                        });
+                        let result = result.ok_or(FileFault::Unreadable("no gzip".to_owned()));
+                        Event::Opened { file: open.file, result }
                     }
                     Effect::Read(read) => {
-                        let name = self.opened.last().expect("it was opened").clone();
-                        let (_, _, content) = content(&name);
+                        let (name, decompressed) = &self.open[&read.file];
+                        let found = files.iter().find(|(known, ..)| *path(known) == *name);
+                        let content = found.map_or(&b""[..], |(_, _, content)| content);
+                        let content = if *decompressed { &content[GZIP.len()..] } else { content };
                         let from = usize::try_from(read.at.bytes()).expect("small").min(content.len());
                         let result = Ok(bytes::Bytes::copy_from_slice(&content[from..]));
                         Event::Bytes { file: read.file, result, unix_time: Duration::ZERO, modified: None }
@@ -325,8 +359,21 @@ mod tests {
         let mut looks = Looks::new();
         looks.look(&[("app.log", 1, b"line\n")]);
         looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1", 1, b"line\n")]);
-        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1.gz", 3, GZIP)]);
-        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1.gz", 3, GZIP)]);
+        let compressed = [GZIP, b"line\n"].concat();
+        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1.gz", 3, &compressed)]);
+        looks.look(&[("app.log", 2, b"line two\n"), ("app.log.1.gz", 3, &compressed)]);
         assert_eq!((looks.skipped(), looks.unread()), (0, 0));
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_told_unless_a_rotator_may_have_made_it_of_what_is_gone() {
+        const BZIP2: &[u8] = b"BZh91AY&SY\n";
+        let mut looks = Looks::new();
+        looks.look(&[("app.log", 10, b"line\n"), ("app.log.3.bz2", 4, BZIP2), ("app.log.4.gz", 3, GZIP)]);
+        looks.look(&[("app.log", 10, b"line\n"), ("app.log.3.bz2", 4, BZIP2), ("app.log.4.gz", 3, GZIP)]);
+        assert_eq!((looks.skipped(), looks.unread()), (2, 2), "nothing is known of them");
+        looks.look(&[("app.log", 12, b"line two\n"), ("app.log.1", 10, b"line\n")]);
+        looks.look(&[("app.log", 12, b"line two\n"), ("app.log.1.bz2", 13, BZIP2)]);
+        assert_eq!((looks.skipped(), looks.unread()), (2, 0));
     }
 }

@@ -15,9 +15,10 @@
 pub mod family;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::Identity;
+use crate::model::identity::{Identity, unix_nanos};
 
 /// Whether two looks are at the same file, as far as the kernel's word goes.
 ///
@@ -60,6 +61,12 @@ pub fn recognise<'a>(
 /// Whether a file may have been made after another: not when both have birth times and it is older.
 pub fn is_younger(file: Identity, than: Identity) -> bool {
     file.birth_nanos.zip(than.birth_nanos).is_none_or(|(file, than)| file > than)
+}
+
+/// Whether a file was last written before it was made: whoever moves one to another file system copies it, and keeps that.
+/// What a program writes is as young as its file at least.
+pub fn is_moved(file: Identity, modified: Option<Duration>) -> bool {
+    modified.map(unix_nanos).zip(file.birth_nanos).is_some_and(|(modified, birth)| modified < birth)
 }
 
 /// Whether a rotator compressed the file of this name, by its name, and the name that it had before.
@@ -147,6 +154,20 @@ mod tests {
             let stored = checkpoint(*identity, head, *offset);
             let found = recognise(*seen, *size, seen_head, std::iter::once(&stored));
             assert_eq!(found.is_some(), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_that_was_written_before_it_was_made_was_moved() {
+        let made = identity(1, 10, Some(2_000_000_000));
+        for (file, written, expected) in [
+            (made, Some(Duration::from_nanos(1_999_999_999)), true),
+            (made, Some(Duration::from_nanos(2_000_000_000)), false),
+            (made, Some(Duration::from_secs(3)), false),
+            (made, None, false),
+            (identity(1, 10, None), Some(Duration::from_secs(1)), false),
+        ] {
+            assert_eq!(is_moved(file, written), expected, "{file:?} {written:?}");
         }
     }
 

@@ -76,6 +76,12 @@ impl World {
                     self.truncate_but_for(name, &Default::default(), Excuse::BeforeFirstLook);
                 }
             }
+            Special::CopyOften { name, times } => {
+                for _ in 0..*times {
+                    self.append(name);
+                    self.copy_in_chain(name);
+                }
+            }
             Special::RenameCopy { name, copy, millis } => {
                 let away = name.with_extension("log.tmp");
                 self.rename(name, &away);
@@ -118,6 +124,27 @@ impl World {
                 self.reached.compressed += 1;
             }
             _ => unreachable!("no deed with a copy"),
+        }
+    }
+
+    /// As logrotate's copytruncate does it, with a number for each copy.
+    fn copy_in_chain(&mut self, name: &Path) {
+        let Some(file) = self.disk.find(name).filter(|_| !self.is_being_copied(name)) else { return };
+        self.disk.complete(file);
+        let number =
+            (1..).find(|number| !self.disk.names.contains_key(&Self::generation_name(name, *number)));
+        for number in (1..number.expect("a number is free")).rev() {
+            let (from, to) = (Self::generation_name(name, number), Self::generation_name(name, number + 1));
+            self.rename(&from, &to);
+        }
+        self.copy_to(file, &Self::generation_name(name, 1));
+        self.reached.copies += 1;
+        self.oracle.excuse_repeats(Excuse::InDoubt, 1);
+        if self.is_looked_at(name) {
+            let copied = self.lines_of(file);
+            self.truncate_but_for(name, &copied, Excuse::CutOff);
+        } else {
+            self.truncate_but_for(name, &Default::default(), Excuse::BeforeFirstLook);
         }
     }
 

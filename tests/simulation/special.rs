@@ -78,6 +78,11 @@ pub enum Special {
         name: PathBuf,
         copy: PathBuf,
     },
+    /// Copies and truncates a file several times at once, with lines between: nobody sees the generations.
+    CopyOften {
+        name: PathBuf,
+        times: u32,
+    },
     /// Renames a file, copies it, and unlinks it.
     RenameCopy {
         name: PathBuf,
@@ -178,6 +183,7 @@ impl Family {
             Self::Late => Special::Late { name, seconds: world.rng.u64(0..40) },
             Self::Copies if micros < 400 => Special::Ill(Some(micros < 200)),
             Self::Copies if micros < 1_000 => Special::Burst(name),
+            Self::Copies if micros < 1_300 => Special::CopyOften { name, times: world.rng.u32(2..5) },
             Self::Copies => {
                 Special::CopySlowly { copy: name.with_extension(format!("log.{number}")), name, millis }
             }
@@ -281,6 +287,7 @@ impl World {
             }
             Special::CopySlowly { .. }
             | Special::EndCopy { .. }
+            | Special::CopyOften { .. }
             | Special::RenameCopy { .. }
             | Special::EndRenameCopy { .. }
             | Special::Compress { .. }

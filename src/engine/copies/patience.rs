@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use crate::engine::Engine;
-use crate::engine::files::file::{FollowedFile, Task};
+use crate::engine::files::file::{FollowedFile, Name, Task};
+use crate::engine::port::FileId;
 use crate::model::identity::Incarnation;
 use crate::model::time::Instant;
 use crate::rules::copies::{HeldBack, Search};
@@ -33,7 +34,10 @@ impl Engine {
             } else if is_over || self.is_another(id, of) {
                 self.let_go_of_alike(id, own);
             } else {
-                originals.insert(of);
+                // An original that is gone is let go of when a copy says all of it, and its life goes on there.
+                if !self.may_be_handed(id, of) {
+                    originals.insert(of);
+                }
                 if grew {
                     self.take_up_alike(id);
                 }
@@ -49,6 +53,18 @@ impl Engine {
             }
         }
         self.give_up_searches(now);
+    }
+
+    /// Whether all of an incarnation is delivered, its file has lost its name, and a copy says all of it.
+    fn may_be_handed(&self, copy: FileId, of: Incarnation) -> bool {
+        let Some(original) = self.lives.file_of(of).map(|original| self.files.known(original)) else {
+            return false;
+        };
+        let state = self.lives.on_its_way(of);
+        original.name == Name::Lost
+            && state.is_settled()
+            && state.unread_bytes() == 0
+            && self.files.known(copy).compared.same_bytes >= state.position().bytes()
     }
 
     fn give_up_searches(&mut self, now: Instant) {

@@ -95,6 +95,8 @@ impl Engine {
                 let same = self.lives.history(of).map_or(0, |history| history.position().bytes());
                 self.hold_as_alike(id, (own, of), same, now);
             }
+            // It was compressed when it was known, or is all that is left of it.
+            Step::Same if own.is_none() && self.has_no_file(id, of) => self.inherit(id, None, of, now),
             Step::Same => match own {
                 Some(own) => self.on_known_copy(id, own, of, now),
                 // Of one that is followed, or what it was opened for was found meanwhile.
@@ -172,7 +174,12 @@ impl Engine {
     /// The file is not the copy of `of`; it may be that of another.
     fn on_no_copy(&mut self, id: FileId, (own, of): (Option<Incarnation>, Incarnation), now: Instant) {
         let head = self.files.known(id).compared.head.clone();
-        let next = if self.lives.is_sought(of) { self.next_cut_off(id, &head, Some(of)) } else { None };
+        let next = if self.lives.is_sought(of) {
+            let next = self.next_cut_off(id, &head, Some(of));
+            next.or_else(|| own.and_then(|_| self.known_generation_alike(id, &head, None)))
+        } else {
+            self.known_generation_alike(id, &head, Some(of))
+        };
         match (next, own) {
             (Some(next), _) => {
                 self.compare_with(id, own, next);
@@ -200,13 +207,13 @@ impl Engine {
         drop(unread);
         // What begins like a generation of which something was read may be a copy of that.
         let head = file.compared.head.clone();
-        match (self.known_generation_alike(id, &head), found) {
-            (Some(known), _) if !self.lives.is_sought(known) => {
+        match (self.known_generation_alike(id, &head, None), found) {
+            (Some(known), _) => {
                 self.compare_with(id, None, known);
                 self.queue_read(id);
             }
-            (_, Some(unread)) => self.inherit(id, None, unread, now),
-            (_, None) => self.begin_missed(id, now),
+            (None, Some(unread)) => self.inherit(id, None, unread, now),
+            (None, None) => self.begin_missed(id, now),
         }
     }
 
@@ -215,6 +222,7 @@ impl Engine {
     fn begin_missed(&mut self, id: FileId, now: Instant) {
         if !self.is_missed_generation(id) {
             // It was opened for the comparison alone.
+            self.note_unknown_inside(id);
             return self.part(id, Parting::Handed, now);
         }
         let file = self.files.known(id);

@@ -229,3 +229,75 @@ fn a_file_that_a_look_saw_grow_and_that_was_emptied_before_it_was_read_goes_on_i
     world.pass(30);
     assert_eq!(world.take(), told(&content));
 }
+
+/// Each generation has its own copy when somebody looks again; the log says something else by then.
+#[test]
+fn however_often_a_file_was_cut_off_unseen_each_generation_is_read_in_its_copy() {
+    for (is_down, generations) in [(true, 1), (true, 2), (true, 7), (false, 2), (false, 7)] {
+        let mut world = World::new(false);
+        let first = lines("first", 0..300);
+        world.make("app.log", &first);
+        world.pass(6);
+        drop(world.take());
+        let mut grown = first.clone();
+        grown.extend(lines("unread", 0..30));
+        world.make(&format!("app.log.{}", generations + 1), &grown);
+        let mut expected = told(&lines("unread", 0..30));
+        for number in (1..=generations).rev() {
+            let content = lines(&format!("generation {number}"), 0..20);
+            world.make(&format!("app.log.{number}"), &content);
+            expected.extend(told(&content));
+        }
+        world.write_silently("app.log", &lines("last", 0..5));
+        expected.extend(told(&lines("last", 0..5)));
+        if is_down {
+            world.restart();
+        }
+        world.pass(40);
+        expected.sort();
+        assert_eq!(world.take(), expected, "no process ran: {is_down}; generations: {generations}");
+    }
+}
+
+#[test]
+fn a_file_that_was_moved_to_another_file_system_goes_on_there() {
+    for is_down in [false, true] {
+        let mut world = World::new(true);
+        let mut content = lines("line", 0..300);
+        world.make("app.log", &content);
+        world.pass(6);
+        drop(world.take());
+        let mut expected = told(&lines("next", 0..5));
+        if is_down {
+            content.extend(lines("unread", 0..20));
+            world.write_silently("app.log", &content);
+            expected.extend(told(&lines("unread", 0..20)));
+        }
+        world.transfer_silently("app.log", "archive/app.log.1");
+        world.make("app.log", &lines("next", 0..5));
+        if is_down {
+            world.restart();
+        }
+        world.pass(90);
+        assert_eq!(world.take(), expected, "no process ran: {is_down}");
+        assert_eq!(world.copied, 1);
+    }
+}
+
+#[test]
+fn a_file_that_says_what_another_in_another_directory_said_is_read() {
+    for is_down in [false, true] {
+        let mut world = World::new(true);
+        let content = lines("done", 0..3);
+        world.make("one/app.log", &content);
+        world.pass(6);
+        assert_eq!(world.take(), told(&content));
+        world.remove("one/app.log");
+        world.make("two/app.log", &content);
+        if is_down {
+            world.restart();
+        }
+        world.pass(90);
+        assert_eq!(world.take(), told(&content), "hidden are lines that nobody read");
+    }
+}

@@ -142,6 +142,8 @@ pub(in crate::engine) struct Kind {
     pub(in crate::engine) is_since_cut_off: bool,
     /// What is read is what a rotator compressed.
     pub(in crate::engine) decompressed: bool,
+    /// The file was last written before it was made: whoever copied it kept that.
+    pub(in crate::engine) is_moved: bool,
     /// The user ID that it belongs to.
     pub(in crate::engine) owner: u32,
     /// The real path that it had before it was renamed last.

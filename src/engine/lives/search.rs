@@ -179,6 +179,12 @@ impl Lives {
         stored.filter(move |stored| **stored.real_path() == *path)
     }
 
+    /// Checkpoints of files that had one of these names when they were saved, or one that a rotator may have made of it.
+    pub(in crate::engine) fn stored_among(&self, names: &[PathBuf]) -> impl Iterator<Item = &Checkpoint> {
+        let named = names.iter().filter_map(|name| self.by_path.get(name)).flatten();
+        named.filter_map(|incarnation| self.by_incarnation[incarnation].claimable())
+    }
+
     /// Checkpoints in one stream of files with this inode, on whatever device.
     pub(in crate::engine) fn stored_by_inode(
         &self,

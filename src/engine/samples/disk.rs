@@ -1,6 +1,6 @@
 //! A disk of a few files, with an engine, a service that accepts everything, and a clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,12 @@ struct OnDisk {
     birth: u64,
     content: Vec<u8>,
     modified: u64,
+    /// Whether `content` is what was compressed into the file.
+    is_compressed: bool,
 }
+
+/// What a compressed file says to whoever reads it as it is.
+const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03 compressed\n";
 
 /// An engine with a disk, a service that accepts everything, and a clock.
 pub(in crate::engine) struct World {
@@ -40,13 +45,19 @@ pub(in crate::engine) struct World {
     /// Names that the one source leaves out.
     excluded: Vec<String>,
     disk: BTreeMap<PathBuf, OnDisk>,
+    /// Files that were copied and removed: who has them open still reads them.
+    removed: Vec<OnDisk>,
     open: BTreeMap<FileId, u64>,
+    /// Those that are open as what was compressed into them.
+    decompressed: BTreeSet<FileId>,
     /// Whether the one source matches what rotators make of its files, too.
     matches_all: bool,
     sent: Vec<u8>,
     pub(in crate::engine) copied: usize,
     /// Files that were told to be left out, each with how many bytes were not read.
     pub(in crate::engine) left_out: Vec<(PathBuf, u64)>,
+    /// Names of files that were told not to be read.
+    pub(in crate::engine) skipped: Vec<PathBuf>,
 }
 
 pub(in crate::engine) fn lines(word: &str, numbers: std::ops::Range<usize>) -> Vec<u8> {
@@ -55,8 +66,14 @@ pub(in crate::engine) fn lines(word: &str, numbers: std::ops::Range<usize>) -> V
 
 impl World {
     pub(in crate::engine) fn new(matches_all: bool) -> Self {
+        let mut world = Self::before_the_first_look(matches_all);
+        world.pass(1);
+        world
+    }
+
+    pub(in crate::engine) fn before_the_first_look(matches_all: bool) -> Self {
         let engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
-        let mut world = Self {
+        Self {
             engine,
             millis: 10_000,
             device: 1,
@@ -64,14 +81,15 @@ impl World {
             saved: BTreeMap::new(),
             excluded: Vec::new(),
             disk: BTreeMap::new(),
+            removed: Vec::new(),
             open: BTreeMap::new(),
+            decompressed: BTreeSet::new(),
             matches_all,
             sent: Vec::new(),
             copied: 0,
             left_out: Vec::new(),
-        };
-        world.pass(1);
-        world
+            skipped: Vec::new(),
+        }
     }
 
     pub(in crate::engine) fn now(&self) -> Instant {
@@ -82,8 +100,36 @@ impl World {
     pub(in crate::engine) fn make(&mut self, name: &str, content: &[u8]) {
         let inode = self.millis / 1_000;
         self.millis += 1_000;
-        let file = OnDisk { inode, birth: inode, content: content.to_vec(), modified: self.millis };
+        let file = OnDisk {
+            inode,
+            birth: inode,
+            content: content.to_vec(),
+            modified: self.millis,
+            is_compressed: false,
+        };
         self.disk.insert(path(name).to_path_buf(), file);
+    }
+
+    /// A rotator compresses the file of that name into another, and removes it; nobody is told.
+    pub(in crate::engine) fn compress(&mut self, name: &str, to: &str) {
+        let file = self.disk.remove(&*path(name)).expect("there");
+        self.make(to, &file.content);
+        self.removed.push(file);
+        self.disk.get_mut(&*path(to)).expect("just made").is_compressed = true;
+    }
+
+    /// Somebody moves the file to another file system: it is copied, and keeps when it was written last; nobody is
+    /// told.
+    pub(in crate::engine) fn transfer_silently(&mut self, from: &str, to: &str) {
+        let file = self.disk.remove(&*path(from)).expect("there");
+        self.millis += 1_000;
+        self.make(to, &file.content);
+        self.disk.get_mut(&*path(to)).expect("just made").modified = file.modified;
+        self.removed.push(file);
+    }
+
+    pub(in crate::engine) fn is_there(&self, name: &str) -> bool {
+        self.disk.contains_key(&*path(name))
     }
 
     /// The file has other content, and inotify says so.
@@ -161,6 +207,7 @@ impl World {
     /// The process ends at once, and another begins.
     pub(in crate::engine) fn restart(&mut self) {
         self.open.clear();
+        self.decompressed.clear();
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
             next_incarnation: self.saved.keys().map(|incarnation| incarnation.0 + 1).max().unwrap_or(0),
@@ -203,7 +250,7 @@ impl World {
             path: Arc::from(name),
             target: None,
             identity: self.identity(file),
-            size: file.content.len() as u64,
+            size: if file.is_compressed { GZIP.len() as u64 } else { file.content.len() as u64 },
             owner: 0,
             modified: Some(Duration::from_millis(file.modified)),
             is_matched,
@@ -213,11 +260,16 @@ impl World {
 
     fn content(&self, file: FileId) -> Option<&OnDisk> {
         let inode = self.open[&file];
-        self.disk.values().find(|on_disk| on_disk.inode == inode)
+        self.disk.values().chain(&self.removed).find(|on_disk| on_disk.inode == inode)
     }
 
     fn read(&self, file: FileId, at: u64, len: usize) -> Bytes {
-        let content = self.content(file).map_or(&[][..], |file| &file.content);
+        let as_it_is = !self.decompressed.contains(&file);
+        let content = match self.content(file) {
+            Some(file) if file.is_compressed && as_it_is => GZIP,
+            Some(file) => &file.content,
+            None => &[],
+        };
         let from = usize::try_from(at).expect("small").min(content.len());
         Bytes::copy_from_slice(&content[from..(from + len).min(content.len())])
     }
@@ -232,13 +284,23 @@ impl World {
                 unix_time: Duration::from_millis(self.millis),
             }),
             Effect::Open(open) => {
-                let found = self.disk.get(&*open.path).map(|found| {
-                    let head = Bytes::copy_from_slice(&found.content[..found.content.len().min(HEAD_BYTES)]);
+                let on_disk = self.disk.get(&*open.path);
+                if open.decompressed && on_disk.is_some_and(|found| !found.is_compressed) {
+                    let result = Err(FileFault::Unreadable("no gzip".to_owned()));
+                    return Some(Event::Opened { file: open.file, result });
+                }
+                if open.decompressed {
+                    self.decompressed.insert(open.file);
+                }
+                let found = on_disk.map(|found| {
+                    let as_it_is = found.is_compressed && !open.decompressed;
+                    let content = if as_it_is { GZIP } else { &found.content };
+                    let head = Bytes::copy_from_slice(&content[..content.len().min(HEAD_BYTES)]);
                     (
                         found.inode,
                         Opened {
                             identity: self.identity(found),
-                            size: found.content.len() as u64,
+                            size: content.len() as u64,
                             head,
                             held: open
                                 .held
@@ -281,13 +343,18 @@ impl World {
             }
             Effect::Close(file) => {
                 self.open.remove(&file);
+                self.decompressed.remove(&file);
                 return None;
             }
             Effect::Moved { .. } | Effect::Replayed { .. } | Effect::Want(_) => return None,
             Effect::Report(report) => {
                 self.copied += usize::from(matches!(report, Report::Copied { .. }));
-                if let Report::LeftOut { path, unread, .. } = report {
-                    self.left_out.push((path.to_path_buf(), unread));
+                match report {
+                    Report::LeftOut { path, unread, .. } => {
+                        self.left_out.push((path.to_path_buf(), unread));
+                    }
+                    Report::Skipped { path, .. } => self.skipped.push(path.to_path_buf()),
+                    _ => {}
                 }
                 return None;
             }
