@@ -256,6 +256,7 @@ impl Engine {
         if change.settled > 0 {
             self.saves.note_changed(incarnation, change.settled, now);
         }
+        self.note_extent(incarnation, now);
         self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
     }

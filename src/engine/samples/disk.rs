@@ -45,6 +45,12 @@ pub(in crate::engine) struct World {
     matches_all: bool,
     sent: Vec<u8>,
     pub(in crate::engine) copied: usize,
+    /// Whether the service answers.
+    pub(in crate::engine) takes: bool,
+    /// A name that may not be opened.
+    pub(in crate::engine) forbidden: Option<PathBuf>,
+    /// How much was declared lost, each time.
+    pub(in crate::engine) lost: Vec<u64>,
     /// Files that were told to be left out, each with how many bytes were not read.
     pub(in crate::engine) left_out: Vec<(PathBuf, u64)>,
 }
@@ -68,6 +74,9 @@ impl World {
             matches_all,
             sent: Vec::new(),
             copied: 0,
+            takes: true,
+            forbidden: None,
+            lost: Vec::new(),
             left_out: Vec::new(),
         };
         world.pass(1);
@@ -117,6 +126,11 @@ impl World {
     pub(in crate::engine) fn remove(&mut self, name: &str) {
         self.disk.remove(&*path(name)).expect("there");
         self.tell(Event::Hint(Hint::Names));
+    }
+
+    /// As [`remove`](Self::remove), and nobody is told.
+    pub(in crate::engine) fn remove_silently(&mut self, name: &str) {
+        self.disk.remove(&*path(name)).expect("there");
     }
 
     /// As [`rename`](Self::rename), and nobody is told.
@@ -231,6 +245,9 @@ impl World {
                 held: Vec::new(),
                 unix_time: Duration::from_millis(self.millis),
             }),
+            Effect::Open(open) if self.forbidden.as_deref() == Some(&*open.path) => {
+                Event::Opened { file: open.file, result: Err(FileFault::Unreadable("denied".to_owned())) }
+            }
             Effect::Open(open) => {
                 let found = self.disk.get(&*open.path).map(|found| {
                     let head = Bytes::copy_from_slice(&found.content[..found.content.len().min(HEAD_BYTES)]);
@@ -272,6 +289,7 @@ impl World {
                 self.saved.extend(saved);
                 Event::Saved(Ok(()))
             }
+            Effect::Put(_) if !self.takes => return None,
             Effect::Put(put) => {
                 self.sent.extend(put.records.iter().flatten());
                 let verdicts =
@@ -286,6 +304,9 @@ impl World {
             Effect::Moved { .. } | Effect::Replayed { .. } | Effect::Want(_) => return None,
             Effect::Report(report) => {
                 self.copied += usize::from(matches!(report, Report::Copied { .. }));
+                if let Report::Abandoned { bytes, .. } = report {
+                    self.lost.push(bytes);
+                }
                 if let Report::LeftOut { path, unread, .. } = report {
                     self.left_out.push((path.to_path_buf(), unread));
                 }
