@@ -122,6 +122,7 @@ impl Engine {
         for (identity, observed) in beside {
             let late = streams.iter().find(|stream| {
                 self.files.of(**stream, *identity).is_none()
+                    && !self.families.is_stranger(source, *identity)
                     && self.lives.has_late_lines(*identity, observed.size, self.stream_name(**stream))
             });
             if let Some(stream) = late {

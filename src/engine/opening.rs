@@ -150,7 +150,9 @@ impl Engine {
             return self.go_on_with(id, parted, now);
         }
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
-        let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
+        let found = recognise(opened.identity, opened.size, &opened.head, mine);
+        let found =
+            found.or_else(|| self.overwritten_since(id, (opened.identity, stream), &opened.head)).cloned();
         let kept = found.as_ref().map(|found| found.incarnation);
         let was_truncated = self.lives.stored_of(opened.identity, self.stream_name(stream)).next().is_some()
             && kept.is_none();
@@ -336,6 +338,9 @@ impl Engine {
     fn on_reopened(&mut self, id: FileId, opened: &Opened, now: Instant) {
         let incarnation = self.files.known(id).incarnation().expect("what is opened again was followed");
         if self.lives.on_its_way(incarnation).head().fingerprint().matches(&opened.head) {
+            self.queue_read(id);
+        } else if self.is_overwritten(id, incarnation, &opened.head) {
+            // The bytes before the position say so, too.
             self.queue_read(id);
         } else {
             self.begin_again(id, now);

@@ -342,6 +342,11 @@ impl World {
         }
     }
 
+    /// What was sent since it was asked last, whatever it is.
+    pub(in crate::engine) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sent)
+    }
+
     /// What was sent since it was asked last, in the order of the lines.
     pub(in crate::engine) fn take(&mut self) -> Vec<String> {
         let sent = String::from_utf8(std::mem::take(&mut self.sent)).expect("text");
