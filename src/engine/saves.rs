@@ -130,6 +130,11 @@ impl Saves {
         self.looks.get(&source).is_some_and(|look| look.is_needed || !self.is_in_trouble(now))
     }
 
+    /// Whether files of some source are opened only once a save came through.
+    pub(super) fn awaits_any_look(&self) -> bool {
+        !self.looks.is_empty()
+    }
+
     pub(super) fn change_settings(&mut self, settings: CheckpointSettings) {
         self.pace.change(settings);
     }
