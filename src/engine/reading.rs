@@ -217,10 +217,7 @@ impl Engine {
 
     fn on_chunk(&mut self, id: FileId, incarnation: Incarnation, chunk: Chunk<'_>, now: Instant) {
         if !self.is_same_content(id, incarnation, &chunk) || self.was_emptied(id, incarnation, &chunk) {
-            return match self.is_overwritten(id, incarnation, chunk.bytes) {
-                true => self.pass_over(id, incarnation, &chunk, now),
-                false => self.begin_again(id, now),
-            };
+            return self.on_other_content(id, incarnation, &chunk, now);
         }
         if self.waited_unread(id, incarnation, &chunk) {
             let seen = self.lives.on_its_way(incarnation).whose().seen;

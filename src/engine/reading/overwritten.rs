@@ -71,14 +71,23 @@ impl Engine {
         stored.find(|stored| stored.offset.bytes() > 0 && stored.unread_bytes() == 0)
     }
 
-    /// What is in the file is not looked at: it stays as far as it was read, and goes on should its content come back.
-    pub(super) fn pass_over(
+    /// The content that was read is no longer in the file.
+    pub(super) fn on_other_content(
         &mut self,
         id: FileId,
         incarnation: Incarnation,
         chunk: &Chunk<'_>,
         now: Instant,
     ) {
+        if self.is_overwritten(id, incarnation, chunk.bytes) {
+            self.pass_over(id, incarnation, chunk, now);
+        } else {
+            self.begin_again(id, now);
+        }
+    }
+
+    /// What is in the file is not looked at: it stays as far as it was read, and goes on should its content come back.
+    fn pass_over(&mut self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>, now: Instant) {
         self.lives.on_its_way_mut(incarnation).forget_seen();
         self.note_extent(incarnation, now);
         let file = self.files.known(id);
