@@ -282,7 +282,10 @@ impl Engine {
             self.streams.deadline(),
             self.saves.deadline(now),
             self.files.deadline(),
-            self.descriptors.deadline(self.files.any_to_open()),
+            // Files that wait for a save are opened by its answer.
+            self.descriptors
+                .deadline(self.files.any_to_open())
+                .filter(|due| *due > now || !self.saves.awaits_any_look()),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -238,6 +238,7 @@ fn set_alone(
             offset: to.offset,
             window: to.window,
             settled: Settled::default(),
+            seen_bytes: 0,
             proof: None,
         });
     }

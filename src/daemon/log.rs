@@ -59,7 +59,7 @@ impl Log {
     ) {
         for problem in problems {
             if self.unread.is_new(source, now) {
-                let source = problem.source.map_or("", |source| &*about.sources[source.0]);
+                let source = &*about.sources[problem.source.0];
                 warn!(source, path = %problem.path.display(), reason = %problem.reason, "not read");
             }
         }

@@ -127,9 +127,12 @@ impl Engine {
             self.search_copies(parted, source, 0, Afterwards::Kept, now);
         }
         let stored = self.lives.stored_of(file, self.stream_name(stream));
-        let stored: Vec<_> = stored.map(|stored| stored.incarnation).collect();
-        for stored in stored {
-            self.search_copies(stored, source, 0, Afterwards::Kept, now);
+        let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.unread_bytes())).collect();
+        for (stored, unread) in stored {
+            match unread {
+                0 => self.search_copies(stored, source, 0, Afterwards::Kept, now),
+                unread => self.search_removed(stored, source, unread, now),
+            }
         }
     }
 }

@@ -89,7 +89,7 @@ impl Engine {
         let (source, stream, identity) = (file.source, file.stream, file.identity);
         let names = file.saved_names();
         let Some(seen) = seen.filter(|_| identity.birth_nanos.is_some()) else { return };
-        let incarnation = self.begin_unread(stream, names, identity, (seen, 0));
+        let incarnation = self.begin_unread(stream, names, identity, (seen, 0, 0));
         self.search_copies(incarnation, source, 0, Afterwards::Forgotten, now);
     }
 
@@ -353,6 +353,7 @@ impl Engine {
         let Some((search, is_forgotten)) = self.lives.stop_seeking(of) else { return };
         if search.unread > 0 {
             self.abandon(search.source, path, at, search.unread, search.why);
+            self.forget_extent(of, now);
         } else if (search.afterwards == Afterwards::Kept || is_forgotten)
             && (at > Offset::ZERO || search.why == Loss::Removed)
         {

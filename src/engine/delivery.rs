@@ -284,6 +284,7 @@ impl Engine {
                 let saved = self.saves.came_through();
                 self.lives.numbers_mut().reserved();
                 for (incarnation, offset, covered) in saved.offsets {
+                    self.families.note_durable(self.lives.stream_name(incarnation));
                     let Some(state) = self.lives.state_mut(incarnation) else { continue };
                     state.saved(offset, covered);
                     if state.awaits_fingerprint() {

@@ -6,7 +6,7 @@
 //! *Invariant:* a generation whose checkpoint was forgotten is older than the first look at its family, as far as this
 //! room tells: it is never taken for a missed one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +37,8 @@ pub(super) struct Families {
     by_stream: HashMap<Arc<str>, HashMap<PathBuf, Known>>,
     /// When the process before this one read something for a stream last, in nanoseconds since 1970.
     last_run: HashMap<Arc<str>, i64>,
+    /// Streams for which something is durable since.
+    durable: HashSet<Arc<str>>,
     /// Since when names that no file had yet are looked at, in nanoseconds since 1970.
     sources: BTreeMap<SourceId, i64>,
     /// Files beside those of a source that are no generations of them; whether a second look has said so, too.
@@ -69,6 +71,22 @@ impl Families {
         let known = names.entry(name).or_insert(Known { first_nanos, owner });
         known.first_nanos = known.first_nanos.min(first_nanos);
         known.owner = owner.or(known.owner);
+    }
+
+    /// Something of a stream is durable.
+    pub(super) fn note_durable(&mut self, stream: &str) {
+        if !self.durable.contains(stream) {
+            self.durable.insert(stream.into());
+        }
+    }
+
+    /// Whether a start after a crash would take a file that was found now for a missed generation, whatever a rotator calls it
+    /// by then, and though nothing durable tells of it: something ran for its stream, and it is younger than what that may
+    /// have begun.
+    pub(super) fn would_find(&self, stream: &str, file: Identity, found_nanos: i64) -> bool {
+        let has_run = self.durable.contains(stream) || self.last_run.contains_key(stream);
+        let since = found_nanos.saturating_sub(NOT_BEGUN_NANOS / 2);
+        has_run && file.birth_nanos.is_some_and(|birth| birth > since)
     }
 
     /// A survey of a source is answered. From the first on, what comes under its names is known to be new.

@@ -36,7 +36,7 @@ impl Engine {
         }
         let unknown = beside.iter().filter(|(identity, observed)| {
             !observed.rotated_from.is_empty()
-                && !self.is_known(source, observed)
+                && (!self.is_known(source, observed) || self.is_refused_and_not_followed(source, observed))
                 && !self.families.is_stranger(source, **identity)
         });
         let unknown: Vec<_> = unknown.map(|(_, observed)| *observed).collect();
@@ -64,6 +64,11 @@ impl Engine {
                 Destined::Unopened(_) | Destined::Nowhere(_) => {}
             }
         }
+    }
+
+    /// Whether a file could not be opened under its name, and is to be tried under another.
+    fn is_refused_and_not_followed(&self, source: SourceId, observed: &Observed) -> bool {
+        self.families.is_refused(source, observed.identity) && self.followed(source, observed).is_none()
     }
 
     /// A missed generation is read whole, decompressed if need be.

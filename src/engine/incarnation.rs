@@ -103,6 +103,8 @@ struct Durability {
     known_by: Option<u16>,
     /// Where the last save that was begun stands, whether it came through or not: the frontier, and the ledger's revision.
     checkpointed: (Offset, u64),
+    /// How far that save says that the file reaches, in bytes.
+    extent_checkpointed: u64,
     /// The frontier that is durable.
     durable: Option<Offset>,
     /// Whether the file still holds what an earlier process settled beyond the frontier.
@@ -146,6 +148,7 @@ impl IncarnationState {
             goes_unsaved: false,
             known_by: known.map(|known| known.fingerprint.len()),
             checkpointed: (position, 0),
+            extent_checkpointed: known.map_or(0, |known| known.seen_bytes),
             durable: known.map(|known| known.offset),
             earlier: Earlier::of(settled),
         };

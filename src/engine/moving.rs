@@ -136,6 +136,7 @@ impl Engine {
             offset,
             window,
             settled: Settled::default(),
+            seen_bytes: 0,
             proof: None,
         }
     }

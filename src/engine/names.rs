@@ -21,7 +21,7 @@ use crate::rules::rotation::{is_moved, uncompressed};
 use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task, saved_names};
-use super::incarnation::Names;
+use super::incarnation::{IncarnationState, Names};
 use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
 
@@ -129,6 +129,7 @@ impl Engine {
         for (identity, observed) in beside {
             let late = streams.iter().find(|stream| {
                 self.files.of(**stream, *identity).is_none()
+                    && !self.families.is_stranger(source, *identity)
                     && self.lives.has_late_lines(*identity, observed.size, self.stream_name(**stream))
             });
             if let Some(stream) = late {
@@ -196,17 +197,18 @@ impl Engine {
         let names = (Arc::clone(&observed.path), observed.target.clone());
         let nanos = self.surveys.unix_nanos();
         let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
-        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, observed.size));
+        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, observed.size, 0));
         self.saves.note_changed(incarnation, 0, now);
     }
 
-    /// An incarnation of a file that was seen and not opened yet: what lies before `at` is not to be read.
+    /// An incarnation of a file that was seen and not opened yet: what lies before `at` is not to be read, and what lies
+    /// between that and `reach` was seen.
     pub(super) fn begin_unread(
         &mut self,
         stream: StreamId,
         (path, target): Names,
         identity: Identity,
-        (seen, at): (Seen, u64),
+        (seen, at, reach): (Seen, u64, u64),
     ) -> Incarnation {
         let incarnation = self.lives.fresh();
         self.lives.store(Checkpoint {
@@ -222,6 +224,7 @@ impl Engine {
             offset: Offset::new(at),
             window: Window::default(),
             settled: Settled::default(),
+            seen_bytes: reach,
             proof: None,
         });
         incarnation
@@ -365,6 +368,14 @@ impl Engine {
     pub(super) fn note_seen(&mut self, id: FileId, size: u64, now: Instant) {
         if let Some(incarnation) = self.files.known(id).incarnation() {
             self.lives.on_its_way_mut(incarnation).note_seen(size, now);
+            self.note_extent(incarnation, now);
+        }
+    }
+
+    /// How far a file reaches is to be durable: should the file be gone at the next start, that is what is lost.
+    pub(super) fn note_extent(&mut self, incarnation: Incarnation, now: Instant) {
+        if self.lives.state(incarnation).is_some_and(IncarnationState::has_unsaved_extent) {
+            self.saves.note_changed(incarnation, 0, now);
         }
     }
 

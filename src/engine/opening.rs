@@ -6,6 +6,7 @@
 //! *Invariant:* what is opened again under its name goes on only as the file that was closed.
 
 mod held;
+mod marks;
 mod missing;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ impl Engine {
         self.descriptors.pass(now);
         while let Some(id) = self
             .files
-            .next_to_open(|slot| self.descriptors.may_open(slot) && !self.saves.awaits_look(slot.source))
+            .next_to_open(|slot| self.descriptors.may_open(slot) && !self.saves.awaits_look(slot.source, now))
         {
             if self.descriptors.are_used_up() && !self.close_idle(now) {
                 break;
@@ -149,7 +150,9 @@ impl Engine {
             return self.go_on_with(id, parted, now);
         }
         let mine = self.lives.stored_of(opened.identity, self.stream_name(stream));
-        let found = recognise(opened.identity, opened.size, &opened.head, mine).cloned();
+        let found = recognise(opened.identity, opened.size, &opened.head, mine);
+        let found =
+            found.or_else(|| self.overwritten_since(id, (opened.identity, stream), &opened.head)).cloned();
         let kept = found.as_ref().map(|found| found.incarnation);
         let superseded = self.supersede(opened.identity, (source, stream), kept, now);
         let was_truncated = kept.is_none() && superseded.is_some();
@@ -165,21 +168,7 @@ impl Engine {
                 file.task = Task::FindEnd { incarnation, end, within: FIND_END_BYTES };
                 file.compared.head = opened.head.clone();
             }
-            Some(stored) => {
-                let history = History::resumed(stored.offset, stored.window, stored.digest());
-                // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
-                let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
-                let vouched = opened.head.len().min(usize::from(stored.fingerprint.len()).max(read));
-                let head = Head::of(&opened.head[..vouched]);
-                self.begin_life(id, stored.incarnation, history, head, Some(&stored), now);
-                self.files.known_mut(id).task = self.task_of(stored.incarnation);
-                self.files.known_mut(id).kind.is_new =
-                    stored.offset == Offset::ZERO && stored.settled.is_empty();
-                self.report(Report::Following { source, path, at: stored.offset, why: Start::Checkpoint });
-                if !unmatched && stored.offset == Offset::ZERO && stored.fingerprint.is_empty() {
-                    self.seek_unseen(id, stored.seen, now);
-                }
-            }
+            Some(stored) => self.go_on_from(id, &stored, &opened.head, now),
             None => {
                 let incarnation = self.lives.fresh();
                 self.begin_life(id, incarnation, History::beginning(), Head::default(), None, now);
@@ -196,6 +185,34 @@ impl Engine {
         self.queue_read(id);
     }
 
+    /// A file that is open for the first time goes on from what is stored of it; `head` is what it begins with.
+    fn go_on_from(&mut self, id: FileId, stored: &Checkpoint, head: &[u8], now: Instant) {
+        let file = self.files.known(id);
+        let (source, path, unmatched) = (file.source, Arc::clone(&file.path), file.name == Name::Lost);
+        let is_at_beginning = stored.offset == Offset::ZERO;
+        let history = History::resumed(stored.offset, stored.window, stored.digest());
+        // As much as the fingerprint vouches for, or was read: what lies beyond may change before it is read.
+        let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);
+        let vouched = head.len().min(usize::from(stored.fingerprint.len()).max(read));
+        let head = Head::of(&head[..vouched]);
+        self.begin_life(id, stored.incarnation, history, head, Some(stored), now);
+        let task = self.task_of(stored.incarnation);
+        let file = self.files.known_mut(id);
+        file.task = task;
+        file.kind.is_new = is_at_beginning && stored.settled.is_empty();
+        if is_at_beginning {
+            // What an earlier process saw and is not there any more was cut off.
+            let extent = &mut file.end.extent;
+            extent.found_bytes = extent.found_bytes.max(stored.seen_bytes);
+        }
+        let is_mark = self.is_mark_of(id, stored);
+        let why = if is_mark { Start::New } else { Start::Checkpoint };
+        self.report(Report::Following { source, path, at: stored.offset, why });
+        if !unmatched && !is_mark && is_at_beginning && stored.fingerprint.is_empty() {
+            self.seek_unseen(id, stored.seen, now);
+        }
+    }
+
     /// A file has one content: once it is open, every checkpoint of it is either the one that goes on, or that of
     /// a life that is over. Returns when the first of these was seen, if there are any.
     fn supersede(
@@ -206,12 +223,13 @@ impl Engine {
         now: Instant,
     ) -> Option<Option<Seen>> {
         let name = self.stream_name(stream);
-        let claimed = self.lives.stored_of(file, name).map(|stored| (stored.incarnation, stored.seen));
-        let others: Vec<_> = claimed.filter(|(incarnation, _)| Some(*incarnation) != kept).collect();
-        for (incarnation, _) in &others {
-            self.search_copies(*incarnation, source, 0, Afterwards::Forgotten, now);
+        let of = |stored: &Checkpoint| (stored.incarnation, stored.seen, stored.unread_bytes());
+        let claimed = self.lives.stored_of(file, name).map(of);
+        let others: Vec<_> = claimed.filter(|(incarnation, ..)| Some(*incarnation) != kept).collect();
+        for (incarnation, _, unread) in &others {
+            self.search_copies(*incarnation, source, *unread, Afterwards::Forgotten, now);
         }
-        others.into_iter().map(|(_, seen)| seen).min_by_key(|seen| seen.map(|seen| seen.last_nanos))
+        others.into_iter().map(|(_, seen, _)| seen).min_by_key(|seen| seen.map(|seen| seen.last_nanos))
     }
 
     /// From now on `id` is read into this incarnation. It is saved even before anything of it is settled: a file that is
@@ -323,6 +341,9 @@ impl Engine {
         let incarnation = self.files.known(id).incarnation().expect("what is opened again was followed");
         if self.lives.on_its_way(incarnation).head().fingerprint().matches(&opened.head) {
             self.queue_read(id);
+        } else if self.is_overwritten(id, incarnation, &opened.head) {
+            // The bytes before the position say so, too.
+            self.queue_read(id);
         } else {
             self.begin_again(id, now);
         }
@@ -331,7 +352,9 @@ impl Engine {
     /// A file could not be opened: neither for the first time, nor again.
     fn on_not_opened(&mut self, id: FileId, fault: FileFault, now: Instant) {
         let file = self.files.known(id);
-        let (only_as_copy, is_begun) = (file.kind.only_as_copy, !matches!(file.task, Task::Begin));
+        // No survey finds a file again that its source does not match.
+        let is_kept = !matches!(file.task, Task::Begin) || file.name == Name::Lost;
+        let only_as_copy = file.kind.only_as_copy;
         self.descriptors.release();
         match fault {
             FileFault::NoDescriptor => {
@@ -345,7 +368,7 @@ impl Engine {
                 self.part_unopened(id, now);
             }
             FileFault::Gone => self.seek(id, now),
-            FileFault::Unreadable(why) if is_begun => self.on_read_failed(id, why, now),
+            FileFault::Unreadable(why) if is_kept => self.on_read_failed(id, why, now),
             FileFault::Unreadable(why) => self.on_refused(id, why, now),
         }
     }

@@ -45,6 +45,7 @@ impl Engine {
             let (position, unread) = (state.position(), state.unread_bytes());
             let file = self.files.known(id);
             self.abandon(file.source, Arc::clone(&file.path), position, unread, why);
+            self.forget_extent(incarnation, now);
         }
         let file = self.files.remove(id);
         self.leaving.remove(id);
@@ -101,6 +102,13 @@ impl Engine {
             None => {}
             Some(Over::Forgotten) => self.saves.forget(incarnation, now),
             Some(Over::Stored) => self.saves.note_changed(incarnation, 0, now),
+        }
+    }
+
+    /// What was seen of an incarnation is declared lost: no start declares it once more.
+    pub(super) fn forget_extent(&mut self, incarnation: Incarnation, now: Instant) {
+        if self.lives.forget_extent(incarnation) {
+            self.saves.note_changed(incarnation, 0, now);
         }
     }
 
@@ -167,6 +175,7 @@ mod tests {
         let mut engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
         engine.handle(Event::Tick, at(0));
         look(&mut engine, vec![observed(10)], Vec::new(), 0);
+        engine.handle(Event::Saved(Ok(())), at(0));
         let file = FileId(0);
         let opened =
             Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n"), held: None };

@@ -2,6 +2,7 @@
 //!
 //! *Invariant (L6):* a read begins only when the budget admits it.
 
+mod overwritten;
 mod rewritten;
 #[cfg(test)]
 mod tests;
@@ -216,7 +217,7 @@ impl Engine {
 
     fn on_chunk(&mut self, id: FileId, incarnation: Incarnation, chunk: Chunk<'_>, now: Instant) {
         if !self.is_same_content(id, incarnation, &chunk) || self.was_emptied(id, incarnation, &chunk) {
-            return self.begin_again(id, now);
+            return self.on_other_content(id, incarnation, &chunk, now);
         }
         if self.waited_unread(id, incarnation, &chunk) {
             let seen = self.lives.on_its_way(incarnation).whose().seen;
@@ -256,6 +257,7 @@ impl Engine {
         if change.settled > 0 {
             self.saves.note_changed(incarnation, change.settled, now);
         }
+        self.note_extent(incarnation, now);
         self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
     }

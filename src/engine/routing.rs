@@ -171,6 +171,8 @@ impl Engine {
         self.note_family(stream, observed, self.surveys.unix_nanos());
         if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
             self.note_first_end(stream, observed, now);
+        } else {
+            self.mark_found((source, stream), observed, now);
         }
         self.follow((source, stream), observed, Name::Matched, now);
     }

@@ -78,6 +78,7 @@ pub(super) fn checkpoint(incarnation: u64, whose: Whose, offset: u64) -> Checkpo
         offset: Offset::new(offset),
         window: Window::default(),
         settled: Settled::default(),
+        seen_bytes: 0,
         proof: None,
     }
 }

@@ -22,6 +22,15 @@ use crate::rules::dead_letters::{Room, disk_bytes_of};
 /// A save that takes longer counts as one that fails: records wait for no disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// A look that is to be durable.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// Whether the save under way holds it.
+    is_under_way: bool,
+    /// Whether files wait for it also while nothing can be saved: it says what is left out of them.
+    is_needed: bool,
+}
+
 /// What a save under way holds.
 #[derive(Debug)]
 struct UnderWay {
@@ -65,9 +74,10 @@ pub(super) struct Saves {
     under_way: Option<UnderWay>,
     renewed_at: Instant,
     not_saved: Option<Arc<str>>,
-    /// Sources that start at the end, and whose first look is to be durable before their files are opened; whether the save
-    /// under way holds it.
-    looks: BTreeMap<SourceId, bool>,
+    /// Sources of which a look is to be durable before their files are opened.
+    looks: BTreeMap<SourceId, Look>,
+    /// Whether a mark is to be durable that no save holds yet.
+    marks_wait: bool,
     /// Moves that are to be answered once they are durable; whether the save under way holds them.
     answers: Vec<(MoveId, Vec<Moved>, bool)>,
 }
@@ -89,6 +99,7 @@ impl Saves {
             renewed_at: now,
             not_saved: None,
             looks: BTreeMap::new(),
+            marks_wait: false,
             answers: Vec::new(),
         }
     }
@@ -96,7 +107,15 @@ impl Saves {
     /// The first look at a source that starts at the end is to be durable, also when it showed nothing: what comes later
     /// was not there.
     pub(super) fn await_look(&mut self, source: SourceId, now: Instant) {
-        self.looks.insert(source, false);
+        self.looks.insert(source, Look { is_under_way: false, is_needed: true });
+        self.pace.changed(0, now);
+    }
+
+    /// A file was found of which a mark is to be durable. The source's files are opened after the next save at most: where
+    /// files are found all the time, one of them always has a mark that waits.
+    pub(super) fn await_mark(&mut self, source: SourceId, now: Instant) {
+        self.looks.entry(source).or_insert(Look { is_under_way: false, is_needed: false });
+        self.marks_wait = true;
         self.pace.changed(0, now);
     }
 
@@ -106,9 +125,14 @@ impl Saves {
         self.pace.changed(0, now);
     }
 
-    /// Whether the first look at a source is not durable yet, and has to be.
-    pub(super) fn awaits_look(&self, source: SourceId) -> bool {
-        self.looks.contains_key(&source)
+    /// Whether a look at a source is not durable yet, and has to be before its files are opened.
+    pub(super) fn awaits_look(&self, source: SourceId, now: Instant) -> bool {
+        self.looks.get(&source).is_some_and(|look| look.is_needed || !self.is_in_trouble(now))
+    }
+
+    /// Whether files of some source are opened only once a save came through.
+    pub(super) fn awaits_any_look(&self) -> bool {
+        !self.looks.is_empty()
     }
 
     pub(super) fn change_settings(&mut self, settings: CheckpointSettings) {
@@ -236,7 +260,8 @@ impl Saves {
             Due::NotBefore(at) => Some(at),
             Due::Nothing => None,
         };
-        let silent_at = self.silent_at().filter(|at| !self.awaiting_fingerprint.is_empty() && *at > now);
+        let silent_at = self.silent_at().filter(|at| *at > now);
+        let silent_at = silent_at.filter(|_| !self.awaiting_fingerprint.is_empty() || !self.looks.is_empty());
         due.into_iter().chain(silent_at).min()
     }
 
@@ -247,6 +272,7 @@ impl Saves {
             || !self.awaiting_fingerprint.is_empty()
             || !self.awaiting_at_all_events.is_empty()
             || !self.looks.is_empty()
+            || self.marks_wait
             || !self.answers.is_empty()
             || is_last;
         let is_due = match self.pace.due(now) {
@@ -280,7 +306,8 @@ impl Saves {
         let offsets = told.collect();
         let dead_letters = self.dead_letters.len();
         self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters, begun_at: now });
-        self.looks.values_mut().for_each(|is_under_way| *is_under_way = true);
+        self.looks.values_mut().for_each(|look| look.is_under_way = true);
+        self.marks_wait = false;
         self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = true);
         self.pace.begun();
         Save { checkpoints, ..save }
@@ -293,7 +320,7 @@ impl Saves {
     pub(super) fn came_through(&mut self) -> Saved {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.saved();
-        self.looks.retain(|_, is_under_way| !*is_under_way);
+        self.looks.retain(|_, look| !look.is_under_way);
         let (durable, waiting) =
             std::mem::take(&mut self.answers).into_iter().partition(|(_, _, is_under_way)| *is_under_way);
         self.answers = waiting;
@@ -320,7 +347,7 @@ impl Saves {
         let under_way = self.under_way.take().expect("an answer comes for the save under way");
         self.pace.failed(now);
         self.acknowledgements.failed();
-        self.looks.values_mut().for_each(|is_under_way| *is_under_way = false);
+        self.looks.values_mut().for_each(|look| look.is_under_way = false);
         self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = false);
         self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
         self.forgotten.extend(under_way.forgotten);

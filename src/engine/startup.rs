@@ -5,8 +5,8 @@
 //!
 //! *Invariant:* what is over stays over, and is found to be over by the event that ends it, whether anybody asks or not.
 
-use super::files::Files;
 use super::files::file::Task;
+use super::files::{Files, State};
 use super::port::FileId;
 use super::surveys::Surveys;
 
@@ -35,8 +35,12 @@ impl Startup {
             *self = Self::Opening { next: FileId(0), end: files.next_id() };
         }
         let Self::Opening { mut next, end } = *self else { return };
-        let is_opening =
-            |id| files.get(id).is_some_and(|file| matches!(file.task, Task::Begin | Task::FindEnd { .. }));
+        let is_opening = |id| {
+            files.get(id).is_some_and(|file| {
+                let is_tried = matches!(file.state(), State::FailsToOpen { .. });
+                matches!(file.task, Task::Begin | Task::FindEnd { .. }) && !is_tried
+            })
+        };
         while next < end && !is_opening(next) {
             next = FileId(next.0 + 1);
         }

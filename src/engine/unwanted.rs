@@ -66,6 +66,7 @@ impl Engine {
         let (source, stream, identity) = (file.source, file.stream, file.identity);
         let (path, size) = (Arc::clone(&file.path), file.size);
         self.part(id, Parting::Refused, now);
+        self.forget_marks(identity, stream, now);
         if self.lives.sought_at(&originals(&path), &[]).next().is_some() {
             self.surveys.seek_beside(source, &path);
         }
@@ -217,6 +218,7 @@ mod tests {
             held: Vec::new(),
         };
         engine.handle(Event::Observed(observation), at(0));
+        engine.handle(Event::Saved(Ok(())), at(0));
         let effects = std::iter::from_fn(|| engine.poll_effect());
         let opened = effects.filter_map(|effect| match effect {
             Effect::Open(open) => names.iter().position(|name| *open.path == *path(name)),

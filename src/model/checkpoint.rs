@@ -37,6 +37,8 @@ pub struct Checkpoint {
     pub window: Window,
     /// What is settled beyond `offset`.
     pub settled: Settled,
+    /// How far the file was known to reach, in bytes, where that is further than `offset`; otherwise 0.
+    pub seen_bytes: u64,
     /// A digest of what comes before `offset`; `None` where the beginning was not read, and in what versions before 4
     /// wrote.
     pub proof: Option<Proof>,
@@ -60,6 +62,13 @@ impl Checkpoint {
     /// The digest that goes on from the offset.
     pub fn digest(&self) -> Option<Digest> {
         self.proof.and_then(|proof| Digest::from_parts(proof.to, u128::from_le_bytes(proof.digest)))
+    }
+
+    /// How many bytes were seen in the file and are not settled: lost, if the file is.
+    pub fn unread_bytes(&self) -> u64 {
+        let seen = self.seen_bytes.saturating_sub(self.offset.bytes());
+        let settled: u64 = self.settled.ranges().iter().map(|range| range.len()).sum();
+        seen.saturating_sub(settled)
     }
 
     /// Whether the file had been renamed to a name that no source matched: `path` is that one.

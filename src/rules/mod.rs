@@ -26,6 +26,7 @@ pub mod ladder;
 pub mod ledger;
 pub mod linger;
 pub mod meter;
+pub mod noise;
 pub mod pattern;
 pub mod quota;
 pub mod reload;

@@ -116,6 +116,7 @@ mod tests {
             offset: Offset::new(offset),
             window: Window::default(),
             settled: Settled::default(),
+            seen_bytes: 0,
             proof: None,
         }
     }

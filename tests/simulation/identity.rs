@@ -153,6 +153,7 @@ fn verdict_of(path: &str, found: &Found) -> &'static str {
         offset: Offset::new(OFFSET as u64),
         window: Window::at_end_of(&original[..OFFSET]),
         settled: Settled::default(),
+        seen_bytes: 0,
         proof: None,
     };
     let memory = Memory {

@@ -26,8 +26,25 @@ impl IncarnationState {
             offset,
             window: self.history.window(offset),
             settled: self.settled(offset),
+            seen_bytes: self.extent(),
             proof: self.history.settled().map(Proof::from),
         }
+    }
+
+    /// How far the file was known to reach, in bytes, as a checkpoint says it.
+    fn extent(&self) -> u64 {
+        if self.seen_bytes > self.frontier().bytes() { self.seen_bytes } else { 0 }
+    }
+
+    /// A save of what is settled and seen has begun.
+    pub(in crate::engine) fn save_begun(&mut self) {
+        self.durability.checkpointed = (self.frontier(), self.ledger.revision());
+        self.durability.extent_checkpointed = self.extent();
+    }
+
+    /// Whether what was seen is not what the last save held.
+    pub(in crate::engine) fn has_unsaved_extent(&self) -> bool {
+        self.durability.extent_checkpointed != self.extent()
     }
 
     /// A save is durable; `covered` is how many bytes its fingerprint covers.

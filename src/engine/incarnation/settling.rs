@@ -148,11 +148,6 @@ impl IncarnationState {
         Settled::try_new(frontier, ranges, window).expect("ranges of a ledger are in order and apart")
     }
 
-    /// A save of what is settled has begun.
-    pub(in crate::engine) fn save_begun(&mut self) {
-        self.durability.checkpointed = (self.frontier(), self.ledger.revision());
-    }
-
     /// Whether what is settled is not what the last save held.
     pub(in crate::engine) fn has_unsaved_progress(&self) -> bool {
         self.durability.checkpointed != (self.frontier(), self.ledger.revision())

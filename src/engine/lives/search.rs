@@ -254,6 +254,29 @@ impl Lives {
         }
     }
 
+    /// A file of which nothing was read is gone: its content was seen then.
+    pub(in crate::engine) fn note_seen_of(&mut self, incarnation: Incarnation, seen: Seen) {
+        if let Some(Life::Stored(stored)) = self.by_incarnation.get_mut(&incarnation) {
+            stored.seen = Some(seen);
+        }
+    }
+
+    /// What was seen beyond the position is not looked for any more; returns whether there is such an incarnation.
+    pub(in crate::engine) fn forget_extent(&mut self, incarnation: Incarnation) -> bool {
+        match self.by_incarnation.get_mut(&incarnation) {
+            None => return false,
+            Some(Life::Stored(stored) | Life::SoughtInCopies { subject: Subject::Stored(stored), .. }) => {
+                stored.seen_bytes = 0;
+            }
+            Some(
+                Life::Attached { state, .. }
+                | Life::Parted { state, .. }
+                | Life::SoughtInCopies { subject: Subject::OnItsWay(state), .. },
+            ) => state.forget_seen(),
+        }
+        true
+    }
+
     /// All of a stream.
     pub(in crate::engine) fn known(&self, stream: &str) -> impl Iterator<Item = Known<'_>> {
         let of_stream = self.by_incarnation.values().filter(move |life| life.stream_name() == stream);

@@ -45,7 +45,9 @@ impl Engine {
         let file = self.files.known(id);
         let (source, name) = (file.source, file.name);
         let (path, target) = (Arc::clone(&file.path), file.target.clone());
+        let (found, stream) = (file.identity, file.stream);
         self.part(id, Parting::Handed, now);
+        self.forget_marks(found, stream, now);
         if self.files.of(self.files.known(held).stream, identity).is_some() {
             return;
         }

@@ -52,11 +52,22 @@ impl Engine {
     ) {
         let stored = self.lives.stored_of(identity, self.stream_name(stream));
         let stored: Vec<_> = stored.map(|stored| (stored.incarnation, stored.offset)).collect();
+        let marks = self.marks_of(identity, stream);
+        if size == 0 {
+            self.forget_marks(identity, stream, now);
+        }
         if stored.is_empty() && size > 0 {
-            let incarnation = self.begin_unread(stream, names, identity, (seen, 0));
+            let incarnation = self.begin_unread(stream, names, identity, (seen, 0, size));
             return self.search_missed(incarnation, source, size, now);
         }
         for (incarnation, offset) in stored {
+            if marks.contains(&incarnation) {
+                if size > 0 {
+                    self.lives.note_seen_of(incarnation, seen);
+                    self.search_missed(incarnation, source, size, now);
+                }
+                continue;
+            }
             self.search_removed(incarnation, source, size.saturating_sub(offset.bytes()), now);
         }
     }

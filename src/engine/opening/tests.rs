@@ -1,6 +1,8 @@
 //! Files that are opened, and what the kernel says they are by then.
 
+use crate::engine::port::{Event, Hint};
 use crate::engine::samples::disk::{World, lines, told};
+use crate::engine::samples::path;
 
 #[test]
 fn a_file_that_overlayfs_copies_up_while_it_is_read_is_the_file_that_it_was() {
@@ -71,5 +73,120 @@ fn l14_where_a_byte_differs_a_file_under_another_device_number_is_another() {
         world.restart();
         world.pass(30);
         assert_eq!(world.take(), told(&other), "another byte at {at}");
+    }
+}
+
+/// What is sent after a crash right after these files were found and renamed, and nothing else was saved.
+fn sent_after_crash(world: &mut World, name: &str) -> Vec<String> {
+    world.tell(Event::Hint(Hint::Names));
+    drop(world.take());
+    world.rename_silently(name, &format!("{name}.1"));
+    world.restart();
+    world.pass(10);
+    world.take()
+}
+
+#[test]
+fn a_file_that_is_renamed_right_after_it_was_found_is_read_after_a_crash() {
+    let content = lines("line", 0..30);
+    let mut world = World::new(false);
+    world.make("app.log", &content);
+    assert_eq!(sent_after_crash(&mut world, "app.log"), told(&content), "nothing was ever saved before");
+
+    let mut world = World::new(false);
+    world.make("other.log", &content);
+    world.pass(10);
+    world.make("app.log", &content);
+    assert_eq!(sent_after_crash(&mut world, "app.log"), told(&content), "its age tells that it is new");
+
+    let mut world = World::new(false);
+    world.make("other.log", &content);
+    world.make("app.tmp", &content);
+    world.pass(100);
+    world.rename_silently("app.tmp", "app.log");
+    assert_eq!(
+        sent_after_crash(&mut world, "app.log"),
+        told(&content),
+        "it is old, and was matched only now"
+    );
+}
+
+#[test]
+fn of_a_file_that_is_not_read_as_itself_nothing_stays_in_the_state() {
+    let mut world = World::new(true);
+    world.make("app.log", b"\x1f\x8b\x08\0\0\0\0\0\n\0\0\0\n");
+    world.pass(3);
+    assert_eq!(world.engine.lives.known("stream-0").count(), 0);
+}
+
+#[test]
+fn what_was_seen_of_a_file_that_is_gone_at_the_next_start_is_declared_once() {
+    let content = lines("line", 0..300);
+    for read in [0, 100] {
+        let mut world = World::new(false);
+        world.make("app.log", &lines("line", 0..read));
+        world.pass(6);
+        world.takes = false;
+        world.write("app.log", &content);
+        world.pass(6);
+        drop(world.take());
+        world.remove_silently("app.log");
+        world.make("app.log", b"other\n");
+        world.takes = true;
+        world.restart();
+        world.pass(100);
+        let unread = content.len() - lines("line", 0..read).len();
+        assert_eq!(world.lost, [unread as u64], "after {read} lines");
+        assert_eq!(world.take(), ["other"]);
+        world.restart();
+        world.pass(100);
+        assert_eq!(world.lost.len(), 1, "another start has nothing to say of it");
+    }
+}
+
+#[test]
+fn what_was_seen_and_cut_off_while_nothing_ran_is_declared_or_read_in_its_copy() {
+    let content = lines("line", 0..300);
+    for is_copied in [false, true] {
+        let mut world = World::new(false);
+        world.takes = false;
+        world.make("app.log", &content);
+        world.pass(6);
+        if is_copied {
+            world.make("app.log.1", &content);
+        }
+        world.write_silently("app.log", b"");
+        world.takes = true;
+        world.restart();
+        world.pass(100);
+        let lost = [content.len() as u64];
+        assert_eq!(world.lost, if is_copied { &[] } else { &lost[..] });
+        assert_eq!(world.take(), if is_copied { told(&content) } else { Vec::new() });
+    }
+}
+
+#[test]
+fn a_renamed_file_that_may_not_be_read_is_read_once_it_may() {
+    let mut world = World::new(false);
+    world.make("app.log", &lines("line", 0..10));
+    world.pass(10);
+    drop(world.take());
+    world.write_silently("app.log", &lines("line", 0..30));
+    for to in ["app.log.1", "elsewhere"] {
+        world.rename_silently("app.log", to);
+        world.forbidden = Some(path(to).to_path_buf());
+        world.restart();
+        world.pass(30);
+        assert!(world.take().is_empty());
+        assert_eq!(world.engine.status(world.now()).unreadable.count(), 1);
+        world.forbidden = None;
+        world.pass(60);
+        assert_eq!(world.take(), told(&lines("line", 10..30)));
+        assert_eq!(world.engine.status(world.now()).unreadable.count(), 0);
+        world.rename_silently(to, "app.log");
+        world.write_silently("app.log", &lines("line", 0..10));
+        world.pass(30);
+        drop(world.take());
+        world.write_silently("app.log", &lines("line", 0..30));
     }
 }

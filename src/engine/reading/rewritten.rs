@@ -11,13 +11,12 @@ use bytes::Bytes;
 
 use crate::engine::Engine;
 use crate::engine::files::State;
-use crate::engine::files::file::{Name, Task};
+use crate::engine::files::file::Task;
 use crate::engine::port::{FileId, Read};
 use crate::model::content::Digest;
 use crate::model::identity::{Incarnation, Seen};
 use crate::model::offset::Offset;
 use crate::model::time::Instant;
-use crate::rules::rotation::originals;
 
 use super::Chunk;
 
@@ -73,13 +72,6 @@ impl Engine {
         file.compared.digest = Digest::beginning();
         file.task = Task::Recheck(incarnation);
         self.queue_read(id);
-    }
-
-    /// Whether a file is one that a rotator made of another: nobody writes such a file anew, but somebody may shred it.
-    fn is_a_generation(&self, id: FileId) -> bool {
-        let file = self.files.known(id);
-        let has_current = |name: &std::path::PathBuf| !self.files.at(name).is_empty();
-        file.name == Name::Lost || originals(file.real_path()).iter().any(has_current)
     }
 
     /// Part of what was read before of a file is there again.

@@ -54,6 +54,12 @@ pub(in crate::engine) struct World {
     matches_all: bool,
     sent: Vec<u8>,
     pub(in crate::engine) copied: usize,
+    /// Whether the service answers.
+    pub(in crate::engine) takes: bool,
+    /// A name that may not be opened.
+    pub(in crate::engine) forbidden: Option<PathBuf>,
+    /// How much was declared lost, each time.
+    pub(in crate::engine) lost: Vec<u64>,
     /// Files that were told to be left out, each with how many bytes were not read.
     pub(in crate::engine) left_out: Vec<(PathBuf, u64)>,
     /// Names of files that were told not to be read.
@@ -87,6 +93,9 @@ impl World {
             matches_all,
             sent: Vec::new(),
             copied: 0,
+            takes: true,
+            forbidden: None,
+            lost: Vec::new(),
             left_out: Vec::new(),
             skipped: Vec::new(),
         }
@@ -163,6 +172,11 @@ impl World {
     pub(in crate::engine) fn remove(&mut self, name: &str) {
         self.disk.remove(&*path(name)).expect("there");
         self.tell(Event::Hint(Hint::Names));
+    }
+
+    /// As [`remove`](Self::remove), and nobody is told.
+    pub(in crate::engine) fn remove_silently(&mut self, name: &str) {
+        self.disk.remove(&*path(name)).expect("there");
     }
 
     /// As [`rename`](Self::rename), and nobody is told.
@@ -283,6 +297,9 @@ impl World {
                 held: Vec::new(),
                 unix_time: Duration::from_millis(self.millis),
             }),
+            Effect::Open(open) if self.forbidden.as_deref() == Some(&*open.path) => {
+                Event::Opened { file: open.file, result: Err(FileFault::Unreadable("denied".to_owned())) }
+            }
             Effect::Open(open) => {
                 let on_disk = self.disk.get(&*open.path);
                 if open.decompressed && on_disk.is_some_and(|found| !found.is_compressed) {
@@ -334,6 +351,7 @@ impl World {
                 self.saved.extend(saved);
                 Event::Saved(Ok(()))
             }
+            Effect::Put(_) if !self.takes => return None,
             Effect::Put(put) => {
                 self.sent.extend(put.records.iter().flatten());
                 let verdicts =
@@ -354,6 +372,7 @@ impl World {
                         self.left_out.push((path.to_path_buf(), unread));
                     }
                     Report::Skipped { path, .. } => self.skipped.push(path.to_path_buf()),
+                    Report::Abandoned { bytes, .. } => self.lost.push(bytes),
                     _ => {}
                 }
                 return None;
@@ -386,6 +405,11 @@ impl World {
             self.millis += 250;
             self.tell(if step % 20 == 0 { Event::Hint(Hint::Names) } else { Event::Tick });
         }
+    }
+
+    /// What was sent since it was asked last, whatever it is.
+    pub(in crate::engine) fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sent)
     }
 
     /// What was sent since it was asked last, in the order of the lines.

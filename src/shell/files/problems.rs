@@ -20,8 +20,8 @@ pub const MAX_NAMED: usize = 1_000;
 pub struct Problem {
     /// The name that is not read; absolute.
     pub path: PathBuf,
-    /// The source that the name belongs to; `None` for a directory that the engine asked to look into.
-    pub source: Option<SourceId>,
+    /// The source that the name belongs to, or that looked into a directory beside its files.
+    pub source: SourceId,
     /// Why the name is not read.
     pub reason: Refusal,
 }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn problem(number: usize, reason: Refusal) -> Problem {
-        Problem { path: format!("/log/{number:06}").into(), source: None, reason }
+        Problem { path: format!("/log/{number:06}").into(), source: SourceId(0), reason }
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix
     }
     round.look_for_generations(source);
     for directory in also {
-        round.look_beside(directory);
+        round.look_beside(id, directory);
     }
     Surveyed {
         observation: Observation {
@@ -344,7 +344,7 @@ impl Round {
     }
 
     fn refuse(&mut self, source: Source<'_>, path: &Path, reason: Refusal) {
-        self.note(Problem { path: path.to_owned(), source: Some(source.id), reason });
+        self.note(Problem { path: path.to_owned(), source: source.id, reason });
     }
 
     fn note(&mut self, problem: Problem) {

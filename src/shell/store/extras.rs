@@ -11,6 +11,10 @@ use crate::model::settled::Settled;
 
 use super::checksum::Checksum;
 
+/// A position and a digest.
+const PROOF_BYTES: usize = 24;
+const BOTH_BYTES: usize = PROOF_BYTES + 8;
+
 /// Blobs that a row may be without.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Extras {
@@ -21,7 +25,10 @@ pub(super) struct Extras {
 impl Extras {
     pub(super) fn of(checkpoint: &Checkpoint) -> Self {
         let settled = Some(&checkpoint.settled).filter(|settled| !settled.is_empty());
-        Self { settled: settled.map(encode_settled), proof: checkpoint.proof.map(encode_proof) }
+        Self {
+            settled: settled.map(encode_settled),
+            proof: encode_proof(checkpoint.proof, checkpoint.seen_bytes),
+        }
     }
 
     /// What a row holds in `columns` (settled, proof, checksum), whose own checksum is `row_checksum`. `None` when that
@@ -49,7 +56,8 @@ impl Extras {
     pub(super) fn give_to(self, checkpoint: &mut Checkpoint) {
         let settled = self.settled.and_then(|blob| decode_settled(checkpoint.offset, &blob));
         checkpoint.settled = settled.unwrap_or_default();
-        checkpoint.proof = self.proof.and_then(|blob| decode_proof(&blob));
+        (checkpoint.proof, checkpoint.seen_bytes) =
+            self.proof.map(|blob| decode_proof(&blob)).unwrap_or_default();
     }
 }
 
@@ -79,12 +87,30 @@ fn decode_settled(frontier: Offset, blob: &[u8]) -> Option<Settled> {
     Settled::try_new(frontier, ranges, window)
 }
 
-fn encode_proof(Proof { to, digest }: Proof) -> Vec<u8> {
-    [to.to_le_bytes().as_slice(), &digest].concat()
+/// The proof, and how far the file was known to reach (8 bytes, lowest first): each may be left out.
+fn encode_proof(proof: Option<Proof>, seen_bytes: u64) -> Option<Vec<u8>> {
+    let mut blob = Vec::new();
+    if let Some(Proof { to, digest }) = proof {
+        blob.extend_from_slice(&to.to_le_bytes());
+        blob.extend_from_slice(&digest);
+    }
+    if seen_bytes > 0 {
+        blob.extend_from_slice(&seen_bytes.to_le_bytes());
+    }
+    Some(blob).filter(|blob| !blob.is_empty())
 }
 
-/// `None` unless the blob is as long as a proof.
-fn decode_proof(blob: &[u8]) -> Option<Proof> {
-    let (to, digest) = blob.split_first_chunk()?;
-    Some(Proof { to: u64::from_le_bytes(*to), digest: digest.try_into().ok()? })
+/// Nothing of a blob that is neither, nor both.
+fn decode_proof(blob: &[u8]) -> (Option<Proof>, u64) {
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).unwrap_or_default();
+    let proof = |bytes: &[u8]| {
+        let digest = bytes[8..].try_into().ok()?;
+        Some(Proof { to: number(&bytes[..8]), digest })
+    };
+    match blob.len() {
+        PROOF_BYTES => (proof(blob), 0),
+        8 => (None, number(blob)),
+        BOTH_BYTES => (proof(&blob[..PROOF_BYTES]), number(&blob[PROOF_BYTES..])),
+        _ => (None, 0),
+    }
 }

@@ -224,6 +224,7 @@ fn decode_checkpoint(row: &Row<'_>) -> rusqlite::Result<(StoredCheckpoint, i64)>
         offset: Offset::new(unsigned(row, 8)?),
         window: Window::from_parts(row.get(9)?, hash(10)?),
         settled: Settled::default(),
+        seen_bytes: 0,
         proof: None,
     };
     let updated_ms = row.get(11)?;
@@ -244,6 +245,7 @@ fn checksum(checkpoint: &Checkpoint, updated_ms: i64) -> i64 {
         offset,
         window,
         settled: _,
+        seen_bytes: _,
         proof: _,
     } = checkpoint;
     let checksum = Checksum::default()

@@ -51,6 +51,8 @@ fn checkpoint(incarnation: u64, offset: u64) -> Checkpoint {
         } else {
             Settled::default()
         },
+        // And every seventh has more in it.
+        seen_bytes: if incarnation.is_multiple_of(7) { offset + 30 } else { 0 },
         // And every fourth is without proof.
         proof: Some(Proof { to: offset / 2, digest: [0x5A; 16] }).filter(|_| !incarnation.is_multiple_of(4)),
     }

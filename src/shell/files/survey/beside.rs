@@ -10,6 +10,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::{Problem, Round, Source, survey_source};
+use crate::model::settings::SourceId;
 use crate::shell::files::directory::{Directory, EntryKind};
 use crate::shell::files::generations::Generations;
 use crate::shell::files::way::Fault;
@@ -59,14 +60,14 @@ impl Round {
     }
 
     /// Looks at what no source matches but may be a known file under another name.
-    pub(super) fn look_beside(&mut self, directory: &Path) {
+    pub(super) fn look_beside(&mut self, source: SourceId, directory: &Path) {
         let opened = Directory::open(directory, Links::Keep);
         let listed = opened.and_then(|open| Ok((self.entries(directory, &open)?, open)));
         let (entries, open) = match listed {
             Ok(listed) => listed,
             Err(Fault::Kernel(Errno::NOENT | Errno::NOTDIR)) => return,
-            Err(Fault::Kernel(fault)) => return self.cannot_look(directory, Refusal::of(fault)),
-            Err(Fault::Refused(refusal)) => return self.cannot_look(directory, refusal),
+            Err(Fault::Kernel(fault)) => return self.cannot_look(source, directory, Refusal::of(fault)),
+            Err(Fault::Refused(refusal)) => return self.cannot_look(source, directory, refusal),
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
             let path = directory.join(&entry.name);
@@ -76,7 +77,7 @@ impl Round {
         }
     }
 
-    fn cannot_look(&mut self, directory: &Path, reason: Refusal) {
-        self.note(Problem { path: directory.to_owned(), source: None, reason });
+    fn cannot_look(&mut self, source: SourceId, directory: &Path, reason: Refusal) {
+        self.note(Problem { path: directory.to_owned(), source, reason });
     }
 }

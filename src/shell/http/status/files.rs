@@ -49,7 +49,7 @@ pub struct File {
 /// A name that a source names or matches and that is not read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Unread {
-    /// The source's name; absent for a directory that was looked into for another reason.
+    /// The source's name; absent where an older daemon tells of a directory beside its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The name that is not read.
@@ -199,7 +199,7 @@ impl Unread {
             reason: reason.clone(),
         });
         let problems = snapshot.problems.named.iter().map(|problem| Unread {
-            source: problem.source.map(name),
+            source: Some(name(problem.source)),
             path: problem.path.display().to_string(),
             reason: problem.reason.to_string(),
         });

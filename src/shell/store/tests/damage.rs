@@ -27,7 +27,7 @@ fn assert_sound(what: &str, dir: &Path, saved: &[Checkpoint]) -> Loaded {
 
 /// A checkpoint without what it may be without.
 fn bare(checkpoint: &Checkpoint) -> Checkpoint {
-    Checkpoint { settled: Settled::default(), proof: None, ..checkpoint.clone() }
+    Checkpoint { settled: Settled::default(), seen_bytes: 0, proof: None, ..checkpoint.clone() }
 }
 
 fn saved() -> Vec<Checkpoint> {

@@ -24,7 +24,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             prop::option::of(any_path()),
             any::<Option<(i64, i64, u32)>>(),
             any::<u64>(),
-            any::<Option<(u64, [u8; 16])>>(),
+            (any::<Option<(u64, [u8; 16])>>(), any::<u64>()),
             (any::<(u16, u128)>(), prop::collection::vec((1_u64..50, 1_u64..50), 0..=64)),
         ),
     )
@@ -41,7 +41,8 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
             fingerprint: Fingerprint::from_parts(rest.0, rest.1),
             offset: Offset::new(rest.2),
             window: Window::from_parts(rest.3, rest.4),
-            proof: later.4.map(|(to, digest)| Proof { to, digest }),
+            seen_bytes: later.4.1,
+            proof: later.4.0.map(|(to, digest)| Proof { to, digest }),
         })
 }
 

@@ -1,0 +1,63 @@
+//! Files that were found and are not open yet: that they were found is durable before anything of them is read.
+//!
+//! After a crash, a file that was renamed meanwhile, and of which nothing durable tells, is one of those that lay beside its
+//! source's names all the time. So it gets a checkpoint at its beginning, a mark, unless a start would know by its age that
+//! it came since the last one.
+//!
+//! *Invariant:* what is opened is known after a crash, under whatever name it is then; where nothing can be saved, files
+//! are read all the same.
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::engine::port::{FileId, Observed};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::identity::{Identity, Incarnation, Seen};
+use crate::model::settings::{SourceId, StreamId};
+use crate::model::time::Instant;
+
+impl Engine {
+    /// A file that is about to be followed gets a mark, if nothing is known of it and only a mark would tell.
+    pub(in crate::engine) fn mark_found(
+        &mut self,
+        (source, stream): (SourceId, StreamId),
+        observed: &Observed,
+        now: Instant,
+    ) {
+        let (name, nanos) = (self.stream_name(stream), self.surveys.unix_nanos());
+        let is_known = self.lives.parted_of(observed.identity, stream).is_some()
+            || self.lives.stored_of(observed.identity, name).next().is_some();
+        if is_known || self.families.would_find(name, observed.identity, nanos) {
+            return;
+        }
+        let names = (Arc::clone(&observed.path), observed.target.clone());
+        let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
+        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, 0, observed.size));
+        self.saves.note_changed(incarnation, 0, now);
+        self.saves.await_mark(source, now);
+    }
+
+    /// Whether a checkpoint is the mark of a file by the look that found it: nothing is known of it from before.
+    pub(super) fn is_mark_of(&self, id: FileId, stored: &Checkpoint) -> bool {
+        let found_nanos = self.files.known(id).times.found_nanos;
+        is_unread(stored) && stored.seen.is_some_and(|seen| seen.first_nanos == found_nanos)
+    }
+
+    /// Checkpoints of a file of which nothing was read.
+    pub(super) fn marks_of(&self, file: Identity, stream: StreamId) -> Vec<Incarnation> {
+        let stored = self.lives.stored_of(file, self.stream_name(stream));
+        stored.filter(|stored| is_unread(stored)).map(|stored| stored.incarnation).collect()
+    }
+
+    /// A file is not to be read as itself: nothing of it needs to be known.
+    pub(in crate::engine) fn forget_marks(&mut self, file: Identity, stream: StreamId, now: Instant) {
+        for mark in self.marks_of(file, stream) {
+            self.lives.withdraw(mark);
+            self.saves.forget(mark, now);
+        }
+    }
+}
+
+fn is_unread(stored: &Checkpoint) -> bool {
+    stored.offset.bytes() == 0 && stored.fingerprint.is_empty() && stored.settled.is_empty()
+}
