@@ -21,7 +21,7 @@ use crate::rules::rotation::{is_moved, uncompressed};
 use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task, saved_names};
-use super::incarnation::{IncarnationState, Names};
+use super::incarnation::Names;
 use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
 
@@ -362,21 +362,6 @@ impl Engine {
         let id = self.files.follow(file);
         self.fix_end(id, whose.0, observed.size);
         id
-    }
-
-    /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
-    pub(super) fn note_seen(&mut self, id: FileId, size: u64, now: Instant) {
-        if let Some(incarnation) = self.files.known(id).incarnation() {
-            self.lives.on_its_way_mut(incarnation).note_seen(size, now);
-            self.note_extent(incarnation, now);
-        }
-    }
-
-    /// How far a file reaches is to be durable: should the file be gone at the next start, that is what is lost.
-    pub(super) fn note_extent(&mut self, incarnation: Incarnation, now: Instant) {
-        if self.lives.state(incarnation).is_some_and(IncarnationState::has_unsaved_extent) {
-            self.saves.note_changed(incarnation, 0, now);
-        }
     }
 
     /// There may be bytes that were not read: the file waits for its turn.

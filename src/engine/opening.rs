@@ -373,11 +373,6 @@ impl Engine {
         }
     }
 
-    fn part_unopened(&mut self, id: FileId, now: Instant) {
-        self.files.closed(id);
-        self.part(id, Parting::Handed, now);
-    }
-
     /// A file that was never read cannot be opened: the next survey finds it again.
     fn on_refused(&mut self, id: FileId, why: String, now: Instant) {
         let file = self.files.known(id);

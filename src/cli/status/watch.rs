@@ -3,6 +3,8 @@
 //! Knows the terminal: its other screen, its size, its keys. What was in the terminal before is there again afterwards,
 //! however the command ends but by SIGKILL.
 
+#![expect(clippy::disallowed_methods, reason = "waits for keys and answers, and says how old they are")]
+
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::time::Duration;
@@ -102,7 +104,6 @@ pub(super) async fn watch(daemons: &Daemons) -> Result<bool, Failure> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a terminal is asked again after a while")]
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,

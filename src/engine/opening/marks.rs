@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::engine::incarnation::IncarnationState;
 use crate::engine::port::{FileId, Observed};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Seen};
@@ -17,6 +18,21 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
 impl Engine {
+    /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
+    pub(in crate::engine) fn note_seen(&mut self, id: FileId, size: u64, now: Instant) {
+        if let Some(incarnation) = self.files.known(id).incarnation() {
+            self.lives.on_its_way_mut(incarnation).note_seen(size, now);
+            self.note_extent(incarnation, now);
+        }
+    }
+
+    /// How far a file reaches is to be durable: should the file be gone at the next start, that is what is lost.
+    pub(in crate::engine) fn note_extent(&mut self, incarnation: Incarnation, now: Instant) {
+        if self.lives.state(incarnation).is_some_and(IncarnationState::has_unsaved_extent) {
+            self.saves.note_changed(incarnation, 0, now);
+        }
+    }
+
     /// A file that is about to be followed gets a mark, if nothing is known of it and only a mark would tell.
     pub(in crate::engine) fn mark_found(
         &mut self,

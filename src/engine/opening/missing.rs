@@ -14,6 +14,11 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
 impl Engine {
+    pub(super) fn part_unopened(&mut self, id: FileId, now: Instant) {
+        self.files.closed(id);
+        self.part(id, Parting::Handed, now);
+    }
+
     /// A file that is not open has no name that was looked at.
     pub(in crate::engine) fn not_found(&mut self, id: FileId, now: Instant) {
         let file = self.files.known(id);
