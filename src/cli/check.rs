@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, Stream};
 use crate::engine::port::Observed;
 use crate::model::operation::Operation;
 use crate::model::route::Route;
@@ -14,7 +14,7 @@ use crate::model::settings::{Encryption, SourceId};
 use crate::model::text::{plain, plain_lines, plain_path};
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 use crate::rules::pattern::Pattern;
-use crate::shell::aws::Access;
+use crate::shell::aws::{Access, hint};
 use crate::shell::files::Surveyed;
 use crate::shell::firehose::{Described, Destination, Identity, Origin};
 use crate::shell::http;
@@ -73,6 +73,10 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
             "NOTE: stream {stream}: {endpoint} is not encrypted; lines can be read on their way; use https"
         ));
     }
+    for (stream, hint) in unknown_regions(&config) {
+        tell("");
+        tell(&format!("NOTE: stream {stream}: {hint}"));
+    }
     if !args.online {
         return DONE;
     }
@@ -124,6 +128,18 @@ fn matches(config: &Config, surveys: &[Surveyed]) -> String {
         text.push_str(&format!("  and {beyond} more that are not read\n"));
     }
     text
+}
+
+/// What is to be said of the regions that streams name.
+fn unknown_regions(config: &Config) -> Vec<(&str, String)> {
+    let of_stream = |stream: &'_ Stream| {
+        let others = stream.others.iter().filter_map(|(_, region)| region.as_deref());
+        let mut hints: Vec<_> = stream.region.as_deref().into_iter().chain(others).filter_map(hint).collect();
+        hints.dedup();
+        hints
+    };
+    let streams = config.streams.iter();
+    streams.flat_map(|stream| of_stream(stream).into_iter().map(|hint| (&*stream.name, hint))).collect()
 }
 
 /// Each pattern by which no file is read, with the name of its source.

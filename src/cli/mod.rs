@@ -128,6 +128,10 @@ fn serve(args: local::LocalArgs) -> u8 {
     };
     match runtime.block_on(local::run(args, stop)) {
         Ok(()) => DONE,
+        Err(error @ crate::local::Error::Option(_)) => {
+            complain!("{error}");
+            USAGE
+        }
         Err(error) => fail(&error),
     }
 }

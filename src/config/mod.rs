@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::settings::{Audit, Settings};
+use crate::model::text::origin;
 use crate::rules::pattern::{Exclude, Pattern};
 
 pub use aws::Aws;
@@ -302,9 +303,9 @@ impl Config {
     }
 
     /// The streams that are reached unencrypted, and not on this machine, each with its URL.
-    pub fn unencrypted(&self) -> impl Iterator<Item = (&Stream, &str)> {
+    pub fn unencrypted(&self) -> impl Iterator<Item = (&Stream, String)> {
         let urls = self.streams.iter().filter_map(|stream| Some((stream, &**stream.endpoint_url.as_ref()?)));
-        urls.filter(|(_, url)| is_open(url))
+        urls.filter(|(_, url)| is_open(url)).map(|(stream, url)| (stream, self.expanded.mask(&origin(url))))
     }
 }
 

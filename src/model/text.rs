@@ -107,8 +107,29 @@ fn spelt(bytes: &[u8], is_spelt: impl Fn(char) -> bool) -> String {
     text
 }
 
+/// Scheme, host and port of a URL: its user, path and query may be secrets.
+pub fn origin(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn of_a_url_nothing_is_told_that_may_be_a_secret() {
+        for (url, expected) in [
+            ("http://u:pass@x:1/s3cr3t?token=1", "http://x:1"),
+            ("https://vpce-1.amazonaws.com", "https://vpce-1.amazonaws.com"),
+            ("http://x?t=a@b", "http://x"),
+            ("x/y", "x"),
+            ("http://[::1]:9/p", "http://[::1]:9"),
+        ] {
+            assert_eq!(super::origin(url), expected);
+        }
+    }
+
     use proptest::prelude::*;
 
     use super::*;

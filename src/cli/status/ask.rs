@@ -54,8 +54,12 @@ pub(super) fn address(url: &str) -> Result<String, Failure> {
     if address.is_empty() || address.contains(['@', ' ']) || !path.is_empty() {
         return Err(wrong());
     }
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok(if has_port { address.to_owned() } else { format!("{address}:80") })
+    let port = address.rsplit_once(':').map(|(_, port)| port);
+    match port.filter(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+        Some(port) if port.parse::<u16>().is_ok() => Ok(address.to_owned()),
+        Some(_) => Err(wrong()),
+        None => Ok(format!("{address}:80")),
+    }
 }
 
 async fn ask(address: &str) -> Result<Bytes, Failure> {
@@ -102,7 +106,15 @@ mod tests {
         for (url, expected) in good {
             assert_eq!(address(url).expect("it is plain"), expected);
         }
-        for url in ["https://a:1", "127.0.0.1:9909", "http://", "http://a:1/metrics", "http://u@a:1"] {
+        for url in [
+            "https://a:1",
+            "127.0.0.1:9909",
+            "http://",
+            "http://a:1/metrics",
+            "http://u@a:1",
+            "http://a:99999",
+            "http://a:",
+        ] {
             assert!(matches!(address(url), Err(Failure::Url(_))), "{url}");
         }
     }
