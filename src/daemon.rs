@@ -31,7 +31,6 @@ use crate::config::Config;
 use crate::engine::port::{Effect, Event, Hint, WantedStreams, Watching};
 use crate::engine::{Engine, Memory, Status};
 use crate::model::settings::{ByLane, LaneId};
-use crate::model::text::origin;
 use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
@@ -394,7 +393,7 @@ impl Daemon {
             delivery_stream = self.about.delivery_stream_beside_others(lane),
             access_key = identity.access_key_id,
             region = identity.region,
-            endpoint = origin(&identity.endpoint),
+            endpoint = crate::model::text::origin(&identity.endpoint),
             "requests are signed"
         );
     }
