@@ -93,6 +93,8 @@ pub struct FileStatus {
     pub read: Offset,
     /// Everything before it is acknowledged.
     pub acknowledged: Offset,
+    /// Bytes that were read and are not settled.
+    pub unsettled_bytes: u64,
     /// Everything before it is acknowledged, and that is durable.
     pub durable: Option<Offset>,
     /// When the oldest line that is not acknowledged was first seen to be there.
@@ -248,6 +250,7 @@ impl Engine {
                 size: state.seen_bytes(),
                 read: state.position(),
                 acknowledged: state.frontier(),
+                unsettled_bytes: state.unsettled_bytes(),
                 durable: state.durable(),
                 behind_since: state.behind_since(),
             }

@@ -33,6 +33,8 @@ pub struct Ledger {
     slots: Slots,
     /// What is settled in `slots`.
     runs: Runs,
+    /// Bytes of open spans.
+    open_bytes: u64,
     /// Ranges that an earlier process settled, as far as they are not admitted yet.
     known: VecDeque<Span>,
     /// How often what a checkpoint holds has changed.
@@ -80,6 +82,7 @@ impl Ledger {
             admitted: frontier,
             slots: Slots::default(),
             runs: Runs::default(),
+            open_bytes: 0,
             known: ranges.iter().copied().collect(),
             revision: 0,
         }
@@ -94,6 +97,7 @@ impl Ledger {
         assert!(span.start() == self.admitted, "L2: span {span} must begin at {}", self.admitted);
         self.admitted = span.end();
         let entry = self.slots.push(span);
+        self.open_bytes += span.len();
         while let Some(range) = self.known.pop_front() {
             if range.end() > self.admitted {
                 self.known.push_front(Span::new(range.start().max(self.admitted), range.end()));
@@ -112,6 +116,7 @@ impl Ledger {
             panic!("L7: {entry:?} is settled already or was never admitted");
         };
         slot.state = if how == Settlement::Nothing { SlotState::Passed } else { SlotState::Settled };
+        self.open_bytes -= slot.last_len();
         if how != Settlement::Nothing {
             self.revision += 1;
             let is_settled = |entry| self.slots.get(entry).is_some_and(|slot| !slot.state.is_open());
@@ -221,6 +226,11 @@ impl Ledger {
     /// ones that lie one behind the other, sooner or later.
     pub fn pieces(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes that were taken in and are not settled.
+    pub fn open_bytes(&self) -> u64 {
+        self.open_bytes
     }
 
     /// Whether nothing is in flight.

@@ -308,9 +308,11 @@ impl World {
             effects.push(effect);
         }
         let status = engine.status(self.now);
-        let unsettled: u64 = status.files.iter().map(|file| file.read.since(file.acknowledged)).sum();
-        let budget = self.settings.memory.buffer;
+        let unsettled: u64 = status.files.iter().map(|file| file.unsettled_bytes).sum();
+        let (held, budget) = (status.buffered_bytes, self.settings.memory.buffer);
         assert!(unsettled <= budget, "L6: {unsettled} bytes unsettled");
+        // Records that go again are copied before what they were read with is let go of.
+        assert!(held <= budget + unsettled, "L6: {held} bytes are held, {unsettled} of them not settled");
         self.reached.memory_full += u64::from(unsettled + ONE_READ_BYTES > budget);
         for effect in effects {
             if self.traced {

@@ -50,6 +50,11 @@ impl Beyond {
 }
 
 impl IncarnationState {
+    /// Bytes that were read and are not settled.
+    pub(in crate::engine) fn unsettled_bytes(&self) -> u64 {
+        self.ledger.open_bytes()
+    }
+
     /// From where on what was read is in memory.
     pub(super) fn held_from(&self) -> Offset {
         self.ledger.frontier().max(self.history.let_go_until())

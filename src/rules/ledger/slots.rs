@@ -39,9 +39,14 @@ pub(super) enum SlotState {
 }
 
 impl Slot {
+    /// Bytes of the last entry.
+    pub(super) fn last_len(&self) -> u64 {
+        self.end.since(self.tail)
+    }
+
     /// Whether the last entry is empty.
     pub(super) fn ends_empty(&self) -> bool {
-        self.tail == self.end
+        self.last_len() == 0
     }
 }
 

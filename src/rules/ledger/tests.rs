@@ -294,6 +294,8 @@ proptest! {
             prop_assert_eq!(compact.frontier(), plain.frontier());
             prop_assert_eq!(compact.ranges(), plain.ranges());
             prop_assert_eq!(compact.is_settled(), plain.is_settled());
+            let unsettled: u64 = open.iter().map(|entry: &Entry| lens[entry.0 as usize]).sum();
+            prop_assert_eq!((compact.open_bytes(), plain.open_bytes()), (unsettled, unsettled));
             prop_assert!(compact.pieces() <= plain.pieces());
         }
     }

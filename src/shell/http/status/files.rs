@@ -229,6 +229,7 @@ mod tests {
             size,
             read: Offset::new(size),
             acknowledged: Offset::new(size - lag),
+            unsettled_bytes: lag,
             durable: None,
             behind_since: behind_since.map(|seconds| Instant::at(Duration::from_secs(seconds))),
         }
