@@ -206,6 +206,9 @@ impl Engine {
             extent.found_bytes = extent.found_bytes.max(stored.seen_bytes);
         }
         let is_mark = self.is_mark_of(id, stored);
+        if is_mark && self.saves.is_unsaved(stored.incarnation) {
+            self.lives.on_its_way_mut(stored.incarnation).is_not_durable();
+        }
         let why = if is_mark { Start::New } else { Start::Checkpoint };
         self.report(Report::Following { source, path, at: stored.offset, why });
         if !unmatched && !is_mark && is_at_beginning && stored.fingerprint.is_empty() {
@@ -316,15 +319,16 @@ impl Engine {
             return true;
         }
         let (whose, name) = ((file.source, file.stream), file.name);
-        if self.files.of(file.stream, opened.identity).is_some() || name == Name::Lost {
+        // Where a link leads elsewhere since the look, only the next look says where what was opened lies.
+        let is_linked = file.target.is_some();
+        if is_linked || self.files.of(file.stream, opened.identity).is_some() || name == Name::Lost {
             self.close_descriptor(id);
             self.seek(id, now);
             return false;
         }
-        let (path, target) = (Arc::clone(&file.path), file.target.clone());
+        let path = Arc::clone(&file.path);
         let (found_nanos, owner) = (file.times.found_nanos, file.kind.owner);
         let mut other = FollowedFile::found(whose, path, opened.identity, name, now);
-        other.target = target;
         (other.times.found_nanos, other.kind.owner) = (found_nanos, owner);
         let meant_incarnation = file.incarnation();
         let meant = self.files.replace(id, other);

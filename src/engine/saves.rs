@@ -125,6 +125,13 @@ impl Saves {
         self.pace.changed(0, now);
     }
 
+    /// Whether what there is to save of an incarnation has not come through.
+    pub(super) fn is_unsaved(&self, incarnation: Incarnation) -> bool {
+        let is_under_way =
+            self.under_way.as_ref().is_some_and(|under_way| under_way.changed.contains(&incarnation));
+        is_under_way || self.changed.contains(&incarnation)
+    }
+
     /// Whether a look at a source is not durable yet, and has to be before its files are opened.
     pub(super) fn awaits_look(&self, source: SourceId, now: Instant) -> bool {
         self.looks.get(&source).is_some_and(|look| look.is_needed || !self.is_in_trouble(now))

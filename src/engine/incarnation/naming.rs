@@ -19,6 +19,11 @@ impl IncarnationState {
         }
     }
 
+    /// What an earlier look noted of the file is not durable yet: after a crash nobody would know it.
+    pub(in crate::engine) fn is_not_durable(&mut self) {
+        (self.durability.durable, self.durability.known_by) = (None, None);
+    }
+
     /// Records leave from now on until something is saved.
     pub(in crate::engine) fn goes_unsaved(&mut self) {
         self.durability.goes_unsaved = true;
