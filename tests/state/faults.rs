@@ -118,7 +118,7 @@ fn reads_that_fail_are_tried_again() {
     stage.append("app.log", &lines(0..10));
     let mut daemon = stage.run();
     stage.await_shipped(&["app.log"]);
-    let strace = Strace::attach(daemon.pid(), "pread64:error=EIO");
+    let strace = Strace::attach(daemon.pid(), "pread64,preadv2:error=EIO");
     stage.append("app.log", &lines(10..700));
     daemon.await_log("cannot be read");
     drop(strace);
