@@ -51,7 +51,7 @@ def main():
     known = there_are(pathlib.Path(sys.argv[1]).read_text())
     faults = set(overlaps())
     for where, expression in expressions():
-        for name in re.findall(r"\bstandpipe_[a-z_]+", expression):
+        for name in re.findall(r"\b(?:standpipe|process)_[a-z_]+", expression):
             if name not in known:
                 faults.add(f"{where}: there is no {name}")
     for fault in sorted(faults):

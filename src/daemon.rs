@@ -128,7 +128,7 @@ impl Daemon {
         Ok(Self {
             engine: Engine::try_new(fitted(config.settings.clone()), memory, seed, Instant::ZERO)?,
             began: Clock::now(),
-            about: Arc::new(about(config)),
+            about: Arc::new(about(config, unix_time())),
             questions,
             control: Control::new(orders),
             replays: Replays::default(),

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -16,9 +17,10 @@ use crate::model::settings::{ByLane, LaneId, Settings, StreamId, StreamSettings}
 use crate::rules::reload::merge;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::Destination;
-use crate::shell::http::snapshot::{About, LaneAbout, StreamAbout};
+use crate::shell::http::snapshot::{About, ConfigAbout, LaneAbout, StreamAbout};
 
 use super::Daemon;
+use super::time::unix_time;
 
 /// What somebody who has changed the configuration asks for.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl Changed {
         let Self { config, sources, destinations, is_asked } = self;
         let unused = engine.unused_streams().into_iter().collect();
         let merged = merge(engine.settings(), &fitted(config.settings.clone()), &unused);
-        let about = about(&config);
+        let about = about(&config, unix_time());
         let no_files = SourceFiles::default();
         let of_source = |new: &Option<usize>| new.map_or(&no_files, |new| &sources[new]).clone();
         let sources: Vec<_> = merged.sources.iter().map(of_source).collect();
@@ -79,7 +81,15 @@ impl Changed {
         });
         let called = merged.settings.sources.iter().map(|source| Arc::clone(&source.name));
         let streams_of_sources = streams_of_sources(&merged.settings);
-        let about = About { sources: called.collect(), streams_of_sources, streams, max_lag: about.max_lag };
+        // Streams that were opened beside others make no other configuration.
+        let about = About {
+            sources: called.collect(),
+            streams_of_sources,
+            streams,
+            max_lag: about.max_lag,
+            began: known.began,
+            config: if is_asked { about.config } else { known.config.clone() },
+        };
         let (retired, names) = (merged.retired(), sources.iter().map(SourceFiles::names).collect());
         let reload = Reload { is_changed: is_asked, settings: merged.settings, retired, names };
         InPlace { sources, destinations, max_watches: config.max_watches, about, reload }
@@ -160,8 +170,8 @@ fn lanes_about(settings: &StreamSettings) -> Vec<LaneAbout> {
     about.collect()
 }
 
-/// What answers say of this configuration.
-pub(super) fn about(config: &Config) -> About {
+/// What answers say of this configuration, which is taken in `now`.
+pub(super) fn about(config: &Config, now: Duration) -> About {
     let streams = config.streams.iter().zip(&config.settings.streams);
     About {
         sources: config.sources.iter().map(|source| Arc::clone(&source.name)).collect(),
@@ -176,5 +186,7 @@ pub(super) fn about(config: &Config) -> About {
             })
             .collect(),
         max_lag: config.health.max_lag,
+        began: now,
+        config: ConfigAbout { hash: config.included.contents.to_string(), since: now },
     }
 }

@@ -27,7 +27,7 @@ use super::port::{FileId, Observation, Observed};
 /// What is known of an archive that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
-    /// It is opened, and compared.
+    /// Being compared: its content is asked of the file.
     Asked,
     /// What was compressed is known: read, or a copy of what was.
     Known,
@@ -77,7 +77,8 @@ impl Engine {
         seen: &BTreeMap<Identity, &'a Observed>,
     ) -> Vec<Archive<'a>> {
         let source = observation.source;
-        if self.surveys.is_too_late(source) {
+        let archives: Vec<_> = seen.values().copied().filter(|observed| is_archive(observed)).collect();
+        if archives.is_empty() || self.surveys.is_too_late(source) {
             return Vec::new();
         }
         let there: HashMap<&Path, &Observed> =
@@ -86,7 +87,7 @@ impl Engine {
             uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
         };
         let (mut found, mut strange) = (Vec::new(), Vec::new());
-        for observed in seen.values().copied().filter(|observed| is_archive(observed) && is_whole(observed)) {
+        for observed in archives.into_iter().filter(|observed| is_whole(observed)) {
             let is_followed = self.followed(source, observed).is_some();
             let inside = self.unwanted.archives.0.get_mut(&(source, observed.identity));
             // It was let go of, and what it holds is known.
@@ -158,7 +159,8 @@ impl Engine {
     /// Archives that the source shows no more are forgotten.
     pub(super) fn forget_archives(&mut self, observation: &Observation) {
         let source = observation.source;
-        if observation.hidden != Hidden::default() {
+        let is_any = self.unwanted.archives.0.keys().any(|(of, _)| *of == source);
+        if !is_any || observation.hidden != Hidden::default() {
             return;
         }
         let there: BTreeSet<_> = observation.files.iter().map(|observed| observed.identity).collect();

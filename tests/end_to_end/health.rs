@@ -281,50 +281,65 @@ fn metrics_come_in_both_formats_and_names_are_escaped() {
     let escaped = r#"standpipe_lines_read_total{source="a \"quoted\" \\ name"} 0"#;
     assert!(classic.body.contains(escaped), "{}", classic.body);
     assert!(open.body.contains(escaped), "{}", open.body);
-    for (name, kind) in EVERY_METRIC {
+    // What dashboards and alerts are written to.
+    let documented = documented_metrics();
+    assert!(documented.len() > 50, "{documented:?}");
+    for (name, kind) in &documented {
         assert!(classic.body.contains(&format!("# TYPE {name} {kind}\n")), "{name} in\n{}", classic.body);
         assert!(classic.body.contains(&format!("# HELP {name} ")), "{name}");
         let family = name.strip_suffix("_total").unwrap_or(name);
         assert!(open.body.contains(&format!("# TYPE {family} {kind}\n")), "{family} in\n{}", open.body);
     }
+    let types = classic.body.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for (name, kind) in types.map(|line| line.split_once(' ').expect("a name and a type")) {
+        assert!(
+            documented.contains(&(name.to_owned(), kind.to_owned())),
+            "{name} is not in docs/operations.md"
+        );
+    }
 }
 
-/// What dashboards and alerts are written to.
-const EVERY_METRIC: [(&str, &str); 33] = [
-    ("standpipe_lines_read_total", "counter"),
-    ("standpipe_bytes_read_total", "counter"),
-    ("standpipe_records_delivered_total", "counter"),
-    ("standpipe_bytes_delivered_total", "counter"),
-    ("standpipe_billed_bytes_total", "counter"),
-    ("standpipe_requests_total", "counter"),
-    ("standpipe_retries_total", "counter"),
-    ("standpipe_throttled_total", "counter"),
-    ("standpipe_dead_letters_total", "counter"),
-    ("standpipe_abandoned_bytes_total", "counter"),
-    ("standpipe_partial_lines_shipped_total", "counter"),
-    ("standpipe_oversize_lines_total", "counter"),
-    ("standpipe_unparsed_lines_total", "counter"),
-    ("standpipe_unmerged_lines_total", "counter"),
-    ("standpipe_dropped_lines_total", "counter"),
-    ("standpipe_rotations_total", "counter"),
-    ("standpipe_checkpoint_commits_total", "counter"),
-    ("standpipe_checkpoint_failures_total", "counter"),
-    ("standpipe_watch_overflows_total", "counter"),
-    ("standpipe_files_watched", "gauge"),
-    ("standpipe_lag_bytes", "gauge"),
-    ("standpipe_oldest_unacknowledged_seconds", "gauge"),
-    ("standpipe_in_flight_requests", "gauge"),
-    ("standpipe_buffered_bytes", "gauge"),
-    ("standpipe_rate_limit_ratio", "gauge"),
-    ("standpipe_adaptive_factor", "gauge"),
-    ("standpipe_checkpoint_age_seconds", "gauge"),
-    ("standpipe_ready", "gauge"),
-    ("standpipe_build_info", "gauge"),
-    ("standpipe_request_seconds", "histogram"),
-    ("standpipe_delivery_delay_seconds", "histogram"),
-    ("standpipe_stream_held", "gauge"),
-    ("standpipe_stuck_records", "gauge"),
-];
+#[test]
+fn a_configuration_is_told_from_others_by_its_hash_and_by_when_it_was_taken_in() {
+    let world = World::new();
+    let daemon = world.run();
+    let config = || {
+        let metrics = daemon.get("/metrics").body;
+        let hash = metrics.lines().find(|line| line.starts_with("standpipe_config_hash_info{hash="));
+        let hash = hash.expect("it is always told").to_owned();
+        (hash, sample(&metrics, "standpipe_config_last_reload_seconds"))
+    };
+    let metrics = daemon.get("/metrics").body;
+    let began = sample(&metrics, "process_start_time_seconds");
+    let (hash, since) = config();
+    assert_eq!(since, began);
+    append(&world.config(), "# a comment\n");
+    daemon.running.signal(Signal::HUP);
+    let (other, later) = eventually("another hash", || Some(config()).filter(|(other, _)| *other != hash));
+    assert!(later > since, "{later} {since}");
+    append(&world.config(), "a mistake\n");
+    daemon.running.signal(Signal::HUP);
+    eventually("refused", || {
+        let refused =
+            sample(&daemon.get("/metrics").body, r#"standpipe_config_reloads_total{outcome="refused"}"#);
+        (refused == 1.0).then_some(())
+    });
+    assert_eq!(config(), (other, later));
+}
+
+/// Each metric of the table in docs/operations.md, with its type.
+fn documented_metrics() -> Vec<(String, String)> {
+    let document = include_str!("../../docs/operations.md");
+    let table = document.split_once("\n| metric | type | labels |\n").expect("it has the table").1;
+    let rows = table.lines().take_while(|line| line.starts_with('|')).skip(1);
+    let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+    let metrics = cells.flat_map(|cells| {
+        let names = cells[1].split('`').skip(1).step_by(2).map(str::to_owned);
+        let names = names.filter(|name| ["standpipe_", "process_"].iter().any(|ours| name.starts_with(ours)));
+        names.map(|name| (name, cells[2].to_owned())).collect::<Vec<_>>()
+    });
+    metrics.collect()
+}
 
 #[test]
 fn the_status_command_shows_the_same_and_says_by_its_code_whether_all_is_well() {

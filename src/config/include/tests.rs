@@ -184,4 +184,6 @@ fn contents_are_those_of_every_file_right_or_wrong() {
         assert!(!others[..index].contains(other), "{index}");
     }
     assert_eq!(of(main, &[("/c/a.toml", Ok(A)), ("/c/README", Ok("another"))]), base, "nobody includes it");
+    // Hosts with other processors and other builds are compared by it.
+    assert_eq!(base.to_string(), "6d2dd72ca40b5ab0");
 }

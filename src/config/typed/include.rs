@@ -2,6 +2,7 @@
 //!
 //! Knows how an entry is written. Does not know which files there are.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::rules::pattern::{Exclude, ExcludeGlob};
@@ -12,6 +13,13 @@ const GLOB_CHARACTERS: [char; 4] = ['*', '?', '[', '{'];
 /// A hash of all that a configuration was read from: names and texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contents(pub(in crate::config) u64);
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(hash) = self;
+        write!(f, "{hash:016x}")
+    }
+}
 
 /// What was included.
 #[derive(Clone, Debug, Default, Eq)]

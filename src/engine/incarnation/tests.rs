@@ -444,16 +444,22 @@ fn what_is_settled_behind_a_record_that_waits_takes_no_memory_and_the_checkpoint
     assert_eq!((state.frontier(), state.buffered()), (state.position(), 0));
 }
 
-#[test]
-fn a_record_that_needs_what_was_read_keeps_it() {
+/// A thousand lines of so many bytes were read, and all but the first are delivered.
+fn all_but_the_first(len: usize) -> (IncarnationState, Record) {
     let mut state = state();
-    let lines = vec!["x".repeat(999) + "\n"; 1_000];
+    let lines = vec!["x".repeat(len - 1) + "\n"; 1_000];
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-    read_up_to(&mut state, &lines, (1_000_000, true));
+    read_up_to(&mut state, &lines, (1_000 * len as u64, true));
     let first = state.take_ready().expect("it was read");
     while let Some(record) = state.take_ready() {
         state.settle(&record, Settlement::Delivered);
     }
+    (state, first)
+}
+
+#[test]
+fn a_record_that_needs_what_was_read_keeps_it() {
+    let (mut state, first) = all_but_the_first(1_000);
     let (before, after) = state.let_go();
     assert_eq!((before, after >= 1_000_000), (after, true));
     state.settle(&first, Settlement::Delivered);
@@ -463,14 +469,7 @@ fn a_record_that_needs_what_was_read_keeps_it() {
 /// After a restart the ranges of the process before are settled as they are read, and nothing else ever is.
 #[test]
 fn what_was_settled_before_is_let_go_of_once_the_record_before_it_needs_nothing_of_it() {
-    let mut state = state();
-    let lines = vec!["x".repeat(99) + "\n"; 1_000];
-    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-    read_up_to(&mut state, &lines, (100_000, true));
-    let first = state.take_ready().expect("it was read");
-    while let Some(record) = state.take_ready() {
-        state.settle(&record, Settlement::Delivered);
-    }
+    let (mut state, first) = all_but_the_first(100);
     let (_, before) = state.let_go();
     assert!(before > 100_000, "{before}");
     state.set_apart(first.entry, 100);

@@ -14,6 +14,7 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
 impl Engine {
+    /// A file that could not be opened is not followed any more.
     pub(super) fn part_unopened(&mut self, id: FileId, now: Instant) {
         self.files.closed(id);
         self.part(id, Parting::Handed, now);

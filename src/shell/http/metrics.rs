@@ -7,7 +7,9 @@
 //! *Invariant:* labels are names from the configuration, words of ours, and error codes that we list: a path, or the text of
 //! a message or an error, is never one, nor is a code that a service made up.
 
+mod daemon;
 mod out;
+mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,14 +20,13 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::engine::StreamStatus;
-use crate::engine::report::{Counts, Loss, OversizeCounts, Rotation, SourceCounts, StreamCounts};
+use crate::engine::report::{Loss, OversizeCounts, Rotation, SourceCounts, StreamCounts};
 use crate::model::message::Unmerged;
 use crate::model::operation::Operation;
 use crate::model::verdict::RetryReason;
 use crate::shell::firehose;
 
 use self::out::{Labels, Out};
-use super::readiness;
 use super::snapshot::{Snapshot, StreamAbout};
 
 pub(super) const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -76,7 +77,7 @@ impl Collector for Page {
         stream_counters(&mut out, snapshot)?;
         stream_gauges(&mut out, snapshot)?;
         stream_histograms(&mut out, snapshot)?;
-        daemon(&mut out, snapshot)
+        daemon::write(&mut out, snapshot)
     }
 }
 
@@ -297,59 +298,6 @@ fn stream_histograms(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
         "standpipe_delivery_delay_seconds",
         "From reading a line to its acknowledgement",
         counts().map(|(about, counts)| (vec![("stream", &*about.name)], &counts.delivery_took)),
-    )
-}
-
-fn daemon(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
-    let status = &snapshot.status;
-    let counts: &Counts = &status.counts;
-    let one = |value: u64| [(Vec::new(), value)];
-    let level = |value: f64| [(Vec::new(), value)];
-    out.counter("standpipe_checkpoint_commits", "Saves of the state that came through", one(counts.commits))?;
-    out.counter("standpipe_checkpoint_failures", "Saves that failed", one(counts.commit_failures))?;
-    out.counter(
-        "standpipe_config_reloads",
-        "Configurations that took effect since the start, and those that could not be used",
-        [
-            (vec![("outcome", "applied")], counts.reloads),
-            (vec![("outcome", "refused")], counts.reloads_refused),
-        ],
-    )?;
-    out.counter(
-        "standpipe_watch_overflows",
-        "Times that inotify's queue overflowed and everything was looked at",
-        one(counts.watch_overflows),
-    )?;
-    out.counter(
-        "standpipe_duplicated_bytes",
-        "Bytes of files that were sent again though the service may have taken them, by why",
-        [(vec![("reason", "handed_on")], counts.handed_on_bytes)],
-    )?;
-    out.gauge(
-        "standpipe_checkpoint_age_seconds",
-        "How long the oldest progress that is not on disk has waited",
-        level(snapshot.age(status.unsaved_since).as_secs_f64()),
-    )?;
-    out.gauge(
-        "standpipe_buffered_bytes",
-        "Memory charged for what was read and is not acknowledged",
-        level(status.buffered_bytes as f64),
-    )?;
-    out.gauge(
-        "standpipe_files_unread",
-        "Files that a source names or matches and that cannot be read",
-        level(snapshot.unread() as f64),
-    )?;
-    let ready = readiness::reasons(snapshot).is_empty();
-    out.gauge("standpipe_ready", "1 when /readyz answers 200", level(f64::from(u8::from(ready))))?;
-    let (version, commit) = match env!("STANDPIPE_VERSION").split_once(" (") {
-        Some((version, commit)) => (version, commit.trim_end_matches(')')),
-        None => (env!("STANDPIPE_VERSION"), ""),
-    };
-    out.gauge(
-        "standpipe_build_info",
-        "1, with the version as labels",
-        [(vec![("version", version), ("commit", commit)], 1.0)],
     )
 }
 

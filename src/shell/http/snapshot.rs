@@ -68,6 +68,19 @@ pub struct About {
     pub streams: Vec<StreamAbout>,
     /// How old the oldest undelivered line may be before the daemon is not ready.
     pub max_lag: Option<Duration>,
+    /// When the daemon began, as time since 1970.
+    pub began: Duration,
+    /// The configuration that is in effect.
+    pub config: ConfigAbout,
+}
+
+/// One configuration among others.
+#[derive(Clone, Debug)]
+pub struct ConfigAbout {
+    /// A hash of its files, in hexadecimal digits.
+    pub hash: String,
+    /// When it was taken in, as time since 1970.
+    pub since: Duration,
 }
 
 /// One stream's settings, as far as an operator compares with them.

@@ -52,6 +52,12 @@ impl Out<'_> {
         Ok(())
     }
 
+    /// A counter without labels that counts time, in seconds.
+    pub(super) fn seconds(&mut self, name: &str, help: &str, value: Duration) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        family.encode_counter::<NoLabelSet, _, f64>(&value.as_secs_f64(), None)
+    }
+
     pub(super) fn gauge<'a>(
         &mut self,
         name: &str,
