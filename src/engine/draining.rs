@@ -174,6 +174,7 @@ mod tests {
                         size: self.content.len() as u64,
                         head,
                         held: None,
+                        place: None,
                     };
                     self.tell(Event::Opened { file: open.file, result: Ok(opened) });
                 }

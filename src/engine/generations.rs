@@ -206,7 +206,8 @@ mod tests {
                         let found = files.iter().find(|file| file.path == open.path).expect("it is there");
                         opened.push(found.path.file_name().expect("named").to_string_lossy().into_owned());
                         let head = format!("{:04}\n", found.identity.inode).into_bytes().into();
-                        let result = Ok(Opened { identity: found.identity, size: 5, head, held: None });
+                        let result =
+                            Ok(Opened { identity: found.identity, size: 5, head, held: None, place: None });
                         Some(Event::Opened { file: open.file, result })
                     }
                     Effect::Save(_) => Some(Event::Saved(Ok(()))),

@@ -417,8 +417,13 @@ mod tests {
                         None
                     }
                     Effect::Open(open) => {
-                        let opened =
-                            Opened { identity: identity(1), size: 0, head: Default::default(), held: None };
+                        let opened = Opened {
+                            identity: identity(1),
+                            size: 0,
+                            head: Default::default(),
+                            held: None,
+                            place: None,
+                        };
                         Some(Event::Opened { file: open.file, result: Ok(opened) })
                     }
                     Effect::Read(read) => {

@@ -319,9 +319,9 @@ impl Engine {
             return true;
         }
         let (whose, name) = ((file.source, file.stream), file.name);
-        // Where a link leads elsewhere since the look, only the next look says where what was opened lies.
-        let is_linked = file.target.is_some();
-        if is_linked || self.files.of(file.stream, opened.identity).is_some() || name == Name::Lost {
+        // Where a link leads elsewhere since the look, what was opened lies there. If that is not told, the next look tells it.
+        let is_nowhere = file.target.is_some() && opened.place.is_none();
+        if is_nowhere || self.files.of(file.stream, opened.identity).is_some() || name == Name::Lost {
             self.close_descriptor(id);
             self.seek(id, now);
             return false;
@@ -330,6 +330,7 @@ impl Engine {
         let (found_nanos, owner) = (file.times.found_nanos, file.kind.owner);
         let mut other = FollowedFile::found(whose, path, opened.identity, name, now);
         (other.times.found_nanos, other.kind.owner) = (found_nanos, owner);
+        other.target = opened.place.clone().filter(|_| file.target.is_some());
         let meant_incarnation = file.incarnation();
         let meant = self.files.replace(id, other);
         if let Some(incarnation) = meant_incarnation {

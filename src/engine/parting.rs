@@ -177,8 +177,13 @@ mod tests {
         look(&mut engine, vec![observed(10)], Vec::new(), 0);
         engine.handle(Event::Saved(Ok(())), at(0));
         let file = FileId(0);
-        let opened =
-            Opened { identity: identity(1), size: 10, head: Bytes::from_static(b"123456789\n"), held: None };
+        let opened = Opened {
+            identity: identity(1),
+            size: 10,
+            head: Bytes::from_static(b"123456789\n"),
+            held: None,
+            place: None,
+        };
         engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
         let result = Ok(Bytes::from_static(b"123456789\n"));
         engine.handle(

@@ -381,6 +381,8 @@ pub struct Opened {
     /// The file of [`Open::held`] whose descriptor is now what was opened, if one is: overlayfs shows another file as soon as
     /// one of a lower layer is written to.
     pub held: Option<FileId>,
+    /// Where it lies, if that is not where the name is: the name is a link, or behind one, and links are followed.
+    pub place: Option<Arc<Path>>,
 }
 
 /// Why a file could not be opened or read.

@@ -294,7 +294,7 @@ mod tests {
                         }
                         let result = content.map(|content| {
                             let (size, head) = (content.len() as u64, bytes::Bytes::copy_from_slice(content));
-                            Opened { identity: born(*inode), size, head, held: None }
+                            Opened { identity: born(*inode), size, head, held: None, place: None }
                         });
                         let result = result.ok_or(FileFault::Unreadable("no gzip".to_owned()));
                         Event::Opened { file: open.file, result }

@@ -45,7 +45,7 @@ impl Fleet {
                 let head = self.content.read(number, 0, usize::try_from(size.min(1024)).expect("small"));
                 Some(Event::Opened {
                     file: open.file,
-                    result: Ok(Opened { identity, size, head, held: None }),
+                    result: Ok(Opened { identity, size, head, held: None, place: None }),
                 })
             }
             Effect::Read(read) => Some(self.read(daemon, read)),

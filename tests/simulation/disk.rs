@@ -237,6 +237,7 @@ impl Disk {
             size: file.content.len() as u64,
             head: head.to_vec().into(),
             held: None,
+            place: self.links.get(&*open.path).map(|target| Arc::from(target.as_path())),
         };
         Ok((index, opened))
     }

@@ -98,7 +98,7 @@ impl Found {
             }
             Effect::Open(open) => {
                 let (size, head) = (self.content.len() as u64, self.head.clone().into());
-                let opened = Opened { identity: self.seen, size, head, held: None };
+                let opened = Opened { identity: self.seen, size, head, held: None, place: None };
                 Some(Event::Opened { file: open.file, result: Ok(opened) })
             }
             Effect::Read(read) => {

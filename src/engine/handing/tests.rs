@@ -110,7 +110,10 @@ impl World {
                 let name = open.path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
                 let (content, Observed { identity, size, .. }) = (self.content(&name), self.observed(&name));
                 let head = Bytes::copy_from_slice(&content[..content.len().min(1024)]);
-                Event::Opened { file: open.file, result: Ok(Opened { identity, size, head, held: None }) }
+                Event::Opened {
+                    file: open.file,
+                    result: Ok(Opened { identity, size, head, held: None, place: None }),
+                }
             }
             Effect::Read(Read { file, at, len, .. }) => {
                 let content = self.content(&self.name_of(self.engine.files.known(file).identity.inode));

@@ -59,7 +59,8 @@ impl Played {
             }),
             Effect::Open(open) => {
                 let (identity, size) = (identity(1), TEXT.len() as u64);
-                let result = Ok(Opened { identity, size, head: Bytes::from_static(TEXT), held: None });
+                let result =
+                    Ok(Opened { identity, size, head: Bytes::from_static(TEXT), held: None, place: None });
                 Event::Opened { file: open.file, result }
             }
             Effect::Read(read) => {

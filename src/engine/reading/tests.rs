@@ -83,7 +83,10 @@ impl World {
                 let content = &self.contents[open.source.0];
                 let head = Bytes::copy_from_slice(&content[..content.len().min(HEAD_BYTES)]);
                 let (identity, size) = (identity(open.source.0 as u64 + 1), content.len() as u64);
-                Event::Opened { file: open.file, result: Ok(Opened { identity, size, head, held: None }) }
+                Event::Opened {
+                    file: open.file,
+                    result: Ok(Opened { identity, size, head, held: None, place: None }),
+                }
             }
             Effect::Read(read) => {
                 let SourceId(source) = self.engine.files.known(read.file).source;

@@ -97,7 +97,13 @@ impl World {
             Effect::Open(open) => {
                 let (inode, name) = self.files.iter().find(|(_, name)| path(name) == open.path)?;
                 self.opened.push((*name).to_owned());
-                let opened = Opened { identity: born(*inode), size: 0, head: Default::default(), held: None };
+                let opened = Opened {
+                    identity: born(*inode),
+                    size: 0,
+                    head: Default::default(),
+                    held: None,
+                    place: None,
+                };
                 Some(Event::Opened { file: open.file, result: Ok(opened) })
             }
             Effect::Read(read) => Some(Event::Bytes {

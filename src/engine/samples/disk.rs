@@ -324,6 +324,7 @@ impl World {
                                 .iter()
                                 .copied()
                                 .find(|held| self.open.get(held) == Some(&found.inode)),
+                            place: None,
                         },
                     )
                 });

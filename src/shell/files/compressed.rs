@@ -59,7 +59,7 @@ pub fn open_compressed(path: &Path, reach: Reach<'_>) -> Result<(Compressed, Ope
         FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
         other => other,
     })?;
-    Ok((compressed, Opened { identity: opened.identity, size, head, held: None }))
+    Ok((compressed, Opened { size, head, ..opened }))
 }
 
 /// What a record that is compressed by gzip holds.

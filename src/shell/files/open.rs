@@ -11,6 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -45,8 +46,8 @@ pub fn open(path: &Path, reach: Reach<'_>) -> Result<(File, Opened), FileFault> 
     } else {
         find_unlinked(path)
     };
-    let file = match found.and_then(|found| reopen(path, &found, reach)) {
-        Ok(file) => File::from(file),
+    let (file, place) = match found.and_then(|found| reopen(path, &found, reach)) {
+        Ok((file, place)) => (File::from(file), place),
         Err(Fault::Kernel(Errno::NOENT | Errno::NOTDIR)) => return Err(FileFault::Gone),
         Err(Fault::Kernel(Errno::MFILE | Errno::NFILE)) => return Err(FileFault::NoDescriptor),
         Err(Fault::Kernel(fault)) => return Err(refuse(Refusal::of(fault))),
@@ -57,7 +58,8 @@ pub fn open(path: &Path, reach: Reach<'_>) -> Result<(File, Opened), FileFault> 
         FileFault::Gone | FileFault::NoDescriptor => fault,
         FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
     })?;
-    let opened = Opened { identity: look.identity, size: look.size, head, held: None };
+    let opened =
+        Opened { identity: look.identity, size: look.size, head, held: None, place: place.map(Arc::from) };
     Ok((file, opened))
 }
 
@@ -68,8 +70,9 @@ pub fn is_still(file: &File, identity: Identity) -> bool {
 
 /// Opens for reading what was found, if it is a regular file where logs may be.
 ///
-/// To look, nothing is opened: a device may act when it is, and a FIFO wakes who writes into it.
-fn reopen(path: &Path, found: &OwnedFd, reach: Reach<'_>) -> Result<OwnedFd, Fault> {
+/// To look, nothing is opened: a device may act when it is, and a FIFO wakes who writes into it. Where links are followed,
+/// the place is told that they led to, if it is another.
+fn reopen(path: &Path, found: &OwnedFd, reach: Reach<'_>) -> Result<(OwnedFd, Option<PathBuf>), Fault> {
     let look = Look::of(found)?;
     match look.kind {
         FileType::RegularFile => {}
@@ -80,15 +83,16 @@ fn reopen(path: &Path, found: &OwnedFd, reach: Reach<'_>) -> Result<OwnedFd, Fau
         return Err(Fault::Refused(refusal));
     }
     let place = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let real = reach.follows().then(|| std::fs::read_link(&place).map(|real| undeleted(real, found)));
     if matches!(reach, Reach::Into(_)) {
         let unknown = |fault| Refusal::Failed(format!("where it leads cannot be told: {place}: {fault}"));
-        let real = std::fs::read_link(&place).map_err(|fault| Fault::Refused(unknown(fault)))?;
-        let real = undeleted(real, found);
-        if !reach.holds(path, &real) {
-            return Err(Fault::Refused(Refusal::Elsewhere(real)));
+        let real = real.as_ref().expect("links are followed").as_ref();
+        let real = real.map_err(|fault| Fault::Refused(unknown(fault)))?;
+        if !reach.holds(path, real) {
+            return Err(Fault::Refused(Refusal::Elsewhere(real.clone())));
         }
     }
-    match rustix::fs::open(&place, TO_READ, Mode::empty()) {
+    let file = match rustix::fs::open(&place, TO_READ, Mode::empty()) {
         // Where no proc is mounted, the name is opened once more, and is the file that was looked at, or nothing.
         Err(Errno::NOENT | Errno::NOTDIR) => {
             let again = rustix::fs::open(path, TO_READ, Mode::empty())?;
@@ -96,7 +100,8 @@ fn reopen(path: &Path, found: &OwnedFd, reach: Reach<'_>) -> Result<OwnedFd, Fau
             if is_same { Ok(again) } else { Err(Fault::Kernel(Errno::NOENT)) }
         }
         opened => opened.map_err(Fault::Kernel),
-    }
+    }?;
+    Ok((file, real.and_then(Result::ok).filter(|real| real != path)))
 }
 
 /// What the kernel calls an open file, without the words that it adds when the name is gone.
