@@ -3,7 +3,7 @@
 //! Two guards answer. governor's cell-rate limiters pace: they admit `rate × T + burst` in a window T, so both
 //! are chosen with `rate × 1 s + burst = share × quota`; a cost above the burst is paid in instalments. Paid
 //! that way, a large request would still leave in one piece at the end, with a full second's worth right behind
-//! it; so what left in the last second is remembered too, and the law is checked as it stands.
+//! it; so what left in the last second, and a little before, is remembered too, and the law is checked as it stands.
 //!
 //! Bytes are counted in KiB, rounded up: in single bytes governor's nanosecond intervals run 0.4 % fast at
 //! 5 MiB/s, in KiB 0.0003 %.
@@ -30,6 +30,10 @@ use crate::model::time::Instant;
 use self::controller::{Answer, Controller};
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The service counts what comes in a second, not what leaves: requests that a busy machine delays arrive with those behind
+/// them. What so long a time may hold is what a second may, which costs nothing beside [`BURST_PART`].
+const WINDOW: Duration = Duration::from_millis(1_050);
 
 /// The burst's part of what one second allows: large enough that coarse timers do not cost throughput, small
 /// enough that a backlog uses 95 % of it.
@@ -104,7 +108,7 @@ impl Use {
 pub struct Quota {
     clock: ManualClock,
     axes: [Axis; 3],
-    /// What left in the last second, oldest first.
+    /// What left in the last window, oldest first.
     sent: VecDeque<(Instant, Cost)>,
     /// The sum of what was sent, for requests, records and bytes.
     sent_sum: [u64; 3],
@@ -297,7 +301,7 @@ impl Quota {
         ((part(1) as usize).max(1), (part(2) * 1024.0) as usize)
     }
 
-    /// When enough of the last second has gone by for `cost` to fit, if it does not now.
+    /// When enough of the last window has gone by for `cost` to fit, if it does not now.
     fn window_not_before(&self, cost: Cost) -> Option<Instant> {
         let allowed = |axis: usize| self.axes[axis].allowed;
         let cost = cost.axes();
@@ -309,14 +313,14 @@ impl Quota {
                 break;
             }
             subtract(&mut sum, *part);
-            last = Some(*at + SECOND);
+            last = Some(*at + WINDOW);
         }
         last
     }
 
     fn forget_sent(&mut self, now: Instant) {
         while let Some((at, cost)) = self.sent.front()
-            && now.since(*at) >= SECOND
+            && now.since(*at) >= WINDOW
         {
             subtract(&mut self.sent_sum, *cost);
             self.sent.pop_front();
@@ -458,6 +462,22 @@ mod tests {
     }
 
     const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn what_is_late_on_the_way_by_up_to_a_twentieth_of_a_second_is_not_too_much_where_it_arrives() {
+        // A machine that is busy for 50 ms before each half second sends what gathered meanwhile at once.
+        let arrives = |sent: Instant| {
+            let micros = sent.since(Instant::ZERO).as_micros() as u64;
+            let next = micros.next_multiple_of(500_000);
+            Instant::at(Duration::from_micros(if next - micros < 50_000 { next } else { micros }))
+        };
+        for late in [Duration::ZERO, MILLI, Duration::from_millis(40)] {
+            let costs = std::iter::repeat(Cost::of_request(1, 200));
+            let sent = drain(&mut defaults(), costs, Duration::from_secs(20), late);
+            let arrived: Vec<_> = sent.iter().map(|(at, cost)| (arrives(*at), *cost)).collect();
+            assert!(busiest_second(&arrived)[0] <= 1800, "{late:?}: {:?}", busiest_second(&arrived));
+        }
+    }
 
     #[test]
     fn a_backlog_of_single_records_uses_over_ninety_percent_of_what_is_allowed() {

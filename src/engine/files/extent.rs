@@ -33,11 +33,6 @@ impl Extent {
         }
     }
 
-    /// Whether a look has shown the file since it was read last.
-    pub(in crate::engine) fn is_looked_at(&self) -> bool {
-        self.looked.is_some()
-    }
-
     /// The file was read to its end, having been written last at `modified`. A look that came in before may be younger than
     /// the read, and says more.
     pub(in crate::engine) fn read_to_end(&mut self, modified: Duration) {

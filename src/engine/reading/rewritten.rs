@@ -119,14 +119,13 @@ impl Engine {
             && self.files.known(id).end.extent.had_more_than(chunk.bytes.len() as u64, chunk.modified)
     }
 
-    /// Whether these are the first bytes of a file that looks saw grow before there was memory to read it: it may have been
-    /// cut off meanwhile, and be longer again.
+    /// Whether these are the first bytes of a file that was not read for a while: it was empty, or there was no memory to
+    /// read it. It may have been written to and cut off meanwhile, more than once.
     pub(super) fn waited_unread(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
         let (end, state) = (&self.files.known(id).end, self.lives.on_its_way(incarnation));
         let since = Duration::from_nanos(u64::try_from(state.whose().seen.last_nanos).unwrap_or_default());
         state.position() == Offset::ZERO
             && end.extent.read_end_bytes == 0
-            && end.extent.is_looked_at()
             && !chunk.bytes.is_empty()
             && chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE
     }
