@@ -112,11 +112,8 @@ impl Engine {
         }
         let path = Arc::clone(sought.path);
         self.surveys.seek_beside(source, &path);
-        let alike = |task: Task| matches!(task, Task::Alike { of, .. } if of == incarnation);
-        let held_back = self.files.iter().filter(|(_, file)| alike(file.task));
-        let held_back: Vec<_> = held_back.map(|(id, file)| (id, file.incarnation())).collect();
-        for (id, own) in held_back {
-            self.compare_with(id, own, incarnation);
+        for (id, own) in self.files.alike_to(incarnation) {
+            self.compare_with(id, Some(own), incarnation);
             self.take_up_alike(id);
         }
     }
@@ -175,8 +172,8 @@ impl Engine {
         if let Some(of) = cut_off {
             self.compare_with(id, Some(own), of);
         } else if let Some(of) = alike {
-            file.task = Task::Alike { own, of };
             (file.times.quiet_since, file.times.held_back_since) = (now, now);
+            self.files.begin_alike(id, own, of);
         }
         self.queue_read(id);
         true

@@ -5,6 +5,7 @@
 //!
 //! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
 
+mod alike;
 mod blocked;
 mod extent;
 pub(super) mod file;
@@ -146,6 +147,8 @@ pub(super) struct Files {
     waiting: BTreeSet<(Instant, FileId)>,
     /// Files whose answer is awaited, by when it is late.
     awaited: BTreeSet<(Instant, FileId)>,
+    /// Files that were held back because they begin like another; some may be files like any other by now.
+    alike: BTreeSet<FileId>,
     /// Files that are looked after every second.
     ticking: BTreeSet<FileId>,
     next: u64,
@@ -343,6 +346,7 @@ impl Files {
         for (id, file) in self.iter() {
             assert!(self.by_identity.get(&(file.stream, file.identity)) == Some(&id), "L12: {file:?}");
             let is_alike = matches!(file.task, Task::Alike { .. });
+            assert!(!is_alike || self.alike.contains(&id), "L11: {file:?}");
             assert!(is_alike || !matches!(file.state(), State::HeldBack { .. }), "L11: {file:?}");
             assert!(!is_alike || file.state() != State::AtEnd, "L11: {file:?}");
             assert!((file.name == Name::Matched) || file.state() != State::Closed, "L11: {file:?}");

@@ -121,15 +121,9 @@ impl Engine {
     pub(in crate::engine) fn hand_to_copy(&mut self, of: Incarnation, now: Instant) {
         let Some(state) = self.lives.state(of) else { return };
         let position = state.position().bytes();
-        let mut alike = self.files.iter().filter_map(|(id, file)| match file.task {
-            Task::Alike { own, of: original } if original == of && file.compared.same_bytes >= position => {
-                Some((id, own))
-            }
-            _ => None,
-        });
-        let found = alike.next();
-        drop(alike);
-        let Some((id, own)) = found else { return };
+        let alike = self.files.alike_to(of).into_iter();
+        let mut whole = alike.filter(|(id, _)| self.files.known(*id).compared.same_bytes >= position);
+        let Some((id, own)) = whole.next() else { return };
         self.inherit(id, Some(own), of, now);
         self.take_up_alike(id);
     }

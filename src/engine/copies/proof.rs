@@ -166,8 +166,8 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.kind.only_as_copy = false;
         file.compared.same_bytes = same;
-        file.task = Task::Alike { own, of };
         (file.times.quiet_since, file.times.held_back_since) = (now, now);
+        self.files.begin_alike(id, own, of);
         self.queue_read(id);
     }
 
