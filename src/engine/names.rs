@@ -242,6 +242,7 @@ impl Engine {
         let source = self.files.known(id).source;
         self.fix_end(id, source, observed.size);
         let file = self.files.known_mut(id);
+        file.times.named_at = began;
         file.size = observed.size;
         file.end.extent.look(observed.size, observed.modified);
         let is_empty_as_before = observed.size == 0

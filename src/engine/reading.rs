@@ -166,6 +166,7 @@ impl Engine {
         if is_news {
             let (source, path) = (file.source, Arc::clone(&file.path));
             self.unwanted.told.insert((source, Arc::clone(&path)), why.clone());
+            self.surveys.want(source);
             self.report(Report::Unreadable { source, path, why });
         }
     }

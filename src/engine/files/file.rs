@@ -161,6 +161,10 @@ pub(in crate::engine) struct Times {
     pub(in crate::engine) lost_since: Instant,
     /// The file was held back.
     pub(in crate::engine) held_back_since: Instant,
+    /// The first of the failures without a success since.
+    pub(in crate::engine) failing_since: Instant,
+    /// The latest look began that showed the file under its name.
+    pub(in crate::engine) named_at: Instant,
     /// The first look at it, by the wall clock: nanoseconds since 1970.
     pub(in crate::engine) found_nanos: i64,
 }
@@ -192,6 +196,8 @@ impl FollowedFile {
                 quiet_since: now,
                 lost_since: now,
                 held_back_since: now,
+                failing_since: now,
+                named_at: now,
                 found_nanos: 0,
             },
             failures: 0,

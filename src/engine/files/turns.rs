@@ -258,10 +258,12 @@ impl Files {
         }
     }
 
-    /// Whether reads of an open file that has a name have failed before: its descriptor may be bad.
+    /// Whether reads of an open file have failed before, and it still has its name: its descriptor may be bad. Before a look
+    /// says so, that may be all that is left of it.
     pub(in crate::engine) fn goes_on_failing(&self, id: FileId) -> bool {
         let file = self.known(id);
-        file.state() == State::AtEnd && file.name == Name::Matched && file.failures > 0
+        let is_named = file.name == Name::Matched && file.times.named_at > file.times.failing_since;
+        file.state() == State::AtEnd && is_named && file.failures > 0
     }
 
     /// A read or an opening failed: the file is tried again after a while. Returns whether that is news.
@@ -269,6 +271,9 @@ impl Files {
         let file = self.known_mut(id);
         file.failures = file.failures.saturating_add(1);
         let (first, state) = (file.failures == 1, file.state());
+        if first {
+            file.times.failing_since = now;
+        }
         let delay = FIRST_RETRY.saturating_mul(1 << (file.failures - 1).min(10)).min(MAX_RETRY);
         let retry_at = now + delay;
         match state {
