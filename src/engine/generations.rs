@@ -13,7 +13,7 @@ use crate::model::offset::Offset;
 use crate::model::route::Destined;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::rules::rotation::family::{Family, is_missed};
+use crate::rules::rotation::family::{Current, Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
@@ -99,9 +99,21 @@ impl Engine {
         };
         let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
         let known = current.filter(|current| self.is_known(source, current));
-        let current_nanos = known.filter_map(|known| known.identity.birth_nanos).max();
-        is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current_nanos })
+        let current = known.filter_map(|known| {
+            let birth_nanos = known.identity.birth_nanos?;
+            let found_nanos = self.found_nanos(source, known).unwrap_or(birth_nanos);
+            Some(Current { birth_nanos, found_nanos })
+        });
+        let current = current.max_by_key(|current| current.birth_nanos);
+        is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current })
             && self.families.may_be_of(stream, names, observed.owner)
+    }
+
+    /// When a file that is followed was first looked at, by this process or one before.
+    fn found_nanos(&self, source: SourceId, observed: &Observed) -> Option<i64> {
+        let file = self.files.known(self.followed(source, observed)?);
+        let of_life = file.incarnation().map(|incarnation| self.lives.on_its_way(incarnation).whose().seen);
+        Some(of_life.map_or(file.times.found_nanos, |seen| seen.first_nanos))
     }
 
     /// A generation of the same family that is known, not looked for, and begins like `bytes`, which a missed one begins
