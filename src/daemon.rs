@@ -57,7 +57,7 @@ use hints::Hints;
 use log::Log;
 use progress::Progress;
 use replays::Replays;
-use tasks::{Done, Tasks};
+use tasks::{Done, ReadDone, Tasks};
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
@@ -361,8 +361,8 @@ impl Daemon {
                 });
                 self.tell(Event::Opened { file, result });
             }
-            Done::Bytes(file, result, modified) => {
-                self.tell(Event::Bytes { file, result, unix_time: unix_time(), modified });
+            Done::Bytes(file, ReadDone { result, modified, begins }) => {
+                self.tell(Event::Bytes { file, result, unix_time: unix_time(), modified, begins });
             }
             Done::Compared(file, result) => self.tell(Event::Compared { file, result }),
             Done::Closed => {}

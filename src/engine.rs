@@ -217,8 +217,8 @@ impl Engine {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Observed(observation) => self.on_observed(observation, now),
             Event::Opened { file, result } => self.on_opened(file, result, now),
-            Event::Bytes { file, result, unix_time, modified } => {
-                self.on_bytes(file, result, (unix_time, modified), now);
+            Event::Bytes { file, result, unix_time, modified, begins } => {
+                self.on_bytes(file, result, (unix_time, modified, begins), now);
             }
             Event::Compared { file, result } => self.on_likeness(file, result, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),

@@ -36,6 +36,7 @@ use super::time::unix_time;
 
 use reading::OpenFile;
 pub(super) use reading::OpenedFile;
+pub(super) use reading::ReadDone;
 
 /// After how long the update of the watch counts as hanging. It takes milliseconds where nothing hangs.
 const WATCH_PATIENCE: Duration = Duration::from_secs(5);
@@ -89,7 +90,7 @@ pub(super) enum Done {
     Watched(Box<Watch>, Watching),
     Opened(FileId, Result<(OpenedFile, Opened), FileFault>),
     /// What was read, and when the file was last written, where its end was reached.
-    Bytes(FileId, Result<bytes::Bytes, FileFault>, Option<Duration>),
+    Bytes(FileId, ReadDone),
     Compared(FileId, Result<Likeness, FileFault>),
     /// Nobody waits for it.
     Closed,

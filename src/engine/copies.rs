@@ -19,7 +19,7 @@ mod renumbered;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -257,7 +257,13 @@ impl Engine {
             return;
         }
         let mut candidates: BTreeMap<Incarnation, Vec<&Observed>> = BTreeMap::new();
-        for observed in beside {
+        let beside: Vec<_> = beside.collect();
+        let there: BTreeSet<&Path> = beside.iter().map(|observed| &**observed.real_path()).collect();
+        // Whoever compresses a file removes it when that is done: what is there before is not whole.
+        let is_done = |observed: &&Observed| {
+            uncompressed(observed.real_path()).is_none_or(|before| !there.contains(before.as_path()))
+        };
+        for observed in beside.iter().copied().filter(is_done) {
             for of in self.may_be_copy_of(source, observed) {
                 candidates.entry(of).or_default().push(observed);
             }

@@ -188,6 +188,7 @@ mod tests {
                         result,
                         unix_time: Duration::ZERO,
                         modified: None,
+                        begins: true,
                     });
                 }
                 Effect::Put(put) => {

@@ -13,7 +13,7 @@ use crate::model::offset::Offset;
 use crate::model::route::Destined;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::rules::rotation::family::{Current, Family, is_missed};
+use crate::rules::rotation::family::{Current, Family, Unknown, unknown};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
@@ -51,12 +51,12 @@ impl Engine {
         };
         for observed in unknown.into_iter().filter(is_whole) {
             match self.destined(source, observed) {
-                Destined::To(stream)
-                    if self.was_missed((source, self.stream_name(stream)), observed, &there) =>
-                {
-                    self.follow_generation((source, stream), observed, now);
+                Destined::To(stream) => {
+                    match self.unknown((source, self.stream_name(stream)), observed, &there) {
+                        Some(what) => self.follow_generation((source, stream), (observed, what), now),
+                        None => self.families.note_not_missed(source, observed.identity),
+                    }
                 }
-                Destined::To(_) => self.families.note_not_missed(source, observed.identity),
                 // All that is left of what came for that stream may be what was rotated away.
                 Destined::Unopened(stream) if self.was_missed((source, &stream), observed, &there) => {
                     self.await_stream(source, observed, false);
@@ -75,11 +75,14 @@ impl Engine {
     pub(super) fn follow_generation(
         &mut self,
         whose: (SourceId, StreamId),
-        observed: &Observed,
+        (observed, what): (&Observed, Unknown),
         now: Instant,
     ) {
         let id = self.follow(whose, observed, Name::Lost, now);
-        self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
+        let kind = &mut self.files.known_mut(id).kind;
+        kind.decompressed = uncompressed(&observed.path).is_some();
+        // A copy says by its content what it is of.
+        (kind.only_as_copy, kind.is_since_cut_off) = (what == Unknown::Copy, what == Unknown::Copy);
     }
 
     /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
@@ -89,14 +92,22 @@ impl Engine {
         observed: &Observed,
         there: &HashMap<&Path, &Observed>,
     ) -> bool {
+        self.unknown((source, stream), observed, there).is_some()
+    }
+
+    /// What a file is that nobody knows, if it may hold what nobody has read.
+    fn unknown(
+        &self,
+        (source, stream): (SourceId, &str),
+        observed: &Observed,
+        there: &HashMap<&Path, &Observed>,
+    ) -> Option<Unknown> {
         if self.families.is_refused(source, observed.identity) {
-            return true;
+            return Some(Unknown::Missed);
         }
         let names = &observed.rotated_from;
         let since = self.families.first_seen_nanos(stream, names);
-        let Some(first_seen_nanos) = since.or_else(|| self.since_nanos(source, stream)) else {
-            return false;
-        };
+        let first_seen_nanos = since.or_else(|| self.since_nanos(source, stream))?;
         let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
         let known = current.filter(|current| self.is_known(source, current));
         let current = known.filter_map(|known| {
@@ -105,8 +116,8 @@ impl Engine {
             Some(Current { birth_nanos, found_nanos })
         });
         let current = current.max_by_key(|current| current.birth_nanos);
-        is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current })
-            && self.families.may_be_of(stream, names, observed.owner)
+        unknown(observed.identity.birth_nanos, Family { first_seen_nanos, current })
+            .filter(|_| self.families.may_be_of(stream, names, observed.owner))
     }
 
     /// When a file that is followed was first looked at, by this process or one before.
@@ -244,12 +255,12 @@ mod tests {
     fn a_copy_that_lay_beside_a_file_is_no_generation_when_that_is_rotated() {
         let mut engine = engine(Vec::new());
         assert_eq!(look(&mut engine, 20, &[file(10, "app.log", 33)]), ["app.log"]);
-        for seconds in [60, 100] {
-            let copied = [file(10, "app.log", 33), file(50, "app.log.bak", 33)];
+        for seconds in [160, 200] {
+            let copied = [file(10, "app.log", 33), file(150, "app.log.bak", 33)];
             assert!(look(&mut engine, seconds, &copied).is_empty());
         }
-        let rotated = [file(130, "app.log", 33), file(10, "app.log.1", 33), file(50, "app.log.bak", 33)];
-        assert_eq!(look(&mut engine, 140, &rotated), ["app.log"]);
+        let rotated = [file(230, "app.log", 33), file(10, "app.log.1", 33), file(150, "app.log.bak", 33)];
+        assert_eq!(look(&mut engine, 240, &rotated), ["app.log"]);
     }
 
     #[test]
@@ -257,9 +268,9 @@ mod tests {
         let mut engine = engine(Vec::new());
         assert_eq!(look(&mut engine, 20, &[file(10, "app.log", 33)]), ["app.log"]);
         // The first name was looked at before two rotations, the other after.
-        assert!(look(&mut engine, 60, &[file(10, "app.log", 33), file(50, "app.log.1", 33)]).is_empty());
-        let rotated = [file(59, "app.log", 33), file(50, "app.log.1", 33), file(10, "app.log.2", 33)];
-        assert!(look(&mut engine, 100, &rotated).contains(&"app.log.1".to_owned()));
+        assert!(look(&mut engine, 160, &[file(10, "app.log", 33), file(150, "app.log.1", 33)]).is_empty());
+        let rotated = [file(159, "app.log", 33), file(150, "app.log.1", 33), file(10, "app.log.2", 33)];
+        assert!(look(&mut engine, 200, &rotated).contains(&"app.log.1".to_owned()));
     }
 
     #[test]

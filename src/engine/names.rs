@@ -430,7 +430,13 @@ mod tests {
                     Effect::Read(read) => {
                         let unix_time = std::time::Duration::from_secs(seconds);
                         let result = Ok(Default::default());
-                        Some(Event::Bytes { file: read.file, result, unix_time, modified: None })
+                        Some(Event::Bytes {
+                            file: read.file,
+                            result,
+                            unix_time,
+                            modified: None,
+                            begins: true,
+                        })
                     }
                     Effect::Save(_) => Some(Event::Saved(Ok(()))),
                     _ => None,

@@ -112,8 +112,10 @@ impl Engine {
         }
         let file = self.files.known_mut(id);
         let found_bytes = if matches!(file.task, Task::Begin) { file.size } else { 0 };
-        file.end.extent.found_bytes = found_bytes.max(opened.size);
-        file.size = opened.size;
+        // What a compressed file says of itself may be of one of its parts, or of a file that is not whole: only reads tell.
+        let (found_bytes, size) = if file.kind.decompressed { (0, 0) } else { (found_bytes, opened.size) };
+        file.end.extent.found_bytes = found_bytes.max(size);
+        file.size = size;
         let file = self.files.known(id);
         let begins = matches!(file.task, Task::Begin) && !file.kind.only_as_copy;
         if begins && self.refuse_compressed(id, &opened.head, now) {

@@ -167,7 +167,10 @@ mod tests {
     fn fail_read(engine: &mut Engine, seconds: u64) {
         let result = Err(FileFault::Unreadable("EIO".to_owned()));
         let unix_time = std::time::Duration::ZERO;
-        engine.handle(Event::Bytes { file: FileId(0), result, unix_time, modified: None }, at(seconds));
+        engine.handle(
+            Event::Bytes { file: FileId(0), result, unix_time, modified: None, begins: true },
+            at(seconds),
+        );
     }
 
     /// An engine that has read ten bytes of a file, and seen thirty.
@@ -187,7 +190,7 @@ mod tests {
         engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
         let result = Ok(Bytes::from_static(b"123456789\n"));
         engine.handle(
-            Event::Bytes { file, result, unix_time: std::time::Duration::ZERO, modified: None },
+            Event::Bytes { file, result, unix_time: std::time::Duration::ZERO, modified: None, begins: true },
             at(0),
         );
         engine.handle(Event::Tick, at(20));

@@ -95,6 +95,15 @@ pub struct Read {
     pub len: usize,
     /// How many of the bytes were read before, or are wanted as they are.
     pub before: usize,
+    /// How the file begins, as far as it was read; empty where nothing is known of that, or the read begins there.
+    pub begins: Fingerprint,
+}
+
+impl Read {
+    /// A read whose bytes are wanted as they are, whatever the file holds else.
+    pub fn as_it_is(file: FileId, at: Offset, len: usize) -> Self {
+        Self { file, at, len, before: len, begins: Fingerprint::none() }
+    }
 }
 
 /// Up to `len` bytes from `at` of two open files.
@@ -171,6 +180,8 @@ pub enum Event {
         /// When the file was last written, since 1970, where the read reached its end and nothing came behind it
         /// meanwhile.
         modified: Option<Duration>,
+        /// Whether the file began, after it was read, as [`Read::begins`] says.
+        begins: bool,
     },
     Compared {
         file: FileId,

@@ -56,6 +56,8 @@ struct Chunk<'a> {
     max_growth: u64,
     /// Whether the read is to be taken for the last of the file: a drain ends in it.
     is_last: bool,
+    /// Whether the file begins as before.
+    begins: bool,
 }
 
 impl Chunk<'_> {
@@ -88,7 +90,7 @@ impl Engine {
         &mut self,
         id: FileId,
         result: Result<Bytes, FileFault>,
-        (unix_time, modified): (Duration, Option<Duration>),
+        (unix_time, modified, begins): (Duration, Option<Duration>, bool),
         now: Instant,
     ) {
         let (read, reserved, again) = self.end_read(id, now);
@@ -117,7 +119,8 @@ impl Engine {
                 let end = self.end_of_drain(id, read, before, &bytes);
                 let bytes = end.map_or_else(|| bytes.clone(), |end| bytes.slice(..end));
                 let is_last = end.is_some();
-                let chunk = Chunk { read, bytes: &bytes, before, unix_time, modified, max_growth, is_last };
+                let chunk =
+                    Chunk { read, bytes: &bytes, before, unix_time, modified, max_growth, is_last, begins };
                 self.on_chunk(id, incarnation, chunk, now);
                 self.note_modified(id, (incarnation, seen), modified, now);
             }
@@ -263,11 +266,14 @@ impl Engine {
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
     }
 
-    /// Whether the bytes before the position are those of last time.
+    /// Whether the first bytes of the file, and those before the position, are those of last time.
     fn is_same_content(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
         let state = self.lives.on_its_way(incarnation);
         let (bytes, before, overlap) = (chunk.bytes, chunk.before, state.history().overlap());
-        if bytes.len() < before || !state.history().continues(&bytes[before - overlap..before]) {
+        if !chunk.begins
+            || bytes.len() < before
+            || !state.history().continues(&bytes[before - overlap..before])
+        {
             return false;
         }
         // At the beginning no window says so, but the lines that this incarnation named may have been others.

@@ -13,6 +13,7 @@ use crate::model::identity::Identity;
 use crate::model::route::{Destined, Route};
 use crate::model::settings::{SourceId, StartAt, StreamId, Until};
 use crate::model::time::Instant;
+use crate::rules::rotation::family::Unknown;
 
 use super::Engine;
 use super::files::file::Name;
@@ -221,7 +222,7 @@ impl Engine {
             match self.stream_of(source, &waits.observed) {
                 Some(stream) if self.files.of(stream, identity).is_some() => {}
                 Some(stream) if !is_matched => {
-                    self.follow_generation((source, stream), &waits.observed, now);
+                    self.follow_generation((source, stream), (&waits.observed, Unknown::Missed), now);
                 }
                 Some(stream) => {
                     self.unwanted.told.remove(&(source, Arc::clone(&waits.observed.path)));

@@ -306,7 +306,13 @@ mod tests {
                         let content = if *decompressed { &content[GZIP.len()..] } else { content };
                         let from = usize::try_from(read.at.bytes()).expect("small").min(content.len());
                         let result = Ok(bytes::Bytes::copy_from_slice(&content[from..]));
-                        Event::Bytes { file: read.file, result, unix_time: Duration::ZERO, modified: None }
+                        Event::Bytes {
+                            file: read.file,
+                            result,
+                            unix_time: Duration::ZERO,
+                            modified: None,
+                            begins: true,
+                        }
                     }
                     Effect::Save(_) => Event::Saved(Ok(())),
                     Effect::Put(put) => {

@@ -77,6 +77,11 @@ impl Fingerprint {
         Self { len: u16::try_from(head.len()).expect("HEAD_BYTES fits in 16 bits"), hash: xxh3_128(head) }
     }
 
+    /// What nothing is known of: every file begins so.
+    pub fn none() -> Self {
+        Self::of(&[])
+    }
+
     /// A fingerprint as it was stored.
     pub const fn from_parts(len: u16, hash: u128) -> Self {
         Self { len, hash }

@@ -9,6 +9,7 @@
 
 pub mod at_once;
 mod compressed;
+mod dangling;
 mod directory;
 mod generations;
 mod held;
@@ -34,6 +35,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use crate::engine::port::FileFault;
+use crate::model::identity::Fingerprint;
 use crate::model::offset::Offset;
 use crate::rules::pattern::{Exclude, Pattern, SourceNames};
 
@@ -175,6 +177,12 @@ pub fn read(file: &File, at: Offset, len: usize) -> Result<Bytes, FileFault> {
         all.shrink_to_fit();
         Ok(Bytes::from(all))
     })
+}
+
+/// Whether a file begins so, as far as that can be read.
+pub fn begins(file: &File, begins: Fingerprint) -> bool {
+    begins.is_empty()
+        || read(file, Offset::ZERO, begins.len().into()).map_or(true, |head| begins.matches(&head))
 }
 
 /// Reads at `at` until `into` is full or the file ends; says how many bytes that were.

@@ -117,7 +117,13 @@ impl Fleet {
         let len = usize::try_from(left).expect("64 bits").min(read.len);
         let result =
             Ok(if len > 0 { self.content.read(number, read.at.bytes(), len) } else { bytes::Bytes::new() });
-        Event::Bytes { file: read.file, result, unix_time: self.unix_time(daemon), modified: None }
+        Event::Bytes {
+            file: read.file,
+            result,
+            unix_time: self.unix_time(daemon),
+            modified: None,
+            begins: true,
+        }
     }
 
     fn save(&mut self, daemon: usize, save: Save) -> Event {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::engine::port::{Compare, FileFault, FileId, Likeness, Open, Read};
+use crate::model::identity::Fingerprint;
 use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
 use crate::shell::files::at_once::{Answer, AtOnce};
@@ -42,6 +43,14 @@ impl Content {
         }
     }
 
+    /// Whether the file begins so. What cannot be read is said by the next read.
+    fn begins(&self, begins: Fingerprint) -> bool {
+        match self {
+            Self::Plain(file, _) => files::begins(file, begins),
+            Self::Compressed(_) => true,
+        }
+    }
+
     /// When the file was last written, if it still ends where a read of it ended.
     fn modified(&self, end: Offset) -> Option<Duration> {
         match self {
@@ -49,6 +58,16 @@ impl Content {
             Self::Compressed(_) => None,
         }
     }
+}
+
+/// What came of a read.
+#[derive(Debug)]
+pub(in crate::daemon) struct ReadDone {
+    pub(in crate::daemon) result: Result<Bytes, FileFault>,
+    /// When the file was last written, where its end was reached.
+    pub(in crate::daemon) modified: Option<Duration>,
+    /// Whether it began as was asked.
+    pub(in crate::daemon) begins: bool,
 }
 
 /// A file on its way into [`Tasks::opened`].
@@ -92,7 +111,7 @@ impl Tasks {
     }
 
     pub(in crate::daemon) fn read(&mut self, request: Read) {
-        let Read { file: id, at, len, before } = request;
+        let Read { file: id, at, len, before, begins } = request;
         if self.at_hand.len() < MAX_AT_HAND
             && let Some(done) = self.read_at_once(&request)
         {
@@ -104,17 +123,19 @@ impl Tasks {
             let result = content.read(at, len, before);
             let end = result.as_ref().ok().filter(|bytes| bytes.len() < len);
             let modified = end.and_then(|bytes| content.modified(at.plus(bytes.len() as u64)));
-            Done::Bytes(id, result, modified)
+            Done::Bytes(id, ReadDone { result, modified, begins: content.begins(begins) })
         });
     }
 
     /// Reads what the kernel has in memory, where it can be asked for that.
     fn read_at_once(&mut self, request: &Read) -> Option<Done> {
-        let Read { file: id, at, len, .. } = *request;
+        let Read { file: id, at, len, begins, .. } = *request;
         let file = self.open.get_mut(&id)?;
         let Content::Plain(open, at_once) = &mut file.content else { return None };
-        match at_once.read(open, at, len) {
-            Answer::Read(bytes, modified) => Some(Done::Bytes(id, Ok(bytes), modified)),
+        match at_once.read(open, at, len, begins) {
+            Answer::Read { bytes, modified, begins } => {
+                Some(Done::Bytes(id, ReadDone { result: Ok(bytes), modified, begins }))
+            }
             Answer::Later => None,
             Answer::Never => {
                 *at_once = AtOnce::Never;

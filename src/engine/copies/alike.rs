@@ -31,7 +31,7 @@ impl Engine {
         let at = Offset::new(self.files.known(id).compared.same_bytes);
         let (len, file) = (COMPARE_BYTES, self.files.known(id));
         let (stream, slot) = (file.stream, file.slot());
-        self.files.begin_reading(id, Read { file: id, at, len, before: len }, len as u64, now);
+        self.files.begin_reading(id, Read::as_it_is(id, at, len), len as u64, now);
         self.intake.begin(stream, slot, len as u64);
         self.effects.push_back(Effect::Compare(Compare { file: id, with, at, len }));
         true

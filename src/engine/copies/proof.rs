@@ -69,11 +69,11 @@ impl Engine {
         match history.provable_bytes() {
             Some(end) if compared < end => {
                 let len = usize::try_from((end - compared).min(COMPARE_BYTES)).expect("a read at most");
-                Read { file: id, at: Offset::new(compared), len, before: len }
+                Read::as_it_is(id, Offset::new(compared), len)
             }
             _ => {
                 let len = history.overlap();
-                Read { file: id, at: history.position().minus(len as u64), len, before: len }
+                Read::as_it_is(id, history.position().minus(len as u64), len)
             }
         }
     }

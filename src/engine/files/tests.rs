@@ -27,7 +27,7 @@ fn found(stream: usize, device: u64, inode: u64) -> FollowedFile {
 }
 
 fn reading(id: FileId, again: bool) -> State {
-    let read = Read { file: id, at: Offset::ZERO, len: 10, before: 0 };
+    let read = Read { before: 0, ..Read::as_it_is(id, Offset::ZERO, 10) };
     State::Reading { read, reserved: 20, slot: SLOT, due: at(3), again }
 }
 
@@ -69,7 +69,7 @@ fn states() -> Vec<State> {
 }
 
 fn hold_back(files: &mut Files, id: FileId) {
-    files.known_mut(id).task = Task::Alike { own: OWN, of: OTHER };
+    files.begin_alike(id, OWN, OTHER);
     files.hold_back(id);
 }
 
@@ -215,7 +215,12 @@ fn transitions() -> Vec<Transition> {
         row(
             "begin_reading",
             |files, id| {
-                files.begin_reading(id, Read { file: id, at: Offset::ZERO, len: 10, before: 0 }, 20, at(0));
+                files.begin_reading(
+                    id,
+                    Read { before: 0, ..Read::as_it_is(id, Offset::ZERO, 10) },
+                    20,
+                    at(0),
+                );
             },
             vec![(Queued, read)],
         ),
@@ -354,7 +359,7 @@ fn files_of_one_source_wait_for_none_of_another_stream_and_each_stream_has_its_t
         files.read_queues().into_iter().filter_map(|queue| files.first_to_read(queue)).collect()
     };
     assert_eq!(firsts(&files), ids);
-    let read = |file| Read { file, at: Offset::ZERO, len: 1, before: 0 };
+    let read = |file| Read { before: 0, ..Read::as_it_is(file, Offset::ZERO, 1) };
     files.begin_reading(ids[0], read(ids[0]), 1, at(0));
     files.read_ended(ids[0]);
     files.queue_read(ids[0], false, false);
@@ -367,7 +372,7 @@ fn files_of_one_source_wait_for_none_of_another_stream_and_each_stream_has_its_t
 fn a_comparison_goes_before_everything_else() {
     let (mut files, ids) = queued(3);
     let compared = ids[2];
-    files.begin_reading(compared, Read { file: compared, at: Offset::ZERO, len: 1, before: 0 }, 1, at(0));
+    files.begin_reading(compared, Read { before: 0, ..Read::as_it_is(compared, Offset::ZERO, 1) }, 1, at(0));
     files.read_ended(compared);
     files.known_mut(compared).task = Task::Comparing { own: None, of: OTHER };
     files.queue_read(compared, false, false);

@@ -66,7 +66,13 @@ impl Played {
             Effect::Read(read) => {
                 let from = (read.at.bytes() as usize).min(TEXT.len());
                 let result = Ok(Bytes::from_static(&TEXT[from..(from + read.len).min(TEXT.len())]));
-                Event::Bytes { file: read.file, result, unix_time: Duration::ZERO, modified: None }
+                Event::Bytes {
+                    file: read.file,
+                    result,
+                    unix_time: Duration::ZERO,
+                    modified: None,
+                    begins: true,
+                }
             }
             Effect::Put(put) => {
                 self.sent.extend(put.records.iter().cloned());

@@ -147,6 +147,23 @@ mod tests {
         }
     }
 
+    /// The bytes before the position say the same: only the beginning says that the file is written anew.
+    #[test]
+    fn a_file_that_is_written_anew_past_the_position_is_another_though_its_lines_end_alike() {
+        let lines = |word: &str, count: usize| -> Vec<u8> {
+            let line = |number| format!("{word} {number:04} {}\n", "t".repeat(300));
+            (0..count).map(line).collect::<String>().into_bytes()
+        };
+        let mut world = World::new(false);
+        world.make("app.log", &lines("old", 20));
+        world.pass(6);
+        drop(world.take());
+        world.write("app.log", &lines("new", 30));
+        world.pass(10);
+        assert_eq!(world.take(), told(&lines("new", 30)));
+        assert!(world.lost.is_empty(), "{:?}", world.lost);
+    }
+
     #[test]
     fn what_is_added_to_a_generation_or_copied_over_it_is_read() {
         for is_copied in [false, true] {

@@ -12,6 +12,8 @@ use crate::engine::intake::Intake;
 use crate::engine::port::{Effect, FileId, Read};
 use crate::engine::shaping::{look_back, max_unread_bytes};
 use crate::engine::streams::Streams;
+use crate::model::identity::Fingerprint;
+use crate::model::offset::Offset;
 use crate::model::settings::{Compression, Format, LaneId, Packing, SourceSettings};
 use crate::model::time::Instant;
 
@@ -156,7 +158,7 @@ impl Engine {
                 let before_position = (state.position(), state.history().overlap());
                 let (end, len) = state.to_confirm().unwrap_or(before_position);
                 let at = end.minus(len as u64);
-                (Read { file: id, at, len, before: len }, len)
+                (Read::as_it_is(id, at, len), len)
             }
             Task::Recheck(incarnation) => {
                 let read = self.read_to_compare(id, incarnation);
@@ -165,7 +167,7 @@ impl Engine {
             Task::FindEnd { end, within, .. } => {
                 let at = end.minus(within);
                 let len = usize::try_from(end.since(at)).expect("64 MiB at most");
-                (Read { file: id, at, len, before: len }, len)
+                (Read::as_it_is(id, at, len), len)
             }
             Task::Follow(incarnation) => {
                 let state = self.lives.on_its_way(incarnation);
@@ -179,7 +181,10 @@ impl Engine {
                 // A reload may have left less room for a message.
                 let asked = file.end.asked_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
-                let read = Read { file: id, at, len: before + fresh.max(asked), before };
+                // The bytes before the position may say the same where another content ends its lines alike.
+                let begins =
+                    if at == Offset::ZERO { Fingerprint::none() } else { state.head().fingerprint() };
+                let read = Read { file: id, at, len: before + fresh.max(asked), before, begins };
                 let min = asked.min(file.end.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES);
                 let min = match packing.compression() {
                     // Each answer makes a little room: records of so little would compress badly, and be billed as more

@@ -111,6 +111,7 @@ impl World {
                 result: Ok(Default::default()),
                 unix_time: Duration::from_secs(self.seconds),
                 modified: None,
+                begins: true,
             }),
             Effect::Save(_) => Some(Event::Saved(Ok(()))),
             Effect::Want(wanted) => {

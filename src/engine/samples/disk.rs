@@ -339,7 +339,8 @@ impl World {
                 let modified = self.content(read.file).map(|file| Duration::from_millis(file.modified));
                 let modified = modified.filter(|_| bytes.len() < read.len);
                 let unix_time = Duration::from_millis(self.millis);
-                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified }
+                let begins = read.begins.matches(&self.read(read.file, 0, HEAD_BYTES));
+                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, begins }
             }
             Effect::Compare(compare) => {
                 let of = |file| self.read(file, compare.at.bytes(), compare.len);

@@ -19,6 +19,7 @@ use rustix::fs::{OFlags, StatVfsMountFlags, fcntl_getfl, fcntl_setfl, fstat, fst
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::{SCRATCH, modified_at};
+use crate::model::identity::{Fingerprint, HEAD_BYTES};
 use crate::model::offset::Offset;
 
 /// The most that is read at once, in bytes: some 10 µs of copying. Whoever has more to read is served well by a thread.
@@ -42,8 +43,8 @@ pub enum AtOnce {
 /// What came of a read at once.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// What was read, and when the file was last written, where its end was reached.
-    Read(Bytes, Option<Duration>),
+    /// What was read, when the file was last written, where its end was reached, and whether it began as was asked.
+    Read { bytes: Bytes, modified: Option<Duration>, begins: bool },
     /// A thread is to read this: it may take a while, or needs more care.
     Later,
     /// The file system cannot be asked.
@@ -58,10 +59,10 @@ impl AtOnce {
         if is_local && leaves_no_time(file) { Self::May } else { Self::Never }
     }
 
-    /// Reads `len` bytes at `at`, fewer only at the end of the file.
-    pub fn read(self, file: &File, at: Offset, len: usize) -> Answer {
+    /// Reads `len` bytes at `at`, fewer only at the end of the file, and whether it begins so.
+    pub fn read(self, file: &File, at: Offset, len: usize, begins: Fingerprint) -> Answer {
         match self {
-            Self::May => read(file, at, len),
+            Self::May => read(file, at, len, begins),
             Self::Never => Answer::Never,
         }
     }
@@ -75,7 +76,7 @@ fn leaves_no_time(file: &File) -> bool {
     asks().is_ok() || fstatvfs(file).is_ok_and(|system| system.f_flag.intersects(none))
 }
 
-fn read(file: &File, at: Offset, len: usize) -> Answer {
+fn read(file: &File, at: Offset, len: usize, begins: Fingerprint) -> Answer {
     let Ok(stat) = fstat(file) else { return Answer::Later };
     let size = u64::try_from(stat.st_size).unwrap_or_default();
     // What became shorter is none of those that are read often.
@@ -105,8 +106,23 @@ fn read(file: &File, at: Offset, len: usize) -> Answer {
         }
         // Asked for before: what was written in its place since is found to be newer.
         let modified = if got < len { modified_at(&stat, at.plus(got as u64)) } else { None };
-        Answer::Read(Bytes::copy_from_slice(&into[..got]), modified)
+        let bytes = Bytes::copy_from_slice(&into[..got]);
+        match begins_at_once(file, begins) {
+            Some(begins) => Answer::Read { bytes, modified, begins },
+            None => Answer::Later,
+        }
     })
+}
+
+/// Whether the file begins so; `None` where that is not in memory.
+fn begins_at_once(file: &File, begins: Fingerprint) -> Option<bool> {
+    if begins.is_empty() {
+        return Some(true);
+    }
+    let mut head = [0; HEAD_BYTES];
+    let head = &mut head[..usize::from(begins.len()).min(HEAD_BYTES)];
+    let got = preadv2(file, &mut [IoSliceMut::new(head)], 0, ReadWriteFlags::NOWAIT).ok()?;
+    (got == head.len()).then(|| begins.matches(head))
 }
 
 #[cfg(test)]
@@ -133,7 +149,11 @@ mod tests {
             for at in [0, 1, 4, 6, 7, 100, MAX_BYTES as u64, 2 * MAX_BYTES as u64, 1 << 40] {
                 for len in [0, 1, 3, 4, 100, MAX_BYTES - 1, MAX_BYTES, MAX_BYTES + 1, 4 * MAX_BYTES] {
                     let at = Offset::new(at);
-                    let Answer::Read(bytes, modified) = read(&file, at, len) else { continue };
+                    let Answer::Read { bytes, modified, begins } = read(&file, at, len, Fingerprint::none())
+                    else {
+                        continue;
+                    };
+                    assert!(begins);
                     assert_eq!(Ok(&bytes), read_content(&file, at, len, 0).as_ref(), "{len} at {at}");
                     let end = at.plus(bytes.len() as u64);
                     let expected = (bytes.len() < len).then(|| modified_at_end(&file, end)).flatten();
@@ -153,8 +173,12 @@ mod tests {
             ("shorter than it was", &short, 7, 100),
         ];
         for (name, file, at, len) in rows {
-            assert_eq!(AtOnce::Never.read(file, Offset::new(at), len), Answer::Never, "{name}");
-            let answer = read(file, Offset::new(at), len);
+            assert_eq!(
+                AtOnce::Never.read(file, Offset::new(at), len, Fingerprint::none()),
+                Answer::Never,
+                "{name}"
+            );
+            let answer = read(file, Offset::new(at), len, Fingerprint::none());
             assert!(matches!(answer, Answer::Later | Answer::Never), "{name}: {answer:?}");
         }
     }
@@ -163,11 +187,16 @@ mod tests {
     #[test]
     fn an_appended_line_is_read_at_once_from_a_disk_of_this_machine() {
         let file = file_of(b"one\ntwo\n");
-        let answer = AtOnce::of(&file).read(&file, Offset::new(4), 256 * 1024);
         let modified = modified_at_end(&file, Offset::new(8));
         assert!(modified.is_some());
-        let expected = [Answer::Read("two\n".into(), modified), Answer::Never];
-        assert!(expected.contains(&answer), "{answer:?}");
+        for (beginning, begins) in [(&b"one\n"[..], true), (b"two\n", false), (b"", true)] {
+            let known = Fingerprint::of(beginning);
+            let answer = AtOnce::of(&file).read(&file, Offset::new(4), 256 * 1024, known);
+            let expected = [Answer::Read { bytes: "two\n".into(), modified, begins }, Answer::Never];
+            assert!(expected.contains(&answer), "{answer:?}");
+            assert_eq!(crate::shell::files::begins(&file, known), begins);
+        }
+        assert!(!crate::shell::files::begins(&file, Fingerprint::of(b"one\ntwo\nthree\n")), "it is shorter");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use super::dangling;
 use super::directory::{Directory, Entry, EntryKind};
 use super::generations::Generations;
 use super::places::Places;
@@ -309,21 +310,18 @@ impl Round {
             .and_then(|target| Look::at(&target, Links::Keep).map(|look| (target, look)));
         match found {
             Ok((target, look)) if look.kind == FileType::RegularFile => {
-                if let Some(parent) = target.parent() {
-                    if !source.files.reach().holds(link, &target) {
-                        return self.refuse(source, link, Refusal::Elsewhere(target));
-                    }
-                    if let Some(refusal) = self.places.refuse_on_the_way(parent) {
-                        return self.refuse(source, link, refusal);
-                    }
-                    self.directories.insert(parent.to_owned());
-                    self.generations.of_file(parent, &target);
+                if let Err(refusal) = self.look_around(source, link, &target) {
+                    return self.refuse(source, link, refusal);
                 }
                 self.observe(link, Some(target), look, true);
             }
             Ok((_, look)) if look.kind == FileType::Directory && named == Named::ByGlob => {}
             Ok((_, look)) => self.refuse(source, link, Refusal::NotRegular(look.noun())),
-            Err(Errno::NOENT | Errno::NOTDIR) => self.refuse(source, link, Refusal::Dangling),
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                // The next file of that name is to be seen as soon as it comes.
+                let beside = dangling::missing(link).map(|target| self.look_around(source, link, &target));
+                self.refuse(source, link, beside.and_then(Result::err).unwrap_or(Refusal::Dangling));
+            }
             Err(fault) => self.refuse(source, link, Refusal::of(fault)),
         }
     }

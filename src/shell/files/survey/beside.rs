@@ -17,6 +17,25 @@ use crate::shell::files::way::Fault;
 use crate::shell::files::{Links, Refusal, SourceFiles};
 
 impl Round {
+    /// Looks into the directory of what a link leads to: for what comes there, and for its generations.
+    pub(super) fn look_around(
+        &mut self,
+        source: Source<'_>,
+        link: &Path,
+        target: &Path,
+    ) -> Result<(), Refusal> {
+        let Some(parent) = target.parent() else { return Ok(()) };
+        if !source.files.reach().holds(link, target) {
+            return Err(Refusal::Elsewhere(target.to_owned()));
+        }
+        if let Some(refusal) = self.places.refuse_on_the_way(parent) {
+            return Err(refusal);
+        }
+        self.directories.insert(parent.to_owned());
+        self.generations.of_file(parent, target);
+        Ok(())
+    }
+
     /// Looks at what the source does not match, and what rotators may have made of what it does.
     pub(super) fn look_for_generations(&mut self, source: Source<'_>) {
         let generations = std::mem::take(&mut self.generations);

@@ -426,6 +426,18 @@ fn links_that_lead_to_no_file_are_refused_with_their_reason() {
     assert_eq!(shown.problems, expected);
 }
 
+/// S12: between two generations a link leads nowhere; the next is to be seen as soon as it comes.
+#[test]
+fn the_directory_of_what_a_link_leads_to_is_watched_also_while_the_file_is_missing() {
+    let tree = Tree::new();
+    tree.file("pods/app/0.log.1");
+    tree.dir("logs");
+    tree.link("logs/app.log", "../pods/app/0.log");
+    let shown = tree.survey(&[tree.following(&["logs/*.log"])]);
+    assert_eq!(shown.problems, [("logs/app.log".into(), Refusal::Dangling)]);
+    assert_eq!(shown.directories, ["logs", "pods/app"]);
+}
+
 #[test]
 fn what_is_no_regular_file_is_refused_with_its_kind() {
     let tree = Tree::new();
