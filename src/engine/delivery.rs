@@ -239,8 +239,11 @@ impl Engine {
 
     /// Starts the save that is due.
     pub(super) fn save(&mut self, now: Instant) {
-        let is_last =
-            self.surveys.all_finished() && self.everything_is_read() && self.everything_is_settled();
+        let unread = self.surveys.all_finished().then(|| self.unread_file());
+        if let Some(Some(id)) = unread {
+            self.files.note_found(id);
+        }
+        let is_last = unread == Some(None) && self.everything_is_settled();
         let Some(changed) = self.saves.take_due(is_last, now) else { return };
         let mut checkpoints = Vec::with_capacity(changed.len());
         for incarnation in &changed {

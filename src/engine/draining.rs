@@ -78,7 +78,12 @@ impl Engine {
 
     /// Everything that was there when the drain began is read, or cannot be.
     pub(super) fn everything_is_read(&self) -> bool {
-        self.files.iter().all(|(id, _)| self.is_read(id))
+        self.unread_file().is_none()
+    }
+
+    /// A file of which that is not so.
+    pub(super) fn unread_file(&self) -> Option<FileId> {
+        self.files.find(|id| !self.is_read(id))
     }
 
     /// What was there of a file when the drain began is read, or cannot be.

@@ -151,6 +151,8 @@ pub(super) struct Files {
     alike: BTreeSet<FileId>,
     /// Files that are looked after every second.
     ticking: BTreeSet<FileId>,
+    /// The number of the file that was found last by [`Files::find`].
+    found: u64,
     next: u64,
 }
 
@@ -206,6 +208,19 @@ impl Files {
 
     pub(super) fn known_mut(&mut self, id: FileId) -> &mut FollowedFile {
         self.by_id.get_mut(&id).expect("a file is kept while something of it is under way")
+    }
+
+    /// A file of which this holds, if there is one. What is asked again and again, of a hundred thousand files, is asked first of
+    /// the one that was found last, and then of those behind it.
+    pub(super) fn find(&self, is: impl Fn(FileId) -> bool) -> Option<FileId> {
+        let last = FileId(self.found);
+        let (behind, before) = (self.by_id.range(last..), self.by_id.range(..last));
+        behind.chain(before).map(|(id, _)| *id).find(|id| is(*id))
+    }
+
+    /// A file was found by [`find`](Self::find), where the next search is to begin.
+    pub(super) fn note_found(&mut self, id: FileId) {
+        self.found = id.0;
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &FollowedFile)> {
