@@ -156,11 +156,13 @@ fn what_was_kept_without_encryption_stays_delivered_and_nothing_follows_where_th
         assert_eq!(judged.delivered.len(), 1);
         let is_told = judged.reports.iter().any(|report| matches!(report, Report::Stopped { .. }));
         assert_eq!(is_told, stops);
+        let status = |case: &mut Case, now| case.streams.status(|_| std::path::Path::new("/log").into(), now);
+        assert_eq!(status(&mut case, at(1))[0].held.is_some(), stops);
         assert_eq!(case.sent_again().is_empty(), stops);
-        assert_eq!(
-            case.streams.status(|_| std::path::Path::new("/log").into(), at(60))[0].held.is_some(),
-            stops
-        );
+        // What was sent again is not answered.
+        let held = status(&mut case, at(60)).remove(0).held;
+        let code = if stops { "NotEncrypted" } else { "Timeout" };
+        assert_eq!(held.as_ref().map(|(why, _)| &*why.code), Some(code));
     }
 }
 
