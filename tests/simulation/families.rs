@@ -405,7 +405,9 @@ fn spread(rng: &mut fastrand::Rng, draw: &mut Draw) {
 
 /// A link of 20 to 300 kB a second, in front of a service that takes what comes; everything is as by default.
 fn thin(rng: &mut fastrand::Rng, draw: &mut Draw) {
-    draw.climate.bytes_per_second = Some(rng.u32(20_000..300_000).into());
+    // Half of them carry what may be under way by default later than a request may take.
+    let most = if rng.bool() { 45_000 } else { 300_000 };
+    draw.climate.bytes_per_second = Some(rng.u32(20_000..most).into());
     draw.climate.max_delay = Duration::from_millis(rng.u64(1..200));
     let stream = &mut draw.settings.streams[0];
     (stream.order, stream.max_in_flight, stream.linger) = (Order::Free, some(64), Duration::from_millis(5));

@@ -215,7 +215,7 @@ impl World {
         let shortest = if grows_thin || thin > 60_000.0 { 1 } else { 0 };
         let line_bytes = [100, 1_000, 10_000, 900_000][self.rng.usize(shortest..4)];
         let first = if grows_thin { WIDE_BYTES_PER_SECOND } else { thin };
-        let bytes = (40.0 * thin) as usize + if grows_thin { 4 * first as usize } else { 0 };
+        let bytes = (60.0 * thin) as usize + if grows_thin { 4 * first as usize } else { 0 };
         self.change_link(first);
         self.write_lines((bytes / line_bytes).clamp(8, 6_000), line_bytes);
         // A record is a line, and each that is accepted is a change.
