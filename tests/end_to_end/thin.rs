@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
-use crate::world::World;
+use crate::world::{World, eventually};
 
 /// Bytes a second that come to more than a few seconds for what may be under way by default.
 const THIN: f64 = 150_000.0;
@@ -22,6 +22,8 @@ struct Link {
 struct Carried {
     /// Of each connection: whether it has died without a word.
     connections: Mutex<Vec<Arc<AtomicBool>>>,
+    /// How many are open.
+    open: AtomicU64,
     /// Connections that died, and were written to since.
     missed: AtomicU64,
     /// Up to when the link is busy.
@@ -37,6 +39,7 @@ impl Link {
             for client in listener.incoming().map_while(Result::ok) {
                 let (is_dead, carried) = (Arc::<AtomicBool>::default(), Arc::clone(&carried));
                 carried.connections.lock().unwrap().push(Arc::clone(&is_dead));
+                carried.open.fetch_add(1, Ordering::SeqCst);
                 let server = TcpStream::connect(service).unwrap();
                 let (mut back, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 spawn(move || std::io::copy(&mut back, &mut to));
@@ -75,6 +78,7 @@ impl Carried {
                 break;
             }
         }
+        self.open.fetch_sub(1, Ordering::SeqCst);
         let _ = server.shutdown(Shutdown::Both);
     }
 }
@@ -113,5 +117,20 @@ fn connections_that_died_silently_cost_one_time_out() {
     daemon.settle();
     let missed = link.carried.missed.load(Ordering::SeqCst);
     assert!(missed <= 1, "{missed} connections were tried that had died");
+    daemon.running.stop();
+}
+
+/// N34: what is on the way would forget them.
+#[test]
+fn connections_that_carry_nothing_are_closed() {
+    let (mut world, link) = over_a_link(THIN);
+    let file = world.file("a.log");
+    world.written.append(&file, "a", 100);
+    let daemon = world.run();
+    world.all_arrive();
+    eventually("idle connections to be closed", || {
+        (link.carried.open.load(Ordering::SeqCst) == 0).then_some(())
+    });
+    assert!(!link.carried.connections.lock().unwrap().is_empty());
     daemon.running.stop();
 }

@@ -94,7 +94,7 @@ impl Lane {
     pub(in crate::engine) fn largest_request(&self) -> (usize, usize) {
         let (records, bytes) = self.quota.largest_request();
         let carried = usize::try_from(self.in_flight.may.largest_request()).unwrap_or(usize::MAX);
-        (records, bytes.min(carried))
+        (self.in_flight.may.records(records), bytes.min(carried))
     }
 
     /// When it is to be told that nothing is answered, unless the lane is held already.

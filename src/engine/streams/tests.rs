@@ -292,3 +292,19 @@ fn small_records_without_end_do_not_starve_a_large_one() {
     assert!(small.len() < 4_000, "there were always more");
     assert_eq!(large.len(), 1, "in 3.5 seconds of 1 MiB each");
 }
+
+#[test]
+fn an_endpoint_that_never_answers_is_told_within_a_minute_and_an_answer_ends_it() {
+    let mut case = sent(&["a\n"]);
+    drop(case.streams.send(&mut case.waiting, at(0)));
+    assert_eq!(case.streams.deadline(), Some(at(45)));
+    let held = |case: &mut Case, now| case.streams.send(&mut case.waiting, now).1;
+    assert!(held(&mut case, at(44)).is_empty());
+    let told = held(&mut case, at(45));
+    assert!(matches!(&told[..], [Report::Held { lane: LANE, why }] if &*why.code == "Timeout"), "{told:?}");
+    assert!(held(&mut case, at(46)).is_empty() && case.streams.deadline().is_none_or(|due| due > at(46)));
+    let outcome = Outcome { verdicts: vec![delivered()], took: Duration::from_secs(60) };
+    let judged =
+        case.streams.judge(case.put.request, outcome, |_| Encryption::Optional, &mut case.counts, at(60));
+    assert!(matches!(&judged.reports[..], [Report::Resumed { lane: LANE, .. }]), "{:?}", judged.reports);
+}
