@@ -217,7 +217,7 @@ async fn try_put(destination: &Destination, text: Option<&str>) -> Result<bool, 
         return Ok(false);
     };
     let record = bytes::Bytes::from(format!("{text}\n"));
-    let outcome = destination.put(Operation::PutRecord, vec![record]).await;
+    let outcome = destination.put(Operation::PutRecord, vec![record], Duration::ZERO).await;
     match outcome.verdicts.into_iter().next() {
         Some(Verdict::Delivered { .. }) => {
             tell("    PutRecord was tried, and the record accepted");

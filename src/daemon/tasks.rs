@@ -241,7 +241,7 @@ impl Tasks {
     pub(super) fn put(&mut self, request: Put) {
         let destination = self.destinations[request.lane].clone();
         self.spawn(async move {
-            let outcome = destination.put(request.operation, request.records).await;
+            let outcome = destination.put(request.operation, request.records, request.longer).await;
             Done::Put(request.lane, request.request, outcome)
         });
     }

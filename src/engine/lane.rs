@@ -7,6 +7,7 @@
 
 mod again;
 mod formed;
+mod in_flight;
 mod suspects;
 mod turns;
 mod withdrawn;
@@ -31,6 +32,7 @@ use super::incarnation::IncarnationState;
 
 use self::again::Again;
 use self::formed::Formed;
+use self::in_flight::InFlight;
 use self::turns::Turns;
 
 pub(super) use self::again::{Company, Place};
@@ -49,9 +51,6 @@ pub(super) trait Ready {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) settings: StreamSettings,
-    /// How much may be under way. A crash repeats it, as it repeats what was acknowledged since the last checkpoint, and
-    /// the same bound holds for the bytes of both.
-    pub(super) under_way: UnderWay,
     pub(super) backoff: Backoff,
     pub(super) quota: Quota,
     pub(super) circuit: CircuitBreaker,
@@ -71,14 +70,6 @@ pub(super) struct Lane {
     pub(super) in_flight: InFlight,
     /// When it is worth asking again though nothing happened.
     pub(super) deadline: Option<Instant>,
-}
-
-/// What is under way.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct InFlight {
-    pub(super) requests: usize,
-    /// Their data, in bytes.
-    pub(super) bytes: u64,
 }
 
 /// What becomes of the next request that is not large.
@@ -114,8 +105,7 @@ impl Lane {
             waiting_bytes: 0,
             again: Again::default(),
             formed: Formed::default(),
-            in_flight: InFlight::default(),
-            under_way: UnderWay::new(max_in_flight, checkpoint.max_bytes),
+            in_flight: InFlight::new(UnderWay::new(max_in_flight, checkpoint.max_bytes)),
             deadline: None,
         })
     }
@@ -129,8 +119,8 @@ impl Lane {
         }
         self.ladder.change(fresh.settings.retry.stuck_after);
         self.turns.linger.change(fresh.settings.patience());
-        let Self { settings, under_way, backoff, quota, circuit, .. } = fresh;
-        self.under_way.take_limits_of(&under_way);
+        let Self { settings, in_flight, backoff, quota, circuit, .. } = fresh;
+        self.in_flight.may.take_limits_of(&in_flight.may);
         let earlier = std::mem::replace(&mut self.quota, quota);
         self.quota.take_over(earlier);
         self.circuit = circuit;
@@ -177,20 +167,6 @@ impl Lane {
         self.circuit.open().is_none() && self.ladder.takes_others(now)
     }
 
-    /// A request with so many bytes of data, sent at `sent_at`, is no longer under way.
-    pub(super) fn landed(&mut self, bytes: u64, verdicts: &[Verdict], sent_at: Instant, now: Instant) {
-        let is_late =
-            |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
-        if verdicts.iter().all(is_late) {
-            let InFlight { requests, bytes } = self.in_flight;
-            self.under_way.timed_out(sent_at, (requests, bytes), now);
-        } else {
-            self.under_way.answered(bytes);
-        }
-        self.in_flight.requests -= 1;
-        self.in_flight.bytes -= bytes;
-    }
-
     /// Whether no record waits or is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0 && self.again.is_empty() && self.formed.is_empty() && self.in_flight.requests == 0
@@ -209,12 +185,11 @@ impl Lane {
     /// The next request that may leave now, if any; else sets the deadline.
     pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
-        let InFlight { requests, bytes } = self.in_flight;
-        self.quota.note_pause(requests, now);
-        if !self.under_way.has_room(requests, bytes) {
+        self.quota.note_pause(self.in_flight.requests, now);
+        if !self.in_flight.has_room() {
             return None;
         }
-        match self.circuit.may_send(requests, now) {
+        match self.circuit.may_send(self.in_flight.requests, now) {
             Permit::Send => {}
             Permit::NotBefore(at) => {
                 self.deadline = (!self.is_empty()).then_some(at);
@@ -227,12 +202,12 @@ impl Lane {
             return None;
         }
         match self.next_small(lives, now) {
-            Small::Leaves(request) => return Some(self.sent(request)),
+            Small::Leaves(request) => return Some(self.sent(request, now)),
             Small::Lingers => return None,
             Small::Waits => {}
         }
         match self.formed.next_large(&mut self.quota, now) {
-            Ok(request) => Some(self.sent(request)),
+            Ok(request) => Some(self.sent(request, now)),
             Err(at) => {
                 self.deadline = self.deadline.into_iter().chain(at).min();
                 None
@@ -241,10 +216,9 @@ impl Lane {
     }
 
     /// `request` is under way from now on.
-    fn sent(&mut self, request: Request) -> Request {
-        self.in_flight.requests += 1;
-        self.in_flight.bytes += data_bytes(&request.records);
-        request
+    fn sent(&mut self, request: Request, now: Instant) -> Request {
+        let longer = self.in_flight.sent(data_bytes(&request.records), now);
+        Request { longer, ..request }
     }
 
     /// The next request that is not large, if it may leave now; what is large steps aside.
@@ -309,7 +283,7 @@ impl Lane {
 
     /// What was put together before the rate fell would take long to pay for.
     fn take_apart(&mut self, now: Instant) {
-        let (max_records, _) = self.quota.largest_request();
+        let (max_records, _) = self.largest_request();
         if self.formed.next.as_ref().is_some_and(|formed| formed.records.len() > 2 * max_records)
             && let Some(formed) = self.formed.next.take()
         {
@@ -329,7 +303,7 @@ impl Lane {
         let mut size = Size::empty(match operation {
             Operation::PutRecord => Limits::single(),
             Operation::PutRecordBatch => {
-                let (records, bytes) = self.quota.largest_request();
+                let (records, bytes) = self.largest_request();
                 Limits::batch(records, bytes)
             }
         });
@@ -344,7 +318,8 @@ impl Lane {
             }
         }
         let payment = Payment::of(Cost::of_request(size.records(), size.bytes()));
-        (!records.is_empty()).then_some(Request { operation, records, company, payment })
+        let longer = Duration::ZERO;
+        (!records.is_empty()).then_some(Request { operation, records, company, payment, longer })
     }
 
     fn take_turns(&mut self, records: &mut Vec<Record>, size: &mut Size, lives: &mut impl Ready) {

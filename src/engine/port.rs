@@ -161,6 +161,8 @@ pub struct Put {
     pub operation: Operation,
     /// The data of at least one record; exactly one for [`Operation::PutRecord`].
     pub records: Vec<Bytes>,
+    /// How much longer than configured it may take: for its size, and for what shares the link.
+    pub longer: Duration,
 }
 
 /// What the engine is told.

@@ -35,13 +35,13 @@ pub(super) struct TimeLimits {
     /// For the head of a request, also of the next one: SDKs keep connections without a request for shorter than that, or
     /// notice that they were closed.
     pub head: Duration,
-    /// For a request's body, from its head on.
+    /// For a request's body, from its head on: a link of 10 kB a second takes more than two minutes for the largest record.
     pub body: Duration,
 }
 
 /// The time limits that hold.
 pub(super) const TIME_LIMITS: TimeLimits =
-    TimeLimits { head: Duration::from_secs(60), body: Duration::from_secs(60) };
+    TimeLimits { head: Duration::from_secs(60), body: Duration::from_secs(180) };
 
 /// All request bodies that are held at one time, in bytes (256 MiB), as far as they have come; who sends more is told to
 /// slow down.

@@ -76,6 +76,15 @@ impl Retry {
         self.reason == RetryReason::Setup && OF_CREDENTIALS.contains(&name)
     }
 
+    /// Nothing is answered, and no request has been given up for it yet.
+    pub fn silent() -> Self {
+        Self {
+            reason: RetryReason::Network,
+            code: "Timeout".into(),
+            message: "nothing was answered for long, though no request has been given up yet".into(),
+        }
+    }
+
     /// Nothing is sent again for this reason; nothing is sent at all.
     pub fn not_encrypted() -> Self {
         Self {

@@ -173,17 +173,7 @@ impl CircuitBreaker {
             && self.answered_at.is_none_or(|answered| answered < sent_at);
         match &mut self.open {
             None if is_patient || is_unanswered || (self.streak >= STREAK && lasts) => {
-                let delay = delay(&self.backoff, why, is_patient, 1, chance);
-                let until = Some(now + delay);
-                self.open = Some(Open {
-                    why: why.clone(),
-                    since: now,
-                    until,
-                    rounds: 1,
-                    round_began: now,
-                    told: now,
-                });
-                News::Held
+                self.hold(why, is_patient, now, chance)
             }
             None => News::None,
             Some(open) => {
@@ -202,6 +192,23 @@ impl CircuitBreaker {
                 News::StillHeld { rounds: open.rounds, since: open.since }
             }
         }
+    }
+
+    /// Nothing was answered for so long that it has to be told, and no request has failed for it yet. What is under way goes on,
+    /// and asks whether somebody is there.
+    pub fn silent(&mut self, why: &Retry, now: Instant, chance: f64) -> News {
+        match self.open {
+            None => self.hold(why, false, now, chance),
+            Some(_) => News::None,
+        }
+    }
+
+    /// Holds the stream from now on.
+    fn hold(&mut self, why: &Retry, is_patient: bool, now: Instant, chance: f64) -> News {
+        let until = Some(now + delay(&self.backoff, why, is_patient, 1, chance));
+        self.open =
+            Some(Open { why: why.clone(), since: now, until, rounds: 1, round_began: now, told: now });
+        News::Held
     }
 
     /// Lets the next probe go at once, unless nothing is sent under this configuration.

@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod linger;
 pub mod meter;
 pub mod noise;
+pub mod patience;
 pub mod pattern;
 pub mod quota;
 pub mod reload;

@@ -101,6 +101,11 @@ impl Found {
         self.credentials.for_a_try().await
     }
 
+    /// A request that began then got no answer in time: those that follow use other connections.
+    pub(super) fn leave_connections_of(&self, began: Instant) {
+        self.connections.leave_those_of(began);
+    }
+
     /// Where the service answers in this region.
     pub(super) fn host(&self) -> String {
         let china = if self.region.starts_with("cn-") { ".cn" } else { "" };

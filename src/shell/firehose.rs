@@ -25,7 +25,6 @@ use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
 
 use crate::config::Stream;
-use crate::model::limits::base64_len;
 use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::shell::aws::{Access, Connections, Found};
@@ -47,9 +46,6 @@ mod wire;
 
 /// How long a connection may take to be made: a black hole must not hold a request for its whole time-out.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A request gets a second more for so many bytes on the wire: a link of that speed carries what is sent at once.
-const WIRE_BYTES_PER_SECOND: f64 = 20_000.0;
 
 /// One delivery stream, with the way that leads to it.
 #[derive(Clone, Debug)]
@@ -183,11 +179,11 @@ impl Destination {
         Self { route, way }
     }
 
-    /// Sends one request and says what became of each record.
-    pub async fn put(&self, operation: Operation, records: Vec<Bytes>) -> Outcome {
+    /// Sends one request and says what became of each record. It may take `longer` than is configured.
+    pub async fn put(&self, operation: Operation, records: Vec<Bytes>, longer: Duration) -> Outcome {
         let began = Instant::now();
         let count = records.len();
-        let limit = time_limit(self.route.stream.request_timeout, &records);
+        let limit = self.route.stream.request_timeout + longer;
         let put = async {
             match self.way.known().await {
                 Ok(reached) => self.put_by(&reached, operation, records).await,
@@ -195,6 +191,9 @@ impl Destination {
             }
         };
         let verdicts = tokio::time::timeout(limit, put).await.unwrap_or_else(|_| {
+            if let Some(access) = self.way.found().and_then(|reached| reached.access.clone()) {
+                access.leave_connections_of(began);
+            }
             // Where credentials are waited for, that is the reason, and not the service.
             let placed = || self.way.found().map_or_else(late, |reached| reached.placed(late()));
             vec![self.missing().map_or_else(placed, Verdict::Retry); count]
@@ -370,27 +369,9 @@ impl Reached {
     }
 }
 
-/// How long a request may take: a thin link carries a large one late, and it would be sent again for ever.
-fn time_limit(request_timeout: Duration, records: &[Bytes]) -> Duration {
-    let wire_bytes: usize = records.iter().map(|data| base64_len(data.len())).sum();
-    request_timeout + Duration::from_secs_f64(wire_bytes as f64 / WIRE_BYTES_PER_SECOND)
-}
-
 fn record(data: &Bytes) -> Record {
     Record::builder()
         .data(Blob::from_maybe_shared(data.clone()))
         .build()
         .expect("a record with data is complete")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_large_request_may_take_a_second_longer_for_each_20_kilobytes() {
-        let request_timeout = Duration::from_secs(30);
-        let limit = |bytes: usize| time_limit(request_timeout, &[Bytes::from(vec![0; bytes])]).as_secs();
-        assert_eq!([limit(100), limit(15_000), limit(900_000)], [30, 31, 90]);
-    }
 }

@@ -28,4 +28,5 @@ mod shapes;
 mod shipping;
 mod spreading;
 mod templates;
+mod thin;
 mod world;

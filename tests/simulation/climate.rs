@@ -94,6 +94,8 @@ pub struct Climate {
     pub long_line: usize,
     /// Lines that were begun are never completed.
     pub keep_halves: bool,
+    /// What the link to the services carries, if it is thin.
+    pub bytes_per_second: Option<f64>,
     /// Excuses that are not taken.
     pub withdrawn: BTreeSet<Excuse>,
 }
@@ -120,6 +122,7 @@ pub const CALM: Climate = Climate {
     stale_size: 0.0,
     long_line: 60_000,
     keep_halves: false,
+    bytes_per_second: None,
     withdrawn: BTreeSet::new(),
 };
 

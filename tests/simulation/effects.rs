@@ -75,8 +75,13 @@ impl World {
             self.withheld.push((self.process, effect));
             return;
         }
-        let delay = self.delay();
-        self.later(delay, Todo::Do(self.process, effect));
+        match effect {
+            Effect::Put(put) if self.link.is_some() => self.carry(put),
+            effect => {
+                let delay = self.delay();
+                self.later(delay, Todo::Do(self.process, effect));
+            }
+        }
     }
 
     /// Whether an effect is not answered for as long as there is trouble.
@@ -365,7 +370,7 @@ impl World {
         Event::Compared { file, result: Ok(Likeness::of(&one, &other, len)) }
     }
 
-    fn put(&mut self, put: &Put) -> Event {
+    pub fn put(&mut self, put: &Put) -> Event {
         let lines = put.records.iter().flat_map(|data| data.split_inclusive(|byte| *byte == b'\n'));
         for generation in lines.filter_map(oracle::generation) {
             // A crash now must not give the number to another.

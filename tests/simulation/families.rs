@@ -99,6 +99,8 @@ pub enum Family {
     NoState,
     /// More files than descriptors, each with a last line that is never completed.
     Halves,
+    /// The link to the service is thin, or gets thin for a while.
+    Thin,
     /// Paths name the streams of a source, which are opened when their first file is there, or refused for a while.
     Named,
 }
@@ -115,7 +117,7 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 39] = [
+pub const FAMILIES: [(Family, Standing); 40] = [
     (Family::Streams, Holds),
     (Family::Isolation, Holds),
     (Family::Silent, Holds),
@@ -167,6 +169,7 @@ pub const FAMILIES: [(Family, Standing); 39] = [
     (Family::Removed, Holds),
     (Family::NoState, Holds),
     (Family::Halves, Holds),
+    (Family::Thin, Holds),
     (Family::Named, Holds),
 ];
 
@@ -284,7 +287,7 @@ impl Family {
             Self::Removed => (climate.names, climate.remove) = (12, 0.05),
             Self::Halves => (climate.names, climate.keep_halves) = (12, true),
             Self::Blame => (climate.poison, climate.stubborn) = (0.01, 0.002),
-            Self::Share | Self::Outage | Self::NoState => {}
+            Self::Share | Self::Outage | Self::NoState | Self::Thin => {}
         }
         if self == Self::Stubborn {
             climate.stubborn = 0.002;
@@ -334,6 +337,7 @@ impl Family {
                 draw.settings.sources[0].format = Format::Json(envelope);
             }
             Self::Removed | Self::Halves => draw.descriptors = 4,
+            Self::Thin => thin(rng, draw),
             _ => {}
         }
         if matches!(
@@ -397,6 +401,18 @@ fn spread(rng: &mut fastrand::Rng, draw: &mut Draw) {
         failover_after: standby.then_some(2 * after),
     };
     draw.faults = vec![Faults::default(); names.len()];
+}
+
+/// A link of 20 to 300 kB a second, in front of a service that takes what comes; everything is as by default.
+fn thin(rng: &mut fastrand::Rng, draw: &mut Draw) {
+    // Half of them carry what may be under way by default later than a request may take.
+    let most = if rng.bool() { 45_000 } else { 300_000 };
+    draw.climate.bytes_per_second = Some(rng.u32(20_000..most).into());
+    draw.climate.max_delay = Duration::from_millis(rng.u64(1..200));
+    let stream = &mut draw.settings.streams[0];
+    (stream.order, stream.max_in_flight, stream.linger) = (Order::Free, some(64), Duration::from_millis(5));
+    draw.settings.checkpoint.max_bytes = 1 << 20;
+    draw.settings.memory = MemorySettings { buffer: 64 << 20, buffer_per_file: 8 << 20 };
 }
 
 fn some(n: u32) -> NonZeroU32 {

@@ -17,6 +17,7 @@ mod effects;
 mod excuse;
 mod families;
 mod identity;
+mod link;
 mod oracle;
 mod process;
 mod proofs;

@@ -386,6 +386,11 @@ impl Oracle {
     }
 
     /// How many lines the stream has accepted, each counted once.
+    /// How often the line came that came most often.
+    pub fn most_often(&self) -> u32 {
+        self.lines.iter().flat_map(|line| line.accepted).max().unwrap_or(0)
+    }
+
     pub fn accepted(&self, stream: usize) -> usize {
         self.lines.iter().filter(|line| line.accepted[stream] > 0).count()
     }

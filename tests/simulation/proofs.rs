@@ -12,12 +12,16 @@ use standpipe::model::verdict::RetryReason;
 use super::climate::{CALM, Kind};
 use super::disk::FileIndex;
 use super::families::Family;
+use super::link::Sum;
 use super::reached::Reached;
 use super::service::{Faults, Illness};
 use super::world::World;
 
 /// How long a line of what is well may take, whatever the matter is with others.
 const ISOLATED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A link that is not thin, before it gets so.
+const WIDE_BYTES_PER_SECOND: f64 = 1_000_000.0;
 
 impl World {
     /// One file, and a process.
@@ -32,6 +36,7 @@ impl World {
         match self.kind {
             Kind::Wide(Family::Share) => return self.prove_share(),
             Kind::Wide(Family::Outage) => return self.prove_outage(),
+            Kind::Wide(Family::Thin) => return self.prove_thin(),
             Kind::Wide(Family::NoState) => self.ailments.is_save_silent = true,
             _ => {}
         }
@@ -199,6 +204,56 @@ impl World {
         self.run_until(|world| world.oracle.accepted(0) > before || world.now > until, u64::MAX);
         self.pass(Duration::from_secs(10));
         self.expect_throughput(Duration::from_secs(10), 0.9);
+    }
+
+    /// I25: everything comes over a thin link, at most twice, and most of what the link carries is of use.
+    fn prove_thin(&mut self) {
+        let thin = self.climate.bytes_per_second.expect("it is thin");
+        let grows_thin = self.rng.u8(0..3) == 0;
+        let recovers = grows_thin && self.rng.bool();
+        // Above, the number of requests under way is what short lines wait for, where each has its own.
+        let shortest = if grows_thin || thin > 60_000.0 { 1 } else { 0 };
+        let line_bytes = [100, 1_000, 10_000, 900_000][self.rng.usize(shortest..4)];
+        let first = if grows_thin { WIDE_BYTES_PER_SECOND } else { thin };
+        let bytes = (60.0 * thin) as usize + if grows_thin { 4 * first as usize } else { 0 };
+        self.change_link(first);
+        self.write_lines((bytes / line_bytes).clamp(8, 6_000), line_bytes);
+        // A record is a line, and each that is accepted is a change.
+        let all = self.oracle.changes + self.oracle.written() as u64;
+        if grows_thin {
+            self.reached.links_grew_thin += 1;
+            self.pass(Duration::from_secs(2));
+        }
+        self.change_link(thin);
+        let before = self.link_sum();
+        if recovers {
+            self.pass(Duration::from_secs(60));
+            self.change_link(first);
+        }
+        let until = self.now + Duration::from_secs(3_600);
+        let is_all = |world: &Self| world.oracle.changes - world.oracle.repeats >= all;
+        self.run_until(|world| is_all(world) || world.now > until, u64::MAX);
+        let Sum { possible, useful, given_up } = self.link_sum();
+        self.pass(Duration::from_secs(60));
+        self.oracle.check_complete();
+        let (part, most) =
+            ((useful - before.useful) / (possible - before.possible), self.oracle.most_often());
+        let told = format!(
+            "{given_up} requests were given up, with lines of {line_bytes} bytes at {first:.0}, then {thin:.0} bytes a second"
+        );
+        assert!(most <= 2, "I25: a line came {most} times; {told}");
+        assert!(recovers || part >= 0.8, "I25: {part:.2} of the link was of use; {told}");
+    }
+
+    fn write_lines(&mut self, lines: usize, line_bytes: usize) {
+        let path = self.layout.sources[0].1.join("0.log");
+        let file = self.disk.names[&path];
+        for _ in 0..lines {
+            let (number, text) = self.oracle.write_exactly(line_bytes);
+            self.disk.append(file, number, &text, true);
+        }
+        self.make_due(file, 0);
+        self.hint_grown(&path);
     }
 
     fn write_for(&mut self, time: Duration) {

@@ -7,6 +7,7 @@ use Kind::{Enveloped, Packed, Plain, Shaped};
 
 const STREAMS: Kind = Kind::Wide(Family::Streams);
 const LANES: Kind = Kind::Wide(Family::Lanes);
+const THIN: Kind = Kind::Wide(Family::Thin);
 const SILENT: Kind = Kind::Wide(Family::Silent);
 const PUBLISH: Kind = Kind::Wide(Family::Publish);
 const BOTH: Kind = Kind::Wide(Family::Both);
@@ -87,6 +88,7 @@ counters! {
     copies_inherited [Plain, Enveloped, Shaped] "The engine went on in the copy of a file.";
     closed_and_renamed [Plain] "A file was renamed while it was followed and closed.";
     mixed_channels [Shaped] "Parts of two channels' lines stood between one another.";
+    links_grew_thin [THIN] "A link carried a hundred times less for a while.";
     unanswered [SILENT] "An effect was not answered while there was trouble.";
     unreadable [READ_ERRORS] "An opening or a read was refused.";
     published [PUBLISH] "A file was renamed from a name that no source matches to one that a source does.";

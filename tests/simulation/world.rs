@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
-use standpipe::engine::port::{Effect, Event, FileId, Hint};
+use standpipe::engine::port::{Effect, Event, FileId, Hint, RequestId};
 use standpipe::engine::{Engine, FileState, Status};
 use standpipe::model::checkpoint::Checkpoint;
 use standpipe::model::identity::Incarnation;
@@ -18,6 +18,7 @@ use standpipe::model::time::Instant;
 use super::actions::{Action, Deed};
 use super::climate::{Climate, Draw, Kind, Layout, ONE_READ_BYTES};
 use super::disk::{Disk, FileIndex};
+use super::link::Link;
 use super::oracle::Oracle;
 use super::reached::Reached;
 use super::service::Service;
@@ -36,6 +37,10 @@ pub enum Todo {
     Do(u64, Effect),
     /// What it learns.
     Tell(u64, Event),
+    /// The link is looked at, if nothing has changed on it since.
+    Carried(u64),
+    /// The time of a request is over.
+    GiveUp(u64, RequestId),
 }
 
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub struct World {
     pub disk: Disk,
     /// One for each lane, in the order of the streams.
     pub services: Vec<Service>,
+    /// Between the daemon and its services, if they are far.
+    pub link: Option<Link>,
     pub oracle: Oracle,
     pub reached: Reached,
     /// What is durable.
@@ -135,6 +142,7 @@ impl World {
             packing: settings.streams[0].packing,
             oracle: Oracle::expecting(shape.pieces(), climate.withdrawn.clone()),
             shape,
+            link: climate.bytes_per_second.map(Link::new),
             climate,
             disk: Disk::new(has_births),
             services,
@@ -238,6 +246,8 @@ impl World {
             Todo::Act => self.act(),
             Todo::Then(deed) => self.perform(&deed),
             Todo::Wait => {}
+            Todo::Carried(turn) => self.look_at_link(turn),
+            Todo::GiveUp(process, request) => self.give_up(process, request),
             Todo::Do(process, effect) => self.carry_out(process, effect),
             Todo::Tell(process, event) => {
                 if process == self.process {

@@ -163,7 +163,7 @@ impl Driver {
                 Effect::Put(put) => {
                     let destination = self.destinations[put.lane].clone();
                     self.under_way.spawn(async move {
-                        (put.request, destination.put(put.operation, put.records).await)
+                        (put.request, destination.put(put.operation, put.records, put.longer).await)
                     });
                 }
                 Effect::Replayed { letter, end } => page.end(DeadLetterId(letter.0), end),

@@ -5,6 +5,7 @@
 //! *Invariant:* of a large request as much is paid as the small one cost that passed it; paid, it is the next to leave.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
@@ -24,6 +25,8 @@ pub(in crate::engine) struct Request {
     pub(in crate::engine) records: Vec<Record>,
     pub(in crate::engine) company: Company,
     pub(super) payment: Payment,
+    /// How much longer than configured it may take, once it leaves.
+    pub(in crate::engine) longer: Duration,
 }
 
 /// What waits for the quota alone.

@@ -71,7 +71,7 @@ impl Lane {
 
     /// Whether the next request would hold no record more than those that are ready.
     fn fill_a_request(&self, lives: &mut impl Ready) -> bool {
-        let (records, bytes) = self.quota.largest_request();
+        let (records, bytes) = self.largest_request();
         let mut size = Size::empty(Limits::batch(records, bytes));
         for incarnation in &self.turns.waiting {
             let state = lives.ready(*incarnation);

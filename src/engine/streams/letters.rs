@@ -190,12 +190,11 @@ impl Streams {
     /// The next request with letters of a lane, if one may leave now; else the lane's deadline says when.
     pub(super) fn next_letters(&mut self, id: LaneId, number: RequestId, now: Instant) -> Option<Put> {
         let (lane, letters) = (&mut self.lanes[id], &mut self.letters[id]);
-        let has_room = lane.under_way.has_room(lane.in_flight.requests, lane.in_flight.bytes);
-        if !has_room || lane.circuit.open().is_some() {
+        if !lane.in_flight.has_room() || lane.circuit.open().is_some() {
             return None;
         }
         if letters.formed.is_none() {
-            let largest = lane.quota.largest_request();
+            let largest = lane.largest_request();
             letters.formed = form(&mut letters.waiting, lane.settings.api, largest, now);
         }
         let Some(formed) = &mut letters.formed else {
@@ -209,11 +208,10 @@ impl Streams {
         }
         let Formed { operation, letters: sent, .. } = letters.formed.take()?;
         letters.is_turn = false;
-        lane.in_flight.requests += 1;
-        lane.in_flight.bytes += bytes_of(&sent);
+        let longer = lane.in_flight.sent_letters(bytes_of(&sent));
         let records = sent.iter().map(|waiting| waiting.data.clone()).collect();
         self.sent_letters.insert(number, SentLetters { lane: id, operation, letters: sent, at: now });
-        Some(Put { request: number, lane: id, operation, records })
+        Some(Put { request: number, lane: id, operation, records, longer })
     }
 
     /// Judges a request with letters; `None` when the request has none.
@@ -239,6 +237,7 @@ impl Streams {
         self.activity[id].note_answer(verdicts, now);
         let lane = &mut self.lanes[id];
         let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
+        lane.in_flight.letters_land();
         lane.landed(bytes_of(&letters), verdicts, at, now);
         lane.note_answer(&sizes, verdicts, at, now);
         let (mut ends, is_alone) = (Ends::new(), letters.len() == 1);

@@ -4,6 +4,7 @@ use super::{Ends, Sent, Streams};
 use crate::engine::lane::{Ready, Request};
 use crate::engine::port::{Put, RequestId};
 use crate::engine::report::Report;
+use crate::model::settings::LaneId;
 use crate::model::time::Instant;
 
 impl Streams {
@@ -14,6 +15,9 @@ impl Streams {
         now: Instant,
     ) -> (Vec<Put>, Vec<Report>, Ends) {
         let (mut puts, mut reports, mut ends) = (Vec::new(), Vec::new(), Ends::new());
+        for id in self.lanes.ids() {
+            reports.extend(self.hold_if_silent(id, now));
+        }
         self.keep_held(&mut ends);
         for id in self.lanes.ids() {
             loop {
@@ -33,16 +37,19 @@ impl Streams {
                 };
                 self.next_request += 1;
                 self.letters[id].note_others();
-                let Request { operation, records, company, .. } = request;
+                let Request { operation, records, company, longer, .. } = request;
                 puts.push(Put {
                     request: number,
                     lane: id,
                     operation,
                     records: records.iter().map(|record| record.data.clone()).collect(),
+                    longer,
                 });
                 self.requests.insert(number, Sent { lane: id, operation, records, company, at: now });
             }
-            if std::mem::take(&mut self.lanes[id].advise) {
+            let lane = &mut self.lanes[id];
+            lane.deadline = lane.deadline.into_iter().chain(lane.silent_at()).min();
+            if std::mem::take(&mut lane.advise) {
                 reports.push(Report::BatchesWouldHelp { stream: id.stream });
             }
         }
@@ -51,5 +58,15 @@ impl Streams {
         }
         self.next_change = self.next_change(now);
         (puts, reports, ends)
+    }
+
+    /// Whether it is to be told that nothing answers a lane's requests, however long they may take.
+    fn hold_if_silent(&mut self, id: LaneId, now: Instant) -> Option<Report> {
+        let lane = &mut self.lanes[id];
+        // Lots are drawn only for what is held: the draws of all else stay what they are.
+        lane.silent_at().filter(|at| *at <= now)?;
+        let why = lane.hold_if_silent(self.rng.f64(), now)?;
+        self.activity[id].last_error = Some((now, why.clone()));
+        Some(Report::Held { lane: id, why })
     }
 }

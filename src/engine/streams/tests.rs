@@ -156,11 +156,13 @@ fn what_was_kept_without_encryption_stays_delivered_and_nothing_follows_where_th
         assert_eq!(judged.delivered.len(), 1);
         let is_told = judged.reports.iter().any(|report| matches!(report, Report::Stopped { .. }));
         assert_eq!(is_told, stops);
+        let status = |case: &mut Case, now| case.streams.status(|_| std::path::Path::new("/log").into(), now);
+        assert_eq!(status(&mut case, at(1))[0].held.is_some(), stops);
         assert_eq!(case.sent_again().is_empty(), stops);
-        assert_eq!(
-            case.streams.status(|_| std::path::Path::new("/log").into(), at(60))[0].held.is_some(),
-            stops
-        );
+        // What was sent again is not answered.
+        let held = status(&mut case, at(60)).remove(0).held;
+        let code = if stops { "NotEncrypted" } else { "Timeout" };
+        assert_eq!(held.as_ref().map(|(why, _)| &*why.code), Some(code));
     }
 }
 
@@ -289,4 +291,20 @@ fn small_records_without_end_do_not_starve_a_large_one() {
     let (large, small) = leave(&settings, &[long.as_str()], &vec![short.as_str(); 4_000], 3_500);
     assert!(small.len() < 4_000, "there were always more");
     assert_eq!(large.len(), 1, "in 3.5 seconds of 1 MiB each");
+}
+
+#[test]
+fn an_endpoint_that_never_answers_is_told_within_a_minute_and_an_answer_ends_it() {
+    let mut case = sent(&["a\n"]);
+    drop(case.streams.send(&mut case.waiting, at(0)));
+    assert_eq!(case.streams.deadline(), Some(at(45)));
+    let held = |case: &mut Case, now| case.streams.send(&mut case.waiting, now).1;
+    assert!(held(&mut case, at(44)).is_empty());
+    let told = held(&mut case, at(45));
+    assert!(matches!(&told[..], [Report::Held { lane: LANE, why }] if &*why.code == "Timeout"), "{told:?}");
+    assert!(held(&mut case, at(46)).is_empty() && case.streams.deadline().is_none_or(|due| due > at(46)));
+    let outcome = Outcome { verdicts: vec![delivered()], took: Duration::from_secs(60) };
+    let judged =
+        case.streams.judge(case.put.request, outcome, |_| Encryption::Optional, &mut case.counts, at(60));
+    assert!(matches!(&judged.reports[..], [Report::Resumed { lane: LANE, .. }]), "{:?}", judged.reports);
 }

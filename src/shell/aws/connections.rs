@@ -41,6 +41,10 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(1);
 /// longer fails as a broken answer does.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
+/// How long a connection is kept that carries nothing. Whatever is on the way may forget it without a word, and the next
+/// request on it would have to wait for its time to be over.
+const IDLE: Duration = Duration::from_secs(8);
+
 /// Where instance metadata and container agents answer.
 const OWN_HOSTS: [&str; 5] =
     ["169.254.169.254", "169.254.170.2", "169.254.170.23", "[fd00:ec2::254]", "[fd00:ec2::23]"];
@@ -68,6 +72,8 @@ struct Inner {
 struct State {
     certificates: Option<Certificates>,
     looked: Option<Instant>,
+    /// When the pool was left for another last.
+    renewed: Option<Instant>,
     /// By connect and read time-out.
     made: HashMap<(Option<Duration>, Option<Duration>), SharedHttpConnector>,
 }
@@ -76,7 +82,7 @@ impl Connections {
     pub(super) fn new(trust: Trust, environment: &Environment, of_profile: Option<&str>) -> Self {
         let own = own_places(environment, of_profile);
         let uses_proxies = !excludes_everything(environment);
-        let state = State { certificates: None, looked: None, made: HashMap::new() };
+        let state = State { certificates: None, looked: None, renewed: None, made: HashMap::new() };
         Self(Arc::new(Inner { trust, own, uses_proxies, state: Mutex::new(state) }))
     }
 
@@ -84,7 +90,8 @@ impl Connections {
     /// that the SDK's client is in the binary once.
     pub(in crate::shell) fn local() -> Self {
         let certificates = Certificates { stamp: None, store: Ok(TrustStore::empty()) };
-        let state = State { certificates: Some(certificates), looked: None, made: HashMap::new() };
+        let state =
+            State { certificates: Some(certificates), looked: None, renewed: None, made: HashMap::new() };
         let trust = Trust::none();
         Self(Arc::new(Inner { trust, own: Vec::new(), uses_proxies: false, state: Mutex::new(state) }))
     }
@@ -116,6 +123,16 @@ impl Connections {
         match &self.state().certificates {
             Some(Certificates { store: Err(why), .. }) => Err(why.clone()),
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A request that began then got no answer in time. What has died without a word has seldom died alone: requests from
+    /// now on use none of the connections that there are. Those under way keep theirs.
+    pub(in crate::shell) fn leave_those_of(&self, began: Instant) {
+        let mut state = self.state();
+        if state.renewed.is_none_or(|renewed| began > renewed) {
+            state.renewed = Some(Instant::now());
+            state.made.clear();
         }
     }
 
@@ -159,6 +176,7 @@ impl HttpClient for Connections {
         let build = |store: TrustStore, proxy: ProxyConfig| {
             let mut builder = Connector::builder().connector_settings(settings.clone()).proxy_config(proxy);
             builder.set_sleep_impl(components.sleep_impl());
+            builder.set_pool_idle_timeout(Some(Some(IDLE)));
             let context = TlsContext::builder().with_trust_store(store).build();
             let context = context.expect("a context of a trust store alone is complete");
             let connector =

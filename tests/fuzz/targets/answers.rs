@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -94,7 +95,7 @@ pub(crate) fn run(input: &[u8]) {
     let (operation, count) =
         if choice & 64 == 0 { (Operation::PutRecord, 1) } else { (Operation::PutRecordBatch, 2) };
     let records = vec![Bytes::from_static(b"line\n"); count];
-    let outcome = service.runtime.block_on(service.destination.put(operation, records));
+    let outcome = service.runtime.block_on(service.destination.put(operation, records, Duration::ZERO));
     assert_eq!(outcome.verdicts.len(), count, "one verdict for each record");
     let said: Option<Value> = serde_json::from_slice(body).ok();
     for (place, verdict) in outcome.verdicts.iter().enumerate() {
