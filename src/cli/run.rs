@@ -1,17 +1,17 @@
 //! `standpipe run`: the daemon, or one pass over the files with `--once`.
 
 mod beforehand;
+mod progress;
 mod reload;
 mod summary;
 mod watching;
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -81,19 +81,20 @@ pub(super) fn run(args: &RunArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let started = logging::start(&config.log).and_then(|log| Ok((log, runtime()?)));
+    let bar = args.once.then(progress::of_terminal).flatten();
+    let started = logging::start(&config.log, bar.clone()).and_then(|log| Ok((log, runtime()?)));
     let (_log, runtime) = match started {
         Ok(started) => started,
         Err(error) => return fail(&error),
     };
     raise_descriptor_limit();
-    let code = runtime.block_on(drive(args, &config));
+    let code = runtime.block_on(drive(args, &config, bar));
     // A call that hangs in a dead file system must not keep the process: what is worth waiting for was waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn drive(args: &RunArgs, config: &Config) -> u8 {
+async fn drive(args: &RunArgs, config: &Config, bar: Option<ProgressBar>) -> u8 {
     // Before the state is read, which may take a while.
     let stop = match signals::stop() {
         Ok(stop) => stop,
@@ -117,7 +118,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         }
     };
     match prepared {
-        Ok((prepared, config)) => ship(args, &config, prepared, deadline, stop, hangups).await,
+        Ok((prepared, config)) => ship(args, &config, (prepared, bar), deadline, stop, hangups).await,
         Err(code) => code,
     }
 }
@@ -140,7 +141,7 @@ async fn pass(deadline: Option<Instant>) {
 async fn ship(
     args: &RunArgs,
     config: &Config,
-    prepared: Prepared,
+    (prepared, bar): (Prepared, Option<ProgressBar>),
     deadline: Option<Instant>,
     stop: impl Future<Output = ()>,
     hangups: Option<signals::Hangups>,
@@ -157,7 +158,7 @@ async fn ship(
     };
     tell_start(config);
 
-    let bar = args.once.then(progress_bar).flatten();
+    let mut bar = bar.map(|bar| progress::Bar::begin(bar, config));
     // Beside the daemon's task, so that it can say when that is stuck.
     let mut endpoint = JoinSet::new();
     // One pass over the files is too short for anyone to ask.
@@ -172,7 +173,7 @@ async fn ship(
     }
     let (sender, changes) = mpsc::channel(1);
     let (wants, wanted) = mpsc::unbounded_channel();
-    let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
+    let progress = bar.as_mut().map(|bar| |status: &Status| bar.show(status));
     let running = daemon.run(stop, (changes, wants), (config.shutdown_timeout, deadline), progress);
     let summary = tokio::select! {
         biased;
@@ -183,7 +184,7 @@ async fn ship(
     endpoint.shutdown().await;
     origin.close().await;
     if let Some(bar) = &bar {
-        bar.finish_and_clear();
+        bar.end();
     }
     if let Some(server) = server
         && let Err(error) = server.shutdown().await
@@ -378,17 +379,4 @@ fn raise_descriptor_limit() {
     if let Err((error, limit)) = files::raise_limit() {
         warn!(%error, ?limit, "the limit on open files cannot be raised");
     }
-}
-
-fn progress_bar() -> Option<ProgressBar> {
-    let style = "{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
-    io::stderr().is_terminal().then(|| {
-        ProgressBar::new(0)
-            .with_style(ProgressStyle::with_template(style).expect("the template names known fields"))
-    })
-}
-
-fn show_progress(bar: &ProgressBar, status: &Status) {
-    bar.set_length(status.files.iter().map(|file| file.size).sum());
-    bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
 }
