@@ -104,6 +104,7 @@ impl Engine {
 
     /// Gives up removed files, where the rule says so, and declares what is unread of them.
     pub(super) fn on_held(&mut self, held: &[Held], now: Instant) {
+        self.explain(held);
         let removed: Vec<_> = held.iter().filter_map(|held| self.removed(held)).collect();
         for (Held { file: id, size, .. }, cause) in given_up(&removed, now) {
             let why = match cause {

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::engine::files::file::Name;
 use crate::engine::incarnation::Names;
 use crate::engine::parting::Parting;
 use crate::engine::port::FileId;
-use crate::engine::report::Loss;
+use crate::engine::report::{Loss, Rotation};
 use crate::model::identity::{Identity, Seen};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
@@ -27,6 +28,10 @@ impl Engine {
         if !self.surveys.has_looked_beside(source, file.real_path()) {
             return self.seek(id, now);
         }
+        if file.name == Name::Matched && file.incarnation().is_some() {
+            self.count_rotation(source, Rotation::Removed);
+        }
+        let file = self.files.known(id);
         match file.incarnation() {
             None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
             None => {
