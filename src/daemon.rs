@@ -146,8 +146,7 @@ impl Daemon {
                 break ExitReason::Stopped;
             }
             if give_up_at.is_some_and(|at| at <= now) {
-                let is_over = time_limit.is_some_and(|at| at <= now);
-                break if is_over { ExitReason::TimedOut } else { ExitReason::CutShort };
+                break ExitReason::late(time_limit, now);
             }
             progress.show(&mut self.engine, now);
             self.log.tell_repeats(&self.about, now);

@@ -97,6 +97,9 @@ async fn locate(config: &mut Config, access: &Access, asks: bool) -> BTreeSet<St
             of_stream.push(access.locate(&lane, asks).await.ok());
         }
         located.push(of_stream);
+    }
+    // All streams trust the same.
+    if let Some(stream) = config.streams.first() {
         faults.extend(access.certificates(stream).await.err());
     }
     faults.extend(config.locate(&located.into_iter().collect()).err().into_iter().flatten());

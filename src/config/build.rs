@@ -49,7 +49,6 @@ pub(super) fn build(
     // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
     // itself.
     streams.refuse_packing_without_newlines(&tables, faults);
-    streams.refuse_pointless(faults);
     let memory = memory(&document, faults);
     let mut sources = Sources::new(tables, around.host, memory, faults);
     if !faults.about("source") {

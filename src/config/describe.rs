@@ -213,11 +213,10 @@ fn write_template(out: &mut String, source: &Source, by_path: &ByPath, streams: 
 
 fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
     write_delivery_streams(out, stream, &settings.spread)?;
-    let endpoint = stream.endpoint().map(without_user);
-    let found = stream.found.0.as_ref().map(|found| format!("{} ({})", found.region, found.by));
+    let (region, endpoint) = (stream.region_told(), stream.endpoint().map(without_user));
     let ca_file = stream.aws.ca_file.as_ref().map(|path| path.display().to_string());
     let reached = [
-        ("region", stream.region.as_deref().or(found.as_deref())),
+        ("region", region.as_deref()),
         ("profile", stream.aws.profile.as_deref()),
         ("role", stream.role_arn.as_deref()),
         ("endpoint", endpoint.as_deref()),

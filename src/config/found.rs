@@ -5,39 +5,7 @@
 use crate::model::settings::{ByLane, QuotaSettings};
 
 use super::streams::{MIN_BYTES, MIN_CALLS, default_quota};
-use super::{Config, NamedQuotas, Stream};
-
-/// Where a stream's requests go, once environment, profile and machine have completed what is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
-    pub region: String,
-    /// What names the region.
-    pub by: &'static str,
-    /// The URL of the service, for one that is not the region's own.
-    pub endpoint_url: Option<String>,
-}
-
-/// What was found of a stream; `None` where nothing is known yet. No part of what is configured: all are equal.
-#[derive(Clone, Debug, Default, Eq)]
-pub struct Found(pub Option<Located>);
-
-impl PartialEq for Found {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Stream {
-    /// The region that requests go to, as far as it is known.
-    pub fn region(&self) -> Option<&str> {
-        self.region.as_deref().or(self.found.0.as_ref().map(|found| &*found.region))
-    }
-
-    /// The URL that requests go to, where it is known not to be the region's own.
-    pub fn endpoint(&self) -> Option<&str> {
-        self.found.0.as_ref().map_or(&self.endpoint_url, |found| &found.endpoint_url).as_deref()
-    }
-}
+use super::{Config, Located, NamedQuotas, Stream};
 
 impl Config {
     /// Takes in the regions and endpoints that the environment, a profile or the machine gave.
@@ -47,7 +15,7 @@ impl Config {
     pub fn locate(&mut self, located: &ByLane<Option<Located>>) -> Result<(), Vec<String>> {
         let found = self.streams.iter_mut().zip(located.streams()).zip(&mut self.settings.streams);
         for ((stream, (_, located)), settings) in found {
-            stream.found = Found(located[0].clone());
+            stream.found = super::Found(located[0].clone());
             if let (None, Some(Located { region, .. })) = (&stream.region, &located[0]) {
                 settings.quota = quota_of(region, stream.quotas, settings.quota);
                 // Named or found, a region is the same.

@@ -19,6 +19,7 @@ mod expanded;
 pub mod fault;
 mod found;
 mod include;
+mod located;
 #[cfg(test)]
 mod mistakes;
 mod routes;
@@ -43,8 +44,9 @@ use crate::rules::pattern::{Exclude, Pattern};
 pub use aws::Aws;
 pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
-pub use found::{Found, Located};
+
 pub use include::{Files, NoFiles, contents};
+pub use located::{Found, Located};
 pub use routes::Routes;
 pub use schema::schema;
 pub use templates::StreamTemplate;

@@ -97,6 +97,7 @@ impl Streams<'_> {
         let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) =
             names.iter().map(|name| self.stream(&name.value, faults)).unzip();
         self.refuse_shared_destinations(names, &streams, faults);
+        self.refuse_pointless(faults);
         (streams, settings)
     }
 

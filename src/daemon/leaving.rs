@@ -47,6 +47,13 @@ pub enum ExitReason {
     Stopped,
 }
 
+impl ExitReason {
+    /// Why a run ends that is late: at its `time_limit`, or because it was asked to stop before.
+    pub(super) fn late(time_limit: Option<Instant>, now: Instant) -> Self {
+        if time_limit.is_some_and(|at| at <= now) { Self::TimedOut } else { Self::CutShort }
+    }
+}
+
 impl Daemon {
     /// Ends the run: whatever hangs is left behind.
     pub(super) async fn leave(

@@ -22,7 +22,7 @@ use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task, saved_names};
 use super::incarnation::Names;
-use super::port::{FileId, Held, Hint, Observation, Observed};
+use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
 
 impl Engine {
@@ -337,18 +337,6 @@ impl Engine {
         }
     }
 
-    /// The kernel says of open files that lost their names whether they have others, wherever these are.
-    pub(super) fn explain(&mut self, held: &[Held]) {
-        for held in held {
-            let Some(file) = self.files.get(held.file).filter(|file| file.kind.is_unexplained) else {
-                continue;
-            };
-            let rotation = if held.is_removed { Rotation::Removed } else { Rotation::Renamed };
-            self.count_rotation(file.source, rotation);
-            self.files.known_mut(held.file).kind.is_unexplained = false;
-        }
-    }
-
     /// A file is no longer under the names of its source. Another source of the stream may match the name that it has
     /// now, and may have seen it while it was this one's.
     fn look_at_others(&mut self, (source, stream): (SourceId, StreamId)) {
@@ -408,7 +396,7 @@ mod tests {
     use super::*;
     use crate::engine::Memory;
     use crate::engine::incarnation::Whose;
-    use crate::engine::port::{Effect, Event, Opened, Watching};
+    use crate::engine::port::{Effect, Event, Held, Opened, Watching};
     use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
     use crate::model::route::Route;
 

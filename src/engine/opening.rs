@@ -29,7 +29,7 @@ use super::incarnation::{IncarnationState, Whose};
 use super::lives::Afterwards;
 use super::parting::Parting;
 use super::port::{Effect, FileFault, FileId, Open, Opened};
-use super::report::{Report, Rotation, Start};
+use super::report::{Report, Start};
 
 /// How far back from the end of a file its last line end is looked for at first, in bytes.
 const FIND_END_BYTES: u64 = 1024 * 1024;
@@ -210,10 +210,8 @@ impl Engine {
             self.lives.on_its_way_mut(stored.incarnation).is_not_durable();
         }
         let why = if is_mark { Start::New } else { Start::Checkpoint };
-        let (from, to) = (stored.real_path(), Arc::clone(self.files.known(id).real_path()));
-        if !is_mark && *from != to {
-            self.count_rotation(source, Rotation::Renamed);
-            self.report(Report::Rotated { source, from: Arc::clone(from), to: Some(to) });
+        if !is_mark {
+            self.note_renamed_since(id, stored);
         }
         self.report(Report::Following { source, path, at: stored.offset, why });
         if !unmatched && !is_mark && is_at_beginning && stored.fingerprint.is_empty() {
@@ -394,13 +392,5 @@ impl Engine {
         if before.as_ref() != Some(&why) {
             self.report(Report::Unreadable { source, path, why });
         }
-    }
-
-    /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
-    pub(super) fn seek(&mut self, id: FileId, now: Instant) {
-        self.files.seek(id, now);
-        let file = self.files.known(id);
-        let (source, path) = (file.source, Arc::clone(file.real_path()));
-        self.surveys.seek_beside(source, &path);
     }
 }

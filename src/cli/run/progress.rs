@@ -20,22 +20,25 @@ const RATE_OVER: Duration = Duration::from_secs(3);
 /// How long a stream is shown as throttled after the service said so.
 const THROTTLED_FOR: Duration = Duration::from_secs(3);
 
-/// Below this part of a quota, nothing waits for it.
-const LITTLE: f64 = 0.005;
+/// Lines wait for a quota of which this part is used of what may be.
+const MOST: f64 = 0.8;
 
 /// The bar, where standard error is a terminal; it is not seen before it is [shown](Bar::begin).
 pub(super) fn of_terminal() -> Option<ProgressBar> {
     let style = ProgressStyle::with_template("{bar:20} {percent:>3}% {wide_msg}");
-    let hidden = || ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
+    let hidden = || ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::hidden());
     io::stderr().is_terminal().then(|| hidden().with_style(style.expect("the template names known fields")))
 }
+
+/// A stream's name, and the share of its quotas that may be used.
+type Known = (Arc<str>, f64);
 
 /// A bar that is seen, and what it compares with.
 #[derive(Debug)]
 pub(super) struct Bar {
     bar: ProgressBar,
-    /// The names of the streams, in the order of the settings.
-    streams: Vec<Arc<str>>,
+    /// The streams, in the order of the settings.
+    streams: Vec<Known>,
     /// How many lines were delivered when, the oldest first.
     past: VecDeque<(Instant, u64)>,
 }
@@ -43,12 +46,13 @@ pub(super) struct Bar {
 impl Bar {
     pub(super) fn begin(bar: ProgressBar, config: &Config) -> Self {
         bar.set_draw_target(ProgressDrawTarget::stderr());
-        let streams = config.streams.iter().map(|stream| Arc::clone(&stream.name)).collect();
+        let streams = config.settings.streams.iter();
+        let streams = streams.map(|stream| (Arc::clone(&stream.name), stream.quota.share)).collect();
         Self { bar, streams, past: VecDeque::new() }
     }
 
     pub(super) fn show(&mut self, status: &Status) {
-        self.bar.set_length(status.files.iter().map(|file| file.size).sum());
+        self.bar.set_length(status.files.iter().map(|file| file.size).sum::<u64>().max(1));
         self.bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
         let lines = delivered(status);
         let rate = self.rate(lines, status.at);
@@ -86,46 +90,45 @@ fn delivered(status: &Status) -> u64 {
 }
 
 /// What keeps lines from being delivered faster.
-fn waits_for(status: &Status, names: &[Arc<str>]) -> String {
+fn waits_for(status: &Status, known: &[Known]) -> String {
     if let Some(why) = &status.not_saved {
         return plain(format!("waiting for the disk: {why}"));
     }
     if !status.stuck.is_empty() {
         return "waiting for room among the dead letters".to_owned();
     }
-    let of_streams = waits_of_streams(&status.streams, status.at, names);
+    let of_streams = waits_of_streams(&status.streams, status.at, known);
     of_streams.unwrap_or_else(|| match status.silent.is_empty() {
         true => "reading".to_owned(),
         false => "waiting for a file system that does not answer".to_owned(),
     })
 }
 
-/// What lines wait for at the service: a stream that takes none, one that is throttled, the fullest quota.
-fn waits_of_streams(streams: &[StreamStatus], now: Instant, names: &[Arc<str>]) -> Option<String> {
-    let of = |stream: &StreamStatus| match names.get(stream.stream.0) {
-        Some(name) if streams.len() > 1 => format!(" {}", plain(&**name)),
-        Some(_) | None => String::new(),
+/// What lines wait for at the service: a stream that takes none, one that is throttled, the fullest quota, answers.
+fn waits_of_streams(streams: &[StreamStatus], now: Instant, known: &[Known]) -> Option<String> {
+    let of = |stream: &StreamStatus| match known.get(stream.stream.0) {
+        Some((name, _)) if streams.len() > 1 => format!("stream {}", plain(&**name)),
+        Some(_) | None => "the stream".to_owned(),
     };
     let held = streams.iter().find_map(|stream| Some((stream, &stream.held.as_ref()?.0)));
     if let Some((stream, why)) = held {
-        return Some(format!("stream{} is held: {}", of(stream), plain(&*why.code)));
+        return Some(format!("{} is held: {}", of(stream), plain(&*why.code)));
     }
     let is_throttled = |at: Instant| now.since(at) < THROTTLED_FOR;
     if let Some(stream) = streams.iter().find(|stream| stream.throttled_at.is_some_and(is_throttled)) {
-        return Some(format!("stream{} is throttled", of(stream)));
+        return Some(format!("{} is throttled", of(stream)));
     }
     let quotas = streams.iter().flat_map(|stream| {
-        let used = stream.used;
+        let (used, share) = (stream.used, known.get(stream.stream.0).map_or(1.0, |(_, share)| *share));
+        let may = share * stream.factor;
         [("requests", used.requests), ("records", used.records), ("bytes", used.bytes)]
-            .map(|(quota, used)| (stream, quota, used))
+            .map(|(quota, used)| (stream, quota, used, used / may))
     });
-    let (stream, quota, used) = quotas.max_by(|(_, _, one), (_, _, other)| one.total_cmp(other))?;
-    let percent = used * 100.0;
-    if used >= LITTLE {
-        Some(format!("{quota} quota{} {percent:.0}% used", of(stream).replacen(' ', " of ", 1)))
-    } else {
-        streams.iter().any(|stream| stream.in_flight > 0).then(|| "waiting for answers".to_owned())
+    let fullest = quotas.max_by(|one, other| one.3.total_cmp(&other.3));
+    if let Some((stream, quota, used, _)) = fullest.filter(|fullest| fullest.3 >= MOST) {
+        return Some(format!("waiting for the {quota} quota of {}, {:.0}% used", of(stream), used * 100.0));
     }
+    streams.iter().any(|stream| stream.in_flight > 0).then(|| "waiting for answers".to_owned())
 }
 
 #[cfg(test)]
@@ -162,12 +165,15 @@ mod tests {
 
     #[test]
     fn the_fullest_quota_is_named_unless_a_stream_takes_nothing_or_is_throttled() {
-        let names = ["a", "b"].map(Arc::from);
+        let known = [("a", 0.9), ("b", 0.1)].map(|(name, share)| (Arc::from(name), share));
         let used = |requests, records, bytes| Use { requests, records, bytes };
-        let mut streams = vec![stream(0, used(0.1, 0.896, 0.3)), stream(1, used(0.2, 0.0, 0.0))];
-        let told = |streams: &[StreamStatus]| waits_of_streams(streams, at(10), &names);
-        assert_eq!(told(&streams[..1]).as_deref(), Some("records quota 90% used"));
-        assert_eq!(told(&streams).as_deref(), Some("records quota of a 90% used"));
+        let mut streams = vec![stream(0, used(0.1, 0.896, 0.3)), stream(1, used(0.02, 0.0, 0.0))];
+        let told = |streams: &[StreamStatus]| waits_of_streams(streams, at(10), &known);
+        let alone = "waiting for the records quota of the stream, 90% used";
+        assert_eq!(told(&streams[..1]).as_deref(), Some(alone));
+        assert_eq!(told(&streams).as_deref(), Some("waiting for the records quota of stream a, 90% used"));
+        streams[1].used.bytes = 0.1;
+        assert_eq!(told(&streams).as_deref(), Some("waiting for the bytes quota of stream b, 10% used"));
         streams[1].throttled_at = Some(at(9));
         assert_eq!(told(&streams).as_deref(), Some("stream b is throttled"));
         let code = "Access\x1bDenied".into();

@@ -94,7 +94,7 @@ const KEYS: [Key; 6] = [
 
 impl Streams<'_> {
     /// Reports every key that has no effect for any stream that its table is for.
-    pub(in crate::config) fn refuse_pointless(&self, faults: &mut Faults) {
+    pub(super) fn refuse_pointless(&self, faults: &mut Faults) {
         let default = self.table(DEFAULT);
         for key in &KEYS {
             for table in self.tables.iter().filter(|table| !(key.is_default)(table)) {

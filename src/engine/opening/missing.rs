@@ -9,12 +9,32 @@ use crate::engine::files::file::Name;
 use crate::engine::incarnation::Names;
 use crate::engine::parting::Parting;
 use crate::engine::port::FileId;
-use crate::engine::report::{Loss, Rotation};
+use crate::engine::report::{Loss, Report, Rotation};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Seen};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
 impl Engine {
+    /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
+    pub(in crate::engine) fn seek(&mut self, id: FileId, now: Instant) {
+        self.files.seek(id, now);
+        let file = self.files.known(id);
+        let (source, path) = (file.source, Arc::clone(file.real_path()));
+        self.surveys.seek_beside(source, &path);
+    }
+
+    /// A file goes on from what is stored of it: it may have been renamed since, while nobody looked.
+    pub(super) fn note_renamed_since(&mut self, id: FileId, stored: &Checkpoint) {
+        let file = self.files.known(id);
+        let (source, from, to) = (file.source, stored.real_path(), file.real_path());
+        if from != to {
+            let report = Report::Rotated { source, from: Arc::clone(from), to: Some(Arc::clone(to)) };
+            self.count_rotation(source, Rotation::Renamed);
+            self.report(report);
+        }
+    }
+
     /// A file that could not be opened is not followed any more.
     pub(super) fn part_unopened(&mut self, id: FileId, now: Instant) {
         self.files.closed(id);

@@ -31,8 +31,6 @@ const MAX_REGION_BYTES: usize = 64;
 struct Begun {
     read: Profiles,
     connections: Connections,
-    /// What is wrong with certificates is said when they are needed.
-    trust: Result<(), String>,
 }
 
 async fn begin(shared: &Shared, stream: &Stream) -> Result<Begun, Retry> {
@@ -44,14 +42,15 @@ async fn begin(shared: &Shared, stream: &Stream) -> Result<Begun, Retry> {
     }
     let trust = Trust::choose(aws, environment, read.get("ca_bundle"));
     let connections = Connections::new(trust, environment, read.get("ec2_metadata_service_endpoint"));
-    let trust = connections.refresh().await;
-    Ok(Begun { read, connections, trust })
+    Ok(Begun { read, connections })
 }
 
 pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retry> {
     let begun = begin(shared, stream).await?;
+    // What is wrong with certificates is said when they are needed.
+    let _ = begun.connections.refresh().await;
     let (located, sdk) = place(shared, stream, &begun, true).await?;
-    let Begun { read, connections, .. } = begun;
+    let Begun { read, connections } = begun;
     let settings = Settings {
         aws: Arc::clone(&stream.aws),
         role_arn: stream.role_arn.clone(),
@@ -63,19 +62,23 @@ pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retr
 
 pub(super) async fn locate(shared: &Shared, stream: &Stream, asks: bool) -> Result<Located, Retry> {
     let begun = begin(shared, stream).await?;
+    if asks {
+        let _ = begun.connections.refresh().await;
+    }
     Ok(place(shared, stream, &begun, asks).await?.0)
 }
 
 pub(super) async fn certificates(shared: &Shared, stream: &Stream) -> Result<(), String> {
     // Of a profile that is not there something else is said.
-    begin(shared, stream).await.map_or(Ok(()), |begun| begun.trust)
+    let Ok(begun) = begin(shared, stream).await else { return Ok(()) };
+    begun.connections.refresh().await
 }
 
 /// Where requests go, and the settings of the environment and the profile.
 async fn place(
     shared: &Shared,
     stream: &Stream,
-    Begun { read, connections, .. }: &Begun,
+    Begun { read, connections }: &Begun,
     asks: bool,
 ) -> Result<(Located, SdkConfig), Retry> {
     let aws = &stream.aws;
