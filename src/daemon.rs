@@ -35,7 +35,6 @@ use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
 use crate::rules::retry::InvalidBackoff;
 use crate::shell::control::Order;
-use crate::shell::files::problems::Problems;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::http::events::Events;
@@ -47,6 +46,7 @@ use crate::shell::watch;
 use self::time::{unix_time, until};
 pub use changes::{Change, Changed};
 pub use lanes::MAX_THREADS;
+pub use leaving::{ExitReason, RunSummary};
 pub use state::{OpenError, State};
 
 use control::Control;
@@ -83,30 +83,6 @@ pub struct Daemon {
     heartbeat: Heartbeat,
     log: Log,
     events: Arc<Events>,
-}
-
-/// How a run ended.
-#[derive(Clone, Debug)]
-pub struct RunSummary {
-    /// Whether everything was delivered, and if not, why it ended.
-    pub how: ExitReason,
-    /// The engine's status at the end.
-    pub status: Status,
-    /// Files that a source names or matches and that could not be read.
-    pub problems: Problems,
-    /// How long the run took.
-    pub took: Duration,
-}
-
-/// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitReason {
-    /// Everything that was there is delivered and that is durable.
-    Done,
-    /// The time for shutting down was over; what was not delivered comes after the next start.
-    TimedOut,
-    /// What was not delivered waits for streams that take nothing under this configuration, and comes after the next start.
-    Stopped,
 }
 
 impl Daemon {
@@ -154,7 +130,7 @@ impl Daemon {
         self.wants = Some(wants);
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = deadline.map(|at| Instant::at(at.saturating_duration_since(self.began)));
-        let mut stopping = false;
+        let (mut stopping, time_limit) = (false, give_up_at);
         let mut progress = Progress::new(progress);
         self.tell_descriptors();
         self.tasks.identify(|_| true);
@@ -170,7 +146,7 @@ impl Daemon {
                 break ExitReason::Stopped;
             }
             if give_up_at.is_some_and(|at| at <= now) {
-                break ExitReason::TimedOut;
+                break ExitReason::late(time_limit, now);
             }
             progress.show(&mut self.engine, now);
             self.log.tell_repeats(&self.about, now);

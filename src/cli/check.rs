@@ -1,5 +1,6 @@
 //! `standpipe check`: says what a configuration comes to, or everything that is wrong with it.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -51,17 +52,23 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
     let surveys = surveys(&source_files(&config));
-    let config = named::with_streams(&config, &surveys);
+    let mut config = named::with_streams(&config, &surveys);
+    let access = Access::of_process();
+    let faults = runtime.block_on(locate(&mut config, &access, args.online));
     let text = plain_lines(&config.describe()) + &matches(&config, &surveys);
     // Nobody may be reading; and what follows may take a while.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     let meetings = meetings::faults(&config, &surveys);
-    if !meetings.is_empty() {
-        meetings.iter().for_each(|fault| show_faults(fault));
+    meetings.iter().for_each(|fault| show_faults(fault));
+    faults.iter().for_each(|fault| complain!("{fault}"));
+    if !meetings.is_empty() || !faults.is_empty() {
         return CONFIGURATION;
     }
-    let access = Access::of_process();
     for note in access.notes() {
         tell("");
         tell(&format!("NOTE: {note}"));
@@ -77,13 +84,26 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         tell("");
         tell(&format!("NOTE: stream {stream}: {hint}"));
     }
-    if !args.online {
-        return DONE;
+    if args.online { runtime.block_on(ask(&config, access, args.put.as_deref())) } else { DONE }
+}
+
+/// Completes the configuration by the regions and endpoints that `run` would find; the network is asked where it `asks`.
+/// Returns what is wrong with that.
+async fn locate(config: &mut Config, access: &Access, asks: bool) -> BTreeSet<String> {
+    let (mut located, mut faults) = (Vec::new(), BTreeSet::new());
+    for stream in &config.streams {
+        let mut of_stream = Vec::new();
+        for lane in stream.lanes() {
+            of_stream.push(access.locate(&lane, asks).await.ok());
+        }
+        located.push(of_stream);
     }
-    match runtime() {
-        Ok(runtime) => runtime.block_on(ask(&config, access, args.put.as_deref())),
-        Err(error) => fail(&error),
+    // All streams trust the same.
+    if let Some(stream) = config.streams.first() {
+        faults.extend(access.certificates(stream).await.err());
     }
+    faults.extend(config.locate(&located.into_iter().collect()).err().into_iter().flatten());
+    faults
 }
 
 /// The source of a file, and where it goes if its path says so.
@@ -130,11 +150,17 @@ fn matches(config: &Config, surveys: &[Surveyed]) -> String {
     text
 }
 
-/// What is to be said of the regions that streams name.
+/// What is to be said of the regions that streams go to.
 fn unknown_regions(config: &Config) -> Vec<(&str, String)> {
     let of_stream = |stream: &'_ Stream| {
+        if stream.region().is_none() && !stream.quotas.are_all() {
+            return vec![
+                "no region is known here; once it is, quotas that are not written are the region's"
+                    .to_owned(),
+            ];
+        }
         let others = stream.others.iter().filter_map(|(_, region)| region.as_deref());
-        let mut hints: Vec<_> = stream.region.as_deref().into_iter().chain(others).filter_map(hint).collect();
+        let mut hints: Vec<_> = stream.region().into_iter().chain(others).filter_map(hint).collect();
         hints.dedup();
         hints
     };

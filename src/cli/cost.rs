@@ -45,8 +45,8 @@ const MONTH: f64 = 30.0;
   standpipe cost --price-per-gb 0.031     where a GB costs as much
   standpipe cost --url http://10.0.0.7:9909 --json")]
 pub(super) struct CostArgs {
-    /// Configuration file of the daemon, for its `health.listen` [default: /etc/standpipe/standpipe.toml, where it can be read;
-    /// else 127.0.0.1:9909 is asked]
+    /// Configuration file of the daemon, for its `health.listen` [default: $STANDPIPE_CONFIG, else
+    /// /etc/standpipe/standpipe.toml, where it can be read; else 127.0.0.1:9909 is asked]
     #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// Where the daemon answers, such as http://127.0.0.1:9909; may be given several times

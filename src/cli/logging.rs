@@ -9,6 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
+use indicatif::ProgressBar;
 use tracing::field::Field;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -25,11 +26,11 @@ use crate::model::text::{plain, plain_json};
 const LINES: usize = 16_384;
 
 /// Starts logging for this process. `RUST_LOG` wins over the configured level. What waits is written when the guard is
-/// dropped, within a second.
+/// dropped, within a second. Lines are written above `bar`, which is drawn again below them.
 ///
 /// # Errors
 /// When `RUST_LOG` is not understood, or logging was started before.
-pub(super) fn start(log: &Log) -> io::Result<WorkerGuard> {
+pub(super) fn start(log: &Log, bar: Option<ProgressBar>) -> io::Result<WorkerGuard> {
     let other = |error: &dyn std::error::Error| io::Error::other(error.to_string());
     let filter = match std::env::var_os("RUST_LOG").filter(|value| !value.is_empty()) {
         Some(_) => EnvFilter::try_from_default_env()
@@ -47,7 +48,7 @@ pub(super) fn start(log: &Log) -> io::Result<WorkerGuard> {
     };
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let dropped = Arc::default();
-    let output = Output { to: io::stderr(), json, journal, dropped: Arc::clone(&dropped), told: 0 };
+    let output = Output { to: io::stderr(), json, journal, bar, dropped: Arc::clone(&dropped), told: 0 };
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(LINES).thread_name("log").finish(output);
     dropped.get_or_init(|| writer.error_counter());
@@ -173,13 +174,15 @@ struct Output<W> {
     json: bool,
     /// Standard error is systemd's journal.
     journal: bool,
+    /// What stands in the last row of the terminal.
+    bar: Option<ProgressBar>,
     dropped: Arc<OnceLock<ErrorCounter>>,
     /// How many of them were told.
     told: usize,
 }
 
-impl<W: Write> Write for Output<W> {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+impl<W: Write> Output<W> {
+    fn put(&mut self, line: &[u8]) -> io::Result<usize> {
         let dropped = self.dropped.get().map_or(0, ErrorCounter::dropped_lines);
         if dropped > self.told {
             let lines = dropped - self.told;
@@ -201,6 +204,15 @@ impl<W: Write> Write for Output<W> {
             return self.to.write_all(plain.as_bytes()).map(|()| line.len());
         }
         self.to.write(line)
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.bar.clone() {
+            Some(bar) => bar.suspend(|| self.put(line)),
+            None => self.put(line),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -118,10 +118,11 @@ pub fn main() -> ExitCode {
 
 /// `standpipe local`, until a signal.
 fn serve(args: local::LocalArgs) -> u8 {
-    let (_log, runtime) = match logging::start(&Default::default()).and_then(|log| Ok((log, runtime()?))) {
-        Ok(started) => started,
-        Err(error) => return fail(&error),
-    };
+    let (_log, runtime) =
+        match logging::start(&Default::default(), None).and_then(|log| Ok((log, runtime()?))) {
+            Ok(started) => started,
+            Err(error) => return fail(&error),
+        };
     let stop = match signals::stop() {
         Ok(stop) => stop,
         Err(error) => return fail(&error),

@@ -1,22 +1,22 @@
 //! `standpipe run`: the daemon, or one pass over the files with `--once`.
 
 mod beforehand;
+mod progress;
 mod reload;
 mod summary;
 mod watching;
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use crate::config::{Config, Overrides, Source, Stream};
+use crate::config::{Config, Located, Overrides, Source, Stream};
 use crate::daemon::{Daemon, ExitReason, OpenError, State};
 use crate::engine::{Memory, Status};
 use crate::local;
@@ -28,7 +28,7 @@ use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
 
 use super::{
-    CONFIGURATION, DEFAULT_FILE, DONE, FAILED, configure, fail, logging, meetings, named, runtime,
+    CONFIGURATION, DONE, FAILED, configuration_file, configure, fail, logging, meetings, named, runtime,
     show_faults, signals,
 };
 
@@ -51,7 +51,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     stream: Option<String>,
     /// Ships to the embedded delivery stream instead of AWS: no account, no credentials, no network. Accepted
-    /// records appear below DIR/STREAM/; the state directory is DIR/state unless --state-dir is given
+    /// records appear below DIR/STREAM/; the state directory is DIR/state unless one is named as below
     #[arg(long, value_name = "DIR")]
     local: Option<PathBuf>,
     /// Reads every matching file to the end that it has (a last line without newline included), delivers everything and
@@ -61,7 +61,8 @@ pub(super) struct RunArgs {
     /// With --once: exits 1 after so long, and says what is not delivered [default: no limit]
     #[arg(long, value_name = "DURATION", requires = "once", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Where positions are kept [default: $STATE_DIRECTORY, else /var/lib/standpipe]
+    /// Where positions are kept [default: `state_dir` of the file, else $STATE_DIRECTORY, else DIR/state with --local, else
+    /// /var/lib/standpipe]
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -81,19 +82,20 @@ pub(super) fn run(args: &RunArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let started = logging::start(&config.log).and_then(|log| Ok((log, runtime()?)));
+    let bar = args.once.then(progress::of_terminal).flatten();
+    let started = logging::start(&config.log, bar.clone()).and_then(|log| Ok((log, runtime()?)));
     let (_log, runtime) = match started {
         Ok(started) => started,
         Err(error) => return fail(&error),
     };
     raise_descriptor_limit();
-    let code = runtime.block_on(drive(args, &config));
+    let code = runtime.block_on(drive(args, &config, bar));
     // A call that hangs in a dead file system must not keep the process: what is worth waiting for was waited for.
     runtime.shutdown_background();
     code
 }
 
-async fn drive(args: &RunArgs, config: &Config) -> u8 {
+async fn drive(args: &RunArgs, config: &Config, bar: Option<ProgressBar>) -> u8 {
     // Before the state is read, which may take a while.
     let stop = match signals::stop() {
         Ok(stop) => stop,
@@ -109,7 +111,12 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
     let prepared = tokio::select! {
         biased;
         // Nothing was read yet, and the state of a moment ago is as good as ever.
-        () = &mut stop => return if args.once { FAILED } else { DONE },
+        () = &mut stop => {
+            if args.once {
+                complain!("asked to stop before anything was read");
+            }
+            return if args.once { FAILED } else { DONE };
+        }
         prepared = prepare(args, config) => prepared,
         () = pass(deadline) => {
             complain!("the time was over before the state and the way to each stream were there");
@@ -117,7 +124,7 @@ async fn drive(args: &RunArgs, config: &Config) -> u8 {
         }
     };
     match prepared {
-        Ok((prepared, config)) => ship(args, &config, prepared, deadline, stop, hangups).await,
+        Ok((prepared, config)) => ship(args, &config, (prepared, bar), deadline, stop, hangups).await,
         Err(code) => code,
     }
 }
@@ -140,7 +147,7 @@ async fn pass(deadline: Option<Instant>) {
 async fn ship(
     args: &RunArgs,
     config: &Config,
-    prepared: Prepared,
+    (prepared, bar): (Prepared, Option<ProgressBar>),
     deadline: Option<Instant>,
     stop: impl Future<Output = ()>,
     hangups: Option<signals::Hangups>,
@@ -157,12 +164,13 @@ async fn ship(
     };
     tell_start(config);
 
-    let bar = args.once.then(progress_bar).flatten();
+    let mut bar = bar.map(|bar| progress::Bar::begin(bar, config));
     // Beside the daemon's task, so that it can say when that is stuck.
     let mut endpoint = JoinSet::new();
     // One pass over the files is too short for anyone to ask.
     if let Some(listen) = config.health.listen.filter(|_| !args.once) {
-        endpoint.spawn(http::serve(listen, config.health.hosts.clone(), handle, configuration_file(args)));
+        let file = configuration_file(args.config.as_ref(), &overrides(args));
+        endpoint.spawn(http::serve(listen, config.health.hosts.clone(), handle, file));
     }
     match control::Listener::bind(&config.state_dir) {
         Ok(listener) => drop(endpoint.spawn(listener.serve(sender))),
@@ -172,7 +180,7 @@ async fn ship(
     }
     let (sender, changes) = mpsc::channel(1);
     let (wants, wanted) = mpsc::unbounded_channel();
-    let progress = bar.as_ref().map(|bar| |status: &Status| show_progress(bar, status));
+    let progress = bar.as_mut().map(|bar| |status: &Status| bar.show(status));
     let running = daemon.run(stop, (changes, wants), (config.shutdown_timeout, deadline), progress);
     let summary = tokio::select! {
         biased;
@@ -183,7 +191,7 @@ async fn ship(
     endpoint.shutdown().await;
     origin.close().await;
     if let Some(bar) = &bar {
-        bar.finish_and_clear();
+        bar.end();
     }
     if let Some(server) = server
         && let Err(error) = server.shutdown().await
@@ -192,14 +200,9 @@ async fn ship(
     }
     let missing = match summary.how {
         ExitReason::Done => missing(config).await,
-        ExitReason::TimedOut | ExitReason::Stopped => Vec::new(),
+        ExitReason::TimedOut | ExitReason::CutShort | ExitReason::Stopped => Vec::new(),
     };
     conclude(args, config, &summary, &missing)
-}
-
-/// The path of the configuration file; `None` where the command line alone says what to do.
-fn configuration_file(args: &RunArgs) -> Option<PathBuf> {
-    args.config.clone().or_else(|| args.paths.is_empty().then(|| DEFAULT_FILE.into()))
 }
 
 /// What a daemon is made from, as far as it takes a while.
@@ -261,7 +264,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
     };
     let destinations = connect(config, &origin, |_| None).await;
     let mut config = config.clone();
-    config.found_regions(&regions(&destinations)).map_err(|faults| {
+    config.locate(&places(&destinations)).map_err(|faults| {
         faults.iter().for_each(|fault| complain!("{fault}"));
         CONFIGURATION
     })?;
@@ -321,8 +324,8 @@ async fn all(waits: impl Iterator<Item = impl Future<Output = ()>>) {
     }
 }
 
-fn regions(destinations: &ByLane<Destination>) -> ByLane<Option<String>> {
-    destinations.map(Destination::region)
+fn places(destinations: &ByLane<Destination>) -> ByLane<Option<Located>> {
+    destinations.map(Destination::place)
 }
 
 /// Does on a thread what may hang; its panic is the caller's.
@@ -353,15 +356,20 @@ pub(super) fn surveys(sources: &[SourceFiles]) -> Vec<Surveyed> {
     sources.iter().enumerate().map(of).collect()
 }
 
-/// What each stream may use, and how.
-fn tell_quotas(config: &Config) {
-    for (stream, endpoint) in config.unencrypted() {
+/// Says which streams are reached unencrypted.
+fn tell_unencrypted(config: &Config, is_news: impl Fn(&Stream) -> bool) {
+    for (stream, endpoint) in config.unencrypted().filter(|(stream, _)| is_news(stream)) {
         warn!(
             stream = &*stream.name,
             endpoint,
             "requests are not encrypted on their way: lines and the access key's ID can be read there; use https"
         );
     }
+}
+
+/// What each stream may use, and how.
+fn tell_quotas(config: &Config) {
+    tell_unencrypted(config, |_| true);
     for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
         for (place, quota) in settings.quotas() {
             let delivery_stream = &*settings.spread.lanes[place].delivery_stream;
@@ -378,17 +386,4 @@ fn raise_descriptor_limit() {
     if let Err((error, limit)) = files::raise_limit() {
         warn!(%error, ?limit, "the limit on open files cannot be raised");
     }
-}
-
-fn progress_bar() -> Option<ProgressBar> {
-    let style = "{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left";
-    io::stderr().is_terminal().then(|| {
-        ProgressBar::new(0)
-            .with_style(ProgressStyle::with_template(style).expect("the template names known fields"))
-    })
-}
-
-fn show_progress(bar: &ProgressBar, status: &Status) {
-    bar.set_length(status.files.iter().map(|file| file.size).sum());
-    bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
 }

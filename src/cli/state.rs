@@ -69,7 +69,7 @@ impl StateArgs {
     pub(super) fn hold(&self) -> Result<Holder, u8> {
         let dir = self.dir()?;
         // What is moved aside, and why, is told there.
-        let _ = logging::start(&Default::default());
+        let _ = logging::start(&Default::default(), None);
         // Before the lock, which would be made: where no daemon has been there is nothing to change.
         Reader::open(&dir).map_err(|error| refuse(&error))?;
         let store = match Store::open(&dir) {

@@ -40,8 +40,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// --url, or with --discover, each daemon has a row, and delivery streams have the sums.
 #[derive(Args, Clone, Debug)]
 pub(super) struct StatusArgs {
-    /// Configuration file of the daemon, for its `health.listen` [default: /etc/standpipe/standpipe.toml, where it can be read;
-    /// else 127.0.0.1:9909 is asked]
+    /// Configuration file of the daemon, for its `health.listen` [default: $STANDPIPE_CONFIG, else
+    /// /etc/standpipe/standpipe.toml, where it can be read; else 127.0.0.1:9909 is asked]
     #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
     /// Where the daemon answers, such as http://127.0.0.1:9909; may be given several times

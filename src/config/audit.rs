@@ -2,12 +2,11 @@
 //!
 //! Knows defaults and limits; does not know where RecordIds are kept.
 
-use super::fault::Faults;
 use super::walk::{Section, Typed};
 use crate::model::settings::Audit;
 
 /// RecordIds of about a million and a half records at the service, which are some 200 bytes long there.
-const DEFAULT_BYTES: u64 = 256 << 20;
+pub(super) const DEFAULT_BYTES: u64 = 256 << 20;
 
 /// The least room, in bytes: below, one save could bring more than there is room for.
 const MIN_BYTES: u64 = 16 << 20;
@@ -30,14 +29,9 @@ impl AuditTable {
 }
 
 /// What the two keys come to.
-pub(super) fn resolve(audit: Option<bool>, bytes: Option<&Typed<u64>>, faults: &mut Faults) -> Audit {
-    match (audit, bytes) {
-        (Some(true), _) => Audit::On { max_bytes: bytes.map_or(DEFAULT_BYTES, |typed| typed.value) },
-        (None, Some(bytes)) => {
-            faults.add(bytes.fault("says how many RecordIds are kept, and none are; add audit = true"));
-            Audit::Off
-        }
-        // Switched off, with how it would be done left there, is fine.
-        (Some(false) | None, _) => Audit::Off,
+pub(super) fn resolve(audit: Option<bool>, bytes: Option<u64>) -> Audit {
+    match audit {
+        Some(true) => Audit::On { max_bytes: bytes.unwrap_or(DEFAULT_BYTES) },
+        Some(false) | None => Audit::Off,
     }
 }

@@ -128,10 +128,8 @@ fn keep_local(stream: &mut Stream) {
     stream.endpoint_url = None;
 }
 
-/// Where the state is kept: what the flag says, else `--local`, else the file, else systemd, else the default.
-///
-/// `--local` comes before the file: its positions are of lines that never reached AWS, and in the daemon's own
-/// state they would keep the daemon from sending them.
+/// Where the state is kept: what the flag says, else the file, else systemd, else the default, which is beside the
+/// records with `--local`.
 pub(super) fn state_dir(
     document: &Document,
     overrides: &Overrides,
@@ -149,16 +147,17 @@ pub(super) fn state_dir(
     if let Some(dir) = &overrides.state_dir {
         return of_flag("--state-dir", dir);
     }
-    if let Some(local) = local {
-        return Some(local?.join("state"));
-    }
     if let Some(typed) = &document.state_dir {
         return Some(typed.value.clone());
     }
+    let default = match local {
+        Some(local) => local?.join("state"),
+        None => PathBuf::from(STATE_DIR),
+    };
     // systemd separates several directories by colons; the first is the unit's first.
     let of_systemd = (around.env)("STATE_DIRECTORY").unwrap_or_default();
     match of_systemd.split(':').next().filter(|dir| !dir.is_empty()) {
-        None => Some(PathBuf::from(STATE_DIR)),
+        None => Some(default),
         Some(dir) => match absolute_dir(dir) {
             Ok(dir) => Some(dir),
             Err(message) => {
@@ -281,7 +280,7 @@ mod tests {
     #[test]
     fn a_local_run_needs_no_stream_and_keeps_order() {
         let overrides = Overrides { local: Some(PathBuf::from("out")), ..paths(&["/b"]) };
-        let config = build(None, &overrides, &[("STATE_DIRECTORY", "/x")]).expect("valid");
+        let config = build(None, &overrides, &[]).expect("valid");
         assert_eq!(config.state_dir, Path::new("/home/me/out/state"));
         assert_eq!(&*config.streams[0].name, "local");
         assert_eq!(config.settings.streams[0].order, Order::PerFile);
@@ -289,10 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn a_local_run_of_a_file_leaves_aws_and_the_daemons_state_alone() {
+    fn a_local_run_of_a_file_leaves_aws_alone_and_keeps_its_state_where_the_file_says() {
         let overrides = Overrides { local: Some(PathBuf::from("/out")), ..Overrides::default() };
         let config = build(Some(FILE), &overrides, &[]).expect("valid");
-        assert_eq!(config.state_dir, Path::new("/out/state"));
+        assert_eq!(config.state_dir, Path::new("/state/of/file"));
         let stream = &config.streams[0];
         assert_eq!(&*stream.name, "app");
         assert_eq!([&stream.region, &stream.role_arn, &stream.endpoint_url], [&None; 3]);
@@ -312,7 +311,11 @@ mod tests {
             ..Overrides::default()
         };
         let none = Overrides::default();
-        let table: [(&str, &Overrides, Env<'_>, &str); 5] = [
+        let local = Overrides { local: Some(PathBuf::from("/out")), ..Overrides::default() };
+        let table: [(&str, &Overrides, Env<'_>, &str); 8] = [
+            (FILE, &local, &systemd, "/state/of/file"),
+            (&without, &local, &systemd, "/first"),
+            (&without, &local, &[], "/out/state"),
             (FILE, &flag, &systemd, "/home/me/s"),
             (FILE, &none, &systemd, "/state/of/file"),
             (&without, &none, &systemd, "/first"),

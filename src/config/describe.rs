@@ -213,10 +213,10 @@ fn write_template(out: &mut String, source: &Source, by_path: &ByPath, streams: 
 
 fn write_stream(out: &mut String, stream: &Stream, settings: &StreamSettings) -> fmt::Result {
     write_delivery_streams(out, stream, &settings.spread)?;
-    let endpoint = stream.endpoint_url.as_deref().map(without_user);
+    let (region, endpoint) = (stream.region_told(), stream.endpoint().map(without_user));
     let ca_file = stream.aws.ca_file.as_ref().map(|path| path.display().to_string());
     let reached = [
-        ("region", stream.region.as_deref()),
+        ("region", region.as_deref()),
         ("profile", stream.aws.profile.as_deref()),
         ("role", stream.role_arn.as_deref()),
         ("endpoint", endpoint.as_deref()),

@@ -31,7 +31,9 @@ fn uncommented(without_default: bool) -> String {
         }
         Some(_) | None => line,
     });
-    lines.collect::<Vec<_>>().join("\n")
+    let text = lines.collect::<Vec<_>>().join("\n");
+    // Raw lines have no fields.
+    if without_default { text.replace("format = \"raw\"", "format = \"json\"") } else { text }
 }
 
 /// The example with every key, and with what stands there for choice (`#or key = …`) in place of what stands first.

@@ -1,30 +1,31 @@
-//! What only the way to a delivery stream tells: its region, where the file names none.
+//! What only the way to a delivery stream tells: its region and endpoint, where the file names none.
 //!
 //! Knows the quotas of regions, and when two streams are one at the service. Does not look for regions.
 
 use crate::model::settings::{ByLane, QuotaSettings};
 
 use super::streams::{MIN_BYTES, MIN_CALLS, default_quota};
-use super::{Config, NamedQuotas, Stream};
+use super::{Config, Located, NamedQuotas, Stream};
 
 impl Config {
-    /// Takes in the regions that the environment, a profile or the machine gave.
+    /// Takes in the regions and endpoints that the environment, a profile or the machine gave.
     ///
     /// # Errors
     /// For each stream that is another one at the service: both would use the whole of one quota.
-    pub fn found_regions(&mut self, regions: &ByLane<Option<String>>) -> Result<(), Vec<String>> {
-        let found = self.streams.iter().zip(regions.streams()).zip(&mut self.settings.streams);
-        for ((stream, (_, regions)), settings) in found {
-            if let (None, Some(region)) = (&stream.region, &regions[0]) {
+    pub fn locate(&mut self, located: &ByLane<Option<Located>>) -> Result<(), Vec<String>> {
+        let found = self.streams.iter_mut().zip(located.streams()).zip(&mut self.settings.streams);
+        for ((stream, (_, located)), settings) in found {
+            stream.found = super::Found(located[0].clone());
+            if let (None, Some(Located { region, .. })) = (&stream.region, &located[0]) {
                 settings.quota = quota_of(region, stream.quotas, settings.quota);
                 // Named or found, a region is the same.
                 for lane in &mut settings.spread.lanes {
-                    lane.is_standby &= lane.region.as_deref() != Some(region);
+                    lane.is_standby &= lane.region.as_deref() != Some(&**region);
                 }
             }
         }
         let lanes: Vec<Stream> = self.by_lane(Stream::clone).into_values().collect();
-        let places: Vec<_> = lanes.iter().zip(regions.values()).collect();
+        let places: Vec<_> = lanes.iter().zip(located.values()).collect();
         let twice = places.iter().enumerate().filter_map(|(index, place)| {
             let first = places[..index].iter().find(|other| is_same(**other, *place))?;
             let region = region_of(*place).unwrap_or("of the endpoint");
@@ -44,11 +45,16 @@ impl Config {
     }
 }
 
-/// A stream, and the region that was found for it.
-type Place<'a> = (&'a Stream, &'a Option<String>);
+/// A stream, and where it was found to be.
+type Place<'a> = (&'a Stream, &'a Option<Located>);
 
 fn region_of<'a>((stream, found): Place<'a>) -> Option<&'a str> {
-    stream.region.as_deref().or(found.as_deref())
+    stream.region.as_deref().or(found.as_ref().map(|found| &*found.region))
+}
+
+/// The embedded delivery stream is told apart by what is written, as AWS would.
+fn endpoint_of<'a>((stream, found): Place<'a>) -> Option<&'a str> {
+    stream.endpoint_url.as_deref().or(found.as_ref()?.endpoint_url.as_deref())
 }
 
 /// Whether two streams are one at the service. Of a role that is assumed, its name tells the account; without one, the
@@ -59,7 +65,7 @@ fn is_same(one: Place<'_>, other: Place<'_>) -> bool {
     region_of(one).is_some()
         && region_of(one) == region_of(other)
         && one.0.delivery_stream == other.0.delivery_stream
-        && one.0.endpoint_url == other.0.endpoint_url
+        && endpoint_of(one) == endpoint_of(other)
         && account(one.0) == account(other.0)
 }
 
@@ -92,6 +98,10 @@ mod tests {
         Config::from_text(std::path::Path::new("c.toml"), &text, &|_| None).expect("valid")
     }
 
+    fn located(region: &str) -> Located {
+        Located { region: region.to_owned(), by: "AWS_REGION", endpoint_url: None }
+    }
+
     fn quotas(config: &Config, stream: usize) -> (u32, u32, u64) {
         let quota = config.settings.streams[stream].quota;
         (quota.requests_per_second.get(), quota.records_per_second.get(), quota.bytes_per_second)
@@ -120,9 +130,7 @@ mod tests {
         for (keys, region, expected) in table {
             let mut config = load(keys);
             config
-                .found_regions(
-                    &[region.map(str::to_owned), None].map(|region| vec![region]).into_iter().collect(),
-                )
+                .locate(&[region.map(located), None].map(|found| vec![found]).into_iter().collect())
                 .expect("two delivery streams");
             assert_eq!(quotas(&config, 0), expected, "{keys} {region:?}");
             assert_eq!(quotas(&config, 1), large, "nothing was found for the other");
@@ -142,9 +150,9 @@ mod tests {
         ];
         for (keys, is_one) in table {
             let mut config = load(&keys);
-            let found = Some("us-east-1".to_owned());
+            let found = Some(located("us-east-1"));
             let told = config
-                .found_regions(&[found.clone(), found].map(|region| vec![region]).into_iter().collect())
+                .locate(&[found.clone(), found].map(|found| vec![found]).into_iter().collect())
                 .err()
                 .unwrap_or_default();
             assert_eq!(told.len(), usize::from(is_one), "{keys} {told:?}");
@@ -162,16 +170,46 @@ mod tests {
                     delivery_streams = [\"a\", { name = \"b\", region = \"eu-west-1\" }, { name = \"a\", region = \"us-east-1\" }]";
         let mut config = Config::from_text(std::path::Path::new("c.toml"), text, &|_| None).expect("valid");
         let found = |first: &str| {
-            let regions = [first, "eu-west-1", "us-east-1"].map(|region| Some(region.to_owned()));
+            let regions = [first, "eu-west-1", "us-east-1"].map(|region| Some(located(region)));
             std::iter::once(regions.to_vec()).collect::<ByLane<_>>()
         };
-        config.found_regions(&found("eu-west-1")).expect("three delivery streams");
+        config.locate(&found("eu-west-1")).expect("three delivery streams");
         let lanes = &config.settings.streams[0].spread.lanes;
         assert_eq!(lanes.iter().map(|lane| lane.is_standby).collect::<Vec<_>>(), [false, false, true]);
-        let told = config.found_regions(&found("us-east-1")).expect_err("`a` is there twice");
+        let told = config.locate(&found("us-east-1")).expect_err("`a` is there twice");
         assert_eq!(
             told,
             ["stream `one` names `a` in the region us-east-1 twice; name each delivery stream once"]
         );
+    }
+
+    #[test]
+    fn an_endpoint_that_the_environment_names_is_the_same_as_one_that_is_written() {
+        let of_environment =
+            Located { endpoint_url: Some("http://a.example".to_owned()), ..located("us-east-1") };
+        for (url, is_one) in [("http://a.example", true), ("http://b.example", false)] {
+            let mut config =
+                load(&format!("[stream.two]\ndelivery_stream = \"one\"\nendpoint_url = \"{url}\""));
+            let of_file = Located { endpoint_url: Some(url.to_owned()), ..located("us-east-1") };
+            let found = [of_environment.clone(), of_file].map(|found| vec![Some(found)]);
+            assert_eq!(config.locate(&found.into_iter().collect()).is_err(), is_one, "{url}");
+            let told: Vec<_> =
+                config.unencrypted().map(|(stream, url)| (stream.name.to_string(), url)).collect();
+            assert_eq!(told[0], ("one".to_owned(), "http://a.example".to_owned()));
+            assert_eq!(told.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_region_that_is_found_is_told_with_what_names_it() {
+        let mut config = load("[stream.two]\nregion = \"us-west-2\"");
+        let found = [located("ap-south-1"), located("us-west-2")].map(|found| vec![Some(found)]);
+        config.locate(&found.into_iter().collect()).expect("two");
+        let text = config.describe();
+        assert!(
+            text.contains("  region ap-south-1 (AWS_REGION)\n") && text.contains("  region us-west-2\n"),
+            "{text}"
+        );
+        assert!(text.contains("quota 1000 requests, 1000 records, 1MiB a second"), "{text}");
     }
 }

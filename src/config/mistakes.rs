@@ -622,9 +622,10 @@ stream = "s""#,
 paths = ["/a"]
 stream = "s"
 [[source]]
-paths = ["/a"]
+name = "/a"
+paths = ["/b"]
 stream = "t""#,
-        "c.toml:5:10: source.paths: two sources are called `/a`, the other at c.toml:2:10; set another `name`",
+        "c.toml:5:8: source.name: two sources are called `/a`, the other at c.toml:2:10; set another `name`",
     ),
     (
         r#"[[source]]

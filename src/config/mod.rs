@@ -19,6 +19,7 @@ mod expanded;
 pub mod fault;
 mod found;
 mod include;
+mod located;
 #[cfg(test)]
 mod mistakes;
 mod routes;
@@ -43,7 +44,9 @@ use crate::rules::pattern::{Exclude, Pattern};
 pub use aws::Aws;
 pub use expanded::Expanded;
 pub use fault::{Fault, Faults, Place};
+
 pub use include::{Files, NoFiles, contents};
+pub use located::{Found, Located};
 pub use routes::Routes;
 pub use schema::schema;
 pub use templates::StreamTemplate;
@@ -137,6 +140,8 @@ pub struct Stream {
     pub aws: Arc<Aws>,
     /// The URL of the service, for one that is not the region's own.
     pub endpoint_url: Option<String>,
+    /// Where it was found to be.
+    pub found: Found,
     /// How long a request may take, its answer included.
     pub request_timeout: Duration,
     /// Which quotas the file names.
@@ -152,6 +157,13 @@ pub struct NamedQuotas {
     requests: bool,
     records: bool,
     bytes: bool,
+}
+
+impl NamedQuotas {
+    /// Whether none is left to the region.
+    pub fn are_all(self) -> bool {
+        self.requests && self.records && self.bytes
+    }
 }
 
 impl PartialEq for NamedQuotas {
@@ -304,7 +316,7 @@ impl Config {
 
     /// The streams that are reached unencrypted, and not on this machine, each with its URL.
     pub fn unencrypted(&self) -> impl Iterator<Item = (&Stream, String)> {
-        let urls = self.streams.iter().filter_map(|stream| Some((stream, &**stream.endpoint_url.as_ref()?)));
+        let urls = self.streams.iter().filter_map(|stream| Some((stream, stream.endpoint()?)));
         urls.filter(|(_, url)| is_open(url)).map(|(stream, url)| (stream, self.expanded.mask(&origin(url))))
     }
 }

@@ -102,11 +102,12 @@ pub(super) fn of_command_line(
 
 impl Sources {
     pub(super) fn new(
-        tables: Vec<SourceTable>,
+        mut tables: Vec<SourceTable>,
         host: &str,
         memory: MemorySettings,
         faults: &mut Faults,
     ) -> Self {
+        tell_apart(&mut tables);
         refuse_long_names(&tables, faults);
         refuse_shared_names(&tables, faults);
         refuse_shared_patterns(&tables, faults);
@@ -257,6 +258,26 @@ pub(super) fn name_of(table: &SourceTable) -> Option<Typed<String>> {
     table.name.clone().or_else(first)
 }
 
+/// Where a source that says nothing of its name would be called as one before it that sends elsewhere, its name says where
+/// its own lines go.
+fn tell_apart(tables: &mut [SourceTable]) {
+    for index in 0..tables.len() {
+        let (earlier, later) = tables.split_at_mut(index);
+        let table = &mut later[0];
+        let (None, Some(stream), Some(mut name)) = (&table.name, &table.stream, name_of(table)) else {
+            continue;
+        };
+        let is_elsewhere = |other: &&SourceTable| {
+            name_of(other).is_some_and(|other| other.value == name.value)
+                && other.stream.as_ref().is_some_and(|other| other.value != stream.value)
+        };
+        if earlier.iter().any(|other| is_elsewhere(&other)) {
+            name.value = format!("{} to {}", name.value, stream.value);
+            table.name = Some(name);
+        }
+    }
+}
+
 /// A name stands in every record with format = "json", in metrics and in logs.
 fn refuse_long_names(tables: &[SourceTable], faults: &mut Faults) {
     for name in tables.iter().filter_map(name_of) {
@@ -315,4 +336,26 @@ fn takes(owner: &SourceTable, other: &SourceTable, pattern: &Typed<Pattern>, fil
         Exclude::new(globs.collect()).matches(file)
     };
     pattern.value.matches(file) && !excluded(owner) && !excluded(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    #[test]
+    fn sources_of_the_same_paths_are_told_apart_by_where_they_send() {
+        let source =
+            |name: &str, stream: &str| format!("[[source]]\n{name}paths = [\"/a\"]\nstream = \"{stream}\"\n");
+        let text = source("", "s") + &source("", "t") + &source("name = \"n\"\n", "u") + &source("", "v");
+        let config = Config::from_text(Path::new("c.toml"), &text, &|_| None).expect("streams differ");
+        let names: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
+        assert_eq!(names, ["/a", "/a to t", "n", "/a to v"]);
+        let same = source("", "s") + &source("", "s");
+        assert!(
+            Config::from_text(Path::new("c.toml"), &same, &|_| None).is_err(),
+            "each line would come twice"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows defaults and what must hold between values; does not know whether the service has such a stream.
 
+mod pointless;
 mod spread;
 
 use std::num::NonZeroU32;
@@ -13,7 +14,7 @@ use super::templates::StreamTemplate;
 use super::typed::{AwsTable, SourceTable, StreamTable};
 use super::units::show_duration;
 use super::walk::{Typed, nearest};
-use super::{Aws, NamedQuotas, Stream, audit};
+use super::{Aws, Found, NamedQuotas, Stream, audit};
 use crate::model::limits::RECORD_BYTES;
 use crate::model::route::{NameGlob, Route, is_template};
 use crate::model::settings::{
@@ -96,6 +97,7 @@ impl Streams<'_> {
         let (streams, settings): (Vec<Stream>, Vec<StreamSettings>) =
             names.iter().map(|name| self.stream(&name.value, faults)).unzip();
         self.refuse_shared_destinations(names, &streams, faults);
+        self.refuse_pointless(faults);
         (streams, settings)
     }
 
@@ -191,14 +193,13 @@ impl Streams<'_> {
         let in_flight = levels.value(|table| &table.max_in_flight).and_then(NonZeroU32::new);
         let audit = audit::resolve(
             levels.value(|table| &table.audit.audit),
-            levels.typed(|table| &table.audit.audit_bytes),
-            faults,
+            levels.value(|table| &table.audit.audit_bytes),
         );
         let settings = StreamSettings {
             name: name.into(),
             api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
             linger: levels.value(|table| &table.linger).unwrap_or(LINGER),
-            packing: levels.packing(faults),
+            packing: levels.packing(),
             max_in_flight: in_flight.unwrap_or(MAX_IN_FLIGHT),
             order: match ordered {
                 Some(true) => Order::PerFile,
@@ -227,6 +228,7 @@ impl Streams<'_> {
             role_arn: text(|table| &table.role_arn, &self.aws.role_arn),
             aws: Arc::clone(&self.shared),
             endpoint_url: text(|table| &table.endpoint_url, &self.aws.endpoint_url),
+            found: Found::default(),
             request_timeout: levels.value(|table| &table.request_timeout).unwrap_or(REQUEST_TIMEOUT),
             quotas: NamedQuotas {
                 requests: levels.typed(|table| &table.quota.requests_per_second).is_some(),
@@ -322,7 +324,7 @@ impl<'a> Levels<'a> {
         quota
     }
 
-    fn packing(self, faults: &mut Faults) -> Packing {
+    fn packing(self) -> Packing {
         let bytes = self.typed(|table| &table.packing.pack_bytes);
         let delay = self.typed(|table| &table.packing.pack_delay);
         let compression = self.typed(|table| &table.packing.compression);
@@ -335,16 +337,6 @@ impl<'a> Levels<'a> {
                 delay: delay.map_or(PACK_DELAY, |typed| typed.value),
                 compression: compression.map_or(Compression::None, |typed| typed.value),
             };
-        }
-        if let Some(gzip) = compression.filter(|typed| typed.value == Compression::Gzip) {
-            faults.add(
-                gzip.fault("compresses lines that share a record, and they share none; add packing = \"on\""),
-            );
-        }
-        // Switched off, with how it would be done left there, is fine.
-        let pointless = bytes.map(Typed::spot).into_iter().chain(delay.map(Typed::spot));
-        for spot in pointless.filter(|_| packing.is_none()) {
-            faults.add(spot.fault("says how lines are packed, and they are not; add packing = \"on\""));
         }
         Packing::Off
     }

@@ -172,9 +172,9 @@ impl Lane {
         self.waiting == 0 && self.again.is_empty() && self.formed.is_empty() && self.in_flight.requests == 0
     }
 
-    /// Records that were read and not yet taken by a request.
+    /// Records that were read and are in no request that was sent: those that wait for the quota, or to go again, among them.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.waiting + self.again.len() + self.formed.len()
     }
 
     /// What they cost in memory, in bytes.

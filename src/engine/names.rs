@@ -239,6 +239,7 @@ impl Engine {
 
     fn seen_again(&mut self, id: FileId, observed: &Observed, began: Instant, now: Instant) {
         self.files.find_name(id);
+        self.files.known_mut(id).kind.is_unexplained = false;
         let source = self.files.known(id).source;
         self.fix_end(id, source, observed.size);
         let file = self.files.known_mut(id);
@@ -309,7 +310,8 @@ impl Engine {
         match beside {
             Some(observed) if from != observed.path => {
                 self.rename(id, (Arc::clone(&observed.path), None), Name::Lost, now);
-                if is_closed {
+                let is_unexplained = std::mem::take(&mut self.files.known_mut(id).kind.is_unexplained);
+                if is_closed || is_unexplained || before == Name::Matched {
                     self.count_rotation(source, Rotation::Renamed);
                     let to = Some(Arc::clone(&observed.path));
                     self.report(Report::Rotated { source, from: Arc::clone(&from), to });
@@ -328,8 +330,10 @@ impl Engine {
             self.files.await_descriptor(id);
         } else if before == Name::Matched && file.incarnation().is_some() {
             self.files.lose_name(id, now);
-            self.count_rotation(source, Rotation::Removed);
-            self.report(Report::Rotated { source, from, to: None });
+            self.files.known_mut(id).kind.is_unexplained = beside.is_none();
+            if beside.is_none_or(|observed| observed.path == from) {
+                self.report(Report::Rotated { source, from, to: None });
+            }
             self.queue_read(id);
         }
     }
@@ -392,8 +396,9 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::engine::Memory;
-    use crate::engine::port::{Effect, Event, Opened, Watching};
-    use crate::engine::samples::{at, identity, path, settings};
+    use crate::engine::incarnation::Whose;
+    use crate::engine::port::{Effect, Event, Held, Opened, Watching};
+    use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
     use crate::model::route::Route;
 
     /// Both sources ship into one stream; inotify tells of every change.
@@ -484,5 +489,61 @@ mod tests {
         surveys_after(&mut engine, shows(1, Some("b/app.log"), 15), 15);
         let (_, file) = engine.files.iter().next().expect("it is followed");
         assert_eq!((file.source, file.name), (SourceId(1), Name::Matched));
+    }
+
+    /// What the source says at the next looks, and what the kernel does of the open file: the kinds that are counted.
+    #[test]
+    fn a_file_is_renamed_where_it_has_a_name_and_removed_where_it_has_none() {
+        let beside = |name: &'static str| Some((name, false));
+        let none: Option<(&str, bool)> = None;
+        for (looks, is_removed, expected) in [
+            (&[beside("a/app.log.1")][..], false, Some(Rotation::Renamed)),
+            (&[none, beside("a/app.log.1")], false, Some(Rotation::Renamed)),
+            (&[none, none], false, Some(Rotation::Renamed)),
+            (&[none, none], true, Some(Rotation::Removed)),
+            (&[Some(("a/other.log", true))], false, Some(Rotation::Renamed)),
+            (&[Some(("a/app.log", true))], false, None),
+        ] {
+            let mut engine = engine();
+            surveys_after(&mut engine, Event::Tick, 1);
+            surveys_after(&mut engine, shows(0, Some("a/app.log"), 1), 1);
+            for (seconds, name) in (10..).step_by(5).zip(looks) {
+                surveys_after(&mut engine, Event::Hint(Hint::Names), seconds);
+                let mut seen = shows(0, name.map(|(name, _)| name), seconds);
+                if let (Event::Observed(observation), Some((_, is_matched))) = (&mut seen, name) {
+                    observation.files[0].is_matched = *is_matched;
+                }
+                if let Event::Observed(observation) = &mut seen
+                    && seconds > 10
+                {
+                    let file = engine.files.iter().next().expect("it is followed").0;
+                    observation.held.push(Held {
+                        file,
+                        size: 0,
+                        disk_bytes: 0,
+                        is_removed,
+                        is_disk_nearly_full: false,
+                    });
+                }
+                surveys_after(&mut engine, seen, seconds);
+            }
+            let counted: Vec<_> = engine.counts.sources[0].rotations.clone().into_iter().collect();
+            assert_eq!(counted, expected.map(|kind| (kind, 1)).into_iter().collect::<Vec<_>>(), "{looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_while_nothing_ran_is_counted_when_it_is_found() {
+        for (name, expected) in [("app.log.1", 1), ("app.log", 0)] {
+            let whose = Whose { path: path("app.log"), identity: identity(1), ..whose(0, 1) };
+            let known = Checkpoint { seen_bytes: 0, ..checkpoint(0, whose, 0) };
+            let memory = Memory { checkpoints: vec![known], next_incarnation: 1, ..Memory::default() };
+            let mut engine = Engine::try_new(settings(1), memory, 0, at(0)).expect("delays in order");
+            engine.handle(Event::Watching(Watching::Full), at(0));
+            surveys_after(&mut engine, Event::Tick, 1);
+            surveys_after(&mut engine, shows(0, Some(name), 1), 1);
+            let rotations = &engine.counts.sources[0].rotations;
+            assert_eq!(rotations.get(&Rotation::Renamed).copied().unwrap_or(0), expected, "{name}");
+        }
     }
 }

@@ -212,6 +212,9 @@ impl Engine {
             self.lives.on_its_way_mut(stored.incarnation).is_not_durable();
         }
         let why = if is_mark { Start::New } else { Start::Checkpoint };
+        if !is_mark {
+            self.note_renamed_since(id, stored);
+        }
         self.report(Report::Following { source, path, at: stored.offset, why });
         if !unmatched && !is_mark && is_at_beginning && stored.fingerprint.is_empty() {
             self.seek_unseen(id, stored.seen, now);
@@ -391,13 +394,5 @@ impl Engine {
         if before.as_ref() != Some(&why) {
             self.report(Report::Unreadable { source, path, why });
         }
-    }
-
-    /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
-    pub(super) fn seek(&mut self, id: FileId, now: Instant) {
-        self.files.seek(id, now);
-        let file = self.files.known(id);
-        let (source, path) = (file.source, Arc::clone(file.real_path()));
-        self.surveys.seek_beside(source, &path);
     }
 }

@@ -14,7 +14,7 @@ use crate::model::time::Instant;
 
 use super::lives::{Afterwards, Over};
 use super::port::{Effect, FileId};
-use super::report::{Loss, Report};
+use super::report::{Loss, Report, Rotation};
 use super::{Engine, families};
 
 /// What becomes of the bytes of a file that were seen and not read.
@@ -49,6 +49,10 @@ impl Engine {
         }
         let file = self.files.remove(id);
         self.leaving.remove(id);
+        if file.kind.is_unexplained {
+            // Nobody found it under another name for as long as it was looked for.
+            self.count_rotation(file.source, Rotation::Removed);
+        }
         if file.is_open() {
             self.descriptors.release();
             self.effects.push_back(Effect::Close(id));

@@ -152,7 +152,7 @@ impl Rotation {
 /// Everything counted of one source since the process began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceCounts {
-    /// Lines, and pieces of lines too long for one record, that became records.
+    /// Lines of files that were read, each once, whatever became of them.
     pub lines_read: u64,
     /// Bytes of the files that became settled or became records.
     pub bytes_read: u64,
@@ -172,11 +172,11 @@ pub struct SourceCounts {
     pub rotations: BTreeMap<Rotation, u64>,
 }
 
-/// What became of messages that were too long.
+/// What became of messages that were too long, each counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OversizeCounts {
-    /// Pieces that more of the message followed.
-    pub pieces: u64,
+    /// Messages that were sent in pieces.
+    pub split: u64,
     /// Messages of which the beginning was sent.
     pub truncated: u64,
     /// Messages that became dead letters.

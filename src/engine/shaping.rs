@@ -214,16 +214,16 @@ impl Shaping<'_> {
             }
             self.counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
             let part = part_of(&line);
+            self.counts.lines_read += line.lines as u64;
             let Some(data) = line.data else {
                 self.counts.empty_lines += u64::from(part == Part::Whole);
                 self.pass_over(line.span);
                 continue;
             };
-            self.counts.lines_read += line.lines as u64;
             match (part, self.shape.oversize) {
                 (Part::Whole, _) | (Part::Ends, Oversize::Split) => self.send(line.span, data),
                 (Part::Begins | Part::GoesOn, Oversize::Split) => {
-                    self.counts.oversize.pieces += 1;
+                    self.counts.oversize.split += u64::from(part == Part::Begins);
                     self.send(line.span, data);
                 }
                 (Part::Begins, Oversize::Truncate) => {
@@ -326,6 +326,7 @@ mod tests {
 
     use super::*;
     use crate::engine::incarnation::{IncarnationState, Whose};
+    use crate::engine::report::OversizeCounts;
     use crate::model::identity::{Identity, Incarnation, Seen};
     use crate::model::limits::RECORD_BYTES;
     use crate::model::settings::{LineFilter, Newline, Packing, SourceId, StartPattern, StreamId};
@@ -449,6 +450,57 @@ mod tests {
                 next = span.end();
             }
             assert_eq!(next.bytes(), text.len() as u64, "{text:?}: all of it is settled");
+        }
+    }
+
+    /// What is dropped, whether newlines are sent, what becomes of long lines; the file; lines, those dropped, those empty, and
+    /// those that are too long.
+    #[test]
+    fn each_line_is_counted_once_whatever_becomes_of_it() {
+        let long = "0123456789abcdef".repeat(3);
+        let text = format!("I\n\n{long}\nx\nI{long}\n");
+        let (append, strip) = (Newline::Append, Newline::Strip);
+        for (drop, newline, oversize, dropped, empty, oversized) in [
+            (&[][..], append, Oversize::Split, 0, 0, 2),
+            (&[], strip, Oversize::Split, 0, 1, 2),
+            (&[], append, Oversize::Truncate, 0, 0, 2),
+            (&[], append, Oversize::DeadLetter, 0, 0, 2),
+            (&["^I"], append, Oversize::Split, 2, 0, 1),
+            (&["^I"], strip, Oversize::Truncate, 2, 1, 1),
+        ] {
+            let filter = LineFilter { keep: Vec::new(), drop: patterns(drop) };
+            let shape = Shape {
+                newline,
+                packing: Packing::Off,
+                max_message_bytes: 16,
+                max_line_bytes: 16,
+                max_piece_bytes: 16,
+                oversize,
+                runtime: None,
+                multiline: None,
+                filter: &filter,
+                template: None,
+                settled: &[],
+            };
+            // In one read, and in reads that end within lines.
+            for step in [text.len(), 20] {
+                let (mut counts, mut cut, mut at) = (SourceCounts::default(), Cut::default(), 0);
+                let mut end = step;
+                while at < text.len() {
+                    let chunk = Bytes::from(text[at..end.min(text.len())].to_owned());
+                    let whole = (ChunkEnd::Open, u64::MAX);
+                    let shaped = shape.apply(Offset::new(at as u64), &chunk, cut, whole, &mut counts);
+                    (at, cut, end) = (at + shaped.bytes, shaped.cut, end + step);
+                }
+                let name = format!("{drop:?} {newline:?} {oversize:?} {step}");
+                assert_eq!(
+                    (counts.lines_read, counts.dropped_lines, counts.empty_lines),
+                    (5, dropped, empty),
+                    "{name}"
+                );
+                let OversizeCounts { split, truncated, dead_lettered } = counts.oversize;
+                assert_eq!(split + truncated + dead_lettered, oversized, "{name}");
+            }
         }
     }
 

@@ -117,7 +117,7 @@ pub enum FileState {
 pub struct StreamStatus {
     pub stream: StreamId,
     pub in_flight: usize,
-    /// Records read and not yet sent.
+    /// Records read and in no request that is under way: those that wait to go again among them.
     pub waiting: usize,
     /// What the last second used of the full quotas, 0 to 1 each: of several lanes, what the fullest did.
     pub used: Use,
@@ -156,7 +156,7 @@ pub struct LaneStatus {
     /// How many of them have bytes that are not acknowledged.
     pub late_files: usize,
     pub in_flight: usize,
-    /// Records read and not yet sent.
+    /// Records read and in no request that is under way: those that wait to go again among them.
     pub waiting: usize,
     /// What the last second used of the full quotas: 0 to 1 each.
     pub used: Use,

@@ -14,7 +14,7 @@ use super::files::State;
 use super::files::file::Name;
 use super::parting::Parting;
 use super::port::{FileId, Held};
-use super::report::{Loss, Report};
+use super::report::{Loss, Report, Rotation};
 
 /// Why a file is not read whose file system does not answer.
 pub(super) const LATE: &str = "its file system has not answered for 3 seconds";
@@ -104,6 +104,7 @@ impl Engine {
 
     /// Gives up removed files, where the rule says so, and declares what is unread of them.
     pub(super) fn on_held(&mut self, held: &[Held], now: Instant) {
+        self.explain(held);
         let removed: Vec<_> = held.iter().filter_map(|held| self.removed(held)).collect();
         for (Held { file: id, size, .. }, cause) in given_up(&removed, now) {
             let why = match cause {
@@ -113,6 +114,18 @@ impl Engine {
             self.note_seen(*id, *size, now);
             // What was read of it is delivered from memory.
             self.part(*id, Parting::Declared(why), now);
+        }
+    }
+
+    /// The kernel says of open files that lost their names whether they have others, wherever these are.
+    fn explain(&mut self, held: &[Held]) {
+        for held in held {
+            let Some(file) = self.files.get(held.file).filter(|file| file.kind.is_unexplained) else {
+                continue;
+            };
+            let rotation = if held.is_removed { Rotation::Removed } else { Rotation::Renamed };
+            self.count_rotation(file.source, rotation);
+            self.files.known_mut(held.file).kind.is_unexplained = false;
         }
     }
 

@@ -23,7 +23,7 @@ pub struct Message {
     pub at: Offset,
     /// Without the newline that ends it.
     pub content: Bytes,
-    /// How many lines of the file it is.
+    /// How many lines of the file it is; none where it is a piece of one that began before.
     pub lines: usize,
     pub metadata: Option<RuntimeMetadata>,
     pub part: Part,

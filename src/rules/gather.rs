@@ -180,7 +180,9 @@ impl<'a> LineAggregator<'a> {
         self.close();
         self.cover();
         self.covered = span.end();
-        self.out.push_back(Message { span, at: span.start(), content, lines: 1, metadata: None, part });
+        // Of a line, the piece that it begins with stands for it.
+        let lines = usize::from(matches!(part, Part::Whole | Part::Begins));
+        self.out.push_back(Message { span, at: span.start(), content, lines, metadata: None, part });
     }
 
     /// Lines that belong together so far are complete, whatever comes: an earlier process had cut here. A part of a line

@@ -25,7 +25,7 @@ pub struct Line {
     pub ending: Ending,
     /// Whether it goes on with a line of which a piece was cut.
     pub continues: bool,
-    /// How many lines it is; a piece counts as one.
+    /// How many lines begin in it: none in a piece that goes on.
     pub lines: usize,
 }
 
@@ -136,12 +136,13 @@ impl<'a> Split<'a> {
         };
         let len = u64::try_from(from).expect("a chunk fits in memory");
         let end = u64::try_from(to).expect("a chunk fits in memory");
+        let continues = std::mem::replace(&mut self.inside, ending == Ending::Cut);
         Line {
             span: Span::new(self.at.plus(len), self.at.plus(end)),
             data: (!data.is_empty()).then_some(data),
             ending,
-            continues: std::mem::replace(&mut self.inside, ending == Ending::Cut),
-            lines: 1,
+            continues,
+            lines: usize::from(!continues),
         }
     }
 

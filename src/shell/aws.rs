@@ -30,7 +30,7 @@ use aws_sdk_firehose::config::Credentials;
 use tokio::task::JoinSet;
 use tracing::warn;
 
-use crate::config;
+use crate::config::{self, Located};
 use crate::model::verdict::{Retry, RetryReason};
 
 pub(in crate::shell) use self::connections::Connections;
@@ -79,7 +79,8 @@ struct Settings {
 pub(super) struct Found {
     /// Settings of the environment and the profile.
     pub(super) sdk: SdkConfig,
-    pub(super) region: String,
+    /// Where requests go, and by whose word.
+    pub(super) located: Located,
     pub(super) credentials: Arc<Keeper>,
     connections: Connections,
 }
@@ -106,14 +107,23 @@ impl Found {
         self.connections.leave_those_of(began);
     }
 
-    /// Where the service answers in this region.
-    pub(super) fn host(&self) -> String {
-        let china = if self.region.starts_with("cn-") { ".cn" } else { "" };
+    /// Where requests go: the URL that is named, else that of the service in this region.
+    pub(super) fn endpoint(&self) -> String {
+        if let Some(url) = &self.located.endpoint_url {
+            return url.clone();
+        }
+        let china = if self.located.region.starts_with("cn-") { ".cn" } else { "" };
         let fips = if self.sdk.use_fips() == Some(true) { "-fips" } else { "" };
         match self.sdk.use_dual_stack() {
-            Some(true) if china.is_empty() => format!("https://firehose{fips}.{}.api.aws", self.region),
-            Some(true) => format!("https://firehose{fips}.{}.api.amazonwebservices.com.cn", self.region),
-            Some(false) | None => format!("https://firehose{fips}.{}.amazonaws.com{china}", self.region),
+            Some(true) if china.is_empty() => {
+                format!("https://firehose{fips}.{}.api.aws", self.located.region)
+            }
+            Some(true) => {
+                format!("https://firehose{fips}.{}.api.amazonwebservices.com.cn", self.located.region)
+            }
+            Some(false) | None => {
+                format!("https://firehose{fips}.{}.amazonaws.com{china}", self.located.region)
+            }
         }
     }
 }
@@ -148,6 +158,23 @@ impl Access {
     /// What is missing, in one sentence.
     pub(super) async fn find(&self, stream: &config::Stream) -> Result<Found, Retry> {
         resolve::find(&self.0, stream).await
+    }
+
+    /// Where the requests of one stream go, as far as that is known without credentials. The network is asked where nothing
+    /// else names the region, and `asks` says so.
+    ///
+    /// # Errors
+    /// What is missing, in one sentence.
+    pub async fn locate(&self, stream: &config::Stream, asks: bool) -> Result<Located, Retry> {
+        resolve::locate(&self.0, stream, asks).await
+    }
+
+    /// Whether the certificates can be used that a stream's connections trust.
+    ///
+    /// # Errors
+    /// What is wrong with their file, which it names.
+    pub async fn certificates(&self, stream: &config::Stream) -> Result<(), String> {
+        resolve::certificates(&self.0, stream).await
     }
 
     /// Ends all that was begun here: no child process is left behind.

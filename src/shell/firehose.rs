@@ -24,7 +24,7 @@ use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
 use bytes::Bytes;
 
-use crate::config::Stream;
+use crate::config::{Located, Stream};
 use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::shell::aws::{Access, Connections, Found};
@@ -81,7 +81,7 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 struct Reached {
     client: Client,
-    region: String,
+    located: Located,
     /// `None` for the embedded delivery stream, whose keys nobody renews.
     access: Option<Found>,
     /// Where requests go, for a person; without user and password.
@@ -124,7 +124,12 @@ impl Destination {
 
     /// The region that requests go to; `None` when it is not known, or not yet.
     pub fn region(&self) -> Option<String> {
-        self.way.found().map(|reached| reached.region.clone())
+        self.way.found().map(|reached| reached.located.region.clone())
+    }
+
+    /// Where requests go; `None` when it is not known, or not yet.
+    pub fn place(&self) -> Option<Located> {
+        self.way.found().map(|reached| reached.located.clone())
     }
 
     /// Whether one was made from the other by [`Destination::connect_again`].
@@ -293,24 +298,20 @@ impl Route {
             .identity_cache(IdentityCache::no_cache())
             .credentials_provider(SharedCredentialsProvider::new((*access.credentials).clone()));
         // Of this client alone: a role's credentials come from another service.
-        if let Some(url) = &self.stream.endpoint_url {
-            client = client.endpoint_url(url);
-        }
-        let named = self.stream.endpoint_url.as_deref().or(access.sdk.endpoint_url());
-        if let (Some(true), Some(url)) = (access.sdk.use_fips(), named) {
+        client.set_endpoint_url(access.located.endpoint_url.clone());
+        let endpoint = host_of(&access.endpoint());
+        if let (Some(true), true) = (access.sdk.use_fips(), access.located.endpoint_url.is_some()) {
             return Err(Retry {
                 reason: RetryReason::Setup,
                 code: "InvalidConfiguration".into(),
                 message: format!(
-                    "FIPS endpoints are asked for, and {} as the endpoint: leave one out",
-                    host_of(url)
+                    "FIPS endpoints are asked for, and {endpoint} as the endpoint: leave one out"
                 )
                 .into(),
             });
         }
-        let endpoint = named.map_or_else(|| access.host(), host_of);
-        let region = access.region.clone();
-        Ok(Reached { client: Client::from_conf(client.build()), region, access: Some(access), endpoint })
+        let located = access.located.clone();
+        Ok(Reached { client: Client::from_conf(client.build()), located, access: Some(access), endpoint })
     }
 }
 
@@ -329,7 +330,7 @@ fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> R
         .credentials_provider(keys);
     Reached {
         client: Client::from_conf(config.build()),
-        region: region.to_owned(),
+        located: Located { region: region.to_owned(), by: "run --local", endpoint_url: None },
         access: None,
         endpoint: host_of(endpoint_url),
     }
@@ -353,7 +354,7 @@ impl Reached {
         match verdict {
             Verdict::Retry(Retry { reason, code, message }) if &*code == "Connection" => {
                 let mut placed = format!("{} cannot be reached: {message}", self.endpoint);
-                if let Some(hint) = crate::shell::aws::hint(&self.region)
+                if let Some(hint) = crate::shell::aws::hint(&self.located.region)
                     && self.access.is_some()
                 {
                     placed.push_str(&format!("; {hint}"));

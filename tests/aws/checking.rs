@@ -57,6 +57,73 @@ fn a_record_is_sent_only_when_it_is_given() {
     assert!(service.asked().iter().any(|request| request.body.contains("aGVsbG8K")), "hello and a newline");
 }
 
+/// Which names the endpoint, the first that is there wins; requests go there, and that is what is told.
+#[test]
+fn the_endpoint_of_the_environment_and_the_profile_is_the_one_that_is_told() {
+    let (service, other) = (Fake::start(|_| described("DirectPut")), Fake::start(|_| described("DirectPut")));
+    let (url, otherwise) = (service.url(), other.url());
+    let profile = |services: &str, url: &str| {
+        format!(
+            "[default]\nregion = us-east-1\nservices = s\nendpoint_url = {url}\n[services s]\nfirehose =\n  endpoint_url = {services}\n"
+        )
+    };
+    for (of_service, of_all, file, ignores) in [
+        (&*url, &*otherwise, profile(&otherwise, &otherwise), false),
+        ("", &*url, profile(&otherwise, &otherwise), false),
+        ("", "", profile(&url, &otherwise), false),
+        ("", "", "[default]\nregion = us-east-1\nendpoint_url = ".to_owned() + &url, false),
+        (&*otherwise, &*otherwise, profile(&otherwise, &otherwise), true),
+    ] {
+        let stage = Stage::new()
+            .with_keys()
+            // The key is there, and says nothing.
+            .aws("#endpoint_url\n")
+            .env("AWS_ENDPOINT_URL_FIREHOSE", of_service)
+            .env("AWS_ENDPOINT_URL", of_all)
+            .env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", if ignores { "true" } else { "" });
+        stage.put("home/.aws/config", &file);
+        let asked = (service.count(), other.count());
+        let mut check = stage.command(&["check", "--online"]);
+        if ignores {
+            // Nobody answers there: what is told is the region's own host.
+            check.env("HTTPS_PROXY", "http://127.0.0.1:9");
+        }
+        let said = String::from_utf8(check.output().unwrap().stdout).unwrap();
+        let endpoint = if ignores { "https://firehose.us-east-1.amazonaws.com" } else { &url };
+        assert!(said.contains(&format!("sent to {endpoint}\n")), "{said}");
+        assert_eq!(other.count(), asked.1, "{said}");
+        assert_eq!(service.count() > asked.0, !ignores, "{said}");
+    }
+}
+
+/// The quotas that `check` shows are those of the region that `run` finds.
+#[test]
+fn quotas_are_those_of_the_region_that_the_environment_or_the_profile_names() {
+    for (variable, of_profile, by) in
+        [("ap-south-1", "us-east-1", "AWS_REGION"), ("", "ap-south-1", "the profile's region")]
+    {
+        let stage = Stage::new().with_keys().env("AWS_REGION", variable);
+        stage.put("home/.aws/config", &format!("[default]\nregion = {of_profile}\n"));
+        let output = stage.command(&["check"]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        for words in
+            [&*format!("region ap-south-1 ({by})"), "quota 1000 requests, 1000 records, 1MiB a second"]
+        {
+            assert!(said.contains(words), "{words:?} is not in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn certificates_that_are_not_there_are_a_fault_of_the_configuration() {
+    let stage = Stage::new().with_keys().aws("ca_file = \"/nowhere/ca.pem\"\n");
+    let output = stage.command(&["check"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("ca_file /nowhere/ca.pem cannot be read"), "{said}");
+}
+
 /// Shipping needs no description.
 #[test]
 fn a_record_that_is_accepted_outweighs_a_description_that_is_denied() {

@@ -359,6 +359,23 @@ fn the_status_command_shows_the_same_and_says_by_its_code_whether_all_is_well() 
         assert!(table.contains(words), "{words:?} in\n{table}");
     }
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let listening = world.dir().join("listening.toml");
+    let text_of = fs::read_to_string(world.config()).unwrap();
+    let free = "listen = \"127.0.0.1:0\"";
+    assert!(text_of.contains(free), "{text_of}");
+    fs::write(&listening, text_of.replace(free, &format!("listen = \"{}\"", daemon.health))).unwrap();
+    let by_variable = |command: &str| {
+        let mut command = standpipe(&[command]);
+        let output = command.env("STANDPIPE_CONFIG", &listening).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    for command in ["status", "cost"] {
+        let said = by_variable(command);
+        assert!(
+            said.contains("logs"),
+            "{command} asks where the file says that STANDPIPE_CONFIG names: {said}"
+        );
+    }
     let (code, json) = ask(&["--url", &url, "--json"]);
     assert_eq!(code, 0);
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["streams"][0]["records_delivered"], 2);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::world::{World, append, eventually, finished, text};
+use crate::world::{Running, World, append, eventually, finished, text};
 
 /// Writes lines as fast as they are taken in, into so many files, until it is dropped.
 struct Writers {
@@ -88,4 +88,17 @@ fn one_pass_that_finds_nothing_or_makes_a_dead_letter_has_not_done_what_was_aske
     assert_eq!(world.arrived("logs"), b"line\n");
     let (code, _, log) = world.once();
     assert_eq!(code, 0, "nothing new: {log}");
+}
+
+#[test]
+fn one_pass_that_is_asked_to_stop_says_that_and_not_that_its_time_was_over() {
+    let world = World::new().configured("[shutdown]\ntimeout = \"300ms\"\n");
+    append(&world.file("a.log"), "here\n");
+    world.fault(r#"{"rates": {"hang": 1.0}}"#);
+    let pass = Running::start(&["run", "--once", "-c", text(&world.config())]);
+    pass.says("requests are signed", "\n");
+    pass.signal(Signal::TERM);
+    pass.says("asked to stop before everything was delivered", "\n");
+    assert!(!pass.log().contains("the time was over before"), "{}", pass.log());
+    assert_eq!(pass.exit(), Some(1));
 }

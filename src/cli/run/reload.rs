@@ -19,7 +19,8 @@ use crate::shell::systemd;
 use super::super::{configuration, signals};
 use super::watching::ContentWatch;
 use super::{
-    RunArgs, all, aside, connect, delivery_streams, overrides, regions, source_files, tell_unmatched,
+    RunArgs, all, aside, connect, delivery_streams, overrides, places, source_files, tell_unencrypted,
+    tell_unmatched,
 };
 
 /// The configuration that the daemon has.
@@ -122,6 +123,7 @@ pub(super) async fn reload(
             Some(wanted) = wanted.recv() => Why::Wanted(wanted),
         };
         let is_asked = !matches!(why, Why::Wanted(_));
+        let is_located_late = matches!(why, Why::Located);
         let next = match why {
             Why::Located => Ok(in_effect.clone()),
             Why::Asked => read_again(args, &mut watch, (started_with, &in_effect), (origin, &embedded)).await,
@@ -132,11 +134,15 @@ pub(super) async fn reload(
         };
         let next = next.and_then(|next| {
             let mut changed = next.config.clone();
-            changed.found_regions(&regions(&next.ways))?;
+            changed.locate(&places(&next.ways))?;
             Ok((next, changed))
         });
         let change = match next {
             Ok((next, config)) => {
+                if is_located_late {
+                    // What is written was told at the start.
+                    tell_unencrypted(&config, |stream| stream.endpoint_url.is_none());
+                }
                 in_effect = next;
                 is_located = !may_change || in_effect.is_located();
                 let (sources, destinations) = (source_files(&config), in_effect.ways.clone());

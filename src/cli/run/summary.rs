@@ -77,7 +77,7 @@ pub(super) fn conclude(args: &RunArgs, config: &Config, summary: &RunSummary, mi
     let Sums { lines, records, requests, retries, dead_letters, .. } = sums;
     let seconds = summary.took.as_secs_f64();
     match (args.once, summary.how) {
-        (false, ExitReason::TimedOut | ExitReason::Stopped) => {
+        (false, ExitReason::TimedOut | ExitReason::CutShort | ExitReason::Stopped) => {
             warn!(
                 lines,
                 records, "stopped before everything was delivered; the rest comes after the next start"
@@ -118,17 +118,18 @@ fn say_what_was_done(args: &RunArgs, config: &Config, sums: &Sums, seconds: f64)
 fn lacks(summary: &RunSummary, sums: &Sums, missing: usize) -> Vec<String> {
     let status = &summary.status;
     let mut lacks = Vec::new();
-    if summary.how == ExitReason::TimedOut {
-        lacks.push(
-            "the time was over before everything was delivered; the rest comes with the next run".to_owned(),
-        );
-        lacks.extend(undelivered(status));
-    }
-    if summary.how == ExitReason::Stopped {
-        lacks.push(
-            "not everything is delivered: what is left waits for another configuration; the rest comes with the next run"
-                .to_owned(),
-        );
+    let why_unfinished = match summary.how {
+        ExitReason::Done => None,
+        ExitReason::TimedOut => Some("the time was over before everything was delivered"),
+        ExitReason::CutShort => {
+            Some("asked to stop before everything was delivered, and the time for that was over")
+        }
+        ExitReason::Stopped => {
+            Some("not everything is delivered: what is left waits for another configuration")
+        }
+    };
+    if let Some(why) = why_unfinished {
+        lacks.push(format!("{why}; the rest comes with the next run"));
         lacks.extend(undelivered(status));
     }
     if !status.stuck.is_empty() {

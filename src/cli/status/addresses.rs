@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::Overrides;
 
-use super::super::{CONFIGURATION, DEFAULT_FILE, USAGE, configure};
+use super::super::{CONFIGURATION, DEFAULT_FILE, USAGE, configure, named};
 use super::ask::{Failure, address};
 
 /// Where a daemon answers of which nothing else is said.
@@ -22,11 +22,12 @@ pub(in crate::cli) fn addresses(config: Option<&PathBuf>, urls: &[String]) -> Re
     if !urls.is_empty() {
         return urls.iter().map(|url| address(url)).collect::<Result<_, _>>().map_err(wrong);
     }
+    let named = named(config);
     let is_there = || crate::config::read(&PathBuf::from(DEFAULT_FILE)).is_ok();
-    if config.is_none() && !is_there() {
+    if named.is_none() && !is_there() {
         return Ok(vec![DEFAULT_ADDRESS.to_owned()]);
     }
-    match configure(config, &Overrides::default())?.health.listen {
+    match configure(named.as_ref(), &Overrides::default())?.health.listen {
         Some(listen) => Ok(vec![reachable(listen).to_string()]),
         None => {
             complain!("the configuration has `health.listen = \"off\"`: no daemon of it can be asked");

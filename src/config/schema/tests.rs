@@ -167,3 +167,10 @@ fn defaults_and_descriptions_are_those_of_the_example() {
     assert!(told.starts_with("\"on\": lines that follow one another in a file share a record"), "{told}");
     assert!(told.ends_with(" From 1ms to 1m."), "{told}");
 }
+
+#[test]
+fn a_stream_without_a_name_at_the_service_has_no_default_for_it() {
+    let stream = &parsed()["properties"]["stream"]["additionalProperties"]["properties"];
+    assert!(stream["delivery_stream"]["type"].is_string(), "{}", stream["delivery_stream"]);
+    assert!(stream["delivery_stream"].get("default").is_none(), "the default is the table's name");
+}

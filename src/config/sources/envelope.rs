@@ -17,14 +17,14 @@ pub(super) fn format_of(table: &SourceTable, host: &str, faults: &mut Faults) ->
     if !json.format.as_ref().is_some_and(|format| format.value) {
         let names_streams = table.stream.as_ref().is_some_and(|stream| is_template(&stream.value));
         let pointless = [
-            json.fields.as_ref().map(Typed::spot),
-            json.merge_json.as_ref().map(Typed::spot),
+            json.fields.as_ref().filter(|fields| !fields.value.is_empty()).map(Typed::spot),
+            json.merge_json.as_ref().filter(|merge| merge.value).map(Typed::spot),
             json.path_fields.as_ref().filter(|_| !names_streams).map(Typed::spot),
-            json.time_key.as_ref().map(Typed::spot),
-            json.time_format.as_ref().map(Typed::spot),
+            json.time_key.as_ref().filter(|key| key.value != TIME_KEY).map(Typed::spot),
+            json.time_format.as_ref().filter(|format| format.value != TimeFormat::Rfc3339).map(Typed::spot),
         ];
-        // Switched off, with what it would say left there, is fine.
-        for spot in pointless.into_iter().flatten().filter(|_| json.format.is_none()) {
+        // A default is always as good as nothing.
+        for spot in pointless.into_iter().flatten() {
             faults
                 .add(spot.fault("says what stands in JSON records, and they are raw; add format = \"json\""));
         }

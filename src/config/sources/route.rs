@@ -34,7 +34,7 @@ pub(in crate::config) fn destination(
         let pointless = [
             routing.streams.as_ref().and_then(|globs| globs.first()).map(Typed::spot),
             routing.default_stream.as_ref().map(Typed::spot),
-            routing.max_streams.as_ref().map(Typed::spot),
+            routing.max_streams.as_ref().filter(|most| most.value != MAX_STREAMS).map(Typed::spot),
         ];
         for spot in pointless.into_iter().flatten() {
             faults.add(spot.fault(

@@ -84,6 +84,11 @@ impl Again {
         self.groups.is_empty() && self.halves.is_empty()
     }
 
+    /// How many records wait.
+    pub(super) fn len(&self) -> usize {
+        self.groups.values().chain(&self.halves).map(|group| group.records.len()).sum()
+    }
+
     /// When the first group is sent that is no half.
     pub(super) fn first_due(&self) -> Option<Instant> {
         self.groups.first_key_value().map(|((due, _), _)| *due)

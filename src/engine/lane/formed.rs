@@ -43,6 +43,11 @@ impl Formed {
         self.next.is_none() && self.large.is_empty()
     }
 
+    /// How many records wait.
+    pub(super) fn len(&self) -> usize {
+        self.next.iter().chain(&self.large).map(|request| request.records.len()).sum()
+    }
+
     pub(super) fn into_requests(self) -> impl Iterator<Item = Request> {
         self.next.into_iter().chain(self.large)
     }

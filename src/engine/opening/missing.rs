@@ -5,15 +5,36 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::engine::files::file::Name;
 use crate::engine::incarnation::Names;
 use crate::engine::parting::Parting;
 use crate::engine::port::FileId;
-use crate::engine::report::Loss;
+use crate::engine::report::{Loss, Report, Rotation};
+use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Seen};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 
 impl Engine {
+    /// The name of a file that is not open leads elsewhere, or nowhere: it is looked for under other names.
+    pub(in crate::engine) fn seek(&mut self, id: FileId, now: Instant) {
+        self.files.seek(id, now);
+        let file = self.files.known(id);
+        let (source, path) = (file.source, Arc::clone(file.real_path()));
+        self.surveys.seek_beside(source, &path);
+    }
+
+    /// A file goes on from what is stored of it: it may have been renamed since, while nobody looked.
+    pub(super) fn note_renamed_since(&mut self, id: FileId, stored: &Checkpoint) {
+        let file = self.files.known(id);
+        let (source, from, to) = (file.source, stored.real_path(), file.real_path());
+        if from != to {
+            let report = Report::Rotated { source, from: Arc::clone(from), to: Some(Arc::clone(to)) };
+            self.count_rotation(source, Rotation::Renamed);
+            self.report(report);
+        }
+    }
+
     /// A file that could not be opened is not followed any more.
     pub(super) fn part_unopened(&mut self, id: FileId, now: Instant) {
         self.files.closed(id);
@@ -27,6 +48,10 @@ impl Engine {
         if !self.surveys.has_looked_beside(source, file.real_path()) {
             return self.seek(id, now);
         }
+        if file.name == Name::Matched && file.incarnation().is_some() {
+            self.count_rotation(source, Rotation::Removed);
+        }
+        let file = self.files.known(id);
         match file.incarnation() {
             None if file.kind.only_as_copy => self.part(id, Parting::Handed, now),
             None => {

@@ -32,12 +32,11 @@ impl Shaping<'_> {
     fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
         let shape = self.shape;
         let Message { span, content, part, .. } = message;
+        self.counts.lines_read += message.lines as u64;
         if !shape.filter.is_empty() && drops.judge(shape.filter, message) {
-            let is_first = matches!(part, Part::Whole | Part::Begins);
-            self.counts.dropped_lines += if is_first { message.lines as u64 } else { 0 };
+            self.counts.dropped_lines += message.lines as u64;
             return self.drop_span(*span, pack);
         }
-        self.counts.lines_read += message.lines as u64;
         if shape.runtime.is_some() && message.metadata.is_none() && matches!(part, Part::Whole | Part::Begins)
         {
             self.counts.unparsed_lines += message.lines as u64;
@@ -99,6 +98,8 @@ impl Shaping<'_> {
         let shape = self.shape;
         let start = message.span.start();
         let (mut made, mut gone) = (first, 0);
+        let begins = matches!(message.part, Part::Whole | Part::Begins);
+        self.counts.oversize.split += u64::from(begins && (made.taken > 0 || message.content.is_empty()));
         for piece in self.first_piece + 1.. {
             let rest = &message.content[gone..];
             if made.taken == 0 && !rest.is_empty() {
@@ -106,7 +107,6 @@ impl Shaping<'_> {
             }
             let is_last = made.taken == rest.len();
             let ends = is_last && matches!(message.part, Part::Whole | Part::Ends);
-            self.counts.oversize.pieces += u64::from(!ends);
             // Raw pieces one behind the other are the line; objects are told apart like any others.
             if ends || shape.template.is_some() {
                 shape.end(&mut made.data);

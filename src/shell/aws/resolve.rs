@@ -1,4 +1,4 @@
-//! The way of one stream: region, certificates, and whose credentials.
+//! The way of one stream: region, endpoint, certificates, and whose credentials.
 //!
 //! Knows the order in which a region is looked for. Asks the instance metadata service last, and remembers its answer for
 //! all streams.
@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_types::service_config::ServiceConfigKey;
 
-use crate::config::Stream;
+use crate::config::{Located, Stream};
 use crate::model::verdict::{Retry, RetryReason};
 
 use super::connections::Connections;
@@ -26,7 +27,13 @@ use super::{Asked, Found, Settings, Shared, regions};
 /// The most of a region that is shown, in characters.
 const MAX_REGION_BYTES: usize = 64;
 
-pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retry> {
+/// What is read before anything else is looked for.
+struct Begun {
+    read: Profiles,
+    connections: Connections,
+}
+
+async fn begin(shared: &Shared, stream: &Stream) -> Result<Begun, Retry> {
     let (aws, environment) = (&stream.aws, &shared.environment);
     let read = profiles(environment, aws.profile.as_deref()).await.map_err(|(why, _)| missing(&why))?;
     if aws.profile.is_some() {
@@ -35,9 +42,47 @@ pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retr
     }
     let trust = Trust::choose(aws, environment, read.get("ca_bundle"));
     let connections = Connections::new(trust, environment, read.get("ec2_metadata_service_endpoint"));
+    Ok(Begun { read, connections })
+}
+
+pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retry> {
+    let begun = begin(shared, stream).await?;
     // What is wrong with certificates is said when they are needed.
-    let _ = connections.refresh().await;
-    let region = region(shared, stream, &read, &connections).await?;
+    let _ = begun.connections.refresh().await;
+    let (located, sdk) = place(shared, stream, &begun, true).await?;
+    let Begun { read, connections } = begun;
+    let settings = Settings {
+        aws: Arc::clone(&stream.aws),
+        role_arn: stream.role_arn.clone(),
+        region: located.region.clone(),
+    };
+    let credentials = shared.keeper(settings, &connections, &read);
+    Ok(Found { sdk, located, credentials, connections })
+}
+
+pub(super) async fn locate(shared: &Shared, stream: &Stream, asks: bool) -> Result<Located, Retry> {
+    let begun = begin(shared, stream).await?;
+    if asks {
+        let _ = begun.connections.refresh().await;
+    }
+    Ok(place(shared, stream, &begun, asks).await?.0)
+}
+
+pub(super) async fn certificates(shared: &Shared, stream: &Stream) -> Result<(), String> {
+    // Of a profile that is not there something else is said.
+    let Ok(begun) = begin(shared, stream).await else { return Ok(()) };
+    begun.connections.refresh().await
+}
+
+/// Where requests go, and the settings of the environment and the profile.
+async fn place(
+    shared: &Shared,
+    stream: &Stream,
+    Begun { read, connections }: &Begun,
+    asks: bool,
+) -> Result<(Located, SdkConfig), Retry> {
+    let aws = &stream.aws;
+    let (by, region) = region(shared, stream, read, connections, asks).await?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(region.clone()))
         .http_client(connections.clone())
@@ -52,10 +97,19 @@ pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retr
     if let Some(dual) = aws.use_dualstack {
         loader = loader.use_dual_stack(dual);
     }
-    let settings =
-        Settings { aws: Arc::clone(aws), role_arn: stream.role_arn.clone(), region: region.clone() };
-    let credentials = shared.keeper(settings, &connections, &read);
-    Ok(Found { sdk: loader.load().await, region, credentials, connections })
+    let sdk = loader.load().await;
+    Ok((Located { region, by, endpoint_url: endpoint_url(stream, &sdk) }, sdk))
+}
+
+/// The URL that requests of a stream go to, where it is not the region's own: what the configuration names, else what the
+/// SDK finds in AWS_ENDPOINT_URL_FIREHOSE, AWS_ENDPOINT_URL, the profile's services and the profile, in this order.
+fn endpoint_url(stream: &Stream, sdk: &SdkConfig) -> Option<String> {
+    let key =
+        ServiceConfigKey::builder().service_id("Firehose").env("AWS_ENDPOINT_URL").profile("endpoint_url");
+    let key = key.build().expect("all of it is there");
+    let of_service = || sdk.service_config()?.load_config(key);
+    let of_all = || sdk.endpoint_url().map(str::to_owned);
+    stream.endpoint_url.clone().or_else(of_service).or_else(of_all)
 }
 
 async fn region(
@@ -63,7 +117,8 @@ async fn region(
     stream: &Stream,
     read: &Profiles,
     connections: &Connections,
-) -> Result<String, Retry> {
+    asks: bool,
+) -> Result<(&'static str, String), Retry> {
     let environment = &shared.environment;
     let named = [
         ("region", stream.region.as_deref()),
@@ -74,6 +129,7 @@ async fn region(
     let named = named.into_iter().find_map(|(by, region)| Some((by, region?.to_owned())));
     let (by, region) = match named {
         Some(named) => named,
+        None if !asks => return Err(no_region(&nowhere(read, "nobody was asked"))),
         None => {
             let asked = of_metadata(shared, stream, read, connections).await;
             ("instance metadata", asked.map_err(|why| no_region(&nowhere(read, &why)))?)
@@ -91,7 +147,7 @@ async fn region(
     if let Some(hint) = hint(&lower) {
         shared.tell_once(format!("{by} may be misspelt: {hint}; it is used as it is"));
     }
-    Ok(lower)
+    Ok((by, lower))
 }
 
 /// The region that the instance metadata service says, asked once for all streams that wait for it.

@@ -52,7 +52,7 @@ impl Destination {
         };
         Ok(Identity {
             access_key_id,
-            region: reached.region.clone(),
+            region: reached.located.region.clone(),
             endpoint: reached.endpoint.clone(),
             expires,
         })

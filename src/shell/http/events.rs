@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::report::{Loss, Report};
+use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::text::cut;
 use crate::model::time::Instant;
@@ -149,13 +150,13 @@ fn of_a_file(report: &Report) -> Option<Told> {
         Report::Copied { source, path, of } => {
             ("copied", Level::Info, file(source, path), format!("the copy of {}", of.display()))
         }
-        Report::Abandoned { source, path, bytes, why, .. } => {
+        Report::Abandoned { source, path, from, bytes, why } => {
             let why = if *why == Loss::Oversize {
                 "too long for a record"
             } else {
                 "gone before they could be read"
             };
-            ("lost", Level::Error, file(source, path), format!("{bytes} bytes lost: {why}"))
+            ("lost", Level::Error, file(source, path), lost(*from, *bytes, why))
         }
         Report::Unreadable { source, path, why } => {
             ("unreadable", Level::Warn, file(source, path), format!("cannot be read: {why}"))
@@ -242,6 +243,11 @@ fn of_a_stream(report: &Report) -> Option<Told> {
     })
 }
 
+/// Offsets are those of the first byte that is lost and of the one behind the last.
+fn lost(from: Offset, bytes: u64, why: &str) -> String {
+    format!("{bytes} bytes lost, from offset {} to {}: {why}", from.bytes(), from.bytes() + bytes)
+}
+
 fn handed_on(stream: About, files: usize) -> Told {
     ("handed_on", Level::Warn, stream, format!("{files} files go on at other delivery streams"))
 }
@@ -253,8 +259,6 @@ fn taken_back(stream: About, files: usize) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::offset::Offset;
-
     use super::*;
 
     fn at(seconds: u64) -> Instant {
@@ -296,6 +300,18 @@ mod tests {
         events.note_reload(at(29));
         events.note(&Report::SavedAgain, at(29));
         assert_eq!(kept(&events)[3..], [("reloaded", 1), ("saved_again", 1)]);
+    }
+
+    #[test]
+    fn a_loss_is_told_with_its_first_offset_and_the_one_behind_its_last() {
+        let (source, path) = (SourceId(0), Path::new("/log/a").into());
+        let mut events = Events::default();
+        let lost = Report::Abandoned { source, path, from: Offset::new(7), bytes: 5, why: Loss::Removed };
+        events.note(&lost, at(0));
+        assert_eq!(
+            &*events.noted[0].message,
+            "5 bytes lost, from offset 7 to 12: gone before they could be read"
+        );
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn source_counters(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     };
     out.counter(
         "standpipe_lines_read",
-        "Lines read, pieces of overlong lines included",
+        "Lines of files that were read, each once, also those of which nothing is sent",
         each(|counts| counts.lines_read),
     )?;
     out.counter(
@@ -139,10 +139,10 @@ fn source_outcomes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     };
     out.counter(
         "standpipe_oversize_lines",
-        "Lines longer than max_line_bytes or a record, by what was done; of split ones the pieces that more followed",
+        "Lines longer than max_line_bytes or a record, each once, by what was done",
         split("action", |counts| {
-            let OversizeCounts { pieces, truncated, dead_lettered } = counts.oversize;
-            vec![("split", pieces), ("truncate", truncated), ("dead_letter", dead_lettered)]
+            let OversizeCounts { split, truncated, dead_lettered } = counts.oversize;
+            vec![("split", split), ("truncate", truncated), ("dead_letter", dead_lettered)]
         }),
     )?;
     out.counter(
@@ -161,7 +161,7 @@ fn source_outcomes(out: &mut Out<'_>, snapshot: &Snapshot) -> fmt::Result {
     )?;
     out.counter(
         "standpipe_rotations",
-        "Files that were renamed, removed or truncated",
+        "Files that were renamed, also to names that no source matches, removed (no name is left), truncated, or found as a copy",
         split("kind", |counts| Rotation::ALL.map(|kind| (kind.label(), of(&counts.rotations, &kind))).into()),
     )?;
     Ok(())

@@ -290,3 +290,13 @@ fn a_stream_that_is_held_for_a_record_that_fails_goes_on_with_the_next_that_does
     world.run(11, fails_whole);
     assert_eq!((world.delivered.len(), world.put_aside.len()), (10, 0));
 }
+
+#[test]
+fn records_that_wait_to_be_sent_again_are_counted_with_those_that_wait() {
+    let mut world = World::new(&ample(Api::PutRecordBatch), &lines(20, &[]));
+    world.run(1, |records| vec![retry(RetryReason::Server); records.len()]);
+    let status = world.status();
+    assert_eq!((status.in_flight, status.waiting), (0, 20));
+    world.run(60, |records| vec![delivered(); records.len()]);
+    assert_eq!((world.delivered.len(), world.status().waiting), (20, 0));
+}

@@ -37,7 +37,7 @@ pub struct Stream {
     pub means: String,
     /// Requests that are sent and not answered.
     pub in_flight_requests: u64,
-    /// Records that are read and not yet in a request.
+    /// Records that are read and in no request that is under way, those that wait to be sent again among them.
     pub waiting_records: u64,
     /// What the last second used of each full quota, 0 to 1; `share` is the part that may be.
     pub used: Axes,
