@@ -33,6 +33,11 @@ impl Extent {
         }
     }
 
+    /// Whether the file was read to its end, and nothing was in it.
+    pub(in crate::engine) fn was_empty(&self) -> bool {
+        self.written.is_some() && self.read_end_bytes == 0
+    }
+
     /// The file was read to its end, having been written last at `modified`. A look that came in before may be younger than
     /// the read, and says more.
     pub(in crate::engine) fn read_to_end(&mut self, modified: Duration) {

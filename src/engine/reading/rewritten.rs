@@ -127,6 +127,6 @@ impl Engine {
         state.position() == Offset::ZERO
             && end.extent.read_end_bytes == 0
             && !chunk.bytes.is_empty()
-            && chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE
+            && (end.extent.was_empty() || chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE)
     }
 }
