@@ -1,6 +1,5 @@
 //! `standpipe check`: says what a configuration comes to, or everything that is wrong with it.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::model::settings::{Encryption, SourceId};
 use crate::model::text::{plain, plain_lines, plain_path};
 use crate::model::verdict::{Retry, RetryReason, Verdict};
 use crate::rules::pattern::Pattern;
-use crate::shell::aws::{Access, hint};
+use crate::shell::aws::{Access, Reach, hint};
 use crate::shell::files::Surveyed;
 use crate::shell::firehose::{Described, Destination, Identity, Origin};
 use crate::shell::http;
@@ -52,14 +51,18 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
-    };
-    let surveys = surveys(&source_files(&config));
-    let mut config = named::with_streams(&config, &surveys);
+    match runtime() {
+        Ok(runtime) => runtime.block_on(check_by_all(args, &config)),
+        Err(error) => fail(&error),
+    }
+}
+
+/// Judges a configuration that is valid by itself by what else is there: files, the environment, the service.
+async fn check_by_all(args: &CheckArgs, config: &Config) -> u8 {
+    let surveys = surveys(&source_files(config));
+    let mut config = named::with_streams(config, &surveys);
     let access = Access::of_process();
-    let faults = runtime.block_on(locate(&mut config, &access, args.online));
+    let faults = locate(&mut config, &access, args.online).await;
     let text = plain_lines(&config.describe()) + &matches(&config, &surveys);
     // Nobody may be reading; and what follows may take a while.
     let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
@@ -69,38 +72,39 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
     if !meetings.is_empty() || !faults.is_empty() {
         return CONFIGURATION;
     }
-    for note in access.notes() {
+    for note in notes(&config, &access) {
         tell("");
         tell(&format!("NOTE: {note}"));
     }
-    for (stream, endpoint) in config.unencrypted() {
+    if args.online { ask(&config, access, args.put.as_deref()).await } else { DONE }
+}
+
+/// What is to be said and keeps nothing from being sent.
+fn notes(config: &Config, access: &Access) -> Vec<String> {
+    let mut notes = access.notes().to_vec();
+    notes.extend(config.unencrypted().map(|(stream, endpoint)| {
         let stream = &stream.name;
-        tell("");
-        tell(&format!(
-            "NOTE: stream {stream}: {endpoint} is not encrypted; lines can be read on their way; use https"
-        ));
-    }
-    for (stream, hint) in unknown_regions(&config) {
-        tell("");
-        tell(&format!("NOTE: stream {stream}: {hint}"));
-    }
-    if args.online { runtime.block_on(ask(&config, access, args.put.as_deref())) } else { DONE }
+        format!("stream {stream}: {endpoint} is not encrypted; lines can be read on their way; use https")
+    }));
+    notes
+        .extend(unknown_regions(config).into_iter().map(|(stream, hint)| format!("stream {stream}: {hint}")));
+    notes
 }
 
 /// Completes the configuration by the regions and endpoints that `run` would find; the network is asked where it `asks`.
 /// Returns what is wrong with that.
-async fn locate(config: &mut Config, access: &Access, asks: bool) -> BTreeSet<String> {
-    let (mut located, mut faults) = (Vec::new(), BTreeSet::new());
+async fn locate(config: &mut Config, access: &Access, asks: bool) -> Vec<String> {
+    let (mut located, mut faults) = (Vec::new(), Vec::new());
     for stream in &config.streams {
         let mut of_stream = Vec::new();
         for lane in stream.lanes() {
-            of_stream.push(access.locate(&lane, asks).await.ok());
+            // All streams trust the same.
+            let reach = Reach { asks, trusts: asks || located.is_empty() };
+            let (found, fault) = access.locate(&lane, reach).await;
+            of_stream.push(found);
+            faults.extend(fault.filter(|fault| !faults.contains(fault)));
         }
         located.push(of_stream);
-    }
-    // All streams trust the same.
-    if let Some(stream) = config.streams.first() {
-        faults.extend(access.certificates(stream).await.err());
     }
     faults.extend(config.locate(&located.into_iter().collect()).err().into_iter().flatten());
     faults

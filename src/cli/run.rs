@@ -324,7 +324,7 @@ async fn all(waits: impl Iterator<Item = impl Future<Output = ()>>) {
     }
 }
 
-fn places(destinations: &ByLane<Destination>) -> ByLane<Option<Located>> {
+fn places(destinations: &ByLane<Destination>) -> ByLane<Option<Arc<Located>>> {
     destinations.map(Destination::place)
 }
 
@@ -356,8 +356,10 @@ pub(super) fn surveys(sources: &[SourceFiles]) -> Vec<Surveyed> {
     sources.iter().enumerate().map(of).collect()
 }
 
-/// Says which streams are reached unencrypted.
-fn tell_unencrypted(config: &Config, is_news: impl Fn(&Stream) -> bool) {
+/// Says which streams are reached unencrypted; where regions and endpoints were found late, those of which that is news.
+fn tell_unencrypted(config: &Config, is_late: bool) {
+    // What is written was told at the start.
+    let is_news = |stream: &Stream| !is_late || stream.endpoint_url.is_none();
     for (stream, endpoint) in config.unencrypted().filter(|(stream, _)| is_news(stream)) {
         warn!(
             stream = &*stream.name,
@@ -369,7 +371,7 @@ fn tell_unencrypted(config: &Config, is_news: impl Fn(&Stream) -> bool) {
 
 /// What each stream may use, and how.
 fn tell_quotas(config: &Config) {
-    tell_unencrypted(config, |_| true);
+    tell_unencrypted(config, false);
     for (stream, settings) in config.streams.iter().zip(&config.settings.streams) {
         for (place, quota) in settings.quotas() {
             let delivery_stream = &*settings.spread.lanes[place].delivery_stream;

@@ -2,6 +2,8 @@
 //!
 //! Knows the quotas of regions, and when two streams are one at the service. Does not look for regions.
 
+use std::sync::Arc;
+
 use crate::model::settings::{ByLane, QuotaSettings};
 
 use super::streams::{MIN_BYTES, MIN_CALLS, default_quota};
@@ -12,11 +14,11 @@ impl Config {
     ///
     /// # Errors
     /// For each stream that is another one at the service: both would use the whole of one quota.
-    pub fn locate(&mut self, located: &ByLane<Option<Located>>) -> Result<(), Vec<String>> {
+    pub fn locate(&mut self, located: &ByLane<Option<Arc<Located>>>) -> Result<(), Vec<String>> {
         let found = self.streams.iter_mut().zip(located.streams()).zip(&mut self.settings.streams);
         for ((stream, (_, located)), settings) in found {
             stream.found = super::Found(located[0].clone());
-            if let (None, Some(Located { region, .. })) = (&stream.region, &located[0]) {
+            if let (None, Some(region)) = (&stream.region, located[0].as_ref().map(|found| &found.region)) {
                 settings.quota = quota_of(region, stream.quotas, settings.quota);
                 // Named or found, a region is the same.
                 for lane in &mut settings.spread.lanes {
@@ -46,7 +48,7 @@ impl Config {
 }
 
 /// A stream, and where it was found to be.
-type Place<'a> = (&'a Stream, &'a Option<Located>);
+type Place<'a> = (&'a Stream, &'a Option<Arc<Located>>);
 
 fn region_of<'a>((stream, found): Place<'a>) -> Option<&'a str> {
     stream.region.as_deref().or(found.as_ref().map(|found| &*found.region))
@@ -130,7 +132,9 @@ mod tests {
         for (keys, region, expected) in table {
             let mut config = load(keys);
             config
-                .locate(&[region.map(located), None].map(|found| vec![found]).into_iter().collect())
+                .locate(
+                    &[region.map(located), None].map(|found| vec![found.map(Arc::new)]).into_iter().collect(),
+                )
                 .expect("two delivery streams");
             assert_eq!(quotas(&config, 0), expected, "{keys} {region:?}");
             assert_eq!(quotas(&config, 1), large, "nothing was found for the other");
@@ -150,7 +154,7 @@ mod tests {
         ];
         for (keys, is_one) in table {
             let mut config = load(&keys);
-            let found = Some(located("us-east-1"));
+            let found = Some(Arc::new(located("us-east-1")));
             let told = config
                 .locate(&[found.clone(), found].map(|found| vec![found]).into_iter().collect())
                 .err()
@@ -170,7 +174,7 @@ mod tests {
                     delivery_streams = [\"a\", { name = \"b\", region = \"eu-west-1\" }, { name = \"a\", region = \"us-east-1\" }]";
         let mut config = Config::from_text(std::path::Path::new("c.toml"), text, &|_| None).expect("valid");
         let found = |first: &str| {
-            let regions = [first, "eu-west-1", "us-east-1"].map(|region| Some(located(region)));
+            let regions = [first, "eu-west-1", "us-east-1"].map(|region| Some(Arc::new(located(region))));
             std::iter::once(regions.to_vec()).collect::<ByLane<_>>()
         };
         config.locate(&found("eu-west-1")).expect("three delivery streams");
@@ -191,7 +195,7 @@ mod tests {
             let mut config =
                 load(&format!("[stream.two]\ndelivery_stream = \"one\"\nendpoint_url = \"{url}\""));
             let of_file = Located { endpoint_url: Some(url.to_owned()), ..located("us-east-1") };
-            let found = [of_environment.clone(), of_file].map(|found| vec![Some(found)]);
+            let found = [of_environment.clone(), of_file].map(|found| vec![Some(Arc::new(found))]);
             assert_eq!(config.locate(&found.into_iter().collect()).is_err(), is_one, "{url}");
             let told: Vec<_> =
                 config.unencrypted().map(|(stream, url)| (stream.name.to_string(), url)).collect();
@@ -203,7 +207,7 @@ mod tests {
     #[test]
     fn a_region_that_is_found_is_told_with_what_names_it() {
         let mut config = load("[stream.two]\nregion = \"us-west-2\"");
-        let found = [located("ap-south-1"), located("us-west-2")].map(|found| vec![Some(found)]);
+        let found = [located("ap-south-1"), located("us-west-2")].map(|found| vec![Some(Arc::new(found))]);
         config.locate(&found.into_iter().collect()).expect("two");
         let text = config.describe();
         assert!(

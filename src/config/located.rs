@@ -2,6 +2,8 @@
 //!
 //! Knows what is completed by it. Does not know where it is looked for.
 
+use std::sync::Arc;
+
 use super::Stream;
 
 /// Where a stream's requests go, once environment, profile and machine have completed what is written.
@@ -16,7 +18,7 @@ pub struct Located {
 
 /// What was found of a stream; `None` where nothing is known yet. No part of what is configured: all are equal.
 #[derive(Clone, Debug, Default, Eq)]
-pub struct Found(pub Option<Located>);
+pub struct Found(pub Option<Arc<Located>>);
 
 impl PartialEq for Found {
     fn eq(&self, _: &Self) -> bool {
@@ -32,7 +34,7 @@ impl Stream {
 
     /// The region as a person is told it: with what names it, where the configuration does not.
     pub(super) fn region_told(&self) -> Option<String> {
-        let told = |found: &Located| format!("{} ({})", found.region, found.by);
+        let told = |found: &Arc<Located>| format!("{} ({})", found.region, found.by);
         self.region.clone().or_else(|| self.found.0.as_ref().map(told))
     }
 

@@ -41,7 +41,7 @@ use self::sources::Sources;
 
 pub(in crate::shell) use self::explain::root as cause;
 pub(in crate::shell) use self::keeper::Ends;
-pub use self::resolve::hint;
+pub use self::resolve::{Reach, hint};
 
 /// What the ways of all streams share: the environment as it was at the start, and credentials of equal settings.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub(super) struct Found {
     /// Settings of the environment and the profile.
     pub(super) sdk: SdkConfig,
     /// Where requests go, and by whose word.
-    pub(super) located: Located,
+    pub(super) located: Arc<Located>,
     pub(super) credentials: Arc<Keeper>,
     connections: Connections,
 }
@@ -160,21 +160,17 @@ impl Access {
         resolve::find(&self.0, stream).await
     }
 
-    /// Where the requests of one stream go, as far as that is known without credentials. The network is asked where nothing
-    /// else names the region, and `asks` says so.
-    ///
-    /// # Errors
-    /// What is missing, in one sentence.
-    pub async fn locate(&self, stream: &config::Stream, asks: bool) -> Result<Located, Retry> {
-        resolve::locate(&self.0, stream, asks).await
-    }
-
-    /// Whether the certificates can be used that a stream's connections trust.
-    ///
-    /// # Errors
-    /// What is wrong with their file, which it names.
-    pub async fn certificates(&self, stream: &config::Stream) -> Result<(), String> {
-        resolve::certificates(&self.0, stream).await
+    /// Where the requests of one stream go, as far as that is known without credentials; and what is wrong with the
+    /// certificates that their connections trust.
+    pub async fn locate(
+        &self,
+        stream: &config::Stream,
+        reach: Reach,
+    ) -> (Option<Arc<Located>>, Option<String>) {
+        match resolve::look(&self.0, stream, reach).await {
+            Ok(looked) => (looked.located.ok().map(|(located, _)| located), looked.trust.err()),
+            Err(_) => (None, None),
+        }
     }
 
     /// Ends all that was begun here: no child process is left behind.

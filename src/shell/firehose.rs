@@ -81,7 +81,7 @@ pub enum Origin {
 #[derive(Clone, Debug)]
 struct Reached {
     client: Client,
-    located: Located,
+    located: Arc<Located>,
     /// `None` for the embedded delivery stream, whose keys nobody renews.
     access: Option<Found>,
     /// Where requests go, for a person; without user and password.
@@ -128,8 +128,8 @@ impl Destination {
     }
 
     /// Where requests go; `None` when it is not known, or not yet.
-    pub fn place(&self) -> Option<Located> {
-        self.way.found().map(|reached| reached.located.clone())
+    pub fn place(&self) -> Option<Arc<Located>> {
+        self.way.found().map(|reached| Arc::clone(&reached.located))
     }
 
     /// Whether one was made from the other by [`Destination::connect_again`].
@@ -310,7 +310,7 @@ impl Route {
                 .into(),
             });
         }
-        let located = access.located.clone();
+        let located = Arc::clone(&access.located);
         Ok(Reached { client: Client::from_conf(client.build()), located, access: Some(access), endpoint })
     }
 }
@@ -330,7 +330,7 @@ fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> R
         .credentials_provider(keys);
     Reached {
         client: Client::from_conf(config.build()),
-        located: Located { region: region.to_owned(), by: "run --local", endpoint_url: None },
+        located: Arc::new(Located { region: region.to_owned(), by: "run --local", endpoint_url: None }),
         access: None,
         endpoint: host_of(endpoint_url),
     }

@@ -140,8 +140,7 @@ pub(super) async fn reload(
         let change = match next {
             Ok((next, config)) => {
                 if is_located_late {
-                    // What is written was told at the start.
-                    tell_unencrypted(&config, |stream| stream.endpoint_url.is_none());
+                    tell_unencrypted(&config, true);
                 }
                 in_effect = next;
                 is_located = !may_change || in_effect.is_located();

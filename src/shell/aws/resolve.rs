@@ -5,6 +5,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an answer counts for who asked before it came")]
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,30 +28,29 @@ use super::{Asked, Found, Settings, Shared, regions};
 /// The most of a region that is shown, in characters.
 const MAX_REGION_BYTES: usize = 64;
 
-/// What is read before anything else is looked for.
-struct Begun {
+/// What was found of the way of one stream.
+pub(super) struct Looked {
     read: Profiles,
     connections: Connections,
+    /// What is wrong with certificates; only where that was asked. It is said when they are needed.
+    pub(super) trust: Result<(), String>,
+    /// Where requests go, and the settings of the environment and the profile.
+    pub(super) located: Result<(Arc<Located>, SdkConfig), Retry>,
 }
 
-async fn begin(shared: &Shared, stream: &Stream) -> Result<Begun, Retry> {
-    let (aws, environment) = (&stream.aws, &shared.environment);
-    let read = profiles(environment, aws.profile.as_deref()).await.map_err(|(why, _)| missing(&why))?;
-    if aws.profile.is_some() {
-        // Whatever else there is, it is not used.
-        read.plan().map_err(|why| missing(&why))?;
-    }
-    let trust = Trust::choose(aws, environment, read.get("ca_bundle"));
-    let connections = Connections::new(trust, environment, read.get("ec2_metadata_service_endpoint"));
-    Ok(Begun { read, connections })
+/// How far is looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// Whether the network is asked for a region that nothing names.
+    pub asks: bool,
+    /// Whether certificates are read.
+    pub trusts: bool,
 }
 
 pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retry> {
-    let begun = begin(shared, stream).await?;
-    // What is wrong with certificates is said when they are needed.
-    let _ = begun.connections.refresh().await;
-    let (located, sdk) = place(shared, stream, &begun, true).await?;
-    let Begun { read, connections } = begun;
+    let looked = look(shared, stream, Reach { asks: true, trusts: true }).await?;
+    let Looked { read, connections, located, .. } = looked;
+    let (located, sdk) = located?;
     let settings = Settings {
         aws: Arc::clone(&stream.aws),
         role_arn: stream.role_arn.clone(),
@@ -60,45 +60,45 @@ pub(super) async fn find(shared: &Shared, stream: &Stream) -> Result<Found, Retr
     Ok(Found { sdk, located, credentials, connections })
 }
 
-pub(super) async fn locate(shared: &Shared, stream: &Stream, asks: bool) -> Result<Located, Retry> {
-    let begun = begin(shared, stream).await?;
-    if asks {
-        let _ = begun.connections.refresh().await;
-    }
-    Ok(place(shared, stream, &begun, asks).await?.0)
-}
-
-pub(super) async fn certificates(shared: &Shared, stream: &Stream) -> Result<(), String> {
-    // Of a profile that is not there something else is said.
-    let Ok(begun) = begin(shared, stream).await else { return Ok(()) };
-    begun.connections.refresh().await
-}
-
-/// Where requests go, and the settings of the environment and the profile.
-async fn place(
-    shared: &Shared,
-    stream: &Stream,
-    Begun { read, connections }: &Begun,
-    asks: bool,
-) -> Result<(Located, SdkConfig), Retry> {
-    let aws = &stream.aws;
-    let (by, region) = region(shared, stream, read, connections, asks).await?;
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(region.clone()))
-        .http_client(connections.clone())
-        .profile_files(read.contents())
-        .no_credentials();
-    if let Some(profile) = &aws.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(fips) = aws.use_fips {
-        loader = loader.use_fips(fips);
-    }
-    if let Some(dual) = aws.use_dualstack {
-        loader = loader.use_dual_stack(dual);
-    }
-    let sdk = loader.load().await;
-    Ok((Located { region, by, endpoint_url: endpoint_url(stream, &sdk) }, sdk))
+/// Looks for the way. Boxed, for it is in the program once then, whoever looks.
+pub(super) fn look<'a>(
+    shared: &'a Shared,
+    stream: &'a Stream,
+    reach: Reach,
+) -> Pin<Box<dyn Future<Output = Result<Looked, Retry>> + Send + 'a>> {
+    Box::pin(async move {
+        let (aws, environment) = (&stream.aws, &shared.environment);
+        let read = profiles(environment, aws.profile.as_deref()).await.map_err(|(why, _)| missing(&why))?;
+        if aws.profile.is_some() {
+            // Whatever else there is, it is not used.
+            read.plan().map_err(|why| missing(&why))?;
+        }
+        let trust = Trust::choose(aws, environment, read.get("ca_bundle"));
+        let connections = Connections::new(trust, environment, read.get("ec2_metadata_service_endpoint"));
+        let trust = if reach.trusts { connections.refresh().await } else { Ok(()) };
+        let region = region(shared, stream, &read, &connections, reach.asks).await;
+        let (by, region) = match region {
+            Ok(found) => found,
+            Err(why) => return Ok(Looked { read, connections, trust, located: Err(why) }),
+        };
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .http_client(connections.clone())
+            .profile_files(read.contents())
+            .no_credentials();
+        if let Some(profile) = &aws.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(fips) = aws.use_fips {
+            loader = loader.use_fips(fips);
+        }
+        if let Some(dual) = aws.use_dualstack {
+            loader = loader.use_dual_stack(dual);
+        }
+        let sdk = loader.load().await;
+        let located = Arc::new(Located { region, by, endpoint_url: endpoint_url(stream, &sdk) });
+        Ok(Looked { read, connections, trust, located: Ok((located, sdk)) })
+    })
 }
 
 /// The URL that requests of a stream go to, where it is not the region's own: what the configuration names, else what the
