@@ -14,6 +14,7 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::Identity;
 use crate::model::settings::SourceId;
 use crate::rules::rotation::family::rotated_from;
+use crate::rules::rotation::same_file;
 
 /// What is known of one name.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,8 @@ pub(super) struct Families {
     strangers: BTreeMap<SourceId, BTreeMap<Identity, bool>>,
     /// Files that had a name of a source, and could not be opened.
     refused: BTreeSet<(SourceId, Identity)>,
+    /// Files beside those of a source, by the last look, of which something is stored and that are not followed.
+    unclaimed: BTreeMap<SourceId, Vec<Identity>>,
 }
 
 impl Families {
@@ -173,6 +176,16 @@ impl Families {
         let strangers = self.strangers.entry(source).or_default();
         let is_again = strangers.contains_key(&file);
         strangers.insert(file, is_again);
+    }
+
+    /// A look shows files beside those of a source of which something is stored, and that are not followed.
+    pub(super) fn note_unclaimed(&mut self, source: SourceId, files: Vec<Identity>) {
+        self.unclaimed.insert(source, files);
+    }
+
+    /// Whether a file lay beside those of some source when that was looked at last, and was not followed.
+    pub(super) fn is_unclaimed(&self, file: Identity) -> bool {
+        self.unclaimed.values().flatten().any(|unclaimed| same_file(file, *unclaimed))
     }
 
     pub(super) fn is_stranger(&self, source: SourceId, file: Identity) -> bool {

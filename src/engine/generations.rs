@@ -34,6 +34,11 @@ impl Engine {
         if observation.hidden.is_empty() {
             self.families.keep_only(source, |file| seen.contains_key(file) || beside.contains_key(file));
         }
+        let is_unclaimed = |observed: &&&Observed| {
+            self.is_known(source, observed) && self.followed(source, observed).is_none()
+        };
+        let unclaimed = beside.values().filter(is_unclaimed).map(|observed| observed.identity).collect();
+        self.families.note_unclaimed(source, unclaimed);
         let unknown = beside.iter().filter(|(identity, observed)| {
             !observed.rotated_from.is_empty()
                 && (!self.is_known(source, observed) || self.is_refused_and_not_followed(source, observed))
@@ -162,11 +167,16 @@ impl Engine {
         known.map(|known| known.incarnation).max()
     }
 
-    /// Whether no file claims an incarnation that a file is compared with, as far as names were looked at.
+    /// Whether no file claims an incarnation that a file is compared with, and none will: its own was looked for under all
+    /// names, and is not there. While it may be, a copy is of no interest; should its content be gone, copies are looked for.
     pub(super) fn has_no_file(&self, id: FileId, of: Incarnation) -> bool {
         let stored = self.lives.stored_checkpoint(of).filter(|_| self.lives.is_stored(of));
         let stream = self.files.known(id).stream;
-        stored.is_some_and(|stored| self.files.of(stream, stored.identity).is_none())
+        stored.is_some_and(|stored| {
+            self.files.of(stream, stored.identity).is_none()
+                && !self.families.is_unclaimed(stored.identity)
+                && !self.surveys.is_to_look_beside(stream, stored.real_path())
+        })
     }
 
     /// A missed generation is a copy of one that is known: where that one has lost its file, its life goes on in the

@@ -180,6 +180,13 @@ impl Surveys {
         looked
     }
 
+    /// Whether the file of a stored position is still to be looked for in the directory of `path`.
+    pub(super) fn is_to_look_beside(&self, stream: StreamId, path: &Path) -> bool {
+        let is_in =
+            |source: &OfSource| path.parent().is_some_and(|directory| source.beside.contains(directory));
+        self.look_beside.contains(&stream) || self.sources.iter().any(is_in)
+    }
+
     /// Whether the last survey of `source` did so.
     pub(super) fn has_looked_beside(&self, source: SourceId, path: &Path) -> bool {
         path.parent().is_none_or(|directory| self.sources[source.0].sought.contains(directory))
