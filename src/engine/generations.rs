@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::checkpoint::FirstLook;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::route::Destined;
@@ -30,7 +31,7 @@ impl Engine {
         now: Instant,
     ) {
         let source = observation.source;
-        self.families.note_look(source, self.surveys.unix_nanos());
+        self.note_look(source, now);
         if observation.hidden.is_empty() {
             self.families.keep_only(source, |file| seen.contains_key(file) || beside.contains_key(file));
         }
@@ -71,6 +72,17 @@ impl Engine {
         }
     }
 
+    /// A source was looked at. The first look ever is to be durable, whatever it showed: what comes under its names from now
+    /// on is new, also to a later process that finds it renamed.
+    fn note_look(&mut self, source: SourceId, now: Instant) {
+        let (looked, nanos) = (self.looked(source), self.surveys.unix_nanos());
+        self.families.note_look(source, nanos);
+        if self.families.note_first_look(looked.clone(), nanos) {
+            let (stream, name) = looked;
+            self.saves.await_first_look(source, FirstLook { stream, source: name, nanos }, now);
+        }
+    }
+
     /// Whether a file could not be opened under its name, and is to be tried under another.
     fn is_refused_and_not_followed(&self, source: SourceId, observed: &Observed) -> bool {
         self.families.is_refused(source, observed.identity) && self.followed(source, observed).is_none()
@@ -83,6 +95,8 @@ impl Engine {
         (observed, what): (&Observed, Unknown),
         now: Instant,
     ) {
+        // The file that has the name now is known by then, and tells a start after a crash that this one is older.
+        self.mark_generation(whose, observed, now);
         let id = self.follow(whose, observed, Name::Lost, now);
         let kind = &mut self.files.known_mut(id).kind;
         kind.decompressed = uncompressed(&observed.path).is_some();
