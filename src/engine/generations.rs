@@ -95,8 +95,10 @@ impl Engine {
         (observed, what): (&Observed, Unknown),
         now: Instant,
     ) {
-        // The file that has the name now is known by then, and tells a start after a crash that this one is older.
-        self.mark_generation(whose, observed, now);
+        if what == Unknown::Missed {
+            // The file that has the name now is known by then, and would tell a start after a crash that this one is older.
+            self.mark_generation(whose, observed, now);
+        }
         let id = self.follow(whose, observed, Name::Lost, now);
         let kind = &mut self.files.known_mut(id).kind;
         kind.decompressed = uncompressed(&observed.path).is_some();

@@ -21,7 +21,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::checkpoint::{DeadLetter, Proof};
+use crate::model::checkpoint::{DeadLetter, FirstLook, Proof};
 use crate::model::identity::{Fingerprint, Identity, Origin, RESERVED_AT_ONCE, Seen, Window};
 use crate::model::offset::{Offset, Span};
 use crate::model::settled::Settled;
