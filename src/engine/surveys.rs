@@ -113,6 +113,11 @@ impl Surveys {
         self.want_all();
     }
 
+    /// Stored positions of these streams are looked for beside the names that their files had.
+    pub(super) fn look_beside(&mut self, streams: impl IntoIterator<Item = StreamId>) {
+        self.look_beside.extend(streams);
+    }
+
     pub(super) fn retired(&self) -> &BTreeSet<SourceId> {
         &self.retired
     }
