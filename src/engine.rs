@@ -82,8 +82,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::checkpoint::Checkpoint;
-use crate::model::checkpoint::DeadLetter;
+use crate::model::checkpoint::{Checkpoint, DeadLetter, FirstLook};
 use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, StreamId, Until};
 use crate::model::time::Instant;
@@ -115,6 +114,8 @@ use self::unwanted::Unwanted;
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub checkpoints: Vec<Checkpoint>,
+    /// When each source was looked at for the first time.
+    pub looks: Vec<FirstLook>,
     /// A number that no incarnation has had.
     pub next_incarnation: u64,
     /// The first number that a start after a crash may give to another incarnation.
@@ -193,7 +194,7 @@ impl Engine {
             },
             surveys,
             files: Files::default(),
-            families: Families::of_checkpoints(&memory.checkpoints),
+            families: Families::of_memory(&memory.checkpoints, memory.looks),
             descriptors: Descriptors::default(),
             lives: Lives::new(memory.checkpoints, Numbers::new(memory.next_incarnation, memory.reserved)),
             intake: Intake::new(settings.memory, settings.streams.len()),

@@ -270,6 +270,7 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
     })?;
     let memory = Memory {
         checkpoints: loaded.checkpoints,
+        looks: loaded.looks,
         next_incarnation: loaded.next_incarnation,
         reserved: loaded.reserved,
         first_start: loaded.first_start,

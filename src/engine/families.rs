@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::checkpoint::Checkpoint;
+use crate::model::checkpoint::{Checkpoint, FirstLook};
 use crate::model::identity::Identity;
 use crate::model::settings::SourceId;
 use crate::rules::rotation::family::rotated_from;
+use crate::rules::rotation::same_file;
 
 /// What is known of one name.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,18 @@ struct Known {
     first_nanos: i64,
     /// The user ID that its files belong to; `None` where a checkpoint of an older version tells of them alone.
     owner: Option<u32>,
+}
+
+/// A stream, by its name or by what makes that of paths, and a source that was looked at for it.
+pub(super) type Looked = (Arc<str>, Arc<str>);
+
+/// The first look at a source.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// In nanoseconds since 1970.
+    nanos: i64,
+    /// Whether a process before this one took it.
+    is_of_before: bool,
 }
 
 /// How long before the end of the last run a file may have come that this did not begin, in nanoseconds: it waited for a
@@ -41,16 +54,23 @@ pub(super) struct Families {
     durable: HashSet<Arc<str>>,
     /// Since when names that no file had yet are looked at, in nanoseconds since 1970.
     sources: BTreeMap<SourceId, i64>,
+    /// First looks that are durable, or will be.
+    looks: HashMap<Looked, Look>,
     /// Files beside those of a source that are no generations of them; whether a second look has said so, too.
     strangers: BTreeMap<SourceId, BTreeMap<Identity, bool>>,
     /// Files that had a name of a source, and could not be opened.
     refused: BTreeSet<(SourceId, Identity)>,
+    /// Files beside those of a source, by the last look, of which something is stored and that are not followed.
+    unclaimed: BTreeMap<SourceId, Vec<Identity>>,
 }
 
 impl Families {
     /// What stored checkpoints tell: their files had their names, or those that they were rotated from.
-    pub(super) fn of_checkpoints(checkpoints: &[Checkpoint]) -> Self {
+    pub(super) fn of_memory(checkpoints: &[Checkpoint], looks: Vec<FirstLook>) -> Self {
         let mut families = Self::default();
+        for FirstLook { stream, source, nanos } in looks {
+            families.looks.insert((stream, source), Look { nanos, is_of_before: true });
+        }
         for checkpoint in checkpoints {
             if let Some(seen) = checkpoint.seen {
                 let last = families.last_run.entry(Arc::clone(&checkpoint.stream)).or_insert(i64::MIN);
@@ -82,11 +102,24 @@ impl Families {
 
     /// Whether a start after a crash would take a file that was found now for a missed generation, whatever a rotator calls it
     /// by then, and though nothing durable tells of it: something ran for its stream, and it is younger than what that may
-    /// have begun.
-    pub(super) fn would_find(&self, stream: &str, file: Identity, found_nanos: i64) -> bool {
+    /// have begun, and than the first look at its source.
+    pub(super) fn would_find(
+        &self,
+        (stream, looked): (&str, &Looked),
+        file: Identity,
+        found_nanos: i64,
+    ) -> bool {
         let has_run = self.durable.contains(stream) || self.last_run.contains_key(stream);
-        let since = found_nanos.saturating_sub(NOT_BEGUN_NANOS / 2);
+        let first = self.looks.get(looked).map_or(i64::MIN, |look| look.nanos);
+        let since = found_nanos.saturating_sub(NOT_BEGUN_NANOS / 2).max(first);
         has_run && file.birth_nanos.is_some_and(|birth| birth > since)
+    }
+
+    /// A source is looked at for a stream; tells whether that is the first look ever, which is to be durable.
+    pub(super) fn note_first_look(&mut self, looked: Looked, nanos: i64) -> bool {
+        let is_first = !self.looks.contains_key(&looked);
+        self.looks.entry(looked).or_insert(Look { nanos, is_of_before: false });
+        is_first
     }
 
     /// A survey of a source is answered. From the first on, what comes under its names is known to be new.
@@ -116,17 +149,19 @@ impl Families {
         self.refused.remove(&(source, file));
     }
 
-    /// Since when names of a source are looked at that no file had yet, for a stream: an earlier process that read for it has
-    /// seen what was there before.
-    pub(super) fn since_nanos(&self, source: SourceId, stream: &str) -> Option<i64> {
-        self.since_any_nanos(source, |name| name == stream)
-    }
-
-    /// As [`since_nanos`](Self::since_nanos), where an earlier process that read for any of `streams` looked at all of them.
-    pub(super) fn since_any_nanos(&self, source: SourceId, streams: impl Fn(&str) -> bool) -> Option<i64> {
-        let looked = self.sources.get(&source)?;
+    /// Since when names of a source are looked at that no file had yet, for any of `streams`: an earlier process that looked
+    /// at it, or read for one of them, has seen what was there before.
+    pub(super) fn since_nanos(
+        &self,
+        source: SourceId,
+        looked: &Looked,
+        streams: impl Fn(&str) -> bool,
+    ) -> Option<i64> {
+        let by_this_process = *self.sources.get(&source)?;
         let last_runs = self.last_run.iter().filter(|(name, _)| streams(name)).map(|(_, last)| *last);
-        Some(last_runs.max().map_or(*looked, |last| last.saturating_sub(NOT_BEGUN_NANOS)))
+        let last_run = last_runs.max().map(|last| last.saturating_sub(NOT_BEGUN_NANOS));
+        let first_look = self.looks.get(looked).filter(|look| look.is_of_before).map(|look| look.nanos);
+        Some(last_run.max(first_look).unwrap_or(by_this_process))
     }
 
     /// A checkpoint is forgotten: what is older than its file is not known any more.
@@ -175,6 +210,16 @@ impl Families {
         strangers.insert(file, is_again);
     }
 
+    /// A look shows files beside those of a source of which something is stored, and that are not followed.
+    pub(super) fn note_unclaimed(&mut self, source: SourceId, files: Vec<Identity>) {
+        self.unclaimed.insert(source, files);
+    }
+
+    /// Whether a file lay beside those of some source when that was looked at last, and was not followed.
+    pub(super) fn is_unclaimed(&self, file: Identity) -> bool {
+        self.unclaimed.values().flatten().any(|unclaimed| same_file(file, *unclaimed))
+    }
+
     pub(super) fn is_stranger(&self, source: SourceId, file: Identity) -> bool {
         self.strangers.get(&source).is_some_and(|strangers| strangers.get(&file) == Some(&true))
     }
@@ -213,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_family_is_known_since_the_first_look_at_any_generation() {
-        let families = Families::of_checkpoints(&[stored(1, "app.log.2", 100), stored(2, "app.log", 300)]);
+        let families =
+            Families::of_memory(&[stored(1, "app.log.2", 100), stored(2, "app.log", 300)], Vec::new());
         let stream = stream_name(0);
         assert_eq!(families.first_seen_nanos(&stream, [&path("app.log")]), Some(100));
         assert_eq!(families.first_seen_nanos(&stream, [&path("other.log")]), None);
@@ -222,7 +268,7 @@ mod tests {
 
     #[test]
     fn what_was_forgotten_is_older_than_its_family() {
-        let mut families = Families::of_checkpoints(&[stored(1, "app.log.2", 100)]);
+        let mut families = Families::of_memory(&[stored(1, "app.log.2", 100)], Vec::new());
         let stream = stream_name(0);
         families.forget(&stream, &path("app.log.2"), 5_000_000_000);
         assert!(families.first_seen_nanos(&stream, [&path("app.log")]) > Some(5_000_000_000));
@@ -230,11 +276,12 @@ mod tests {
 
     #[test]
     fn a_name_that_no_file_had_is_looked_at_since_the_last_run_or_the_first_look() {
-        let mut families = Families::of_checkpoints(&[stored(1, "app.log", NOT_BEGUN_NANOS + 100)]);
+        let mut families = Families::of_memory(&[stored(1, "app.log", NOT_BEGUN_NANOS + 100)], Vec::new());
         families.note_look(SourceId(0), 500);
         families.note_look(SourceId(0), 900);
         let since = |families: &Families, source, stream| {
-            families.since_nanos(SourceId(source), &stream_name(stream))
+            let (stream, name) = (stream_name(stream), "source".into());
+            families.since_nanos(SourceId(source), &(Arc::clone(&stream), name), |name| *name == *stream)
         };
         assert_eq!(since(&families, 0, 0), Some(100), "something ran until then");
         assert_eq!(since(&families, 0, 1), Some(500), "and nothing for another stream");
@@ -244,8 +291,32 @@ mod tests {
     }
 
     #[test]
+    fn what_came_since_the_first_look_of_an_earlier_process_is_new_though_that_found_nothing() {
+        let (stream, source) = (stream_name(0), Arc::from("source"));
+        let look = |nanos| FirstLook { stream: Arc::clone(&stream), source: Arc::clone(&source), nanos };
+        let looked = (Arc::clone(&stream), Arc::clone(&source));
+        let since = |families: &Families| families.since_nanos(SourceId(0), &looked, |name| *name == *stream);
+        let mut families = Families::of_memory(&[], vec![look(200)]);
+        families.note_look(SourceId(0), 900);
+        assert!(!families.note_first_look(looked.clone(), 900), "it is known since then");
+        assert_eq!(since(&families), Some(200));
+        let stored = [stored(1, "other.log", NOT_BEGUN_NANOS + 300)];
+        let mut families = Families::of_memory(&stored, vec![look(200)]);
+        families.note_look(SourceId(0), 900);
+        assert_eq!(since(&families), Some(300), "something ran until then");
+        let mut families = Families::of_memory(&stored, Vec::new());
+        families.note_look(SourceId(0), 900);
+        assert!(families.note_first_look(looked.clone(), 900));
+        assert_eq!(since(&families), Some(300), "what came before this process looked is still to be found");
+        let born = |birth| Identity { birth_nanos: Some(birth), ..identity(1) };
+        families.note_durable(&stream);
+        assert!(!families.would_find((&stream, &looked), born(850), 950), "not by what comes after it");
+        assert!(families.would_find((&stream, &looked), born(901), 950));
+    }
+
+    #[test]
     fn another_users_file_is_no_generation() {
-        let stored = Families::of_checkpoints(&[stored(1, "app.log.1", 100)]);
+        let stored = Families::of_memory(&[stored(1, "app.log.1", 100)], Vec::new());
         let (mut families, stream) = (Families::default(), stream_name(0));
         let name = path("app.log");
         assert!(stored.may_be_of(&stream, [&name], 33) && !stored.may_be_of(&stream, [&name], 7));

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::checkpoint::FirstLook;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::route::Destined;
@@ -30,10 +31,15 @@ impl Engine {
         now: Instant,
     ) {
         let source = observation.source;
-        self.families.note_look(source, self.surveys.unix_nanos());
+        self.note_look(source, now);
         if observation.hidden.is_empty() {
             self.families.keep_only(source, |file| seen.contains_key(file) || beside.contains_key(file));
         }
+        let is_unclaimed = |observed: &&&Observed| {
+            self.is_known(source, observed) && self.followed(source, observed).is_none()
+        };
+        let unclaimed = beside.values().filter(is_unclaimed).map(|observed| observed.identity).collect();
+        self.families.note_unclaimed(source, unclaimed);
         let unknown = beside.iter().filter(|(identity, observed)| {
             !observed.rotated_from.is_empty()
                 && (!self.is_known(source, observed) || self.is_refused_and_not_followed(source, observed))
@@ -66,6 +72,17 @@ impl Engine {
         }
     }
 
+    /// A source was looked at. The first look ever is to be durable, whatever it showed: what comes under its names from now
+    /// on is new, also to a later process that finds it renamed.
+    fn note_look(&mut self, source: SourceId, now: Instant) {
+        let (looked, nanos) = (self.looked(source), self.surveys.unix_nanos());
+        self.families.note_look(source, nanos);
+        if self.families.note_first_look(looked.clone(), nanos) {
+            let (stream, name) = looked;
+            self.saves.await_first_look(source, FirstLook { stream, source: name, nanos }, now);
+        }
+    }
+
     /// Whether a file could not be opened under its name, and is to be tried under another.
     fn is_refused_and_not_followed(&self, source: SourceId, observed: &Observed) -> bool {
         self.families.is_refused(source, observed.identity) && self.followed(source, observed).is_none()
@@ -78,6 +95,10 @@ impl Engine {
         (observed, what): (&Observed, Unknown),
         now: Instant,
     ) {
+        if what == Unknown::Missed {
+            // The file that has the name now is known by then, and would tell a start after a crash that this one is older.
+            self.mark_generation(whose, observed, now);
+        }
         let id = self.follow(whose, observed, Name::Lost, now);
         let kind = &mut self.files.known_mut(id).kind;
         kind.decompressed = uncompressed(&observed.path).is_some();
@@ -162,11 +183,16 @@ impl Engine {
         known.map(|known| known.incarnation).max()
     }
 
-    /// Whether no file claims an incarnation that a file is compared with, as far as names were looked at.
+    /// Whether no file claims an incarnation that a file is compared with, and none will: its own was looked for under all
+    /// names, and is not there. While it may be, a copy is of no interest; should its content be gone, copies are looked for.
     pub(super) fn has_no_file(&self, id: FileId, of: Incarnation) -> bool {
         let stored = self.lives.stored_checkpoint(of).filter(|_| self.lives.is_stored(of));
         let stream = self.files.known(id).stream;
-        stored.is_some_and(|stored| self.files.of(stream, stored.identity).is_none())
+        stored.is_some_and(|stored| {
+            self.files.of(stream, stored.identity).is_none()
+                && !self.families.is_unclaimed(stored.identity)
+                && !self.surveys.is_to_look_beside(stream, stored.real_path())
+        })
     }
 
     /// A missed generation is a copy of one that is known: where that one has lost its file, its life goes on in the

@@ -7,6 +7,8 @@
 //! *Invariant:* no record changes its stream, and no position is lost.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
 
 use crate::model::route::Route;
 use crate::model::settings::{SourceId, StreamId};
@@ -56,9 +58,26 @@ impl Engine {
         // Positions of a stream that is only open now may be of files that were renamed since.
         let opened = taken.into_iter().chain(self.settings.streams.len()..settings.streams.len());
         let look_beside = look_beside.into_iter().chain(opened.map(StreamId)).collect();
+        let left_out = self.left_out();
         self.leaving.change(names, leaves, now);
         let before = self.settings.sources.len();
         self.settings = settings;
+        self.go_on_as_sources_from(before);
+        self.saves.room_mut().change(super::stream_names(&self.settings));
+        self.surveys.change(self.settings.sources.len(), retired, look_beside);
+        self.look_for_what_is_back(left_out);
+        self.counts.reloads += u64::from(is_changed);
+        self.take_up_awaiting(now);
+        // An order that has become free lets files go on that waited for an answer.
+        for state in self.lives.states_mut() {
+            self.streams.offer(state, 0);
+        }
+        self.spread_anew();
+        Ok(())
+    }
+
+    /// Sources from that place on are new: their streams are looked at since those were that they share them with.
+    fn go_on_as_sources_from(&mut self, before: usize) {
         for source in (before..self.settings.sources.len()).map(SourceId) {
             let of_stream = (0..before).map(SourceId);
             let streams = self.streams_of(source);
@@ -69,16 +88,25 @@ impl Engine {
                 .into_iter()
                 .for_each(|known| self.families.goes_on_as(known, source));
         }
-        self.saves.room_mut().change(super::stream_names(&self.settings));
-        self.surveys.change(self.settings.sources.len(), retired, look_beside);
-        self.counts.reloads += u64::from(is_changed);
-        self.take_up_awaiting(now);
-        // An order that has become free lets files go on that waited for an answer.
-        for state in self.lives.states_mut() {
-            self.streams.offer(state, 0);
-        }
-        self.spread_anew();
-        Ok(())
+    }
+
+    /// Positions in files that the configuration leaves out, whichever process let go of them: each with its stream and the
+    /// file's name when a source read it.
+    fn left_out(&self) -> Vec<(StreamId, Arc<Path>)> {
+        let nothing_retired = BTreeSet::new();
+        let unread = self.lives.unread(&nothing_retired).filter_map(|unread| {
+            let stream = self.stream_called(unread.stream)?;
+            unread.matched_path.map(|path| (stream, path))
+        });
+        let left_out = unread.filter(|(stream, path)| self.is_left_out(*stream, path));
+        left_out.map(|(stream, path)| (stream, Arc::clone(path))).collect()
+    }
+
+    /// Files of these names were left out. Where one is wanted again, it may have been renamed since, and is looked for.
+    fn look_for_what_is_back(&mut self, left_out: Vec<(StreamId, Arc<Path>)>) {
+        let back = left_out.into_iter().filter(|(stream, path)| !self.is_left_out(*stream, path));
+        let back: Vec<_> = back.map(|(stream, _)| stream).collect();
+        self.surveys.look_beside(back);
     }
 }
 

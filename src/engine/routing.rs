@@ -16,6 +16,7 @@ use crate::model::time::Instant;
 use crate::rules::rotation::family::Unknown;
 
 use super::Engine;
+use super::families::Looked;
 use super::files::file::Name;
 use super::port::{Effect, FileId, Observed, WantedStreams};
 
@@ -102,12 +103,22 @@ impl Engine {
     /// Since when names of a source are looked at that no file had yet, for a stream. Whoever looked for one of the streams
     /// that paths name looked for all of them.
     pub(super) fn since_nanos(&self, source: SourceId, stream: &str) -> Option<i64> {
-        match &self.settings.sources[source.0].route {
-            Route::To(_) => self.families.since_nanos(source, stream),
-            Route::ByPath(by_path) => {
-                self.families.since_any_nanos(source, |name| name == stream || by_path.may_make(name))
-            }
-        }
+        let looked = self.looked(source);
+        let is_of_paths = |name: &str| match &self.settings.sources[source.0].route {
+            Route::To(_) => false,
+            Route::ByPath(by_path) => by_path.may_make(name),
+        };
+        self.families.since_nanos(source, &looked, |name| name == stream || is_of_paths(name))
+    }
+
+    /// What a look at a source is known by to later processes.
+    pub(super) fn looked(&self, source: SourceId) -> Looked {
+        let settings = &self.settings.sources[source.0];
+        let stream = match &settings.route {
+            Route::To(stream) => Arc::clone(self.stream_name(*stream)),
+            Route::ByPath(by_path) => by_path.template.text().into(),
+        };
+        (stream, Arc::clone(&settings.name))
     }
 
     /// The delivery streams that files of a source go to now.

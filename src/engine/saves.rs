@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::audit::Acknowledgements;
 use super::port::{MoveId, Moved};
-use crate::model::checkpoint::{DeadLetter, Save};
+use crate::model::checkpoint::{DeadLetter, FirstLook, Save};
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
 use crate::model::settings::{CheckpointSettings, SourceId};
@@ -23,12 +23,14 @@ use crate::rules::dead_letters::{Room, disk_bytes_of};
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A look that is to be durable.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Look {
     /// Whether the save under way holds it.
     is_under_way: bool,
     /// Whether files wait for it also while nothing can be saved: it says what is left out of them.
     is_needed: bool,
+    /// What a later process is to know of it.
+    first: Option<FirstLook>,
 }
 
 /// What a save under way holds.
@@ -107,14 +109,23 @@ impl Saves {
     /// The first look at a source that starts at the end is to be durable, also when it showed nothing: what comes later
     /// was not there.
     pub(super) fn await_look(&mut self, source: SourceId, now: Instant) {
-        self.looks.insert(source, Look { is_under_way: false, is_needed: true });
+        let look = self.looks.entry(source).or_default();
+        (look.is_under_way, look.is_needed) = (false, true);
+        self.pace.changed(0, now);
+    }
+
+    /// The first look ever at a source is to be durable, whatever it showed. Its files are opened after that, where something can
+    /// be saved.
+    pub(super) fn await_first_look(&mut self, source: SourceId, first: FirstLook, now: Instant) {
+        let look = self.looks.entry(source).or_default();
+        (look.is_under_way, look.first) = (false, Some(first));
         self.pace.changed(0, now);
     }
 
     /// A file was found of which a mark is to be durable. The source's files are opened after the next save at most: where
     /// files are found all the time, one of them always has a mark that waits.
     pub(super) fn await_mark(&mut self, source: SourceId, now: Instant) {
-        self.looks.entry(source).or_insert(Look { is_under_way: false, is_needed: false });
+        self.looks.entry(source).or_default();
         self.marks_wait = true;
         self.pace.changed(0, now);
     }
@@ -308,6 +319,7 @@ impl Saves {
         let save = Save {
             forgotten: forgotten.iter().copied().collect(),
             dead_letters: self.dead_letters.clone(),
+            looks: self.looks.values().filter_map(|look| look.first.clone()).collect(),
             ..Save::default()
         };
         let offsets = told.collect();

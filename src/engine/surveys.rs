@@ -113,6 +113,11 @@ impl Surveys {
         self.want_all();
     }
 
+    /// Stored positions of these streams are looked for beside the names that their files had.
+    pub(super) fn look_beside(&mut self, streams: impl IntoIterator<Item = StreamId>) {
+        self.look_beside.extend(streams);
+    }
+
     pub(super) fn retired(&self) -> &BTreeSet<SourceId> {
         &self.retired
     }
@@ -178,6 +183,13 @@ impl Surveys {
         looked.retain(|directory| !hidden.holds(directory));
         source.beside.retain(|directory| !looked.contains(directory));
         looked
+    }
+
+    /// Whether the file of a stored position is still to be looked for in the directory of `path`.
+    pub(super) fn is_to_look_beside(&self, stream: StreamId, path: &Path) -> bool {
+        let is_in =
+            |source: &OfSource| path.parent().is_some_and(|directory| source.beside.contains(directory));
+        self.look_beside.contains(&stream) || self.sources.iter().any(is_in)
     }
 
     /// Whether the last survey of `source` did so.

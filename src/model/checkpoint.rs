@@ -102,6 +102,17 @@ pub struct DeadLetter {
     pub unmade: Option<Box<Unmade>>,
 }
 
+/// When a source was looked at for the first time, for a stream: what comes under its names since is new, also to a later
+/// process, and though nothing was found then.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FirstLook {
+    /// The stream as the configuration names it, fields of paths included.
+    pub stream: Arc<str>,
+    pub source: Arc<str>,
+    /// By the wall clock, in nanoseconds since 1970.
+    pub nanos: i64,
+}
+
 /// What one transaction makes durable, all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Save {
@@ -110,6 +121,7 @@ pub struct Save {
     /// Incarnations that are over: read to the end, settled and gone.
     pub forgotten: Vec<Incarnation>,
     pub dead_letters: Vec<DeadLetter>,
+    pub looks: Vec<FirstLook>,
     /// RecordIds of what the checkpoints pass, and no earlier ones passed.
     pub audit: Vec<Arc<AuditBlock>>,
     /// No start gives an incarnation a number below this one any more.
@@ -121,6 +133,7 @@ impl Save {
         self.checkpoints.is_empty()
             && self.forgotten.is_empty()
             && self.dead_letters.is_empty()
+            && self.looks.is_empty()
             && self.audit.is_empty()
     }
 }

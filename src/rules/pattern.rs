@@ -13,6 +13,7 @@ mod names;
 mod stage;
 mod syntax;
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 pub use names::SourceNames;
@@ -133,6 +134,11 @@ impl Pattern {
     /// Whether `path`, which is absolute, is meant.
     pub fn matches(&self, path: &Path) -> bool {
         path.strip_prefix(&self.base).is_ok_and(|below| self.begin().takes_path(below))
+    }
+
+    /// Whether a path whose last name this is may be meant.
+    pub fn may_end_in(&self, name: &OsStr) -> bool {
+        self.ways.iter().any(|way| way.last().is_some_and(|part| part.fits(name)))
     }
 
     /// Whether both mean the same files, by another spelling perhaps: doubled slashes, the order of alternatives.

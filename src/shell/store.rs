@@ -9,8 +9,8 @@
 //! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
 //! an offset that was not saved for them.
 //!
-//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `audit` (RecordIds),
-//! `extras` (what a row may be without), `checksum`, `database` (one connection), `reader`.
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `looks`, `audit`
+//! (RecordIds), `extras` (what a row may be without), `checksum`, `database` (one connection), `reader`.
 
 mod audit;
 mod checksum;
@@ -20,6 +20,7 @@ mod extras;
 mod guard;
 mod letters;
 mod lock;
+mod looks;
 mod place;
 mod reader;
 mod rows;
@@ -31,7 +32,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::checkpoint::{Checkpoint, Save};
+use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
 use crate::model::identity::Incarnation;
 
 use database::{Change, Database};
@@ -59,6 +60,8 @@ pub struct Store {
     dir: PathBuf,
     /// What has been committed, for a database that must be made anew.
     durable: HashMap<Incarnation, Checkpoint>,
+    /// Likewise.
+    looks: Vec<FirstLook>,
     meta: Meta,
     owed: Owed,
     /// The last number that was given to a dead letter. None is given twice in one process: a letter that is deleted late
@@ -73,6 +76,8 @@ pub struct Store {
 pub struct Loaded {
     /// All checkpoints, in the order of their incarnations.
     pub checkpoints: Vec<Checkpoint>,
+    /// When each source was looked at for the first time.
+    pub looks: Vec<FirstLook>,
     /// The first number that may be given to a new incarnation: no number that was ever saved is given again, nor one
     /// that an earlier process had [reserved](Store::reserve). A number that was given, and neither saved nor reserved,
     /// may be given again.
@@ -129,6 +134,7 @@ pub struct LettersPage {
 #[derive(Debug, Default)]
 struct Owed {
     restored: Vec<Checkpoint>,
+    looks: Vec<FirstLook>,
     dropped: Vec<Incarnation>,
 }
 
@@ -156,6 +162,7 @@ impl Store {
         let durable = contents.checkpoints.iter().map(|it| (it.incarnation, it.clone())).collect();
         let loaded = Loaded {
             checkpoints: contents.checkpoints,
+            looks: contents.looks.clone(),
             next_incarnation: meta.next_incarnation,
             reserved: meta.next_incarnation,
             first_start: !meta.started,
@@ -168,8 +175,9 @@ impl Store {
             lock,
             dir: dir.to_owned(),
             durable,
+            looks: contents.looks,
             meta,
-            owed: Owed { restored: Vec::new(), dropped: contents.dropped },
+            owed: Owed { dropped: contents.dropped, ..Owed::default() },
             last_letter: contents.last_letter,
             unsynced: false,
         };
@@ -286,8 +294,8 @@ impl Store {
             Some(database) => database,
             None => self.reopen().inspect_err(|error| self.unsynced |= error.is_failed_sync())?,
         };
-        let (Owed { restored, dropped }, last_letter) = (&self.owed, self.last_letter);
-        let change = Change { dropped, restored, save, removed, last_letter };
+        let (Owed { restored, looks, dropped }, last_letter) = (&self.owed, self.last_letter);
+        let change = Change { dropped, restored, looks, save, removed, last_letter };
         self.last_letter.0 += i64::try_from(save.dead_letters.len()).expect("letters fit into memory");
         // A lock that has lost its name keeps nobody out: its owner may be writing too.
         let held = if self.lock.is_in_place() { Ok(()) } else { Err(self.gone()) };
@@ -331,6 +339,7 @@ impl Store {
         let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
         self.owed = Owed {
             restored: self.durable.values().filter(lacks).cloned().collect(),
+            looks: self.looks.iter().filter(|look| !contents.looks.contains(look)).cloned().collect(),
             dropped: contents.dropped,
         };
         Ok(database)
@@ -343,6 +352,7 @@ impl Store {
         for incarnation in &save.forgotten {
             self.durable.remove(incarnation);
         }
+        self.looks.extend(save.looks.iter().cloned());
     }
 
     fn gone(&self) -> StoreError {

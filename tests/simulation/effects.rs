@@ -406,6 +406,7 @@ impl World {
             self.next_incarnation = self.next_incarnation.max(checkpoint.incarnation.0 + 1);
             self.saved.insert(checkpoint.incarnation, checkpoint);
         }
+        self.looks.extend(save.looks);
         self.first_start = false;
         Event::Saved(Ok(()))
     }

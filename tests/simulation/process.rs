@@ -28,6 +28,7 @@ impl World {
         }
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
+            looks: self.looks.clone(),
             next_incarnation,
             reserved: self.next_incarnation,
             first_start: self.first_start,

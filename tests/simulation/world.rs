@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use standpipe::engine::port::{Effect, Event, FileId, Hint, RequestId};
 use standpipe::engine::{Engine, FileState, Status};
-use standpipe::model::checkpoint::Checkpoint;
+use standpipe::model::checkpoint::{Checkpoint, FirstLook};
 use standpipe::model::identity::Incarnation;
 use standpipe::model::offset::Span;
 use standpipe::model::settings::{ByLane, LaneId, Packing, Settings};
@@ -71,6 +71,8 @@ pub struct World {
     pub reached: Reached,
     /// What is durable.
     pub saved: BTreeMap<Incarnation, Checkpoint>,
+    /// When sources were looked at for the first time, as far as that is durable.
+    pub looks: Vec<FirstLook>,
     /// What the RecordIds stand for that are durable.
     pub record_ids: BTreeMap<Incarnation, Vec<Span>>,
     pub next_incarnation: u64,
@@ -149,6 +151,7 @@ impl World {
             settings,
             reached: Reached::default(),
             saved: BTreeMap::new(),
+            looks: Vec::new(),
             record_ids: BTreeMap::new(),
             next_incarnation: 0,
             first_start: true,

@@ -301,3 +301,73 @@ fn a_file_that_says_what_another_in_another_directory_said_is_read() {
         assert_eq!(world.take(), told(&content), "hidden are lines that nobody read");
     }
 }
+
+/// A rotator copies the log and cuts it off, the program goes on, and the log is renamed: the copy is found first.
+#[test]
+fn a_log_that_was_cut_off_and_renamed_while_no_process_ran_is_read_beside_its_copy() {
+    for further in 0..4 {
+        let mut world = World::new(false);
+        let first = lines("first", 0..300);
+        world.make("app.log", &first);
+        world.pass(6);
+        drop(world.take());
+        let mut grown = first.clone();
+        grown.extend(lines("unread", 0..30));
+        world.make("app.log.1", &grown);
+        world.write_silently("app.log", &lines("second", 0..400));
+        let mut expected = told(&lines("unread", 0..30));
+        expected.extend(told(&lines("second", 0..400)));
+        world.rename_silently("app.log.1", "app.log.2");
+        match further {
+            // Cut off again, and renamed when it says nothing.
+            1 => {
+                world.rename_silently("app.log.2", "app.log.3");
+                world.make("app.log.2", &lines("second", 0..400));
+                world.write_silently("app.log", b"");
+            }
+            2 => {
+                world.rename_silently("app.log.2", "app.log.4");
+                world.make("app.log.3", &lines("second", 0..400));
+                world.write_silently("app.log", &lines("third", 0..20));
+                expected.extend(told(&lines("third", 0..20)));
+            }
+            _ => {}
+        }
+        let renamed = if further == 2 { "app.log.2" } else { "app.log.1" };
+        world.rename_silently("app.log", renamed);
+        world.make("app.log", &lines("last", 0..5));
+        expected.extend(told(&lines("last", 0..5)));
+        if further == 3 {
+            world.make("app.log.0", &lines("last", 0..5));
+            world.write_silently("app.log", b"");
+        }
+        world.restart();
+        world.pass(60);
+        expected.sort();
+        assert_eq!(world.take(), expected, "further: {further}");
+        world.restart();
+        world.pass(60);
+        assert_eq!(world.take(), Vec::<String>::new(), "nothing comes again: {further}");
+        assert_eq!(world.lost, Vec::<u64>::new(), "and nothing is told to be lost: {further}");
+    }
+}
+
+#[test]
+fn a_log_that_was_backed_up_and_renamed_while_no_process_ran_is_gone_on_with_and_its_backup_is_not() {
+    let mut world = World::new(false);
+    let mut content = lines("first", 0..300);
+    world.make("app.log", &content);
+    world.pass(6);
+    drop(world.take());
+    world.make("app.log.bak", &content);
+    content.extend(lines("unread", 0..30));
+    world.write_silently("app.log", &content);
+    world.rename_silently("app.log", "app.log.1");
+    world.make("app.log", &lines("last", 0..5));
+    world.restart();
+    world.pass(60);
+    let mut expected = told(&lines("unread", 0..30));
+    expected.extend(told(&lines("last", 0..5)));
+    expected.sort();
+    assert_eq!(world.take(), expected);
+}

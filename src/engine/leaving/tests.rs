@@ -103,3 +103,35 @@ fn a_renamed_file_that_waits_is_no_file_that_was_left_out() {
     assert_eq!(world.take(), told(&lines("b", 10..15)));
     assert!(world.left_out.is_empty());
 }
+
+#[test]
+fn a_file_that_was_renamed_while_it_was_left_out_is_gone_on_with_when_it_is_wanted_again_also_after_a_restart()
+ {
+    for (rotations, restarts) in [(1, 0), (1, 1), (2, 1), (2, 3)] {
+        let mut world = world();
+        world.pass(3);
+        world.exclude(&["b.log"]);
+        world.reload();
+        world.pass(6);
+        world.write_silently("b.log", &lines("b", 0..15));
+        let mut expected = told(&lines("b", 10..15));
+        for rotation in 0..rotations {
+            for number in (0..rotation).rev() {
+                world.rename_silently(&format!("b.log.{number}"), &format!("b.log.{}", number + 1));
+            }
+            world.rename_silently("b.log", "b.log.0");
+            let content = lines(&format!("c{rotation}"), 0..5);
+            world.make("b.log", &content);
+            expected.extend(told(&content));
+        }
+        for _ in 0..restarts {
+            world.restart();
+            world.pass(30);
+        }
+        assert_eq!(world.take(), Vec::<String>::new());
+        world.exclude(&[]);
+        world.reload();
+        world.pass(30);
+        assert_eq!(world.take(), expected, "rotations: {rotations}, restarts: {restarts}");
+    }
+}

@@ -10,12 +10,14 @@
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::engine::files::file::{Name, saved_names};
 use crate::engine::incarnation::IncarnationState;
 use crate::engine::port::{FileId, Observed};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation, Seen};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
+use crate::rules::rotation::uncompressed;
 
 impl Engine {
     /// The file reaches up to `size`, by a look at it; the next read puts right what is not so.
@@ -41,14 +43,44 @@ impl Engine {
         now: Instant,
     ) {
         let (name, nanos) = (self.stream_name(stream), self.surveys.unix_nanos());
-        let is_known = self.lives.parted_of(observed.identity, stream).is_some()
-            || self.lives.stored_of(observed.identity, name).next().is_some();
-        if is_known || self.families.would_find(name, observed.identity, nanos) {
+        if self.is_remembered(stream, observed.identity)
+            || self.families.would_find((name, &self.looked(source)), observed.identity, nanos)
+        {
             return;
         }
-        let names = (Arc::clone(&observed.path), observed.target.clone());
+        self.mark((source, stream), observed, Name::Matched, now);
+    }
+
+    /// A generation that nobody saw under its name is about to be followed, and gets a mark if nothing is known of it.
+    pub(in crate::engine) fn mark_generation(
+        &mut self,
+        (source, stream): (SourceId, StreamId),
+        observed: &Observed,
+        now: Instant,
+    ) {
+        if !self.is_remembered(stream, observed.identity) {
+            self.mark((source, stream), observed, Name::Lost, now);
+        }
+    }
+
+    fn is_remembered(&self, stream: StreamId, file: Identity) -> bool {
+        self.lives.parted_of(file, stream).is_some()
+            || self.lives.stored_of(file, self.stream_name(stream)).next().is_some()
+    }
+
+    fn mark(
+        &mut self,
+        (source, stream): (SourceId, StreamId),
+        observed: &Observed,
+        name: Name,
+        now: Instant,
+    ) {
+        let names = saved_names((Arc::clone(&observed.path), observed.target.clone()), name);
+        let nanos = self.surveys.unix_nanos();
         let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
-        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, 0, observed.size));
+        // How much was compressed into a file, only reading it says.
+        let reach = if uncompressed(observed.real_path()).is_some() { 0 } else { observed.size };
+        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, 0, reach));
         self.saves.note_changed(incarnation, 0, now);
         self.saves.await_mark(source, now);
     }

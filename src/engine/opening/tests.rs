@@ -190,3 +190,37 @@ fn a_renamed_file_that_may_not_be_read_is_read_once_it_may() {
         world.write_silently("app.log", &lines("line", 0..30));
     }
 }
+
+#[test]
+fn what_came_and_was_rotated_while_no_process_ran_is_read_though_the_first_one_found_nothing() {
+    for (is_compressed, is_killed) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut world = World::new(false);
+        world.make("app.log", &lines("first", 0..300));
+        world.rename_silently("app.log", "app.log.1");
+        if is_compressed {
+            world.compress("app.log.1", "app.log.1.gz");
+        }
+        world.make("app.log", &lines("second", 0..20));
+        world.restart_unanswered(if is_killed { 1 } else { 0 });
+        world.pass(60);
+        let mut expected = told(&lines("first", 0..300));
+        expected.extend(told(&lines("second", 0..20)));
+        assert_eq!(world.take(), expected, "compressed: {is_compressed}, killed: {is_killed}");
+        world.restart();
+        world.pass(60);
+        assert_eq!(world.take(), Vec::<String>::new(), "nothing comes again");
+    }
+}
+
+#[test]
+fn what_had_a_rotators_name_before_the_first_look_is_left_alone_though_that_found_nothing() {
+    let mut world = World::before_the_first_look(false);
+    world.make("app.log.1", &lines("old", 0..300));
+    world.pass(6);
+    for _ in 0..3 {
+        world.restart();
+        world.make("app.log", &lines("new", 0..20));
+        world.pass(60);
+    }
+    assert!(world.take().iter().all(|line| line.starts_with("new")));
+}

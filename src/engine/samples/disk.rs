@@ -13,7 +13,7 @@ use crate::engine::port::{
 };
 use crate::engine::report::Report;
 use crate::engine::{Engine, Memory};
-use crate::model::checkpoint::Checkpoint;
+use crate::model::checkpoint::{Checkpoint, FirstLook};
 use crate::model::identity::{HEAD_BYTES, Identity, Incarnation};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
@@ -42,6 +42,7 @@ pub(in crate::engine) struct World {
     has_births: bool,
     /// What is durable.
     saved: BTreeMap<Incarnation, Checkpoint>,
+    looks: Vec<FirstLook>,
     /// Names that the one source leaves out.
     excluded: Vec<String>,
     disk: BTreeMap<PathBuf, OnDisk>,
@@ -54,6 +55,8 @@ pub(in crate::engine) struct World {
     matches_all: bool,
     sent: Vec<u8>,
     pub(in crate::engine) copied: usize,
+    /// Whether files are opened.
+    opens: bool,
     /// Whether the service answers.
     pub(in crate::engine) takes: bool,
     /// A name that may not be opened.
@@ -85,6 +88,7 @@ impl World {
             device: 1,
             has_births: true,
             saved: BTreeMap::new(),
+            looks: Vec::new(),
             excluded: Vec::new(),
             disk: BTreeMap::new(),
             removed: Vec::new(),
@@ -93,6 +97,7 @@ impl World {
             matches_all,
             sent: Vec::new(),
             copied: 0,
+            opens: true,
             takes: true,
             forbidden: None,
             lost: Vec::new(),
@@ -224,12 +229,23 @@ impl World {
         self.decompressed.clear();
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
+            looks: self.looks.clone(),
             next_incarnation: self.saved.keys().map(|incarnation| incarnation.0 + 1).max().unwrap_or(0),
             names: self.names(),
             ..Memory::default()
         };
         self.engine = Engine::try_new(settings(1), memory, 0, self.now()).expect("delays in order");
         self.pass(1);
+    }
+
+    /// As [`restart`](Self::restart), after processes that were killed as soon as something was durable, before a file was open.
+    pub(in crate::engine) fn restart_unanswered(&mut self, processes: usize) {
+        for _ in 0..processes {
+            self.opens = false;
+            self.restart();
+            self.opens = true;
+        }
+        self.restart();
     }
 
     fn identity(&self, file: &OnDisk) -> Identity {
@@ -297,6 +313,7 @@ impl World {
                 held: Vec::new(),
                 unix_time: Duration::from_millis(self.millis),
             }),
+            Effect::Open(_) if !self.opens => return None,
             Effect::Open(open) if self.forbidden.as_deref() == Some(&*open.path) => {
                 Event::Opened { file: open.file, result: Err(FileFault::Unreadable("denied".to_owned())) }
             }
@@ -351,6 +368,7 @@ impl World {
                 save.forgotten.iter().for_each(|forgotten| drop(self.saved.remove(forgotten)));
                 let saved = save.checkpoints.into_iter().map(|saved| (saved.incarnation, saved));
                 self.saved.extend(saved);
+                self.looks.extend(save.looks);
                 Event::Saved(Ok(()))
             }
             Effect::Put(_) if !self.takes => return None,

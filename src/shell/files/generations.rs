@@ -3,8 +3,8 @@
 //! Collects the places of a survey and compares names. Does not look at files; what is a missed generation is the
 //! engine's to say. Used by the survey.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,15 @@ pub(super) struct Generations {
     names: BTreeSet<PathBuf>,
     /// Files that are not matched, each with the names it may have had.
     found: BTreeMap<PathBuf, Vec<Arc<Path>>>,
+    /// Last names of files that are kept elsewhere, as they are and as they may have been.
+    kept: BTreeSet<OsString>,
+    /// Names that the source takes, and that such files may have had, whether or not a file has them now.
+    possible: BTreeSet<PathBuf>,
 }
+
+/// The names that files which are kept elsewhere may have had, by their last names.
+#[derive(Debug, Default)]
+pub(super) struct Origins(HashMap<OsString, Vec<Arc<Path>>>);
 
 impl Generations {
     /// A file of this name is the source's, in this directory.
@@ -72,18 +80,48 @@ impl Generations {
         self.found
     }
 
-    /// The real paths that a source matches, or spells out, by their last names.
-    pub(super) fn places(files: &BTreeMap<PathBuf, Observed>, patterns: &[Pattern]) -> BTreeSet<Arc<Path>> {
-        let matched = files.values().filter(|file| file.is_matched).map(|file| Arc::clone(file.real_path()));
-        matched.chain(patterns.iter().filter_map(Pattern::file).map(Arc::from)).collect()
+    /// A file is kept where the source says that rotators put its files.
+    pub(super) fn note_kept(&mut self, path: &Path) {
+        self.kept.extend(last_names(path));
     }
 
-    /// Which of these places a file that is kept elsewhere may come from: by its last name, as it is or as a rotator
-    /// makes it.
-    pub(super) fn kept(path: &Path, places: &BTreeSet<Arc<Path>>) -> Vec<Arc<Path>> {
-        let mut names = rotated_from(path);
-        names.push(path.to_owned());
-        let is_named = |place: &&Arc<Path>| names.iter().any(|name| name.file_name() == place.file_name());
-        places.iter().filter(is_named).cloned().collect()
+    /// The last names of kept files that a pattern may take somewhere.
+    pub(super) fn kept_by(&self, pattern: &Pattern) -> Vec<OsString> {
+        self.kept.iter().filter(|name| pattern.may_end_in(name)).cloned().collect()
     }
+
+    /// The source takes a name in this directory that kept files may have had.
+    pub(super) fn may_be_of(&mut self, directory: &Path, name: &OsStr) {
+        self.possible.insert(directory.join(name));
+    }
+
+    /// The real paths that kept files may have had: those that the source matches, and those that it would match.
+    pub(super) fn origins(&self, files: &BTreeMap<PathBuf, Observed>, patterns: &[Pattern]) -> Origins {
+        let matched = files.values().filter(|file| file.is_matched).map(|file| Arc::clone(file.real_path()));
+        let spelled = patterns.iter().filter_map(Pattern::file).map(Arc::from);
+        let possible = self.names.iter().chain(&self.possible).map(|path| Arc::from(path.as_path()));
+        let (mut origins, mut known) = (Origins::default(), BTreeSet::new());
+        for path in matched.chain(spelled).chain(possible) {
+            if let Some(name) = path.file_name().map(OsStr::to_owned)
+                && known.insert(Arc::clone(&path))
+            {
+                origins.0.entry(name).or_default().push(path);
+            }
+        }
+        origins
+    }
+}
+
+impl Origins {
+    /// Which names a kept file may have had: by its last name, as it is or as a rotator makes it.
+    pub(super) fn of(&self, path: &Path) -> Vec<Arc<Path>> {
+        last_names(path).into_iter().filter_map(|name| self.0.get(&name)).flatten().cloned().collect()
+    }
+}
+
+/// The last name of a file, and those that a rotator may have made it of.
+fn last_names(path: &Path) -> BTreeSet<OsString> {
+    let before = rotated_from(path);
+    let paths = before.iter().map(PathBuf::as_path).chain([path]);
+    paths.filter_map(Path::file_name).map(OsStr::to_owned).collect()
 }

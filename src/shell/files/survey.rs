@@ -10,7 +10,7 @@
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,10 +49,11 @@ pub struct Surveyed {
 pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix_time: Duration) -> Surveyed {
     let mut round = Round { places: Places::beside(&files.state_dir), ..Round::default() };
     let source = Source { id, files };
+    let kept = round.look_for_kept(source);
     for pattern in &files.patterns {
         round.walk(source, pattern);
     }
-    round.look_for_generations(source);
+    round.look_for_generations(source, kept);
     for directory in also {
         round.look_beside(id, directory);
     }
@@ -121,6 +122,8 @@ struct Walk<'s> {
     /// Where the walk has been: device, inode and place in the pattern. A directory is entered once for each, so
     /// that no web of links can make the walk long.
     been: HashSet<(u64, u64, Mark)>,
+    /// Last names of files that are kept elsewhere and that the pattern may take.
+    kept: Vec<OsString>,
 }
 
 impl Round {
@@ -151,7 +154,8 @@ impl Round {
             return;
         }
         let base = Place { real: real_directory(&path), path, stage: pattern.begin(), excluded };
-        let mut walk = Walk { source, near: vec![base], linked: Vec::new(), been: HashSet::new() };
+        let kept = self.generations.kept_by(pattern);
+        let mut walk = Walk { source, near: vec![base], linked: Vec::new(), been: HashSet::new(), kept };
         while let Some(place) = walk.near.pop().or_else(|| walk.linked.pop()) {
             self.visit(&mut walk, place);
         }
@@ -169,6 +173,9 @@ impl Round {
             return;
         }
         self.directories.insert(place.path.clone());
+        for name in walk.kept.iter().filter(|name| place.takes(name)) {
+            self.generations.may_be_of(&place.real, name);
+        }
         match place.stage.names() {
             Some(names) => {
                 for name in names {

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::model::checkpoint::{Checkpoint, Save};
+use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
 use crate::model::identity::{Incarnation, RESERVED_AT_ONCE};
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
 use crate::rules::dead_letters::is_worth_shrinking;
@@ -22,6 +22,7 @@ use crate::rules::dead_letters::is_worth_shrinking;
 use super::audit::Room;
 use super::error::{Fault, StoreError, judge, sqlite_at};
 use super::letters::{self, PageOfIds};
+use super::looks;
 use super::place::{Files, Place};
 use super::rows::{self, DeadLetterId, Meta};
 use super::schema::{self, Look};
@@ -51,6 +52,7 @@ pub(super) struct Database {
 #[derive(Debug)]
 pub(super) struct Contents {
     pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) looks: Vec<FirstLook>,
     /// Rows that cannot be trusted, or that nobody has claimed for long: to be deleted.
     pub(super) dropped: Vec<Incarnation>,
     pub(super) meta: Meta,
@@ -72,6 +74,8 @@ pub(super) struct Change<'a> {
     pub(super) dropped: &'a [Incarnation],
     /// Checkpoints that were durable once and are missing; what `save` says of them is newer.
     pub(super) restored: &'a [Checkpoint],
+    /// Looks that were durable once and are missing.
+    pub(super) looks: &'a [FirstLook],
     pub(super) save: &'a Save,
     pub(super) removed: &'a [DeadLetterId],
     /// The last number that was given to a dead letter, whether or not it was saved.
@@ -198,12 +202,13 @@ impl Database {
 
     fn write(&mut self, change: Change<'_>, before: Meta) -> rusqlite::Result<Changed> {
         let now_ms = unix_ms();
-        let Change { dropped, restored, save, removed, last_letter } = change;
+        let Change { dropped, restored, looks, save, removed, last_letter } = change;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         rows::delete_checkpoints(&transaction, dropped.iter().copied())?;
         rows::write_checkpoints(&transaction, restored, now_ms)?;
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
+        looks::write_looks(&transaction, looks.iter().chain(&save.looks))?;
         letters::write_dead_letters(&transaction, &save.dead_letters, last_letter, now_ms)?;
         self.audit.write(&transaction, &save.audit, now_ms)?;
         let (removed_bytes, freed) = letters::delete_dead_letters(&transaction, removed)?;
@@ -286,7 +291,8 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     let checkpoints = kept.into_iter().map(|stored| stored.checkpoint).collect();
     let dead_letter_disk_bytes = letters::dead_letter_disk_bytes(connection)?;
     let last_letter = letters::last_dead_letter(connection)?;
-    Ok(Some(Contents { checkpoints, dropped, meta, dead_letter_disk_bytes, last_letter }))
+    let looks = looks::read_looks(connection)?;
+    Ok(Some(Contents { checkpoints, looks, dropped, meta, dead_letter_disk_bytes, last_letter }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {

@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 6;
+pub(super) const KNOWN: i32 = 7;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -119,6 +119,17 @@ CREATE VIEW audit_readable AS
     SELECT id, datetime(time_ms / 1000, 'unixepoch') AS last_acknowledged, stream, delivery_stream,
            CAST(path AS TEXT) AS path, incarnation, count AS record_ids, length(records) AS bytes
     FROM audit;
+";
+
+/// Since when the names of sources are looked at. A row that is missing or damaged says that nobody knows.
+const V7: &str = "
+CREATE TABLE looks (
+    stream      TEXT NOT NULL,    -- as the configuration names it
+    source      TEXT NOT NULL,
+    first_nanos INTEGER NOT NULL, -- the first look at the source, in nanoseconds since 1970
+    checksum    INTEGER NOT NULL, -- xxh3-64 of all other columns
+    PRIMARY KEY (stream, source)
+) STRICT;
 ";
 
 /// What lies under the database's name, judged without opening it as a database.

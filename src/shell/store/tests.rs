@@ -21,7 +21,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::checkpoint::{DeadLetter, Proof};
+use crate::model::checkpoint::{DeadLetter, FirstLook, Proof};
 use crate::model::identity::{Fingerprint, Identity, Origin, RESERVED_AT_ONCE, Seen, Window};
 use crate::model::offset::{Offset, Span};
 use crate::model::settled::Settled;
@@ -182,6 +182,26 @@ fn a_clock_that_was_far_ahead_costs_no_position() {
 }
 
 #[test]
+fn first_looks_are_kept_also_where_the_database_is_made_anew_and_damaged_ones_are_left_out() {
+    let look = |stream: &str, nanos| FirstLook { stream: stream.into(), source: "app".into(), nanos };
+    let dir = TempDir::new().unwrap();
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!(loaded.looks, []);
+    store.commit(&Save { looks: vec![look("one", 10)], ..Save::default() }).unwrap();
+    store.commit(&Save { looks: vec![look("two", 20)], ..Save::default() }).unwrap();
+    drop(store);
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!(loaded.looks, [look("one", 10), look("two", 20)]);
+    fs::remove_file(database(dir.path())).unwrap();
+    store.commit(&Save { looks: vec![look("three", 30)], ..Save::default() }).unwrap_err();
+    store.commit(&Save { looks: vec![look("three", 30)], ..Save::default() }).unwrap();
+    drop(store);
+    assert_eq!(load(dir.path()).looks, [look("one", 10), look("three", 30), look("two", 20)]);
+    sql(dir.path(), "UPDATE looks SET first_nanos = 11 WHERE stream = 'one'");
+    assert_eq!(load(dir.path()).looks, [look("three", 30), look("two", 20)]);
+}
+
+#[test]
 fn it_is_the_first_start_until_the_first_commit() {
     let dir = TempDir::new().unwrap();
     let state = dir.path().join("above").join("state");
@@ -260,14 +280,14 @@ fn a_newer_version_is_refused_and_left_untouched() {
     // As it is left by a newer one that was stopped, and by one that was killed with a log.
     sql(
         dir.path(),
-        "PRAGMA user_version = 7; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+        "PRAGMA user_version = 8; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
     );
     let killed = crashed(dir.path());
     drop(store);
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
+            assert!(matches!(error, StoreError::Newer { found: 8, known: 7, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -288,7 +308,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
          ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN owner; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
          ALTER TABLE checkpoints DROP COLUMN settled; ALTER TABLE checkpoints DROP COLUMN proof; ALTER TABLE checkpoints DROP COLUMN extras_checksum;
          ALTER TABLE dead_letters DROP COLUMN target; ALTER TABLE dead_letters DROP COLUMN unmade;
-         DROP VIEW audit_readable; DROP TABLE audit;
+         DROP VIEW audit_readable; DROP TABLE audit; DROP TABLE looks;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
@@ -308,11 +328,11 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(&save(&[checkpoint(1, 1)])).unwrap();
-    sql(dir.path(), "PRAGMA user_version = 7");
+    sql(dir.path(), "PRAGMA user_version = 8");
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 7, known: 6, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 8, known: 7, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }

@@ -12,7 +12,6 @@ use rustix::io::Errno;
 use super::{Problem, Round, Source, survey_source};
 use crate::model::settings::SourceId;
 use crate::shell::files::directory::{Directory, EntryKind};
-use crate::shell::files::generations::Generations;
 use crate::shell::files::way::Fault;
 use crate::shell::files::{Links, Refusal, SourceFiles};
 
@@ -37,25 +36,32 @@ impl Round {
     }
 
     /// Looks at what the source does not match, and what rotators may have made of what it does.
-    pub(super) fn look_for_generations(&mut self, source: Source<'_>) {
+    pub(super) fn look_for_generations(&mut self, source: Source<'_>, kept: Vec<Arc<Path>>) {
         let generations = std::mem::take(&mut self.generations);
+        let origins = generations.origins(&self.files, &source.files.patterns);
         let list = |path: &Path| self.entries(path, &Directory::open(path, Links::Keep).ok()?).ok();
         let found = generations.found(list, &source.files.exclude);
         for (path, rotated_from) in found {
             self.observe_alone(&path, rotated_from);
         }
-        let places = Generations::places(&self.files, &source.files.patterns);
+        for path in kept {
+            self.observe_alone(&path, origins.of(&path));
+        }
+    }
+
+    /// Looks where the source says that rotators put its files, before it is known which names those may have had.
+    pub(super) fn look_for_kept(&mut self, source: Source<'_>) -> Vec<Arc<Path>> {
+        let mut kept = Vec::new();
         for pattern in &source.files.rotated {
             let files = SourceFiles { patterns: vec![pattern.clone()], ..SourceFiles::default() };
-            let kept = survey_source(&files, source.id, &[], Duration::ZERO);
-            self.directories.extend(kept.directories);
-            self.hidden.extend(kept.observation.hidden);
-            self.problems.extend(kept.problems);
-            for observed in kept.observation.files {
-                let rotated_from = Generations::kept(observed.real_path(), &places);
-                self.observe_alone(observed.real_path(), rotated_from);
-            }
+            let surveyed = survey_source(&files, source.id, &[], Duration::ZERO);
+            self.directories.extend(surveyed.directories);
+            self.hidden.extend(surveyed.observation.hidden);
+            self.problems.extend(surveyed.problems);
+            kept.extend(surveyed.observation.files.iter().map(|file| Arc::clone(file.real_path())));
         }
+        kept.iter().for_each(|path| self.generations.note_kept(path));
+        kept
     }
 
     /// Looks at a file that the source does not match, in a directory that is not open. `path` has no links.

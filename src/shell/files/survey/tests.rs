@@ -614,17 +614,25 @@ fn what_rotators_make_of_a_name_is_looked_at_in_the_directory_that_holds_the_fil
 #[test]
 fn rotated_files_are_looked_for_where_the_configuration_says() {
     let tree = Tree::new();
-    for name in ["log/a.log", "old/a.log.1", "old/other.log.1", "old/a.log"] {
+    for name in ["log/a.log", "old/a.log.1", "old/other.err.1", "old/other.log-20261109.gz", "old/a.log"] {
         tree.file(name);
     }
+    tree.dir("log/below");
     let pattern = |glob: &str| Pattern::parse(tree.path(glob).to_str().unwrap()).unwrap();
     let source = SourceFiles { rotated: vec![pattern("old/*")], ..tree.source(&["log/*.log"]) };
     let expected = [
         generation("log/a.log", "old/a.log"),
         generation("log/a.log", "old/a.log.1"),
-        ("old/other.log.1".to_owned(), vec![]),
+        ("old/other.err.1".to_owned(), vec![]),
+        generation("log/other.log", "old/other.log-20261109.gz"),
     ];
-    assert_eq!(generations(&tree, &source), expected);
+    assert_eq!(generations(&tree, &source), expected, "other.log is away");
+    let source = SourceFiles { rotated: vec![pattern("old/*")], ..tree.source(&["log/other.log"]) };
+    assert!(generations(&tree, &source).contains(&expected[3]), "a name that is written out");
+    let source = SourceFiles { rotated: vec![pattern("old/*")], ..tree.source(&["log/**/other.log"]) };
+    let names = ["log/below/other.log", "log/other.log"].map(str::to_owned).to_vec();
+    assert!(generations(&tree, &source).contains(&(expected[3].0.clone(), names)), "in either directory");
+    let source = SourceFiles { rotated: vec![pattern("old/*")], ..tree.source(&["log/*.log"]) };
     let shown = tree.survey(&[source]);
     assert_eq!(shown.directories, ["log", "old"], "so that hints come");
 }

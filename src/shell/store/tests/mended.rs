@@ -16,6 +16,7 @@ fn a_commit_is_made_whole_or_not_at_all() {
         checkpoints: vec![checkpoint(1, 11), checkpoint(3, 30)],
         forgotten: vec![Incarnation(2)],
         dead_letters: vec![letter("fine", b"12345"), letter("boom", b"123")],
+        looks: Vec::new(),
         audit: Vec::new(),
         reserved: 0,
     };
