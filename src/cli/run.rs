@@ -26,6 +26,7 @@ use crate::shell::control;
 use crate::shell::files::{self, SourceFiles, Surveyed};
 use crate::shell::firehose::{Destination, Origin};
 use crate::shell::http;
+use crate::shell::store::Loaded;
 
 use super::{
     CONFIGURATION, DONE, FAILED, configuration_file, configure, fail, logging, meetings, named, runtime,
@@ -268,18 +269,22 @@ async fn prepare(args: &RunArgs, config: &Config) -> Result<(Prepared, Config), 
         faults.iter().for_each(|fault| complain!("{fault}"));
         CONFIGURATION
     })?;
-    let memory = Memory {
+    let memory = memory(loaded, &config);
+    let server = server.map(|(server, _)| server);
+    let base = base.clone();
+    Ok((Prepared { state, memory, server, origin, destinations, base, opened }, config))
+}
+
+fn memory(loaded: Loaded, config: &Config) -> Memory {
+    Memory {
         checkpoints: loaded.checkpoints,
         looks: loaded.looks,
         next_incarnation: loaded.next_incarnation,
         reserved: loaded.reserved,
         first_start: loaded.first_start,
         dead_letter_bytes: loaded.dead_letter_disk_bytes,
-        names: source_files(&config).iter().map(SourceFiles::names).collect(),
-    };
-    let server = server.map(|(server, _)| server);
-    let base = base.clone();
-    Ok((Prepared { state, memory, server, origin, destinations, base, opened }, config))
+        names: source_files(config).iter().map(SourceFiles::names).collect(),
+    }
 }
 
 /// The names of the delivery streams at the service.

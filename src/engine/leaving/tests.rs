@@ -135,3 +135,23 @@ fn a_file_that_was_renamed_while_it_was_left_out_is_gone_on_with_when_it_is_want
         assert_eq!(world.take(), expected, "rotations: {rotations}, restarts: {restarts}");
     }
 }
+
+/// README.md, "What was never there to be read".
+#[test]
+fn what_comes_to_a_file_that_was_moved_out_of_every_pattern_is_read_until_it_is_closed_and_when_it_is_back() {
+    let mut world = world();
+    world.rename("b.log", "away/b.log");
+    for end in [15, 20, 25] {
+        world.write_silently("away/b.log", &lines("b", 0..end));
+        world.pass(8);
+    }
+    assert_eq!(world.take(), told(&lines("b", 10..25)), "it is held open for as long as something comes");
+    world.pass(60);
+    assert!(!world.is_open("away/b.log"));
+    world.write_silently("away/b.log", &lines("b", 0..30));
+    world.pass(60);
+    assert_eq!(world.take(), Vec::<String>::new());
+    world.rename("away/b.log", "b.log");
+    world.pass(6);
+    assert_eq!(world.take(), told(&lines("b", 25..30)), "from where it was");
+}

@@ -306,13 +306,17 @@ impl World {
 
     fn answer(&mut self, effect: Effect) -> Option<Event> {
         Some(match effect {
-            Effect::Survey(survey) => Event::Observed(Observation {
-                source: survey.source,
-                files: self.disk.iter().map(|(name, file)| self.observed(name, file)).collect(),
-                hidden: crate::model::hidden::Hidden::default(),
-                held: Vec::new(),
-                unix_time: Duration::from_millis(self.millis),
-            }),
+            Effect::Survey(survey) => {
+                // No source looks there.
+                let shown = self.disk.iter().filter(|(name, _)| !name.starts_with(path("away")));
+                Event::Observed(Observation {
+                    source: survey.source,
+                    files: shown.map(|(name, file)| self.observed(name, file)).collect(),
+                    hidden: crate::model::hidden::Hidden::default(),
+                    held: Vec::new(),
+                    unix_time: Duration::from_millis(self.millis),
+                })
+            }
             Effect::Open(_) if !self.opens => return None,
             Effect::Open(open) if self.forbidden.as_deref() == Some(&*open.path) => {
                 Event::Opened { file: open.file, result: Err(FileFault::Unreadable("denied".to_owned())) }
