@@ -3,6 +3,8 @@
 //! The daemon and the simulation both drive the engine through these nouns and nothing else. Every effect that
 //! asks a question is answered by exactly one event; effects without an answer say so.
 
+mod likeness;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::rules::pattern::SourceNames;
 pub use crate::model::watching::Watching;
 
 use super::report::Report;
+
+pub use self::likeness::{Likeness, Then};
 
 /// One file that the engine holds open.
 ///
@@ -113,43 +117,6 @@ pub struct Compare {
     pub with: FileId,
     pub at: Offset,
     pub len: usize,
-}
-
-/// How far two files say the same, from where they were compared on.
-///
-/// The file is read before the other: what it has beyond the other was not in the other then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Likeness {
-    /// How many bytes are the same.
-    pub bytes: usize,
-    pub then: Then,
-}
-
-/// What comes behind the bytes that two files share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// As much as was asked for was compared.
-    More,
-    /// The file ends; the other may go on.
-    Ends,
-    /// The other ends before the file does.
-    OtherEnds,
-    /// Another byte.
-    Differs,
-}
-
-impl Likeness {
-    /// How far `file` says what `other` says, where `len` bytes of each were asked for.
-    pub fn of(file: &[u8], other: &[u8], len: usize) -> Self {
-        let bytes = file.iter().zip(other).take_while(|(one, other)| one == other).count();
-        let then = match () {
-            () if bytes == len => Then::More,
-            () if bytes == file.len() => Then::Ends,
-            () if bytes == other.len() => Then::OtherEnds,
-            () => Then::Differs,
-        };
-        Self { bytes, then }
-    }
 }
 
 /// One record by `PutRecord`, or many by `PutRecordBatch`.

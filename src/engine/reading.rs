@@ -266,21 +266,6 @@ impl Engine {
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
     }
 
-    /// Whether the first bytes of the file, and those before the position, are those of last time.
-    fn is_same_content(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
-        let state = self.lives.on_its_way(incarnation);
-        let (bytes, before, overlap) = (chunk.bytes, chunk.before, state.history().overlap());
-        if !chunk.begins
-            || bytes.len() < before
-            || !state.history().continues(&bytes[before - overlap..before])
-        {
-            return false;
-        }
-        // At the beginning no window says so, but the lines that this incarnation named may have been others.
-        let names = self.settings.sources[self.files.known(id).source.0].format != Format::Raw;
-        !names || state.position() != Offset::ZERO || state.head().fingerprint().matches(bytes)
-    }
-
     /// The bytes before the position are the ones of last time: what they tell is kept.
     fn recall(&mut self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) {
         let source = &self.settings.sources[self.files.known(id).source.0];

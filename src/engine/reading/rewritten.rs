@@ -16,6 +16,7 @@ use crate::engine::port::{FileId, Read};
 use crate::model::content::Digest;
 use crate::model::identity::{Incarnation, Seen};
 use crate::model::offset::Offset;
+use crate::model::settings::Format;
 use crate::model::time::Instant;
 
 use super::Chunk;
@@ -128,5 +129,20 @@ impl Engine {
             && end.extent.read_end_bytes == 0
             && !chunk.bytes.is_empty()
             && (end.extent.was_empty() || chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE)
+    }
+
+    /// Whether the first bytes of the file, and those before the position, are those of last time.
+    pub(super) fn is_same_content(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
+        let state = self.lives.on_its_way(incarnation);
+        let (bytes, before, overlap) = (chunk.bytes, chunk.before, state.history().overlap());
+        if !chunk.begins
+            || bytes.len() < before
+            || !state.history().continues(&bytes[before - overlap..before])
+        {
+            return false;
+        }
+        // At the beginning no window says so, but the lines that this incarnation named may have been others.
+        let names = self.settings.sources[self.files.known(id).source.0].format != Format::Raw;
+        !names || state.position() != Offset::ZERO || state.head().fingerprint().matches(bytes)
     }
 }

@@ -102,7 +102,7 @@ pub struct Family {
 /// The file that has a family's own name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {
-    /// Its birth time, in nanoseconds since 1970.
+    /// The birth time, in nanoseconds since 1970.
     pub birth_nanos: i64,
     /// When it was first looked at, in nanoseconds since 1970.
     pub found_nanos: i64,

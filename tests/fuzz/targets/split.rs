@@ -48,16 +48,18 @@ fn lines(file: &Bytes, settings: Settings, step: usize) -> Vec<Line> {
 fn check(file: &Bytes, settings: Settings, line: &Line) {
     let raw = &file[line.span.start().bytes() as usize..line.span.end().bytes() as usize];
     let newlines = raw.iter().filter(|byte| **byte == b'\n').count();
+    // Of a line that was cut, the piece that it begins with counts.
+    let ends = line.lines + usize::from(line.continues);
     match line.ending {
-        Ending::Newline => assert!(newlines == line.lines && raw.ends_with(b"\n")),
+        Ending::Newline => assert!(newlines == ends && raw.ends_with(b"\n")),
         Ending::Cut => assert!(
             newlines == 0
                 && raw.len() <= settings.longest.min(settings.piece)
                 && !file[line.span.end().bytes() as usize..].starts_with(b"\n")
         ),
-        Ending::EndOfFile => assert!(newlines + 1 == line.lines && !raw.ends_with(b"\n")),
+        Ending::EndOfFile => assert!(newlines + 1 == ends && !raw.ends_with(b"\n")),
     }
-    assert!(line.lines == 1 || matches!(settings.packing, Packing::On { .. }));
+    assert!(line.lines == usize::from(!line.continues) || matches!(settings.packing, Packing::On { .. }));
     assert!(line.lines <= LINES_PER_RECORD);
     if let Some(data) = &line.data {
         assert!(!data.is_empty() && data.len() <= RECORD_BYTES);
