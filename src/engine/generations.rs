@@ -14,7 +14,7 @@ use crate::model::offset::Offset;
 use crate::model::route::Destined;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::rules::rotation::family::{Current, Family, Unknown, unknown};
+use crate::rules::rotation::family::{Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
@@ -57,12 +57,12 @@ impl Engine {
         };
         for observed in unknown.into_iter().filter(is_whole) {
             match self.destined(source, observed) {
-                Destined::To(stream) => {
-                    match self.unknown((source, self.stream_name(stream)), observed, &there) {
-                        Some(what) => self.follow_generation((source, stream), (observed, what), now),
-                        None => self.families.note_not_missed(source, observed.identity),
-                    }
+                Destined::To(stream)
+                    if self.was_missed((source, self.stream_name(stream)), observed, &there) =>
+                {
+                    self.follow_generation((source, stream), observed, now);
                 }
+                Destined::To(_) => self.families.note_not_missed(source, observed.identity),
                 // All that is left of what came for that stream may be what was rotated away.
                 Destined::Unopened(stream) if self.was_missed((source, &stream), observed, &there) => {
                     self.await_stream(source, observed, false);
@@ -92,18 +92,13 @@ impl Engine {
     pub(super) fn follow_generation(
         &mut self,
         whose: (SourceId, StreamId),
-        (observed, what): (&Observed, Unknown),
+        observed: &Observed,
         now: Instant,
     ) {
-        if what == Unknown::Missed {
-            // The file that has the name now is known by then, and would tell a start after a crash that this one is older.
-            self.mark_generation(whose, observed, now);
-        }
+        // The file that has the name now is known by then, and would tell a start after a crash that this one is older.
+        self.mark_generation(whose, observed, now);
         let id = self.follow(whose, observed, Name::Lost, now);
-        let kind = &mut self.files.known_mut(id).kind;
-        kind.decompressed = uncompressed(&observed.path).is_some();
-        // A copy says by its content what it is of.
-        (kind.only_as_copy, kind.is_since_cut_off) = (what == Unknown::Copy, what == Unknown::Copy);
+        self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
     }
 
     /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
@@ -113,39 +108,19 @@ impl Engine {
         observed: &Observed,
         there: &HashMap<&Path, &Observed>,
     ) -> bool {
-        self.unknown((source, stream), observed, there).is_some()
-    }
-
-    /// What a file is that nobody knows, if it may hold what nobody has read.
-    fn unknown(
-        &self,
-        (source, stream): (SourceId, &str),
-        observed: &Observed,
-        there: &HashMap<&Path, &Observed>,
-    ) -> Option<Unknown> {
         if self.families.is_refused(source, observed.identity) {
-            return Some(Unknown::Missed);
+            return true;
         }
         let names = &observed.rotated_from;
         let since = self.families.first_seen_nanos(stream, names);
-        let first_seen_nanos = since.or_else(|| self.since_nanos(source, stream))?;
+        let Some(first_seen_nanos) = since.or_else(|| self.since_nanos(source, stream)) else {
+            return false;
+        };
         let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
         let known = current.filter(|current| self.is_known(source, current));
-        let current = known.filter_map(|known| {
-            let birth_nanos = known.identity.birth_nanos?;
-            let found_nanos = self.found_nanos(source, known).unwrap_or(birth_nanos);
-            Some(Current { birth_nanos, found_nanos })
-        });
-        let current = current.max_by_key(|current| current.birth_nanos);
-        unknown(observed.identity.birth_nanos, Family { first_seen_nanos, current })
-            .filter(|_| self.families.may_be_of(stream, names, observed.owner))
-    }
-
-    /// When a file that is followed was first looked at, by this process or one before.
-    fn found_nanos(&self, source: SourceId, observed: &Observed) -> Option<i64> {
-        let file = self.files.known(self.followed(source, observed)?);
-        let of_life = file.incarnation().map(|incarnation| self.lives.on_its_way(incarnation).whose().seen);
-        Some(of_life.map_or(file.times.found_nanos, |seen| seen.first_nanos))
+        let current_nanos = known.filter_map(|known| known.identity.birth_nanos).max();
+        is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current_nanos })
+            && self.families.may_be_of(stream, names, observed.owner)
     }
 
     /// A generation of the same family that is known, not looked for, and begins like `bytes`, which a missed one begins

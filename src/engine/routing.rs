@@ -13,7 +13,6 @@ use crate::model::identity::Identity;
 use crate::model::route::{Destined, Route};
 use crate::model::settings::{SourceId, StartAt, StreamId, Until};
 use crate::model::time::Instant;
-use crate::rules::rotation::family::Unknown;
 
 use super::Engine;
 use super::families::Looked;
@@ -233,7 +232,7 @@ impl Engine {
             match self.stream_of(source, &waits.observed) {
                 Some(stream) if self.files.of(stream, identity).is_some() => {}
                 Some(stream) if !is_matched => {
-                    self.follow_generation((source, stream), (&waits.observed, Unknown::Missed), now);
+                    self.follow_generation((source, stream), &waits.observed, now);
                 }
                 Some(stream) => {
                     self.unwanted.told.remove(&(source, Arc::clone(&waits.observed.path)));

@@ -95,49 +95,23 @@ fn is_addition(text: &str) -> bool {
 pub struct Family {
     /// When the family was first looked at, in nanoseconds since 1970.
     pub first_seen_nanos: i64,
-    /// The file that has the family's own name, where it was known before.
-    pub current: Option<Current>,
+    /// The birth time of the file that has the family's own name, where that file was known before.
+    pub current_nanos: Option<i64>,
 }
-
-/// The file that has a family's own name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Current {
-    /// The birth time, in nanoseconds since 1970.
-    pub birth_nanos: i64,
-    /// When it was first looked at, in nanoseconds since 1970.
-    pub found_nanos: i64,
-}
-
-/// How long a rotator may copy what had the name before the file that has it now, in nanoseconds.
-const COPYING_NANOS: i64 = 60 * 1_000_000_000;
 
 /// Whether a file was born after a moment by the clock, as far as clocks tell; both in nanoseconds since 1970.
 pub fn is_since(birth_nanos: i64, moment_nanos: i64) -> bool {
     birth_nanos.saturating_add(SLACK_NANOS) > moment_nanos
 }
 
-/// What a file of a family is that nobody knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
-    /// A generation that came and was rotated away between two looks.
-    Missed,
-    /// A copy. What it is a copy of may be a generation that nobody saw.
-    Copy,
-}
-
-/// What a file is that nobody knows, born at `birth_nanos`, where it may hold what nobody has read.
+/// Whether a file that nobody knows, born at `birth_nanos`, is a missed generation of a family.
 ///
 /// A missed generation is younger than the first look at the family, and older than the file that has the name now: what is
-/// younger than that one cannot have had the name, and is at most a copy. Such a copy may be of what had the name before, and was
-/// never seen: until a while after the file of now was first looked at. Without a birth time nothing tells.
-pub fn unknown(birth_nanos: Option<i64>, family: Family) -> Option<Unknown> {
-    let birth = birth_nanos.filter(|birth| is_since(*birth, family.first_seen_nanos))?;
-    match family.current {
-        None => Some(Unknown::Missed),
-        Some(current) if birth < current.birth_nanos => Some(Unknown::Missed),
-        Some(current) if birth < current.found_nanos.saturating_add(COPYING_NANOS) => Some(Unknown::Copy),
-        Some(_) => None,
-    }
+/// younger than that one cannot have had the name, and is at most a copy. Without a birth time nothing tells.
+pub fn is_missed(birth_nanos: Option<i64>, family: Family) -> bool {
+    birth_nanos.is_some_and(|birth| {
+        is_since(birth, family.first_seen_nanos) && family.current_nanos.is_none_or(|current| birth < current)
+    })
 }
 
 #[cfg(test)]
@@ -215,34 +189,23 @@ mod tests {
         }
     }
 
-    /// Each row: when the family was first seen, the birth of what has its name now and was known, with the first look at it, the
-    /// birth of the file that nobody knows, and what that is. In seconds. The table is the specification.
+    /// Each row: when the family was first seen, the birth of what has its name now and was known, that of the file that
+    /// nobody knows, and whether that was missed. In seconds. The table is the specification.
     #[test]
     fn missed_generations() {
-        type Row = (&'static str, i64, Option<(i64, i64)>, Option<i64>, Option<Unknown>);
-        let (missed, copy) = (Some(Unknown::Missed), Some(Unknown::Copy));
+        type Row = (&'static str, i64, Option<i64>, Option<i64>, bool);
         let rows: &[Row] = &[
-            ("came and was rotated away since the first look", 100, None, Some(200), missed),
-            ("before what was seen under the name meanwhile", 100, Some((300, 300)), Some(200), missed),
-            ("there before anybody looked", 100, None, Some(50), None),
-            ("stamped by a clock that is a little behind", 100, None, Some(100), missed),
-            ("made beside a file that is known: a copy at most", 100, Some((200, 200)), Some(300), None),
-            (
-                "a copy that was under way when the file of now was found",
-                100,
-                Some((200, 201)),
-                Some(230),
-                copy,
-            ),
-            ("a file that was found long after it came", 100, Some((200, 900)), Some(930), copy),
-            ("nothing tells its age", 100, None, None, None),
+            ("came and was rotated away since the first look", 100, None, Some(200), true),
+            ("before what was seen under the name meanwhile", 100, Some(300), Some(200), true),
+            ("there before anybody looked", 100, None, Some(50), false),
+            ("stamped by a clock that is a little behind", 100, None, Some(100), true),
+            ("made beside a file that is known: a copy at most", 100, Some(200), Some(300), false),
+            ("nothing tells its age", 100, None, None, false),
         ];
         let nanos = |seconds: i64| seconds * 1_000_000_000;
         for (name, first, current, birth, expected) in rows {
-            let current = current
-                .map(|(birth, found)| Current { birth_nanos: nanos(birth), found_nanos: nanos(found) });
-            let family = Family { first_seen_nanos: nanos(*first), current };
-            assert_eq!(unknown(birth.map(nanos), family), *expected, "{name}");
+            let family = Family { first_seen_nanos: nanos(*first), current_nanos: current.map(nanos) };
+            assert_eq!(is_missed(birth.map(nanos), family), *expected, "{name}");
         }
     }
 }
