@@ -52,6 +52,11 @@ fn is_archive(observed: &Observed) -> bool {
     observed.is_matched && !observed.rotated_from.is_empty() && observed.identity.birth_nanos.is_some()
 }
 
+/// Whether what a look showed is not being compressed still: whoever compresses a file removes it when that is done.
+pub(super) fn is_whole(observed: &Observed, there: &HashMap<&Path, &Observed>) -> bool {
+    uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
+}
+
 impl Engine {
     /// Says of what a source matches, and a rotator may have compressed, which names it may have had.
     pub(super) fn name_archives(&self, observation: &mut Observation) {
@@ -70,7 +75,7 @@ impl Engine {
         }
     }
 
-    /// The archives that were not opened yet, and are whole: whoever compresses a file removes it when that is done.
+    /// The archives that were not opened yet, and are whole.
     pub(super) fn find_archives<'a>(
         &mut self,
         observation: &'a Observation,
@@ -81,13 +86,9 @@ impl Engine {
         if archives.is_empty() || self.surveys.is_too_late(source) {
             return Vec::new();
         }
-        let there: HashMap<&Path, &Observed> =
-            observation.files.iter().map(|observed| (&**observed.real_path(), observed)).collect();
-        let is_whole = |observed: &Observed| {
-            uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
-        };
+        let there = observation.by_real_path();
         let (mut found, mut strange) = (Vec::new(), Vec::new());
-        for observed in archives.into_iter().filter(|observed| is_whole(observed)) {
+        for observed in archives.into_iter().filter(|observed| is_whole(observed, &there)) {
             let is_followed = self.followed(source, observed).is_some();
             let inside = self.unwanted.archives.0.get_mut(&(source, observed.identity));
             // It was let go of, and what it holds is known.

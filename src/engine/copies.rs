@@ -19,14 +19,13 @@ mod renumbered;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::model::checkpoint::Checkpoint;
-use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, HEAD_BYTES, Identity, Incarnation, Seen};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
@@ -35,11 +34,12 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
+use super::archives::is_whole;
 use super::files::State;
 use super::files::file::{Name, Task};
 use super::lives::{Afterwards, CopySearch};
 use super::parting::Parting;
-use super::port::{FileId, Observed, Opened};
+use super::port::{FileId, Observation, Observed, Opened};
 use super::report::{Loss, Report, Rotation, Start};
 
 /// How many files without a source are compared for each that was cut off, of those that are no generations which came
@@ -248,22 +248,17 @@ impl Engine {
     /// Opens files that no source shows and that may be the copies that are looked for.
     pub(super) fn open_candidates<'a>(
         &mut self,
-        source: SourceId,
+        observation: &'a Observation,
         beside: impl Iterator<Item = &'a Observed>,
-        hidden: &Hidden,
         now: Instant,
     ) {
         if !self.lives.seeks() {
             return;
         }
+        let Observation { source, ref hidden, .. } = *observation;
+        let there = observation.by_real_path();
         let mut candidates: BTreeMap<Incarnation, Vec<&Observed>> = BTreeMap::new();
-        let beside: Vec<_> = beside.collect();
-        let there: BTreeSet<&Path> = beside.iter().map(|observed| &**observed.real_path()).collect();
-        // Whoever compresses a file removes it when that is done: what is there before is not whole.
-        let is_done = |observed: &&Observed| {
-            uncompressed(observed.real_path()).is_none_or(|before| !there.contains(before.as_path()))
-        };
-        for observed in beside.iter().copied().filter(is_done) {
+        for observed in beside.filter(|observed| is_whole(observed, &there)) {
             for of in self.may_be_copy_of(source, observed) {
                 candidates.entry(of).or_default().push(observed);
             }

@@ -18,6 +18,7 @@ use crate::rules::rotation::family::{Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
+use super::archives::is_whole;
 use super::files::file::Name;
 use super::port::{FileId, Observation, Observed};
 
@@ -49,13 +50,8 @@ impl Engine {
         if unknown.is_empty() {
             return;
         }
-        let there: HashMap<&Path, &Observed> =
-            observation.files.iter().map(|observed| (&**observed.real_path(), observed)).collect();
-        // Whoever compresses a file removes it when that is done: what is there before is not whole.
-        let is_whole = |observed: &&Observed| {
-            uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
-        };
-        for observed in unknown.into_iter().filter(is_whole) {
+        let there = observation.by_real_path();
+        for observed in unknown.into_iter().filter(|observed| is_whole(observed, &there)) {
             match self.destined(source, observed) {
                 Destined::To(stream)
                     if self.was_missed((source, self.stream_name(stream)), observed, &there) =>

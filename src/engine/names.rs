@@ -84,7 +84,7 @@ impl Engine {
         self.on_held(&observation.held, now);
         let compressed = seen.values().filter(|observed| uncompressed(&observed.path).is_some());
         let candidates = beside.values().chain(compressed).copied();
-        self.open_candidates(source, candidates, &observation.hidden, now);
+        self.open_candidates(observation, candidates, now);
         self.forget_compressed(source, &seen, &observation.hidden);
         self.forget_archives(observation);
         let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();

@@ -371,3 +371,27 @@ fn a_log_that_was_backed_up_and_renamed_while_no_process_ran_is_gone_on_with_and
     expected.sort();
     assert_eq!(world.take(), expected);
 }
+
+/// Its name is there before its content, and what it says of its size is of no use: nothing is taken from it, and nothing declared.
+#[test]
+fn a_copy_that_is_being_compressed_is_read_when_it_is_whole() {
+    for matches_all in [false, true] {
+        let mut world = World::new(matches_all);
+        world.make("app.log", &lines("line", 0..300));
+        world.pass(6);
+        drop(world.take());
+        world.make("app.log.1", &lines("line", 0..320));
+        world.write_silently("app.log", b"");
+        world.begin_compressing("app.log.1", "app.log.1.gz");
+        world.write("app.log", &lines("next", 0..9));
+        world.pass(1);
+        world.end_compressing("app.log.1", "app.log.1.gz");
+        world.pass(100);
+        let mut found = world.take();
+        found.sort();
+        let mut expected = [told(&lines("line", 300..320)), told(&lines("next", 0..9))].concat();
+        expected.sort();
+        assert_eq!(found, expected, "{matches_all}");
+        assert!(world.lost.is_empty(), "{:?}", world.lost);
+    }
+}

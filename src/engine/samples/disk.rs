@@ -132,6 +132,20 @@ impl World {
         self.disk.get_mut(&*path(to)).expect("just made").is_compressed = true;
     }
 
+    /// A rotator compresses the file of that name into another, and has come to its middle; nobody is told.
+    pub(in crate::engine) fn begin_compressing(&mut self, name: &str, to: &str) {
+        let content = self.disk[&*path(name)].content.clone();
+        self.make(to, &content[..content.len() / 2]);
+        self.disk.get_mut(&*path(to)).expect("just made").is_compressed = true;
+    }
+
+    /// The rotator has come to its end, and removes what it has compressed; nobody is told.
+    pub(in crate::engine) fn end_compressing(&mut self, name: &str, to: &str) {
+        let file = self.disk.remove(&*path(name)).expect("there");
+        self.disk.get_mut(&*path(to)).expect("it was begun").content.clone_from(&file.content);
+        self.removed.push(file);
+    }
+
     /// Somebody moves the file to another file system: it is copied, and keeps when it was written last; nobody is
     /// told.
     pub(in crate::engine) fn transfer_silently(&mut self, from: &str, to: &str) {
