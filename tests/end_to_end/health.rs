@@ -54,7 +54,7 @@ fn what_is_told_is_what_was_done() {
         (r#"standpipe_requests_total{stream="logs",operation="put_record",outcome="delivered"}"#, 500.0),
         (r#"standpipe_request_seconds_count{stream="logs",operation="put_record"}"#, 500.0),
         (r#"standpipe_delivery_delay_seconds_count{stream="logs"}"#, 500.0),
-        (r#"standpipe_delivery_delay_seconds_bucket{le="+Inf",stream="logs"}"#, 500.0),
+        (r#"standpipe_delivery_delay_seconds_bucket{stream="logs",le="+Inf"}"#, 500.0),
         (r#"standpipe_retries_total{stream="logs",reason="throttled"}"#, 0.0),
         (r#"standpipe_abandoned_bytes_total{source="app",reason="truncated"}"#, 0.0),
         (r#"standpipe_files_watched{source="app"}"#, 2.0),

@@ -1,8 +1,8 @@
 //! `/metrics`: every name, its help and where its value comes from, in one table.
 //!
 //! Knows names. Keeps no counter: the engine counts, and each answer is written from one snapshot, so that values
-//! that belong together are of the same moment. prometheus-client writes OpenMetrics; the classic text format, which
-//! older scrapers and `promtool check metrics` read, differs in three places, and is made from it.
+//! that belong together are of the same moment. prometheus-client writes OpenMetrics, and the classic text format, which
+//! older scrapers and `promtool check metrics` read.
 //!
 //! *Invariant:* labels are names from the configuration, words of ours, and error codes that we list: a path, or the text of
 //! a message or an error, is never one, nor is a code that a service made up.
@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
 use crate::engine::StreamStatus;
@@ -36,32 +36,10 @@ pub(super) const OPEN: &str = "application/openmetrics-text; version=1.0.0; char
 pub(super) fn page(snapshot: &Arc<Snapshot>, open: bool) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Page(Arc::clone(snapshot))));
-    let mut text = String::new();
-    prometheus_client::encoding::text::encode(&mut text, &registry).expect("writing to a string cannot fail");
-    if open { text } else { classic(&text) }
-}
-
-/// OpenMetrics as the classic text format: a counter's family is called as its samples are, an `info` is a gauge,
-/// and the end is not marked.
-fn classic(open: &str) -> String {
-    let mut text = String::with_capacity(open.len() + 1024);
-    let counters: Vec<&str> =
-        open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
-    for line in open.lines() {
-        let described = line.strip_prefix("# HELP ").or_else(|| line.strip_prefix("# TYPE "));
-        match described.and_then(|rest| rest.split_once(' ')) {
-            Some((name, rest)) if counters.contains(&name) => {
-                text.push_str(&line[..7]);
-                text.push_str(name);
-                text.push_str("_total ");
-                text.push_str(rest);
-            }
-            _ if line == "# EOF" => continue,
-            _ => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    text
+    let mut page = String::new();
+    let encode = if open { text::encode } else { prometheus_text::encode };
+    encode(&mut page, &registry).expect("writing to a string cannot fail");
+    page
 }
 
 #[derive(Debug)]
