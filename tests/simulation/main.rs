@@ -29,6 +29,8 @@ mod special;
 mod world;
 mod writers;
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use climate::Kind;
@@ -106,7 +108,7 @@ fn no_line_is_lost_or_invented_where_lines_share_records() {
 }
 
 /// Every family that holds, and on demand those that are open, or those that are named: each failure is told, then the
-/// test fails.
+/// test fails. A thread for each processor takes the next family.
 #[test]
 fn the_wider_world_is_stood() {
     let is_asked_for = std::env::var_os("STANDPIPE_OPEN").is_some();
@@ -114,36 +116,48 @@ fn the_wider_world_is_stood() {
     let is_named = |family: families::Family| {
         named.as_ref().map(|named| named.split(',').any(|name| name == family.name()))
     };
-    let mut failures = 0;
-    for (family, standing) in FAMILIES {
-        let kind = Kind::Wide(family);
-        let told = match standing {
-            _ if is_named(family) == Some(false) => continue,
-            Standing::Holds => "holds",
-            Standing::Open(what) if is_asked_for || is_named(family) == Some(true) => what,
-            Standing::Open(_) => continue,
-        };
-        let (mut failed, mut sum) = (Vec::new(), Reached::default());
-        for seed in seeds(20) {
-            let outcome = match failed.is_empty() {
-                true => run_or_shrink(kind, seed),
-                false => replay::run(kind, seed, None, false).map_err(|failure| failure.message),
-            };
-            match outcome {
-                Ok(world) => sum.add(&world.reached),
-                Err(told) => {
-                    println!("{told}");
-                    failed.push(seed);
+    let chosen = FAMILIES.into_iter().filter_map(|(family, standing)| match standing {
+        _ if is_named(family) == Some(false) => None,
+        Standing::Holds => Some((family, "holds")),
+        Standing::Open(what) if is_asked_for || is_named(family) == Some(true) => Some((family, what)),
+        Standing::Open(_) => None,
+    });
+    let chosen = Mutex::new(chosen);
+    let next = || chosen.lock().expect("no thread failed while it asked").next();
+    let failures = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((family, told)) = next() {
+                    failures.fetch_add(failed_seeds(Kind::Wide(family), told), Ordering::Relaxed);
                 }
+            });
+        }
+    });
+    assert_eq!(failures.into_inner(), 0, "seeds failed, as told above");
+}
+
+/// How many of the seeds of a family failed.
+fn failed_seeds(kind: Kind, told: &str) -> usize {
+    let (mut failed, mut sum) = (Vec::new(), Reached::default());
+    for seed in seeds(20) {
+        let outcome = match failed.is_empty() {
+            true => run_or_shrink(kind, seed),
+            false => replay::run(kind, seed, None, false).map_err(|failure| failure.message),
+        };
+        match outcome {
+            Ok(world) => sum.add(&world.reached),
+            Err(told) => {
+                println!("{told}");
+                failed.push(seed);
             }
         }
-        if failed.is_empty() && seeds(20).end >= 20 {
-            sum.check(kind);
-        }
-        println!("{kind} ({told}): {} seeds failed: {failed:?}", failed.len());
-        failures += failed.len();
     }
-    assert_eq!(failures, 0, "seeds failed, as told above");
+    if failed.is_empty() && seeds(20).end >= 20 {
+        sum.check(kind);
+    }
+    println!("{kind} ({told}): {} seeds failed: {failed:?}", failed.len());
+    failed.len()
 }
 
 /// What `STANDPIPE_SEED` selects; without it, that the recorded actions of a run are that run again.
