@@ -20,6 +20,10 @@ unit:
 sim:
     cargo test --locked --test simulation
 
+# each law broken on purpose: its test must turn red; STANDPIPE_MUTANTS=L5,L14 makes those alone
+mutants:
+    cargo test --locked --test mutants -- --ignored --nocapture
+
 # the real binary, from outside
 e2e:
     cargo test --locked --test end_to_end
