@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::port::{Event, Reload};
 use crate::model::route::Route;
 use crate::model::settings::{ByLane, LaneId, Settings, StreamId, StreamSettings};
+use crate::model::text::plain_lines;
 use crate::rules::reload::merge;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::Destination;
@@ -187,6 +188,10 @@ pub(super) fn about(config: &Config, now: Duration) -> About {
             .collect(),
         max_lag: config.health.max_lag,
         began: now,
-        config: ConfigAbout { hash: config.included.contents.to_string(), since: now },
+        config: ConfigAbout {
+            hash: config.included.contents.to_string(),
+            effective: plain_lines(&config.describe()).into(),
+            since: now,
+        },
     }
 }

@@ -29,6 +29,7 @@ use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::shell::aws::{Access, Connections, Found};
 
+use self::placed::host_of;
 use self::sent::Sent;
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
@@ -39,6 +40,7 @@ pub use self::describe::{Described, Identity};
 
 mod codes;
 mod describe;
+mod placed;
 mod sent;
 mod verdicts;
 mod way;
@@ -253,7 +255,7 @@ impl Destination {
         let data = records.first().expect("a request has at least one record");
         let verdict = match call.record(record(data)).send().await {
             Ok(output) => accepted(Some(output.record_id()), output.encrypted(), self.keeps_ids_at()),
-            Err(error) => judge(&error, &mut Sent::new(records)),
+            Err(error) => reached.numbered(judge(&error, &mut Sent::new(records)), error.raw_response()),
         };
         vec![verdict; count]
     }
@@ -269,7 +271,10 @@ impl Destination {
         let result = call.customize().interceptor(reads.clone()).send().await;
         match result {
             Ok(_) => judge_entries(reads.take(), count, &mut Sent::new(records), self.keeps_ids_at()),
-            Err(error) => vec![judge(&error, &mut Sent::new(records)); count],
+            Err(error) => {
+                let verdict = judge(&error, &mut Sent::new(records));
+                vec![reached.numbered(verdict, error.raw_response()); count]
+            }
         }
     }
 }
@@ -336,38 +341,8 @@ fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> R
     }
 }
 
-/// The place in a URL: scheme, host and port, without user and password.
-fn host_of(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}")
-}
-
 fn not_yet(message: &str) -> Retry {
     Retry { reason: RetryReason::Setup, code: "MissingCredentials".into(), message: message.into() }
-}
-
-impl Reached {
-    /// A verdict on the way, with where it led to.
-    fn placed(&self, verdict: Verdict) -> Verdict {
-        match verdict {
-            Verdict::Retry(Retry { reason, code, message }) if &*code == "Connection" => {
-                let mut placed = format!("{} cannot be reached: {message}", self.endpoint);
-                if let Some(hint) = crate::shell::aws::hint(&self.located.region)
-                    && self.access.is_some()
-                {
-                    placed.push_str(&format!("; {hint}"));
-                }
-                Verdict::Retry(Retry { reason, code, message: placed.into() })
-            }
-            Verdict::Retry(Retry { reason, code, message }) if &*code == "Timeout" => {
-                let message = format!("{} gave {message}", self.endpoint).into();
-                Verdict::Retry(Retry { reason, code, message })
-            }
-            verdict => verdict,
-        }
-    }
 }
 
 fn record(data: &Bytes) -> Record {

@@ -182,11 +182,16 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
             let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
             body(StatusCode::OK, JSON, Bytes::from(json(&Files::of(&snapshot, &query))))
         }
+        "/config" => {
+            let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
+            let effective = snapshot.about.config.effective.as_bytes().to_vec();
+            body(StatusCode::OK, TEXT, Bytes::from(effective))
+        }
         "/readyz" => of_snapshot(&router, Page::Ready).await,
         "/healthz" => of_snapshot(&router, Page::Health).await,
         _ => {
             let there =
-                "not here; there are /, /livez, /readyz, /healthz, /metrics, /status, /files and /history\n";
+                "not here; there are /, /livez, /readyz, /healthz, /metrics, /status, /files, /history and /config\n";
             text(StatusCode::NOT_FOUND, there)
         }
     }
@@ -227,6 +232,7 @@ fn wants_open_metrics<'a>(accept: impl Iterator<Item = &'a HeaderValue>) -> bool
 }
 
 const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
 
 fn json<T: serde::Serialize>(value: &T) -> String {
     let mut page = serde_json::to_string_pretty(value).expect("it has text keys and finite numbers");
@@ -235,7 +241,7 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 }
 
 fn text(code: StatusCode, page: &'static str) -> Answer {
-    body(code, "text/plain; charset=utf-8", Bytes::from_static(page.as_bytes()))
+    body(code, TEXT, Bytes::from_static(page.as_bytes()))
 }
 
 fn body(code: StatusCode, kind: &'static str, page: impl Into<Pieces>) -> Answer {

@@ -136,7 +136,7 @@ fn no_output_of_any_command_carries_out_what_names_and_answers_say() {
     refuses.store(true, Ordering::SeqCst);
     fs::write(files[2].with_file_name("later.log"), "later\n").unwrap();
     daemon.not_ready("stream_setup");
-    for target in ["/status", "/readyz", "/healthz", "/metrics", "/history", "/livez", "/"] {
+    for target in ["/status", "/readyz", "/healthz", "/metrics", "/history", "/config", "/livez", "/"] {
         outputs.check(target, daemon.get(target).body.as_bytes());
     }
     let open = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n";

@@ -39,7 +39,7 @@ fn the_health_endpoint_answers_to_no_name_of_a_stranger() {
         *command = standpipe(&["run", "-c", text(&path)]);
     });
     let mut tried = 0;
-    for target in ["/", "/livez", "/readyz", "/healthz", "/status", "/metrics", "/history"] {
+    for target in ["/", "/livez", "/readyz", "/healthz", "/status", "/metrics", "/history", "/config"] {
         for host in FOREIGN {
             assert_eq!(asked_as(daemon.health, target, host), 403, "{target} as {host:?}");
             tried += 1;

@@ -285,6 +285,9 @@ def healthy(browser):
         page.waits_for(" requests/s, ")
         eventually("a state with words", lambda: page.run("latest.streams[0].state") in ("sending", "idle"))
         page.waits_for("the daemon began")
+        page.run("document.getElementById('config').open = true; 1")
+        page.waits_for("state directory")
+        page.waits_for("stream app-logs")
 
     each(browser, world, "healthy", look)
     sending(browser, world)

@@ -79,6 +79,8 @@ pub struct About {
 pub struct ConfigAbout {
     /// A hash of its files, in hexadecimal digits.
     pub hash: String,
+    /// What it amounts to, in lines as `standpipe check` prints them, without secrets and escaped.
+    pub effective: Arc<str>,
     /// When it was taken in, as time since 1970.
     pub since: Duration,
 }

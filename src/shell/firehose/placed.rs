@@ -1,0 +1,86 @@
+//! What a verdict says of the place that it came from.
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use crate::model::verdict::{Retry, Verdict};
+
+use super::Reached;
+
+/// The header that numbers a request.
+const REQUEST_ID: &str = "x-amzn-requestid";
+
+/// The longest number of a request that is told, in bytes: AWS's have 36.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+impl Reached {
+    /// A verdict on the way, with where it led to.
+    pub(super) fn placed(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Retry(Retry { reason, code, message }) if &*code == "Connection" => {
+                let mut placed = format!("{} cannot be reached: {message}", self.endpoint);
+                if let Some(hint) = crate::shell::aws::hint(&self.located.region)
+                    && self.access.is_some()
+                {
+                    placed.push_str(&format!("; {hint}"));
+                }
+                Verdict::Retry(Retry { reason, code, message: placed.into() })
+            }
+            Verdict::Retry(Retry { reason, code, message }) if &*code == "Timeout" => {
+                let message = format!("{} gave {message}", self.endpoint).into();
+                Verdict::Retry(Retry { reason, code, message })
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// With the number that the service gave a request, and where that was: what its support asks for. Of a refused record the
+    /// service's own words are kept as they are.
+    pub(super) fn numbered(&self, verdict: Verdict, answer: Option<&HttpResponse>) -> Verdict {
+        let number = answer.and_then(|answer| request_number(answer.headers().get(REQUEST_ID)?));
+        match (verdict, number) {
+            (Verdict::Retry(Retry { reason, code, message }), Some(number)) => {
+                let message = format!("{message} (request {number} at {})", self.endpoint).into();
+                Verdict::Retry(Retry { reason, code, message })
+            }
+            (verdict, _) => verdict,
+        }
+    }
+}
+
+/// A request's number, if it is one: whatever answers chooses the text.
+fn request_number(text: &str) -> Option<&str> {
+    let is_of_number = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    ((1..=MAX_REQUEST_ID_BYTES).contains(&text.len()) && text.bytes().all(is_of_number)).then_some(text)
+}
+
+/// The place in a URL: scheme, host and port, without user and password.
+pub(super) fn host_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_service_may_call_a_request_is_told() {
+        let number = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
+        assert_eq!(request_number(number), Some(number));
+        for other in ["", "two words", "\u{1b}[31m", "a\nb", "é", &"a".repeat(65)] {
+            assert_eq!(request_number(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_told_without_user_and_password() {
+        for (url, place) in [
+            ("https://me:secret@example.com:8443/path", "https://example.com:8443"),
+            ("example.com", "https://example.com"),
+        ] {
+            assert_eq!(host_of(url), place);
+        }
+    }
+}
