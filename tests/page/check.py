@@ -441,6 +441,20 @@ def dead_letters(browser):
     world.stop()
 
 
+def spread(browser):
+    """A stream whose files are spread shows each delivery stream."""
+    world = World(3, more='[stream.app-logs]\ndelivery_streams = ["logs-1", "logs-2"]\n')
+
+    def look(page):
+        page.waits_for("2 delivery streams that the files are spread over")
+        for name in ("logs-1 (us-east-1)", "logs-2 (us-east-1)"):
+            page.waits_for(name)
+        eventually("the files", lambda: page.run("latest.streams[0].delivery_streams.reduce((sum, lane) => sum + lane.files, 0)") == 3)
+
+    each(browser, world, "spread", look)
+    world.stop()
+
+
 def starting(browser):
     """Before the files are found, and where a network file system hangs, it says so."""
     world = World(3)
@@ -511,7 +525,7 @@ def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Chromium(program, profile)
         chosen = sys.argv[3:]
-        for check in (healthy, many_files, throttled, broken, rejecting, stuck, dead_letters, starting, gone, names_are_text):
+        for check in (healthy, many_files, throttled, broken, rejecting, stuck, dead_letters, spread, starting, gone, names_are_text):
             if chosen and check.__name__ not in chosen:
                 continue
             check(browser)
