@@ -92,8 +92,8 @@ impl Intake {
         self.budget.release(stream, reserved);
     }
 
-    /// Dead letters that are not durable yet hold so much, in bytes.
-    pub(super) fn note_dead_letters(&mut self, bytes: u64) {
+    /// Dead letters that are not durable yet, and bodies of requests, hold so much, in bytes.
+    pub(super) fn note_other(&mut self, bytes: u64) {
         self.budget.note_other(bytes);
     }
 

@@ -59,6 +59,8 @@ struct Sent {
 pub(super) struct Streams {
     lanes: ByLane<Lane>,
     requests: HashMap<RequestId, Sent>,
+    /// Data of all requests under way, in bytes.
+    under_way_bytes: u64,
     /// Dead letters that are sent again.
     letters: ByLane<Letters>,
     sent_letters: HashMap<RequestId, SentLetters>,
@@ -94,6 +96,7 @@ impl Streams {
         Ok(Self {
             lanes: ByLane::try_of(settings, lane)?,
             requests: HashMap::new(),
+            under_way_bytes: 0,
             letters: ByLane::of(settings, |_| Letters::default()),
             sent_letters: HashMap::new(),
             parts: Parts::default(),
@@ -113,6 +116,11 @@ impl Streams {
     pub(super) fn drain(&mut self) {
         self.is_draining = true;
         self.lanes.values_mut().for_each(Lane::drain);
+    }
+
+    /// What the bodies of all requests under way take in memory beside the records, in bytes.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.under_way_bytes.div_ceil(3) * 4
     }
 
     /// `state` has records ready, the last `fresh` of them new.
@@ -159,6 +167,7 @@ impl Streams {
         assert_eq!(outcome.verdicts.len(), sent.records.len(), "L7: one verdict for each record");
         let (lane, counts) = (sent.lane, &mut counts[sent.lane.stream.0]);
         let bytes = sizes_of(sent.records.iter().map(|record| &record.data));
+        self.under_way_bytes -= bytes;
         self.lanes[lane].landed(bytes, &outcome.verdicts, sent.at, now);
         self.count(&sent, &outcome, counts, now);
         let (Outcome { verdicts, .. }, sent_at) = (outcome, sent.at);

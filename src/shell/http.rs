@@ -190,8 +190,7 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
         "/readyz" => of_snapshot(&router, Page::Ready).await,
         "/healthz" => of_snapshot(&router, Page::Health).await,
         _ => {
-            let there =
-                "not here; there are /, /livez, /readyz, /healthz, /metrics, /status, /files, /history and /config\n";
+            let there = "not here; there are /, /livez, /readyz, /healthz, /metrics, /status, /files, /history and /config\n";
             text(StatusCode::NOT_FOUND, there)
         }
     }

@@ -49,7 +49,7 @@ impl Engine {
         for id in self.files.have_waited(now) {
             self.queue_read(id);
         }
-        self.intake.note_dead_letters(self.saves.unsaved_bytes());
+        self.intake.note_other(self.saves.unsaved_bytes() + self.streams.body_bytes());
         let mut is_starved = self.files.any_deferred();
         loop {
             let mut has_begun = false;

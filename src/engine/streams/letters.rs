@@ -237,6 +237,7 @@ impl Streams {
         self.activity[id].note_answer(verdicts, now);
         let lane = &mut self.lanes[id];
         let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
+        self.under_way_bytes -= bytes_of(&letters);
         lane.in_flight.letters_land();
         lane.landed(bytes_of(&letters), verdicts, at, now);
         lane.note_answer(&sizes, verdicts, at, now);

@@ -1,6 +1,6 @@
 //! Which requests leave, of files and of letters that are sent again.
 
-use super::{Ends, Sent, Streams};
+use super::{Ends, Sent, Streams, sizes_of};
 use crate::engine::lane::{Ready, Request};
 use crate::engine::port::{Put, RequestId};
 use crate::engine::report::Report;
@@ -55,6 +55,7 @@ impl Streams {
         }
         for put in &puts {
             self.activity[put.lane].sends(put, now);
+            self.under_way_bytes += sizes_of(put.records.iter());
         }
         self.next_change = self.next_change(now);
         (puts, reports, ends)

@@ -106,6 +106,16 @@ fn texts<'a>(records: impl IntoIterator<Item = &'a bytes::Bytes>) -> Vec<String>
 }
 
 #[test]
+fn l6_bodies_take_memory_as_long_as_their_requests_are_under_way() {
+    let mut case = sent(&["abc\n", "def\n"]);
+    assert_eq!(case.streams.body_bytes(), 12, "eight bytes in base64");
+    case.judge(vec![delivered(), retry(RetryReason::Server)], Encryption::Optional);
+    assert_eq!(case.streams.body_bytes(), 0);
+    let again = case.sent_again();
+    assert_eq!((again.len(), case.streams.body_bytes()), (1, 8));
+}
+
+#[test]
 fn l7_delivered_rejected_and_repeated_records_of_one_answer_each_have_their_own_end() {
     let mut case = sent(&["a\n", "b\n", "c\n"]);
     let verdicts = vec![delivered(), rejected(), retry(RetryReason::Server)];
