@@ -90,7 +90,9 @@ use crate::rules::dead_letters::Room;
 use crate::rules::pattern::SourceNames;
 use crate::rules::retry::InvalidBackoff;
 
-pub use self::status::{FileState, FileStatus, LaneStatus, Status, StreamStatus, StuckRecord};
+pub use self::status::{
+    Detail, FileState, FileStatus, FileSums, Followed, LaneStatus, Status, StreamStatus, StuckRecord,
+};
 
 use self::descriptors::Descriptors;
 use self::families::Families;

@@ -35,13 +35,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::engine::Detail;
 use crate::model::text::{plain_json, plain_path};
 
 use self::hosts::Hosts;
 use self::pieces::Pieces;
 pub use self::readiness::{advice, in_one_line};
-use self::snapshot::{Page, Snapshot};
-use self::status::{Detail, Files, Place, Query};
+use self::snapshot::{Counted, Page, Snapshot};
+use self::status::{Files, Place, Query};
 
 /// How long the daemon's loop may take to answer before it counts as stuck. A turn takes microseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,8 +58,10 @@ const QUESTIONS: usize = 16;
 pub enum Question {
     /// Asks whether the daemon's loop turns.
     Alive(oneshot::Sender<()>),
-    /// Asks for the state of everything at this moment.
-    Snapshot(oneshot::Sender<Arc<Snapshot>>),
+    /// Asks for the state of everything at this moment, with so much of it.
+    Snapshot(Detail, oneshot::Sender<Arc<Snapshot>>),
+    /// Asks for what has been counted.
+    Counted(oneshot::Sender<Counted>),
 }
 
 /// The side of the questions that asks.
@@ -78,8 +81,13 @@ impl Handle {
     }
 
     /// How everything stands; `None` when the daemon does not say.
-    pub async fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.ask(Question::Snapshot).await
+    pub async fn snapshot(&self, detail: Detail) -> Option<Arc<Snapshot>> {
+        self.ask(|asker| Question::Snapshot(detail, asker)).await
+    }
+
+    /// What has been counted; `None` when the daemon does not say.
+    pub async fn counted(&self) -> Option<Counted> {
+        self.ask(Question::Counted).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
@@ -179,7 +187,7 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
         },
         "/files" => {
             let query = Query::of(request.uri().query().unwrap_or_default());
-            let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
+            let Some(snapshot) = router.handle.snapshot(Detail::Files).await else { return stuck() };
             body(StatusCode::OK, JSON, Bytes::from(json(&Files::of(&snapshot, &query))))
         }
         "/readyz" => of_snapshot(&router, Page::Ready).await,
@@ -194,7 +202,8 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
 
 /// What is made from a snapshot, by whoever asks first.
 async fn of_snapshot(router: &Router, page: Page) -> Answer {
-    let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
+    let detail = if page == Page::Status { Detail::Files } else { Detail::Sums };
+    let Some(snapshot) = router.handle.snapshot(detail).await else { return stuck() };
     let reasons = || readiness::reasons(&snapshot);
     let written = |write: &dyn Fn() -> String| snapshot.written.page(page, write);
     let by_readiness = |page: Bytes| {
@@ -205,7 +214,6 @@ async fn of_snapshot(router: &Router, page: Page) -> Answer {
         Page::Metrics => body(StatusCode::OK, metrics::CLASSIC, written(&|| metrics::page(&snapshot, false))),
         Page::OpenMetrics => body(StatusCode::OK, metrics::OPEN, written(&|| metrics::page(&snapshot, true))),
         Page::Status | Page::Brief => {
-            let detail = if page == Page::Brief { Detail::Brief } else { Detail::Files };
             let status = || json(&status::Status::of(&snapshot, &router.place, detail));
             body(StatusCode::OK, JSON, written(&status))
         }
