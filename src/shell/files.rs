@@ -46,7 +46,7 @@ pub(super) use look::{Links, Look};
 pub use open::{is_still, open};
 pub use reach::Reach;
 pub use reserved::read_content;
-pub use survey::{Surveyed, survey_source};
+pub use survey::{Listings, Surveyed, survey_again, survey_source};
 
 /// Which files one source reads.
 #[derive(Clone, Debug, Default)]
