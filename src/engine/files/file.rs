@@ -223,8 +223,10 @@ pub(in crate::engine) struct Times {
     pub(in crate::engine) held_back_since: Instant,
     /// The first of the failures without a success since.
     pub(in crate::engine) failing_since: Instant,
-    /// The latest look began that showed the file under its name.
+    /// The latest look began that showed the file under its name, other than as it was.
     pub(in crate::engine) named_at: Instant,
+    /// The latest look, by its number, that showed the file as it was.
+    pub(in crate::engine) passed_over_in: u64,
     /// The first look at it, by the wall clock: nanoseconds since 1970.
     pub(in crate::engine) found_nanos: i64,
 }
@@ -258,6 +260,7 @@ impl FollowedFile {
                 held_back_since: now,
                 failing_since: now,
                 named_at: now,
+                passed_over_in: 0,
                 found_nanos: 0,
             },
             failures: 0,
