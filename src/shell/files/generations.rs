@@ -36,16 +36,17 @@ impl Generations {
         self.names.extend(file.file_name().map(|name| directory.join(name)));
     }
 
-    /// A directory was listed in which the source takes some names, and leaves out others.
+    /// A directory was listed in which the source takes some names, and leaves out others: these are those that it does not
+    /// take.
     pub(super) fn among(
         &mut self,
         directory: &Path,
-        entries: &[Entry],
+        others: &[&Entry],
         takes: impl Fn(&OsStr) -> bool,
         leaves_out: impl Fn(&OsStr) -> bool,
     ) {
-        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
-            if takes(entry.name()) || leaves_out(entry.name()) {
+        for entry in others.iter().filter(|entry| entry.kind == EntryKind::Other) {
+            if leaves_out(entry.name()) {
                 continue;
             }
             let path = directory.join(entry.name());

@@ -127,7 +127,11 @@ impl Round {
             let real = real_directory(pattern.base());
             self.generations.of_file(&real, file);
             let seen = match self.open(source, pattern.base()) {
-                Some(open) => self.name((source, Named::Literally), &Arc::from(file), (&open, &real)),
+                Some(open) => {
+                    let real = Some(&*real).filter(|real| *real != pattern.base());
+                    let entry = Entry::new(Arc::from(file), EntryKind::Other);
+                    self.name((source, Named::Literally), &entry, (&open, real))
+                }
                 None => Seen::Unknown,
             };
             if seen == Seen::There {
@@ -142,7 +146,8 @@ impl Round {
         if excluded.takes_all_below() {
             return;
         }
-        let base = Place { real: real_directory(&path), path, stage: pattern.begin(), excluded };
+        let real = real_directory(&path);
+        let base = Place::new((path, real), pattern.begin(), excluded);
         let kept = self.generations.kept_by(pattern);
         let mut walk = Walk { source, near: vec![base], linked: Vec::new(), been: HashSet::new(), kept };
         while let Some(place) = walk.near.pop().or_else(|| walk.linked.pop()) {
@@ -176,10 +181,11 @@ impl Round {
             }
             None => {
                 let entries = self.list(source, &place.path, &open);
-                entries.iter().for_each(|entry| self.take_listed(walk, (&place, &open), entry));
+                let others = entries.iter().filter(|entry| !self.take_listed(walk, (&place, &open), entry));
+                let others: Vec<_> = others.collect();
                 self.generations.among(
                     &place.real,
-                    &entries,
+                    &others,
                     |name| place.takes(name),
                     |name| place.excluded.takes(name),
                 );
@@ -193,7 +199,8 @@ impl Round {
         let step = place.stage.enter(name);
         if step.stage.is_empty() {
             if place.takes(name) {
-                self.name((source, Named::Literally), &Arc::from(place.path.join(name)), (open, &place.real));
+                let entry = Entry::new(Arc::from(place.path.join(name)), EntryKind::Other);
+                self.name((source, Named::Literally), &entry, (open, place.within()));
             }
             return;
         }
@@ -201,7 +208,7 @@ impl Round {
         match open.look(name) {
             Ok(look) => {
                 let kind = EntryKind::of(look.kind);
-                self.take_listed(walk, (place, open), &Entry { path: Arc::from(path), kind });
+                self.take_listed(walk, (place, open), &Entry::new(Arc::from(path), kind));
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(_) if place.excluded.enter(name).stage.takes_all_below() => {}
@@ -209,15 +216,16 @@ impl Round {
         }
     }
 
-    /// Looks at a name that is there, if the pattern asks for it.
+    /// Looks at a name that is there, if the pattern asks for it; tells whether it does, for a file.
     fn take_listed<'s>(
         &mut self,
         walk: &mut Walk<'s>,
         (place, open): (&Place<'s>, &Directory),
         entry: &Entry,
-    ) {
-        if entry.kind != EntryKind::Directory && place.takes(entry.name()) {
-            self.name((walk.source, Named::ByGlob), &entry.path, (open, &place.real));
+    ) -> bool {
+        let is_taken = entry.kind != EntryKind::Directory && place.takes(entry.name());
+        if is_taken {
+            self.name((walk.source, Named::ByGlob), entry, (open, place.within()));
         }
         if entry.kind != EntryKind::Other {
             let step = place.stage.enter(entry.name());
@@ -225,6 +233,7 @@ impl Round {
                 self.enter(walk, place, entry, step);
             }
         }
+        is_taken
     }
 
     /// Goes on to a directory, or behind a link if that is allowed.
@@ -253,23 +262,24 @@ impl Round {
             if is_link && !source.files.reach().leads_through(&real) {
                 return self.refuse(source, &path, Refusal::Elsewhere(real));
             }
-            let next = Place { path, real, stage: step.stage, excluded };
+            let next = Place::new((path, real), step.stage, excluded);
             if is_link { &mut walk.linked } else { &mut walk.near }.push(next);
         }
     }
 
-    /// Looks at a name that matches and is not excluded, in its directory, which is called `real` without links.
+    /// Looks at a name that matches and is not excluded, in its directory, and with what the directory is called without
+    /// links, where that is something else.
     fn name(
         &mut self,
         (source, named): (Source<'_>, Named),
-        path: &Arc<Path>,
-        (open, real): (&Directory, &Path),
+        entry: &Entry,
+        (open, real): (&Directory, Option<&Path>),
     ) -> Seen {
+        let path = &entry.path;
         if self.files.holds(path) {
             return Seen::There;
         }
-        let Some(name) = path.file_name() else { return Seen::Unknown };
-        let look = match open.look(name) {
+        let look = match open.look(entry.name()) {
             Ok(look) => look,
             Err(Errno::NOENT | Errno::NOTDIR) => return Seen::Unknown,
             Err(fault) => {
@@ -279,9 +289,7 @@ impl Round {
         };
         match look.kind {
             FileType::RegularFile => {
-                // Where no link leads to the directory, the name is the place.
-                let is_here = path.parent() == Some(real);
-                let target = (!is_here).then(|| real.join(name)).filter(|target| **target != **path);
+                let target = real.map(|real| real.join(entry.name())).filter(|target| **target != **path);
                 if let Some(target) =
                     target.as_ref().filter(|target| !source.files.reach().holds(path, target))
                 {

@@ -75,3 +75,50 @@ impl Listing {
         is_fresh && self.identity == open.look.identity && Some(self.changed) == open.look.changed
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests make the directories that are listed")]
+mod tests {
+    use std::fs;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::shell::files::Links;
+
+    fn names(listings: &mut Listings, path: &Path, now: Duration) -> (Vec<String>, Arc<[Entry]>) {
+        let entries = listings.list(path, &Directory::open(path, Links::Keep).unwrap(), now).unwrap();
+        (entries.iter().map(|entry| entry.name().to_string_lossy().into_owned()).collect(), entries)
+    }
+
+    #[test]
+    fn a_listing_is_good_until_the_directory_changes_or_it_is_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let here_alone = Directory::open(dir.path(), Links::Keep).unwrap().is_changed_here_alone();
+        let mut listings = Listings::default();
+        fs::write(dir.path().join("a.log"), "").unwrap();
+        let written = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let later = |seconds| written + Duration::from_secs(seconds);
+        let (_, at_once) = names(&mut listings, dir.path(), later(1));
+        let (_, first) = names(&mut listings, dir.path(), later(4));
+        assert!(!Arc::ptr_eq(&at_once, &first), "what changed a moment ago may change in the same moment");
+        let (_, again) = names(&mut listings, dir.path(), later(300));
+        assert_eq!(Arc::ptr_eq(&first, &again), here_alone);
+        let (_, old) = names(&mut listings, dir.path(), later(700));
+        assert!(!Arc::ptr_eq(&first, &old));
+        fs::write(dir.path().join("b.log"), "").unwrap();
+        assert_eq!(names(&mut listings, dir.path(), later(704)).0, ["a.log", "b.log"]);
+        fs::remove_file(dir.path().join("a.log")).unwrap();
+        assert_eq!(names(&mut listings, dir.path(), later(708)).0, ["b.log"]);
+    }
+
+    #[test]
+    fn what_a_survey_does_not_ask_for_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut listings = Listings::default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(9);
+        names(&mut listings, dir.path(), now);
+        listings.end_round();
+        listings.end_round();
+        assert!(listings.0.is_empty());
+    }
+}

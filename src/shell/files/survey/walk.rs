@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Source;
 use crate::rules::pattern::{Mark, Stage};
@@ -14,13 +14,25 @@ pub(super) struct Place<'s> {
     pub(super) path: PathBuf,
     /// The directory itself, where `path` leads to it through links.
     pub(super) real: PathBuf,
+    /// Whether `path` is `real`.
+    is_real: bool,
     /// What the pattern asks for here.
     pub(super) stage: Stage<'s>,
     /// What the source leaves out here.
     pub(super) excluded: Stage<'s>,
 }
 
-impl Place<'_> {
+impl<'s> Place<'s> {
+    pub(super) fn new((path, real): (PathBuf, PathBuf), stage: Stage<'s>, excluded: Stage<'s>) -> Self {
+        let is_real = path == real;
+        Self { path, real, is_real, stage, excluded }
+    }
+
+    /// What the directory is called without links, where that is something else.
+    pub(super) fn within(&self) -> Option<&Path> {
+        (!self.is_real).then_some(&self.real)
+    }
+
     /// Whether a file of this name is the source's.
     pub(super) fn takes(&self, name: &OsStr) -> bool {
         self.stage.takes(name) && !self.excluded.takes(name)
