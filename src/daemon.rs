@@ -282,6 +282,9 @@ impl Daemon {
                 let _ = asker.send(self.snapshot(detail));
             }
             Question::Counted(asker) => {
+                // What nobody will be given any more is not kept for the next who asks: it may be large.
+                let now = self.now();
+                self.snapshot.take_if(|snapshot| now.since(snapshot.status.at) >= SNAPSHOT_EVERY);
                 let (counts, factors) = self.engine.counted();
                 let (about, counts) = (Arc::clone(&self.about), counts.clone());
                 let _ = asker.send(Counted { about, at: self.now(), counts, factors });

@@ -31,7 +31,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
@@ -63,6 +63,12 @@ pub enum Question {
     /// Asks for what has been counted.
     Counted(oneshot::Sender<Counted>),
 }
+
+/// So many files are written at once: it takes some milliseconds.
+const MAX_WRITTEN_AT_ONCE: usize = 1_000;
+
+/// How many threads write answers that name more files, at the most.
+const MAX_WRITERS: usize = 2;
 
 /// The side of the questions that asks.
 #[derive(Clone, Debug)]
@@ -112,7 +118,8 @@ pub async fn serve(listen: SocketAddr, names: Vec<String>, handle: Handle, confi
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         config: config.as_deref().map(plain_path),
     };
-    let router = Router { handle, points, hosts: Arc::new(hosts), place: Arc::new(place) };
+    let writers = Arc::new(Semaphore::new(MAX_WRITERS));
+    let router = Router { handle, points, hosts: Arc::new(hosts), place: Arc::new(place), writers };
     connections::serve(listener, tasks, move |request| answer(request, router.clone())).await;
 }
 
@@ -147,6 +154,8 @@ struct Router {
     points: watch::Receiver<history::Points>,
     hosts: Arc<Hosts>,
     place: Arc<Place>,
+    /// Turns of those who write on threads of their own.
+    writers: Arc<Semaphore>,
 }
 
 type Answer = Response<Pieces>;
@@ -188,7 +197,8 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
         "/files" => {
             let query = Query::of(request.uri().query().unwrap_or_default());
             let Some(snapshot) = router.handle.snapshot(Detail::Files).await else { return stuck() };
-            body(StatusCode::OK, JSON, Bytes::from(json(&Files::of(&snapshot, &query))))
+            let files = snapshot.status.files.count();
+            write(&router, files, move || Bytes::from(json(&Files::of(&snapshot, &query)))).await
         }
         "/readyz" => of_snapshot(&router, Page::Ready).await,
         "/healthz" => of_snapshot(&router, Page::Health).await,
@@ -214,11 +224,35 @@ async fn of_snapshot(router: &Router, page: Page) -> Answer {
         Page::Metrics => body(StatusCode::OK, metrics::CLASSIC, written(&|| metrics::page(&snapshot, false))),
         Page::OpenMetrics => body(StatusCode::OK, metrics::OPEN, written(&|| metrics::page(&snapshot, true))),
         Page::Status | Page::Brief => {
-            let status = || json(&status::Status::of(&snapshot, &router.place, detail));
-            body(StatusCode::OK, JSON, written(&status))
+            let (place, files) = (Arc::clone(&router.place), snapshot.status.files.listed.len());
+            let status = move || {
+                let status = || json(&status::Status::of(&snapshot, &place, detail));
+                snapshot.written.page(page, status)
+            };
+            write(router, files, status).await
         }
         Page::Ready => by_readiness(written(&|| json(&status::Ready::of(reasons())))),
         Page::Health => by_readiness(written(&|| json(&status::Health::of(&snapshot, reasons())))),
+    }
+}
+
+/// Writes an answer that names so many files: on a thread of its own where they are many, since what writes a hundred thousand
+/// rows keeps the daemon's loop from turning.
+async fn write(router: &Router, files: usize, write: impl FnOnce() -> Bytes + Send + 'static) -> Answer {
+    if files <= MAX_WRITTEN_AT_ONCE {
+        return body(StatusCode::OK, JSON, write());
+    }
+    let Ok(turn) = Arc::clone(&router.writers).acquire_owned().await else { return stuck() };
+    let written = tokio::task::spawn_blocking(move || {
+        let page = write();
+        drop(turn);
+        page
+    });
+    match written.await {
+        Ok(page) => body(StatusCode::OK, JSON, page),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Everything ends.
+        Err(_) => stuck(),
     }
 }
 
