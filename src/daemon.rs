@@ -29,7 +29,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::engine::port::{Effect, Event, Hint, WantedStreams, Watching};
-use crate::engine::{Engine, Memory, Status};
+use crate::engine::{Detail, Engine, Memory, Status};
 use crate::model::settings::{ByLane, LaneId};
 use crate::model::time::Instant;
 use crate::model::verdict::Verdict;
@@ -38,7 +38,7 @@ use crate::shell::control::Order;
 use crate::shell::files::{self, SourceFiles};
 use crate::shell::firehose::{Destination, Identity};
 use crate::shell::http::events::Events;
-use crate::shell::http::snapshot::{About, Snapshot, Written};
+use crate::shell::http::snapshot::{About, Counted, Snapshot, Written};
 use crate::shell::http::{self, Question};
 use crate::shell::systemd::{self, Heartbeat};
 use crate::shell::watch;
@@ -225,7 +225,7 @@ impl Daemon {
         let now = Clock::now();
         self.heartbeat.beat(now);
         if self.heartbeat.wants_status(now) {
-            let status = http::in_one_line(&self.snapshot());
+            let status = http::in_one_line(&self.snapshot(Detail::Sums));
             self.heartbeat.status(&status);
         }
     }
@@ -278,8 +278,16 @@ impl Daemon {
             Question::Alive(asker) => {
                 let _ = asker.send(());
             }
-            Question::Snapshot(asker) => {
-                let _ = asker.send(self.snapshot());
+            Question::Snapshot(detail, asker) => {
+                let _ = asker.send(self.snapshot(detail));
+            }
+            Question::Counted(asker) => {
+                // What nobody will be given any more is not kept for the next who asks: it may be large.
+                let now = self.now();
+                self.snapshot.take_if(|snapshot| now.since(snapshot.status.at) >= SNAPSHOT_EVERY);
+                let (counts, factors) = self.engine.counted();
+                let (about, counts) = (Arc::clone(&self.about), counts.clone());
+                let _ = asker.send(Counted { about, at: self.now(), counts, factors });
             }
         }
         if let Some(done) = self.tasks.try_next() {
@@ -287,16 +295,18 @@ impl Daemon {
         }
     }
 
-    /// How everything stands now, or stood a moment ago.
-    fn snapshot(&mut self) -> Arc<Snapshot> {
+    /// How everything stands now, or stood a moment ago; with each file where that is asked for.
+    fn snapshot(&mut self, detail: Detail) -> Arc<Snapshot> {
         let now = self.now();
-        let fresh = |snapshot: &&Arc<Snapshot>| now.since(snapshot.status.at) < SNAPSHOT_EVERY;
+        let fresh = |snapshot: &&Arc<Snapshot>| {
+            now.since(snapshot.status.at) < SNAPSHOT_EVERY && snapshot.status.files.detail >= detail
+        };
         if let Some(snapshot) = self.snapshot.as_ref().filter(fresh) {
             return Arc::clone(snapshot);
         }
         let snapshot = Arc::new(Snapshot {
             about: Arc::clone(&self.about),
-            status: self.engine.status(now),
+            status: self.engine.status_in(detail, now),
             problems: self.tasks.problems(),
             missing: self.tasks.destinations().map(Destination::missing),
             regions: self.tasks.destinations().map(Destination::region),

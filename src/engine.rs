@@ -46,6 +46,7 @@ mod delivery;
 mod descriptors;
 mod draining;
 mod families;
+mod few;
 mod files;
 mod generations;
 mod handing;
@@ -90,7 +91,9 @@ use crate::rules::dead_letters::Room;
 use crate::rules::pattern::SourceNames;
 use crate::rules::retry::InvalidBackoff;
 
-pub use self::status::{FileState, FileStatus, LaneStatus, Status, StreamStatus, StuckRecord};
+pub use self::status::{
+    Detail, FileState, FileStatus, FileSums, Followed, LaneStatus, Status, StreamStatus, StuckRecord,
+};
 
 use self::descriptors::Descriptors;
 use self::families::Families;
@@ -350,7 +353,7 @@ impl Engine {
             let Some(state) = file.incarnation().and_then(|incarnation| self.lives.state(incarnation)) else {
                 panic!("L11: {id:?} is at rest and read into nothing: {file:?}");
             };
-            let read = state.position().bytes() + file.end.incomplete_bytes as u64;
+            let read = state.position().bytes() + file.end.partial.incomplete_bytes as u64;
             assert!(
                 state.seen_bytes() <= read,
                 "L11: {id:?} is at rest at {read}, and {} bytes were seen: {file:?}",

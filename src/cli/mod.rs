@@ -34,6 +34,7 @@ mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -51,6 +52,9 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 64;
 /// Wrong configuration, or state written by a newer version.
 const CONFIGURATION: u8 = 78;
+
+/// How long a thread for files that has nothing to do is kept.
+const THREAD_KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// The variable of the environment that names the configuration where no flag does.
 const FILE_VARIABLE: &str = "STANDPIPE_CONFIG";
@@ -138,9 +142,10 @@ fn serve(args: local::LocalArgs) -> u8 {
 }
 
 /// One thread carries the engine and the SDK's work: with two, each request woke one from the other twice, at half
-/// the cost of the request. Files and the state have threads of their own.
+/// the cost of the request. Files and the state have threads of their own, which go soon after a burst: each keeps memory.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(MAX_THREADS).build()
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().max_blocking_threads(MAX_THREADS).thread_keep_alive(THREAD_KEEP_ALIVE).build()
 }
 
 /// Reads the configuration that file and flags make, or says everything that is wrong with it.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::engine::Status;
 use crate::engine::port::{Effect, Event};
+use crate::engine::{Detail, Status};
 use crate::model::time::Instant;
 use crate::shell::files::problems::Problems;
 
@@ -98,7 +98,7 @@ impl Daemon {
                 }
             }
             let now = self.now();
-            if self.engine.status(now).unsaved_since.is_none() {
+            if self.engine.status_in(Detail::Sums, now).unsaved_since.is_none() {
                 return;
             }
             let deadline = self.engine.next_deadline(now);

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::settings::SourceId;
-use crate::shell::files::Surveyed;
 use crate::shell::files::problems::{Noted, Problem, Problems};
+use crate::shell::files::{Listings, Surveyed};
 use crate::shell::watch::Directories;
 
 /// What one source's survey brings back.
@@ -18,6 +18,8 @@ pub(super) struct SurveyedSource {
     pub(super) surveyed: Surveyed,
     /// The source's directories, looked at on the thread that may hang.
     pub(super) directories: Directories,
+    /// What the source's directories hold, for the next survey.
+    pub(super) listings: Listings,
 }
 
 /// The directories of each source; they are put together where that holds up nobody.
@@ -28,6 +30,8 @@ pub(super) type ToWatch = Vec<Arc<Directories>>;
 pub(super) struct Seen {
     directories: BTreeMap<SourceId, Arc<Directories>>,
     problems: BTreeMap<SourceId, Problems>,
+    /// Of sources that are not being surveyed.
+    listings: BTreeMap<SourceId, Listings>,
 }
 
 impl Seen {
@@ -47,6 +51,16 @@ impl Seen {
         let beyond = problems.beyond;
         let before = self.problems.insert(source, problems).map_or(0, |before| before.beyond);
         (news, beyond.saturating_sub(before))
+    }
+
+    /// What is known of the directories of a source, for a survey of it.
+    pub(super) fn take_listings(&mut self, source: SourceId) -> Listings {
+        self.listings.remove(&source).unwrap_or_default()
+    }
+
+    /// What a survey of a source knows of its directories.
+    pub(super) fn keep_listings(&mut self, source: SourceId, listings: Listings) {
+        self.listings.insert(source, listings);
     }
 
     /// The directories of all sources.

@@ -179,11 +179,12 @@ impl Tasks {
         // What is compressed was made by who rotates, and is theirs to remove.
         let held = self.plain(&held);
         let files = Arc::clone(&self.sources[source.0]);
+        let mut listings = self.seen.take_listings(source);
         self.block(source, move || {
-            let mut surveyed = files::survey_source(&files, source, &also, unix_time());
+            let mut surveyed = files::survey_again(&files, source, &also, (unix_time(), &mut listings));
             surveyed.observation.held = files::look_at_held(&held);
             let directories = Directories::look_at(std::mem::take(&mut surveyed.directories));
-            Done::Surveyed(source, Box::new(SurveyedSource { surveyed, directories }))
+            Done::Surveyed(source, Box::new(SurveyedSource { surveyed, directories, listings }))
         });
     }
 
@@ -194,7 +195,8 @@ impl Tasks {
         source: SourceId,
         found: SurveyedSource,
     ) -> ((Vec<Problem>, u64), Observation) {
-        let SurveyedSource { surveyed, directories } = found;
+        let SurveyedSource { surveyed, directories, listings } = found;
+        self.seen.keep_listings(source, listings);
         let news = self.seen.replace(source, directories, surveyed.problems);
         self.to_watch = Some(self.seen.to_watch());
         self.update_watch();

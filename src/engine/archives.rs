@@ -62,10 +62,10 @@ impl Engine {
     pub(super) fn name_archives(&self, observation: &mut Observation) {
         let source = observation.source;
         for observed in observation.files.iter_mut().filter(|observed| observed.is_matched) {
-            let real = Arc::clone(observed.real_path());
-            if uncompressed(&real).is_none() {
+            if uncompressed(observed.real_path()).is_none() {
                 continue;
             }
+            let real = Arc::clone(observed.real_path());
             let is_taken = |name: &Path| {
                 name.file_name()
                     .is_some_and(|name| self.leaving.takes(source, &observed.path.with_file_name(name)))

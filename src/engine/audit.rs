@@ -56,7 +56,7 @@ impl Acknowledgements {
         let left_out = state.provenance().left_out_of(record.span);
         let read = Acknowledged { entry: record.entry, span: record.span, left_out, id };
         self.bytes += memory_bytes(&read);
-        let (whose, (path, target)) = (state.whose(), state.provenance().read_as(record.span.start()));
+        let (whose, (path, target)) = (state.whose(), state.read_as(record.span.start()));
         let blocks = self.waiting.entry(record.incarnation).or_default();
         let fits = |block: &AuditBlock| {
             let file = &block.file;

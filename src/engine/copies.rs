@@ -218,7 +218,7 @@ impl Engine {
         file.task = Task::Follow(of);
         file.kind.only_as_copy = false;
         file.times.quiet_since = now;
-        let head = std::mem::take(&mut file.compared).head;
+        let head = file.compared.take().head;
         let (source, path, identity, size) = (file.source, Arc::clone(&file.path), file.identity, file.size);
         if let Some(stored) = self.lives.stored_checkpoint(of).cloned() {
             let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);

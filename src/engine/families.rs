@@ -7,7 +7,7 @@
 //! room tells: it is never taken for a missed one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::{Checkpoint, FirstLook};
@@ -47,7 +47,7 @@ const ROOT: u32 = 0;
 /// Names that were looked at, and files beside them that are of no interest.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    by_stream: HashMap<Arc<str>, HashMap<PathBuf, Known>>,
+    by_stream: HashMap<Arc<str>, HashMap<Arc<Path>, Known>>,
     /// When the process before this one read something for a stream last, in nanoseconds since 1970.
     last_run: HashMap<Arc<str>, i64>,
     /// Streams for which something is durable since.
@@ -86,7 +86,7 @@ impl Families {
     }
 
     /// A file is followed, or stored, that has or had this name.
-    pub(super) fn note(&mut self, stream: &Arc<str>, name: PathBuf, first_nanos: i64, owner: Option<u32>) {
+    pub(super) fn note(&mut self, stream: &Arc<str>, name: Arc<Path>, first_nanos: i64, owner: Option<u32>) {
         let names = self.by_stream.entry(Arc::clone(stream)).or_default();
         let known = names.entry(name).or_insert(Known { first_nanos, owner });
         known.first_nanos = known.first_nanos.min(first_nanos);
@@ -165,7 +165,7 @@ impl Families {
     }
 
     /// A checkpoint is forgotten: what is older than its file is not known any more.
-    pub(super) fn forget(&mut self, stream: &str, path: &Path, birth_nanos: i64) {
+    pub(super) fn forget(&mut self, stream: &str, path: &Arc<Path>, birth_nanos: i64) {
         let Some(names) = self.by_stream.get_mut(stream) else { return };
         for name in names_of(path) {
             if let Some(known) = names.get_mut(&name) {
@@ -239,8 +239,8 @@ pub(super) fn after(birth_nanos: i64) -> i64 {
 }
 
 /// A name, and those that a rotator may have made it of.
-fn names_of(path: &Path) -> impl Iterator<Item = PathBuf> {
-    std::iter::once(path.to_owned()).chain(rotated_from(path))
+fn names_of(path: &Arc<Path>) -> impl Iterator<Item = Arc<Path>> {
+    std::iter::once(Arc::clone(path)).chain(rotated_from(path).into_iter().map(Arc::from))
 }
 
 #[cfg(test)]
@@ -321,7 +321,7 @@ mod tests {
         let name = path("app.log");
         assert!(stored.may_be_of(&stream, [&name], 33) && !stored.may_be_of(&stream, [&name], 7));
         assert!(families.may_be_of(&stream, [&name], 7), "nobody knows whose it is");
-        families.note(&stream, name.to_path_buf(), 1, Some(33));
+        families.note(&stream, Arc::clone(&name), 1, Some(33));
         assert!(families.may_be_of(&stream, [&name], 33) && families.may_be_of(&stream, [&name], 0));
         assert!(!families.may_be_of(&stream, [&name], 7));
     }

@@ -22,6 +22,7 @@ use crate::model::settings::{LaneId, SourceId, StreamId};
 use crate::model::time::Instant;
 
 use self::file::{FollowedFile, Name, Task};
+use super::few::Few;
 use super::port::{FileId, Read};
 
 /// What openings and reads under way are counted by: what hangs in one file system, or in one source, holds up nothing
@@ -127,11 +128,11 @@ type Turns<Q> = BTreeMap<Q, VecDeque<FileId>>;
 /// Every file that is followed.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    by_id: BTreeMap<FileId, FollowedFile>,
+    by_id: BTreeMap<FileId, Box<FollowedFile>>,
     by_identity: HashMap<(StreamId, Identity), FileId>,
-    by_path: HashMap<Arc<Path>, Vec<FileId>>,
+    by_path: HashMap<Arc<Path>, Few<FileId>>,
     /// Files that were renamed, by the real path that they had before.
-    by_former: HashMap<Arc<Path>, Vec<FileId>>,
+    by_former: HashMap<Arc<Path>, Few<FileId>>,
     /// Files that wait to be opened.
     to_open: Turns<Slot>,
     /// Files that wait to be read.
@@ -172,7 +173,7 @@ impl Files {
     fn insert(&mut self, id: FileId, file: FollowedFile) {
         let before = self.by_identity.insert((file.stream, file.identity), id);
         assert!(before.is_none(), "L12: {:?} is followed as {before:?} already", file.identity);
-        self.by_id.insert(id, file);
+        self.by_id.insert(id, Box::new(file));
         self.index(id);
         self.note_tick(id);
     }
@@ -198,7 +199,7 @@ impl Files {
     }
 
     pub(super) fn get(&self, id: FileId) -> Option<&FollowedFile> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(|file| &**file)
     }
 
     /// The file behind an answer, or behind an entry of a queue.
@@ -224,7 +225,7 @@ impl Files {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &FollowedFile)> {
-        self.by_id.iter().map(|(id, file)| (*id, file))
+        self.by_id.iter().map(|(id, file)| (*id, &**file))
     }
 
     /// What the file that is found next will be called.
@@ -243,12 +244,12 @@ impl Files {
 
     /// The files that hints under a name concern.
     pub(super) fn at(&self, path: &Path) -> &[FileId] {
-        self.by_path.get(path).map_or(&[], Vec::as_slice)
+        self.by_path.get(path).map_or(&[], Few::as_slice)
     }
 
     /// The files that had this real path before they were renamed.
     pub(super) fn formerly_at(&self, path: &Path) -> &[FileId] {
-        self.by_former.get(path).map_or(&[], Vec::as_slice)
+        self.by_former.get(path).map_or(&[], Few::as_slice)
     }
 
     /// Lets go of a file. Its descriptor, if it has one, is the caller's to close.
@@ -261,7 +262,7 @@ impl Files {
         if self.by_identity.get(&key) == Some(&id) {
             self.by_identity.remove(&key);
         }
-        file
+        *file
     }
 
     /// Another file was opened than the one that `id` stood for: `id` stands for `other` from now on, which is open, and
@@ -374,11 +375,8 @@ impl Files {
     }
 }
 
-fn forget(index: &mut HashMap<Arc<Path>, Vec<FileId>>, name: &Arc<Path>, id: FileId) {
-    if let Some(ids) = index.get_mut(name) {
-        ids.retain(|other| *other != id);
-        if ids.is_empty() {
-            index.remove(name);
-        }
+fn forget(index: &mut HashMap<Arc<Path>, Few<FileId>>, name: &Arc<Path>, id: FileId) {
+    if index.get_mut(name).is_some_and(|ids| ids.remove(id)) {
+        index.remove(name);
     }
 }

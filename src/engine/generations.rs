@@ -34,7 +34,16 @@ impl Engine {
         let source = observation.source;
         self.note_look(source, now);
         if observation.hidden.is_empty() {
-            self.families.keep_only(source, |file| seen.contains_key(file) || beside.contains_key(file));
+            let streams = self.streams_of(source);
+            let is_passed_over = |file: &Identity| {
+                let followed = streams.iter().filter_map(|stream| self.files.of(*stream, *file));
+                followed
+                    .into_iter()
+                    .any(|id| self.files.known(id).times.passed_over_in == self.surveys.look())
+            };
+            self.families.keep_only(source, |file| {
+                seen.contains_key(file) || beside.contains_key(file) || is_passed_over(file)
+            });
         }
         let is_unclaimed = |observed: &&&Observed| {
             self.is_known(source, observed) && self.followed(source, observed).is_none()

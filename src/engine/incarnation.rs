@@ -5,6 +5,7 @@
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
 mod beyond;
+mod idle;
 mod lane;
 mod naming;
 mod provenance;
@@ -27,6 +28,7 @@ use crate::model::identity::{Identity, Incarnation, WINDOW_BYTES, unix_nanos};
 use crate::model::offset::Offset;
 use crate::model::record::{MEMORY_OVERHEAD_BYTES, Record};
 use crate::model::said::Unmade;
+use crate::model::seldom::Seldom;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::arrivals::ArrivalTimes;
@@ -47,7 +49,7 @@ pub(super) struct IncarnationState {
     head: Head,
     ledger: Ledger,
     history: History,
-    outgoing: Outgoing,
+    outgoing: Seldom<Outgoing>,
     durability: Durability,
     cut: Cut,
     /// How many bytes at the beginning are not read, because the source starts at the end.
@@ -55,7 +57,7 @@ pub(super) struct IncarnationState {
     /// How far the file was known to reach, in bytes, by reads and by looks: what lies beyond the position has no
     /// newline yet, or was not read.
     seen_bytes: u64,
-    arrivals: Arrivals,
+    arrivals: Seldom<Arrivals>,
     lane: Lane,
     provenance: Provenance,
 }
@@ -152,7 +154,6 @@ impl IncarnationState {
             durable: known.map(|known| known.offset),
             earlier: Earlier::of(settled),
         };
-        let provenance = Provenance::new((Arc::clone(&whose.path), whose.target.clone()));
         Self {
             incarnation,
             lane: Lane::of(&whose),
@@ -160,13 +161,13 @@ impl IncarnationState {
             head,
             ledger: Ledger::resuming(position, settled.map_or(&[], |settled| settled.ranges())),
             history,
-            outgoing: Outgoing::default(),
+            outgoing: Seldom::default(),
             durability,
             cut: Cut { skipping_nuls: position == Offset::ZERO, ..Cut::of_new() },
             skipped_bytes: known.map_or(position.bytes(), |known| known.skipped_bytes),
             seen_bytes: position.bytes(),
-            arrivals: Arrivals::default(),
-            provenance,
+            arrivals: Seldom::default(),
+            provenance: Provenance::default(),
         }
     }
 
@@ -326,17 +327,20 @@ impl IncarnationState {
             // No byte before the position vouches for what was seen when it was opened: it may be gone.
             self.head = Head::default();
         }
-        let names = (Arc::clone(&self.whose.path), self.whose.target.clone());
-        self.provenance.note_read(self.position(), (&names, shaped.left_out));
+        if !shaped.pieces.is_empty() || !shaped.left_out.is_empty() {
+            let names = (&self.whose.path, &self.whose.target);
+            self.provenance.note_read(self.history.position(), names, shaped.left_out);
+        }
         let dead = self.admit(shaped.pieces);
         self.cut = shaped.cut;
         self.head.push(self.position(), &kept);
         self.history.push(kept);
         self.seen_bytes = if at_end { end.bytes() } else { self.seen_bytes.max(end.bytes()) };
-        self.arrivals.read.note(self.position(), now);
-        self.arrivals.seen.note(end, now);
+        let (position, arrivals) = (self.position(), &mut *self.arrivals);
+        arrivals.read.note(position, now);
+        arrivals.seen.note(end, now);
         if at_end && !shaped.stopped {
-            self.arrivals.seen.cut(self.position());
+            arrivals.seen.cut(position);
         }
         self.release();
         self.let_go();
@@ -360,15 +364,23 @@ impl IncarnationState {
 
     /// The records that have had no room among the dead letters, to be tried again.
     pub(super) fn take_blocked(&mut self) -> Vec<Blocked> {
-        std::mem::take(&mut self.outgoing.blocked)
+        self.outgoing.get_mut().map(|outgoing| std::mem::take(&mut outgoing.blocked)).unwrap_or_default()
     }
 
     /// The frontier may have risen: what lies before it needs no memory.
     pub(super) fn release(&mut self) {
         let frontier = self.ledger.frontier();
         self.history.settle(frontier);
-        self.arrivals.seen.settle(frontier);
-        self.arrivals.read.settle(frontier);
+        if let Some(arrivals) = self.arrivals.get_mut() {
+            arrivals.seen.settle(frontier);
+            arrivals.read.settle(frontier);
+        }
+        // Of many files, most are idle: what only a busy one needs is given back.
+        self.arrivals.settle();
+        if self.is_settled() {
+            self.provenance.forget();
+            self.rest();
+        }
     }
 
     /// Whether everything that was read is settled.

@@ -19,7 +19,7 @@ mod search;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
@@ -27,6 +27,7 @@ use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{SourceId, StreamId};
 use crate::rules::rotation::{originals, same_file};
 
+use super::few::Few;
 use super::incarnation::{IncarnationState, Names};
 use super::numbers::Numbers;
 use super::port::FileId;
@@ -52,7 +53,7 @@ pub(super) enum Afterwards {
 enum Life {
     Attached { file: FileId, state: Box<IncarnationState> },
     Parted { state: Box<IncarnationState>, afterwards: Afterwards },
-    SoughtInCopies { search: CopySearch, subject: Subject },
+    SoughtInCopies { search: Box<CopySearch>, subject: Subject },
     Stored(Box<Checkpoint>),
 }
 
@@ -79,10 +80,10 @@ pub(super) enum Over {
 pub(super) struct Lives {
     by_incarnation: BTreeMap<Incarnation, Life>,
     /// Whatever else changes, a file and its checkpoint agree in the inode.
-    by_inode: BTreeMap<u64, BTreeSet<Incarnation>>,
+    by_inode: BTreeSet<(u64, Incarnation)>,
     /// Incarnations that are stored or sought, by the real path that their file had, and by the names that a rotator may have
     /// made that of.
-    by_path: HashMap<PathBuf, BTreeSet<Incarnation>>,
+    by_path: HashMap<Arc<Path>, Few<Incarnation>>,
     kin: Kin,
     /// Those of which copies are looked for.
     sought: BTreeSet<Incarnation>,
@@ -142,10 +143,10 @@ impl Life {
 
     /// The names that are indexed: the file's, and those that a rotator may have made it of. Of those that change their
     /// name, the file is.
-    fn indexed_paths(&self) -> Vec<PathBuf> {
+    fn indexed_paths(&self) -> Vec<Arc<Path>> {
         let path = self.last_path();
-        let names = path.iter().flat_map(|path| originals(path));
-        path.iter().map(|path| path.to_path_buf()).chain(names).collect()
+        let names = path.iter().flat_map(|path| originals(path)).map(Arc::from);
+        path.into_iter().cloned().chain(names).collect()
     }
 
     /// The name that a file had that is not read.
@@ -261,12 +262,11 @@ impl Lives {
 
     /// The incarnation that a file is read into in a stream.
     fn attached_to(&self, identity: Identity, stream: StreamId) -> Option<Incarnation> {
-        let mut of_inode = self.by_inode.get(&identity.inode)?.iter();
-        let is_of_file = |incarnation: &&Incarnation| match &self.by_incarnation[*incarnation] {
+        let is_of_file = |incarnation: &Incarnation| match &self.by_incarnation[incarnation] {
             Life::Attached { state, .. } => state.stream() == stream && state.whose().identity == identity,
             Life::Parted { .. } | Life::SoughtInCopies { .. } | Life::Stored(_) => false,
         };
-        of_inode.find(is_of_file).copied()
+        self.of_inode(identity.inode).find(is_of_file)
     }
 
     /// `file` goes on with an incarnation that had parted.
@@ -343,25 +343,30 @@ impl Lives {
 
     /// One of which nothing more was to be read, and that is not settled yet: its source was away.
     pub(super) fn parted_of(&self, file: Identity, stream: StreamId) -> Option<Incarnation> {
-        let of_inode = self.by_inode.get(&file.inode).into_iter().flatten();
-        let mut parted = of_inode.filter(|incarnation| {
-            let life = &self.by_incarnation[*incarnation];
+        let mut parted = self.of_inode(file.inode).filter(|incarnation| {
+            let life = &self.by_incarnation[incarnation];
             life.is_parted_and_kept()
                 && life.state().is_some_and(|state| state.stream() == stream)
                 && same_file(life.identity(), file)
         });
-        parted.next().copied()
+        parted.next()
     }
 
     /// Checkpoints of one file in one stream that it may claim.
     pub(super) fn stored_of(&self, file: Identity, stream: &str) -> impl Iterator<Item = &Checkpoint> {
-        let of_inode = self.by_inode.get(&file.inode).into_iter().flatten();
-        let stored = of_inode.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
+        let stored = self.of_inode(file.inode);
+        let stored = stored.filter_map(|incarnation| self.by_incarnation[&incarnation].claimable());
         stored.filter(move |stored| *stored.stream == *stream && same_file(stored.identity, file))
     }
 
+    /// Incarnations of files that have this inode, on whatever device.
+    fn of_inode(&self, inode: u64) -> impl Iterator<Item = Incarnation> {
+        let all = (inode, Incarnation(0))..=(inode, Incarnation(u64::MAX));
+        self.by_inode.range(all).map(|(_, incarnation)| *incarnation)
+    }
+
     fn put(&mut self, incarnation: Incarnation, life: Life) {
-        self.by_inode.entry(life.identity().inode).or_default().insert(incarnation);
+        self.by_inode.insert((life.identity().inode, incarnation));
         self.kin.add(incarnation, life.known().path);
         for path in life.indexed_paths() {
             self.by_path.entry(path).or_default().insert(incarnation);
@@ -375,21 +380,16 @@ impl Lives {
 
     fn take(&mut self, incarnation: Incarnation) -> Option<Life> {
         let life = self.by_incarnation.remove(&incarnation)?;
-        let inode = life.identity().inode;
-        if let Some(of_inode) = self.by_inode.get_mut(&inode) {
-            of_inode.remove(&incarnation);
-            if of_inode.is_empty() {
-                self.by_inode.remove(&inode);
-            }
-        }
+        self.by_inode.remove(&(life.identity().inode, incarnation));
         self.kin.remove(incarnation, life.known().path);
         for path in life.indexed_paths() {
-            if let Some(of_path) = self.by_path.get_mut(&path) {
-                of_path.remove(&incarnation);
-                if of_path.is_empty() {
-                    self.by_path.remove(&path);
-                }
+            if self.by_path.get_mut(&path).is_some_and(|of_path| of_path.remove(incarnation)) {
+                self.by_path.remove(&path);
             }
+        }
+        // After a start, all files that were found are stored for a moment.
+        if self.by_path.len() < self.by_path.capacity() / 8 {
+            self.by_path.shrink_to(self.by_path.len() * 2);
         }
         self.sought.remove(&incarnation);
         Some(life)

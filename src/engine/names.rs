@@ -5,8 +5,7 @@
 //! *Invariant (L9):* whatever hints said or failed to say, every survey of a source compares all that is there with all
 //! that is known of it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
@@ -24,6 +23,8 @@ use super::files::file::{FollowedFile, Name, Task, saved_names};
 use super::incarnation::Names;
 use super::port::{FileId, Hint, Observation, Observed};
 use super::report::{Report, Rotation};
+
+mod at_rest;
 
 impl Engine {
     pub(super) fn on_hint(&mut self, hint: Hint) {
@@ -87,27 +88,28 @@ impl Engine {
         self.open_candidates(observation, candidates, now);
         self.forget_compressed(source, &seen, &observation.hidden);
         self.forget_archives(observation);
-        let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
-        let files = &self.files;
-        let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
-        self.unwanted.told.retain(|(of, path), _| *of != source || is_there(path));
+        self.forget_told(observation);
         let matched = observation.files.iter().filter(|file| file.is_matched).count();
         if self.surveys.taken_in(source, matched, now) {
             self.report(Report::Matchless { source });
         }
     }
 
-    /// One name for each file (a file may have several): the one it is known by, else the first. First the files that the
+    /// One name for each file that is not as it was (a file may have several): the one it is known by, else the first. First the files that the
     /// source matches, then those that only lie beside them.
     fn one_name_each<'a>(
-        &self,
+        &mut self,
         observation: &'a Observation,
         began: Instant,
     ) -> (BTreeMap<Identity, &'a Observed>, BTreeMap<Identity, &'a Observed>) {
         // A survey that began before a reload still shows what was left out since.
         let is_outdated = self.leaving.is_outdated(began);
         let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
+        let may_pass_over = self.may_pass_over(observation.source, began);
         for observed in &observation.files {
+            if may_pass_over && self.pass_over_at_rest(observation.source, observed) {
+                continue;
+            }
             let known = self.followed(observation.source, observed).map(|id| self.files.known(id));
             // What is compressed into a file goes on, whatever the source makes of the file's name.
             let is_shown = observed.is_matched
@@ -119,6 +121,9 @@ impl Engine {
             } else {
                 names.entry(observed.identity).or_insert(observed);
             }
+        }
+        if may_pass_over {
+            self.forget_other_names(observation.source, &mut seen);
         }
         (seen, beside)
     }
@@ -149,7 +154,8 @@ impl Engine {
         now: Instant,
     ) {
         let of_source = self.files.iter().filter(|(_, file)| file.source == source);
-        let known: Vec<_> = of_source.map(|(id, file)| (id, file.identity)).collect();
+        let known = of_source.filter(|(id, _)| !self.is_passed_over(*id));
+        let known: Vec<_> = known.map(|(id, file)| (id, file.identity)).collect();
         for (id, identity) in known {
             if let Some(observed) = seen.get(&identity) {
                 self.seen_again(id, observed, began, now);

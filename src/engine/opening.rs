@@ -79,7 +79,7 @@ impl Engine {
             is_named: file.name == Name::Matched,
             is_settled: state.is_settled(),
             unread_bytes: state.unread_bytes(),
-            incomplete_bytes: file.end.incomplete_bytes as u64,
+            incomplete_bytes: file.end.partial.incomplete_bytes as u64,
             quiet_since: file.times.quiet_since,
             read_at: file.times.read_at,
         })

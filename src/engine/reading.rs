@@ -206,7 +206,7 @@ impl Engine {
         history.recall(before);
         history.settle(position);
         // No more of the beginning than lies before the position: what comes behind may still change.
-        let head = std::mem::take(&mut self.files.known_mut(id).compared.head);
+        let head = self.files.known_mut(id).compared.take().head;
         let vouched = usize::try_from(position.bytes()).unwrap_or(usize::MAX).min(head.len());
         let head = Head::of(&head[..vouched]);
         let stored = self.lives.stored_checkpoint(incarnation).cloned();
@@ -342,20 +342,19 @@ impl Engine {
             file.end.extent.read_to_end(modified);
         }
         file.end.collected &= !at_end;
-        file.end.incomplete_bytes = if at_end { fresh - taken.bytes } else { 0 };
-        file.end.barren_bytes = if taken.bytes == 0 { fresh } else { file.end.incomplete_bytes };
-        file.end.asked_bytes = match taken.bytes {
+        let incomplete = if at_end { fresh - taken.bytes } else { 0 };
+        let barren = if taken.bytes == 0 { fresh } else { incomplete };
+        let asked = match taken.bytes {
             // A message that is longer than what was read: the next read asks for more, up to what must yield one.
             0 if !at_end => {
                 let asked = (chunk.read.len - chunk.before) * 4;
                 asked.min(max_unread_bytes(source) + 1)
             }
             // One read finds again what is there, and what came.
-            _ if file.end.incomplete_bytes > READ_BYTES => {
-                (file.end.incomplete_bytes + READ_BYTES).min(max_unread_bytes(source) + 1)
-            }
+            _ if incomplete > READ_BYTES => (incomplete + READ_BYTES).min(max_unread_bytes(source) + 1),
             _ => 0,
         };
+        file.end.note_partial(incomplete, barren, asked);
         if at_end && let Some(what) = taken.waits {
             let patience = match (what, &source.multiline) {
                 (Waits::ForMore, Some(multiline)) => multiline.timeout,

@@ -191,7 +191,7 @@ impl Engine {
     /// The names of a file are looked at since then.
     pub(super) fn note_family(&mut self, stream: StreamId, observed: &Observed, since_nanos: i64) {
         let name = Arc::clone(self.stream_name(stream));
-        let (path, owner) = (observed.real_path().to_path_buf(), Some(observed.owner));
+        let (path, owner) = (Arc::clone(observed.real_path()), Some(observed.owner));
         self.families.note(&name, path, since_nanos, owner);
     }
 

@@ -53,7 +53,7 @@ pub struct Matched {
 #[derive(Clone, Debug)]
 pub struct Status {
     pub at: Instant,
-    pub files: Vec<FileStatus>,
+    pub files: Followed,
     /// Files that cannot be opened, and why.
     pub unreadable: Unreadable,
     pub streams: Vec<StreamStatus>,
@@ -76,6 +76,53 @@ pub struct Status {
     /// Files that wait because there is no room for their dead letters.
     pub stuck: Vec<(SourceId, Arc<Path>)>,
     pub counts: Counts,
+}
+
+/// How much is told of files: each of them is a row, and there may be a hundred thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// Sums of the files of each source and stream.
+    Sums,
+    /// Sums, and each file.
+    Files,
+}
+
+/// The files that are followed.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    pub detail: Detail,
+    /// Each file, in the order of its incarnation; none where only sums were asked for.
+    pub listed: Vec<FileStatus>,
+    /// In the order of the settings.
+    pub of_sources: Vec<FileSums>,
+    /// In the order of the settings.
+    pub of_streams: Vec<FileSums>,
+}
+
+impl Followed {
+    /// How many files there are, listed or not.
+    pub fn count(&self) -> usize {
+        self.of_sources.iter().map(|of_source| of_source.files).sum()
+    }
+}
+
+/// Files of one source, or of one stream, together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSums {
+    pub files: usize,
+    /// Bytes that were seen in the files and are not acknowledged.
+    pub behind_bytes: u64,
+    /// When the oldest line that is not acknowledged was first seen to be there.
+    pub behind_since: Option<Instant>,
+}
+
+impl FileSums {
+    fn add(&mut self, state: &IncarnationState) {
+        self.files += 1;
+        let reach = state.seen_bytes().max(state.position().bytes());
+        self.behind_bytes += reach.saturating_sub(state.frontier().bytes());
+        self.behind_since = self.behind_since.into_iter().chain(state.behind_since()).min();
+    }
 }
 
 /// One file that is followed.
@@ -182,8 +229,18 @@ pub struct StuckRecord {
 }
 
 impl Engine {
-    /// Everything as it stands now.
+    /// Everything as it stands now, each file among it.
     pub fn status(&mut self, now: Instant) -> Status {
+        self.status_in(Detail::Files, now)
+    }
+
+    /// What has been counted, and what throttling left of the rate of each stream. What this costs does not depend on files.
+    pub fn counted(&self) -> (&Counts, Vec<f64>) {
+        (&self.counts, self.streams.factors())
+    }
+
+    /// Everything as it stands now.
+    pub fn status_in(&mut self, detail: Detail, now: Instant) -> Status {
         let unreadable = self.unwanted.told.iter().map(|((source, path), why)| (*source, path, why.as_str()));
         let late = self.files.iter().filter(|(_, file)| file.is_late);
         let late = late.map(|(_, file)| (file.source, &file.path, LATE));
@@ -191,19 +248,10 @@ impl Engine {
         let lives = &self.lives;
         let path_of = |incarnation| Arc::clone(&lives.on_its_way(incarnation).whose().path);
         let mut streams = self.streams.status(path_of, now);
-        for state in lives.states().filter(|state| state.is_blocked()) {
-            streams[state.stream().0].blocked_files += 1;
-        }
-        for state in lives.states() {
-            let lane = self.streams.lane_for(state);
-            let lane = &mut streams[lane.stream.0].lanes[lane.place];
-            lane.files += 1;
-            lane.late_files += usize::from(!state.is_settled() || state.unread_bytes() > 0);
-        }
-        let blocked = self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::whose);
+        let (files, stuck) = self.followed_in(detail, &mut streams);
         Status {
             at: now,
-            files: self.file_status(),
+            files,
             unreadable: Unreadable {
                 named: unreadable
                     .by_ref()
@@ -225,9 +273,40 @@ impl Engine {
             not_saved: self.saves.not_saved().map(|why| why.as_ref().to_owned()),
             unsaved_since: self.saves.unsaved_since(),
             dead_letter_bytes: self.saves.all_dead_letter_bytes(),
-            stuck: blocked.map(|whose| (whose.source, Arc::clone(&whose.path))).collect(),
+            stuck,
             counts: self.counts.clone(),
         }
+    }
+
+    /// The files that are followed, and those that wait because there is no room for their dead letters; counts them where
+    /// they belong in `streams`.
+    fn followed_in(
+        &self,
+        detail: Detail,
+        streams: &mut [StreamStatus],
+    ) -> (Followed, Vec<(SourceId, Arc<Path>)>) {
+        let mut of_sources = vec![FileSums::default(); self.settings.sources.len()];
+        let mut of_streams = vec![FileSums::default(); self.settings.streams.len()];
+        let mut stuck = Vec::new();
+        for state in self.lives.states() {
+            let whose = state.whose();
+            of_sources[whose.source.0].add(state);
+            of_streams[state.stream().0].add(state);
+            let lane = self.streams.lane_for(state);
+            let stream = &mut streams[lane.stream.0];
+            let lane = &mut stream.lanes[lane.place];
+            lane.files += 1;
+            lane.late_files += usize::from(!state.is_settled() || state.unread_bytes() > 0);
+            if state.is_blocked() {
+                stream.blocked_files += 1;
+                stuck.push((whose.source, Arc::clone(&whose.path)));
+            }
+        }
+        let listed = match detail {
+            Detail::Sums => Vec::new(),
+            Detail::Files => self.file_status(),
+        };
+        (Followed { detail, listed, of_sources, of_streams }, stuck)
     }
 
     fn file_status(&self) -> Vec<FileStatus> {

@@ -76,6 +76,8 @@ pub(super) struct Surveys {
     tick_at: Instant,
     /// When the survey that was answered last began, by the wall clock: nanoseconds since 1970.
     unix_nanos: i64,
+    /// How many surveys were answered.
+    looks: u64,
 }
 
 impl Surveys {
@@ -93,6 +95,7 @@ impl Surveys {
             matchless_since: None,
             tick_at: Instant::ZERO,
             unix_nanos: 0,
+            looks: 0,
         }
     }
 
@@ -166,6 +169,16 @@ impl Surveys {
             source.seek.insert(Arc::from(directory));
         }
         source.wanted = true;
+    }
+
+    /// The number of the survey that was answered last.
+    pub(super) fn look(&self) -> u64 {
+        self.looks
+    }
+
+    /// Whether stored positions are looked for with the survey of `source` that was answered, or are to be.
+    pub(super) fn looks_beside(&self, source: SourceId) -> bool {
+        !self.look_beside.is_empty() || !self.sources[source.0].beside_under_way.is_empty()
     }
 
     /// Stored positions are looked for in these directories with the next survey of `source`.
@@ -275,6 +288,7 @@ impl Surveys {
     /// When the survey of `source` that is answered now began; and whether what it shows was there at the first start.
     pub(super) fn answered(&mut self, id: SourceId, unix_time: Duration, now: Instant) -> (Instant, bool) {
         self.unix_nanos = unix_nanos(unix_time);
+        self.looks += 1;
         let source = &mut self.sources[id.0];
         source.under_way = false;
         let began = source.began.expect("an answer comes for a survey that began");

@@ -3,7 +3,7 @@
 //! Knows what is unwanted of a file of which nothing is known. A file that is followed already, or of which a position is
 //! stored, is never unwanted: what it gets belongs to what was shipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::Engine;
 use super::archives::Archives;
 use super::files::file::Name;
 use super::parting::Parting;
-use super::port::{FileId, Observed};
+use super::port::{FileId, Observation, Observed};
 use super::report::Report;
 use super::routing::Routing;
 
@@ -45,6 +45,13 @@ pub(super) struct Unwanted {
     pub(super) archives: Archives,
     /// Files whose streams are not open.
     pub(super) routing: Routing,
+}
+
+impl Unwanted {
+    /// Whether files are known to be compressed that a source showed.
+    pub(super) fn any_compressed(&self, source: SourceId) -> bool {
+        self.compressed.keys().any(|(of, _)| *of == source)
+    }
 }
 
 impl Engine {
@@ -150,6 +157,18 @@ impl Engine {
         stored.any(|stored| !is_followed(stored.identity))
             || lost.any(|(_, file)| is_of_family(file.real_path()))
             || self.lives.sought_at(&names, &[]).any(|sought| sought.search.stream == stream)
+    }
+
+    /// What was told of files that a source shows no more, and that are not followed, is forgotten.
+    pub(super) fn forget_told(&mut self, observation: &Observation) {
+        let source = observation.source;
+        if !self.unwanted.told.keys().any(|(of, _)| *of == source) {
+            return;
+        }
+        let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
+        let files = &self.files;
+        let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
+        self.unwanted.told.retain(|(of, path), _| *of != source || is_there(path));
     }
 
     /// Compressed files that the source shows no more are forgotten.

@@ -10,7 +10,7 @@
 
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::identity::WINDOW_BYTES;
+use super::identity::{Hash, WINDOW_BYTES};
 
 /// How much is hashed at a time, in bytes: no more than a window, which proves what lies behind the last block.
 pub const BLOCK_BYTES: usize = WINDOW_BYTES;
@@ -20,18 +20,18 @@ pub const BLOCK_BYTES: usize = WINDOW_BYTES;
 pub struct Digest {
     /// In bytes; a multiple of [`BLOCK_BYTES`].
     to: u64,
-    hash: u128,
+    hash: Hash,
 }
 
 impl Digest {
     /// The digest before the first byte.
     pub const fn beginning() -> Self {
-        Self { to: 0, hash: 0 }
+        Self { to: 0, hash: Hash::of(0) }
     }
 
     /// A digest as it was stored; `None` when it does not end with a block.
     pub const fn from_parts(to: u64, hash: u128) -> Option<Self> {
-        if to.is_multiple_of(BLOCK_BYTES as u64) { Some(Self { to, hash }) } else { None }
+        if to.is_multiple_of(BLOCK_BYTES as u64) { Some(Self { to, hash: Hash::of(hash) }) } else { None }
     }
 
     /// How many bytes it covers.
@@ -40,7 +40,7 @@ impl Digest {
     }
 
     pub const fn hash(self) -> u128 {
-        self.hash
+        self.hash.whole()
     }
 
     /// How many bytes the digest up to `position` covers: the whole blocks before it.
@@ -54,9 +54,9 @@ impl Digest {
         let (blocks, rest) = bytes.as_chunks::<BLOCK_BYTES>();
         for block in blocks {
             let (before, content) = linked.split_at_mut(16);
-            before.copy_from_slice(&self.hash.to_le_bytes());
+            before.copy_from_slice(&self.hash().to_le_bytes());
             content.copy_from_slice(block);
-            self.hash = xxh3_128(&linked);
+            self.hash = Hash::of(xxh3_128(&linked));
         }
         let taken = bytes.len() - rest.len();
         self.to += taken as u64;

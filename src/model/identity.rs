@@ -63,18 +63,38 @@ pub fn unix_nanos(unix_time: Duration) -> i64 {
     i64::try_from(unix_time.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// A hash of 128 bits, kept as two halves: what is known of each file holds several, and an integer of 128 bits takes
+/// half as much again for its place in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Hash {
+    high: u64,
+    low: u64,
+}
+
+impl Hash {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are cut apart")]
+    pub(super) const fn of(whole: u128) -> Self {
+        Self { high: (whole >> 64) as u64, low: whole as u64 }
+    }
+
+    pub(super) const fn whole(self) -> u128 {
+        (self.high as u128) << 64 | self.low as u128
+    }
+}
+
 /// A hash of the first bytes of a file, up to [`HEAD_BYTES`], with how many they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     len: u16,
-    hash: u128,
+    hash: Hash,
 }
 
 impl Fingerprint {
     /// The fingerprint of a file that begins with `head`; what lies beyond [`HEAD_BYTES`] is ignored.
     pub fn of(head: &[u8]) -> Self {
         let head = &head[..head.len().min(HEAD_BYTES)];
-        Self { len: u16::try_from(head.len()).expect("HEAD_BYTES fits in 16 bits"), hash: xxh3_128(head) }
+        let len = u16::try_from(head.len()).expect("HEAD_BYTES fits in 16 bits");
+        Self { len, hash: Hash::of(xxh3_128(head)) }
     }
 
     /// What nothing is known of: every file begins so.
@@ -84,7 +104,7 @@ impl Fingerprint {
 
     /// A fingerprint as it was stored.
     pub const fn from_parts(len: u16, hash: u128) -> Self {
-        Self { len, hash }
+        Self { len, hash: Hash::of(hash) }
     }
 
     /// Bytes covered.
@@ -98,12 +118,12 @@ impl Fingerprint {
     }
 
     pub const fn hash(self) -> u128 {
-        self.hash
+        self.hash.whole()
     }
 
     /// Whether a file that begins with `head` may be this one, grown or not: compared as a prefix.
     pub fn matches(self, head: &[u8]) -> bool {
-        head.get(..usize::from(self.len)).is_some_and(|prefix| xxh3_128(prefix) == self.hash)
+        head.get(..usize::from(self.len)).is_some_and(|prefix| xxh3_128(prefix) == self.hash())
     }
 }
 
@@ -111,19 +131,20 @@ impl Fingerprint {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     len: u16,
-    hash: u128,
+    hash: Hash,
 }
 
 impl Window {
     /// The window at the end of `before`.
     pub fn at_end_of(before: &[u8]) -> Self {
         let bytes = &before[before.len().saturating_sub(WINDOW_BYTES)..];
-        Self { len: u16::try_from(bytes.len()).expect("WINDOW_BYTES fits in 16 bits"), hash: xxh3_128(bytes) }
+        let len = u16::try_from(bytes.len()).expect("WINDOW_BYTES fits in 16 bits");
+        Self { len, hash: Hash::of(xxh3_128(bytes)) }
     }
 
     /// A window as it was stored.
     pub const fn from_parts(len: u16, hash: u128) -> Self {
-        Self { len, hash }
+        Self { len, hash: Hash::of(hash) }
     }
 
     /// Bytes covered.
@@ -137,7 +158,7 @@ impl Window {
     }
 
     pub const fn hash(self) -> u128 {
-        self.hash
+        self.hash.whole()
     }
 
     /// Whether `before`, the bytes in front of the offset, end in this window.
@@ -145,7 +166,7 @@ impl Window {
         before
             .len()
             .checked_sub(usize::from(self.len))
-            .is_some_and(|from| xxh3_128(&before[from..]) == self.hash)
+            .is_some_and(|from| xxh3_128(&before[from..]) == self.hash())
     }
 }
 

@@ -20,6 +20,7 @@ pub mod record;
 pub mod record_id;
 pub mod route;
 pub mod said;
+pub mod seldom;
 pub mod settings;
 pub mod settled;
 pub mod text;

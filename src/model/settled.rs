@@ -9,9 +9,13 @@ use super::offset::{Offset, Span};
 /// cheap to save again and again.
 pub const MAX_RANGES: usize = 64;
 
-/// Ranges of a file that are settled though something before them is not, and how to know that the file still holds them.
+/// Ranges of a file that are settled though something before them is not, and how to know that the file still holds them:
+/// nothing, of nearly all files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settled {
+pub struct Settled(Option<Box<Ranges>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ranges {
     ranges: Vec<Span>,
     window: Window,
 }
@@ -28,30 +32,30 @@ impl Settled {
             && ranges[0].start() >= frontier
             && ranges.len() <= MAX_RANGES
             && !ranges.iter().any(|range| range.is_empty());
-        is_sound.then_some(Self { ranges, window })
+        is_sound.then(|| Self(Some(Box::new(Ranges { ranges, window }))))
     }
 
     pub fn ranges(&self) -> &[Span] {
-        &self.ranges
+        self.0.as_ref().map_or(&[], |settled| &settled.ranges)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.0.is_none()
     }
 
     /// Where the last range ends.
     pub fn end(&self) -> Option<Offset> {
-        self.ranges.last().map(|range| range.end())
+        self.ranges().last().map(|range| range.end())
     }
 
     /// The bytes just before the end of the last range.
     pub fn window(&self) -> Window {
-        self.window
+        self.0.as_ref().map(|settled| settled.window).unwrap_or_default()
     }
 
     /// Bytes in all ranges.
     pub fn bytes(&self) -> u64 {
-        self.ranges.iter().map(|range| range.len()).sum()
+        self.ranges().iter().map(|range| range.len()).sum()
     }
 }
 

@@ -18,6 +18,14 @@ const MAX_MARKS: usize = 64;
 pub struct ArrivalTimes(VecDeque<(Offset, Instant)>);
 
 impl ArrivalTimes {
+    /// Nothing that matters was noticed.
+    pub const NONE: Self = Self(VecDeque::new());
+
+    /// Whether nothing that matters was noticed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Everything before `end` is there by `now`.
     pub fn note(&mut self, end: Offset, now: Instant) {
         if self.0.back().is_none_or(|(last, _)| *last < end) {
@@ -32,6 +40,10 @@ impl ArrivalTimes {
     pub fn settle(&mut self, frontier: Offset) {
         while self.0.front().is_some_and(|(end, _)| *end <= frontier) {
             self.0.pop_front();
+        }
+        if self.0.is_empty() {
+            // An idle file keeps no room for marks.
+            self.0 = VecDeque::new();
         }
     }
 

@@ -7,8 +7,9 @@
 //!
 //! Knows what was read and not yet settled, as shared slices. Does not read.
 //!
-//! *Invariant:* holds at most what lies between the frontier and the position, and [`WINDOW_BYTES`] before it. Of what was let
-//! go of between them, there is a mark at each place where a frontier or a range may come to end.
+//! *Invariant:* holds at most what lies between the frontier and the position, and [`WINDOW_BYTES`] before it; where that is
+//! nothing, no byte. Of what was let go of between them, there is a mark at each place where a frontier or a range may come to
+//! end.
 
 use std::collections::VecDeque;
 
@@ -25,21 +26,21 @@ pub struct History {
     chunks: VecDeque<Bytes>,
     /// Bytes in `chunks`.
     held: usize,
-    /// Whether `chunks` is memory of its own: a slice, however short, keeps all of the read that it was cut from.
-    is_compact: bool,
     /// The end of what was read as complete lines.
     position: Offset,
-    /// What must come just before `position` when no byte of it is in memory: after a restart.
+    /// What must come just before `position` when no byte of it is in memory: after a restart, and while everything is
+    /// settled.
     expected: Window,
     /// Of what was settled; `None` where the beginning was not read, or not by this version.
     settled: Option<Digest>,
-    let_go: LetGo,
+    /// `None` where nothing was let go of.
+    let_go: Option<Box<LetGo>>,
 }
 
 /// What is known of bytes behind the frontier that are in memory no more.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct LetGo {
-    /// Where it ends; zero when nothing was let go of.
+    /// Where it ends.
     until: Offset,
     /// Of what lies before `until`, where all of that was read.
     digest: Option<Digest>,
@@ -66,15 +67,7 @@ impl History {
             Offset::ZERO => Some(Digest::beginning()),
             _ => settled.filter(|settled| settled.to() == Digest::end_before(position.bytes())),
         };
-        Self {
-            chunks: VecDeque::new(),
-            held: 0,
-            is_compact: true,
-            position,
-            expected,
-            settled,
-            let_go: LetGo::default(),
-        }
+        Self { chunks: VecDeque::new(), held: 0, position, expected, settled, let_go: None }
     }
 
     /// The beginning of a file.
@@ -110,21 +103,19 @@ impl History {
         left.is_empty()
     }
 
-    /// Seeds the history with the bytes before the position, once they have been checked.
+    /// Seeds the history with the bytes before the position, once they have been checked, where it holds none.
     pub fn recall(&mut self, before: Bytes) {
         if self.held == 0 && !before.is_empty() {
             self.held = before.len();
-            self.is_compact = false;
             self.chunks.push_back(before);
         }
     }
 
-    /// Takes in complete lines that were read at the position.
+    /// Takes in complete lines that were read at the position, after [`recall`](Self::recall) of what the read found before it.
     pub fn push(&mut self, lines: Bytes) {
         self.position = self.position.plus(lines.len() as u64);
         self.held += lines.len();
         if !lines.is_empty() {
-            self.is_compact = false;
             self.chunks.push_back(lines);
         }
     }
@@ -150,8 +141,8 @@ impl History {
         if let Some(mark) = self.mark(end) {
             return mark.digest;
         }
-        let is_beyond = self.let_go.until > Offset::ZERO && end >= self.let_go.until;
-        self.go_on(if is_beyond { self.let_go.digest? } else { self.settled? }, end)
+        let beyond = self.let_go.as_ref().filter(|let_go| end >= let_go.until);
+        self.go_on(beyond.map_or(self.settled, |let_go| let_go.digest)?, end)
     }
 
     /// `digest`, and all whole blocks from there on before `end`, of what is held.
@@ -190,52 +181,57 @@ impl History {
         if self.settled.is_some_and(|settled| settled.to() < Digest::end_before(frontier.bytes())) {
             self.settled = self.digest_to(frontier);
         }
-        while self.let_go.marks.front().is_some_and(|mark| mark.at < frontier) {
-            self.let_go.marks.pop_front();
+        if let Some(let_go) = &mut self.let_go {
+            while let_go.marks.front().is_some_and(|mark| mark.at < frontier) {
+                let_go.marks.pop_front();
+            }
         }
-        if frontier >= self.let_go.until {
-            self.let_go = LetGo::default();
+        self.let_go.take_if(|let_go| frontier >= let_go.until);
+        if frontier >= self.position && self.held > 0 {
+            return self.come_to_rest();
         }
-        let unsettled = usize::try_from(self.position.since(frontier)).unwrap_or(usize::MAX);
-        self.drop_before(frontier.max(self.let_go.until));
-        // An idle file keeps a window, not the chunk that it was cut from.
-        if unsettled == 0 && !self.is_compact {
-            self.is_compact = true;
-            let mut last = Vec::with_capacity(WINDOW_BYTES);
-            self.copy_before(0, &mut last);
-            self.held = last.len();
-            self.chunks.clear();
-            self.chunks.push_back(Bytes::from(last));
-        }
+        self.drop_before(frontier.max(self.let_go_until()));
+    }
+
+    /// Everything is settled: what a checkpoint holds says as much of an idle file as the bytes do, and a slice of them,
+    /// however short, would keep all of the read that it was cut from.
+    fn come_to_rest(&mut self) {
+        self.expected = self.window(self.position);
+        self.held = 0;
+        self.chunks = VecDeque::new();
     }
 
     /// Lets go of what lies before `until`, of which no record needs anything any more. `edges` are all places before it, from
     /// what is held on, where a frontier or a range may come to end.
     pub fn let_go(&mut self, edges: &[Offset], until: Offset) {
-        let mut digest = if self.let_go.until > Offset::ZERO { self.let_go.digest } else { self.settled };
+        let before = self.let_go.take().map(|let_go| *let_go);
+        let (mut digest, mut marks) = match before {
+            Some(LetGo { digest, marks, .. }) => (digest, marks),
+            None => (self.settled, VecDeque::new()),
+        };
         for at in edges.iter().copied() {
             let window = self.window(at);
             digest = digest.and_then(|digest| self.go_on(digest, at));
-            self.let_go.marks.push_back(Mark { at, window, digest });
+            marks.push_back(Mark { at, window, digest });
         }
-        self.let_go.digest = digest.and_then(|digest| self.go_on(digest, until));
-        self.let_go.until = until;
+        let digest = digest.and_then(|digest| self.go_on(digest, until));
+        self.let_go = Some(Box::new(LetGo { until, digest, marks }));
         self.drop_before(until);
     }
 
     /// From where on what was read is held, or zero where that is the frontier.
     pub fn let_go_until(&self) -> Offset {
-        self.let_go.until
+        self.let_go.as_ref().map_or(Offset::ZERO, |let_go| let_go.until)
     }
 
     /// What the marks take in memory, in bytes.
     pub fn marks_bytes(&self) -> u64 {
-        self.let_go.marks.len() as u64 * MARK_BYTES
+        self.let_go.as_ref().map_or(0, |let_go| let_go.marks.len() as u64 * MARK_BYTES)
     }
 
     fn mark(&self, at: Offset) -> Option<&Mark> {
-        let place = self.let_go.marks.binary_search_by_key(&at, |mark| mark.at).ok()?;
-        self.let_go.marks.get(place)
+        let marks = &self.let_go.as_ref()?.marks;
+        marks.get(marks.binary_search_by_key(&at, |mark| mark.at).ok()?)
     }
 
     /// Drops chunks that hold nothing from a window, and a block, before `from` on.
@@ -362,12 +358,13 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_history_holds_one_window() {
+    fn an_idle_history_holds_no_bytes_and_asks_for_its_window() {
         let mut history = History::beginning();
         history.push(Bytes::from(vec![b'x'; 100_000]));
         history.settle(Offset::new(100_000));
-        assert_eq!(history.held, WINDOW_BYTES);
+        assert_eq!((history.held, history.chunks.capacity()), (0, 0));
         assert_eq!(history.overlap(), WINDOW_BYTES);
+        assert!(history.continues(&[b'x'; WINDOW_BYTES]) && !history.continues(&[b'y'; WINDOW_BYTES]));
     }
 
     #[test]
@@ -394,6 +391,8 @@ mod tests {
             let mut frontier = 0usize;
             for (len, settle) in lens.iter().zip(settles) {
                 let chunk: Vec<u8> = (0..*len).map(|i| u8::try_from((i * 7 + file.len()) % 251).expect("small")).collect();
+                // Each read brings the bytes before the position along.
+                history.recall(Bytes::copy_from_slice(&file[file.len() - history.overlap()..]));
                 file.extend_from_slice(&chunk);
                 history.push(Bytes::from(chunk));
                 frontier += ((file.len() - frontier) as f64 * settle) as usize;

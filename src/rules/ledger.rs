@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 
 use crate::model::offset::{Offset, Span};
 use crate::model::record::Entry;
+use crate::model::seldom::{Sayable, Seldom};
 use crate::model::settled::MAX_RANGES;
 
 use self::runs::Runs;
@@ -29,6 +30,16 @@ use self::slots::{Slot, SlotState, Slots};
 pub struct Ledger {
     frontier: Offset,
     admitted: Offset,
+    /// How often what a checkpoint holds has changed.
+    revision: u64,
+    /// The entry of the next span, while none is in flight.
+    next: u64,
+    flight: Seldom<Flight>,
+}
+
+/// What an idle file has none of.
+#[derive(Clone, Debug, Default)]
+struct Flight {
     /// From the first open span on.
     slots: Slots,
     /// What is settled in `slots`.
@@ -37,8 +48,18 @@ pub struct Ledger {
     open_bytes: u64,
     /// Ranges that an earlier process settled, as far as they are not admitted yet.
     known: VecDeque<Span>,
-    /// How often what a checkpoint holds has changed.
-    revision: u64,
+}
+
+impl Sayable for Flight {
+    fn nothing() -> &'static Self {
+        static NOTHING: Flight =
+            Flight { slots: Slots::NONE, runs: Runs::NONE, open_bytes: 0, known: VecDeque::new() };
+        &NOTHING
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.slots.len() == 0 && self.known.is_empty()
+    }
 }
 
 /// How a span was settled.
@@ -77,15 +98,11 @@ impl Ledger {
 
     /// A ledger of which everything before `frontier` is settled, and `ranges` beyond it.
     pub fn resuming(frontier: Offset, ranges: &[Span]) -> Self {
-        Self {
-            frontier,
-            admitted: frontier,
-            slots: Slots::default(),
-            runs: Runs::default(),
-            open_bytes: 0,
-            known: ranges.iter().copied().collect(),
-            revision: 0,
+        let mut flight = Seldom::<Flight>::default();
+        if !ranges.is_empty() {
+            flight.known = ranges.iter().copied().collect();
         }
+        Self { frontier, admitted: frontier, revision: 0, next: 0, flight }
     }
 
     /// Takes in the next span of the file.
@@ -96,11 +113,15 @@ impl Ledger {
     pub fn admit(&mut self, span: Span) -> Entry {
         assert!(span.start() == self.admitted, "L2: span {span} must begin at {}", self.admitted);
         self.admitted = span.end();
-        let entry = self.slots.push(span);
-        self.open_bytes += span.len();
-        while let Some(range) = self.known.pop_front() {
+        if self.flight.get_mut().is_none() {
+            self.flight.slots = Slots::starting_at(self.next);
+        }
+        let flight = &mut *self.flight;
+        let entry = flight.slots.push(span);
+        flight.open_bytes += span.len();
+        while let Some(range) = flight.known.pop_front() {
             if range.end() > self.admitted {
-                self.known.push_front(Span::new(range.start().max(self.admitted), range.end()));
+                flight.known.push_front(Span::new(range.start().max(self.admitted), range.end()));
                 break;
             }
         }
@@ -112,31 +133,37 @@ impl Ledger {
     /// # Panics
     /// When the entry was never admitted or is settled already: an acknowledgement was counted twice (L7).
     pub fn settle(&mut self, entry: Entry, how: Settlement) -> Raised {
-        let Some(slot) = self.slots.get_mut(entry.0).filter(|slot| slot.state.is_open()) else {
+        let flight = self.flight.get_mut();
+        let is_open = |flight: &Flight| flight.slots.get(entry.0).is_some_and(|slot| slot.state.is_open());
+        let Some(Flight { slots, runs, open_bytes, .. }) = flight.filter(|flight| is_open(flight)) else {
             panic!("L7: {entry:?} is settled already or was never admitted");
         };
+        let slot = slots.get_mut(entry.0).expect("just seen");
         slot.state = if how == Settlement::Nothing { SlotState::Passed } else { SlotState::Settled };
-        self.open_bytes -= slot.last_len();
+        *open_bytes -= slot.last_len();
         if how != Settlement::Nothing {
             self.revision += 1;
-            let is_settled = |entry| self.slots.get(entry).is_some_and(|slot| !slot.state.is_open());
-            self.runs.add(entry.0, how == Settlement::DeadLetter, is_settled);
+            let is_settled = |entry| slots.get(entry).is_some_and(|slot| !slot.state.is_open());
+            runs.add(entry.0, how == Settlement::DeadLetter, is_settled);
         }
-        let before = (self.frontier, self.slots.first());
-        while let Some(slot) = self.slots.front()
+        let before = (self.frontier, slots.first());
+        while let Some(slot) = slots.front()
             && !slot.state.is_open()
         {
             self.frontier = slot.end;
-            self.slots.pop_front();
+            slots.pop_front();
         }
-        self.runs.drop_before(self.slots.first());
-        self.slots.compact_if_many(self.frontier, &self.runs);
-        Raised { bytes: self.frontier.since(before.0), entries: self.slots.first() - before.1 }
+        runs.drop_before(slots.first());
+        slots.compact_if_many(self.frontier, runs);
+        let raised = Raised { bytes: self.frontier.since(before.0), entries: slots.first() - before.1 };
+        self.next = slots.first();
+        self.flight.settle();
+        raised
     }
 
     /// The record of an open span needs nothing more of what was read.
     pub fn set_apart(&mut self, entry: Entry) {
-        if let Some(slot) = self.slots.get_mut(entry.0)
+        if let Some(slot) = self.flight.get_mut().and_then(|flight| flight.slots.get_mut(entry.0))
             && slot.state.is_open()
         {
             slot.state = SlotState::Open { is_apart: true };
@@ -146,7 +173,7 @@ impl Ledger {
     /// Up to where no record needs anything of what was read.
     pub fn apart_until(&self) -> Offset {
         let mut until = self.frontier;
-        for slot in self.slots.iter() {
+        for slot in self.flight.slots.iter() {
             if slot.state == (SlotState::Open { is_apart: false }) {
                 return until;
             }
@@ -157,8 +184,10 @@ impl Ledger {
 
     /// Where, between `from` and `until`, a frontier or a range may come to end.
     pub fn edges(&mut self, from: Offset, until: Offset) -> Vec<Offset> {
-        self.slots.compact(self.frontier, &self.runs);
-        let edges = std::iter::once(self.frontier).chain(self.slots.iter().map(|slot| slot.end));
+        if let Some(Flight { slots, runs, .. }) = self.flight.get_mut() {
+            slots.compact(self.frontier, runs);
+        }
+        let edges = std::iter::once(self.frontier).chain(self.flight.slots.iter().map(|slot| slot.end));
         let mut edges: Vec<_> = edges.filter(|edge| (from..until).contains(edge)).collect();
         edges.dedup();
         edges
@@ -166,20 +195,21 @@ impl Ledger {
 
     /// Whether an earlier process settled all of a span that was not admitted yet.
     pub fn knows(&self, span: Span) -> bool {
-        let behind = self.known.partition_point(|range| range.end() < span.end());
-        !span.is_empty() && self.known.get(behind).is_some_and(|range| range.start() <= span.start())
+        let behind = self.flight.known.partition_point(|range| range.end() < span.end());
+        !span.is_empty() && self.flight.known.get(behind).is_some_and(|range| range.start() <= span.start())
     }
 
     /// Ranges that an earlier process settled, as far as they are not admitted yet.
     pub fn known(&self) -> impl Iterator<Item = Span> {
-        self.known.iter().copied()
+        self.flight.known.iter().copied()
     }
 
     /// What is settled beyond the frontier. Where that is more than a checkpoint holds, dead letters go first, because
     /// nobody wants them twice, and then what has most bytes.
     pub fn ranges(&self) -> Ranges {
-        let mut found: Vec<(Span, bool)> = Vec::with_capacity(self.runs.len() + self.known.len());
-        for run in self.runs.iter() {
+        let mut found: Vec<(Span, bool)> =
+            Vec::with_capacity(self.flight.runs.len() + self.flight.known.len());
+        for run in self.flight.runs.iter() {
             if let Some(span) = self.covered(run.first, run.last) {
                 found.push((span, run.has_dead_letters));
             }
@@ -204,7 +234,11 @@ impl Ledger {
 
     /// Bytes that are settled beyond the frontier and for which no checkpoint has room.
     pub fn over_bytes(&self) -> u64 {
-        if self.runs.len() + self.known.len() <= MAX_RANGES { 0 } else { self.ranges().over_bytes }
+        if self.flight.runs.len() + self.flight.known.len() <= MAX_RANGES {
+            0
+        } else {
+            self.ranges().over_bytes
+        }
     }
 
     /// Changes whenever a checkpoint taken now may hold something else than before.
@@ -225,17 +259,17 @@ impl Ledger {
     /// How much memory the spans that are not behind the frontier take, in pieces: each open one is one, and so are settled
     /// ones that lie one behind the other, sooner or later.
     pub fn pieces(&self) -> usize {
-        self.slots.len()
+        self.flight.slots.len()
     }
 
     /// Bytes that were taken in and are not settled.
     pub fn open_bytes(&self) -> u64 {
-        self.open_bytes
+        self.flight.open_bytes
     }
 
     /// Whether nothing is in flight.
     pub fn is_settled(&self) -> bool {
-        self.slots.len() == 0
+        self.flight.slots.len() == 0
     }
 
     /// The bytes that the settled entries from `first` to `last` stand for.
@@ -243,13 +277,13 @@ impl Ledger {
     /// Empty spans settle with the next one that is not empty: of pieces of one message only the last has its bytes. So
     /// where an empty span is open just before, the first bytes are not settled.
     fn covered(&self, first: u64, last: u64) -> Option<Span> {
-        let end_of = |entry: u64| self.slots.get(entry).map_or(self.admitted, |slot| slot.end);
-        let front = self.slots.first();
+        let end_of = |entry: u64| self.flight.slots.get(entry).map_or(self.admitted, |slot| slot.end);
+        let front = self.flight.slots.first();
         let start_of = |entry: u64| if entry <= front { self.frontier } else { end_of(entry - 1) };
         let mut start = start_of(first);
-        let is_beheaded = first > front && self.slots.get(first - 1).is_some_and(Slot::ends_empty);
+        let is_beheaded = first > front && self.flight.slots.get(first - 1).is_some_and(Slot::ends_empty);
         if is_beheaded {
-            start = self.slots.within(first, last).find(|slot| slot.end > start)?.head;
+            start = self.flight.slots.within(first, last).find(|slot| slot.end > start)?.head;
         }
         let end = end_of(last);
         (start < end).then(|| Span::new(start, end))

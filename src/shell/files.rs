@@ -28,6 +28,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,7 +47,7 @@ pub(super) use look::{Links, Look};
 pub use open::{is_still, open};
 pub use reach::Reach;
 pub use reserved::read_content;
-pub use survey::{Surveyed, survey_source};
+pub use survey::{Listings, Surveyed, survey_again, survey_source};
 
 /// Which files one source reads.
 #[derive(Clone, Debug, Default)]
@@ -123,13 +124,22 @@ impl Refusal {
     }
 }
 
-/// The most that one thread keeps for reading into, in bytes: more than a full read of the daemon asks for, what it begins
-/// before the position included.
+/// The most that is read at a time, in bytes: more than a full read of the daemon asks for, what it begins before the position
+/// included.
 const SCRATCH_BYTES: usize = 320 * 1024;
 
+/// What each thread keeps for reading into, in bytes: most files have no more to say, and there may be hundreds of threads.
+const SMALL_READ_BYTES: usize = 16 * 1024;
+
+/// How much is kept for longer reads, by all threads together: more of them at once make their own.
+const MAX_KEPT: usize = 4;
+
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SMALL: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Memory for reading into that no thread reads into now.
+static KEPT: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// When a file was last written, since 1970, if it ends at `end`: whatever was appended since it was read would be behind
 /// that.
@@ -145,38 +155,57 @@ fn modified_at(stat: &Stat, end: Offset) -> Option<Duration> {
 
 /// Reads `len` bytes at `at`; fewer only at the end of the file.
 ///
-/// Reads into memory that its thread keeps and copies out, so that a small append costs a small allocation,
-/// however much was asked for: the bytes may wait long for their acknowledgement, and must not hold more memory than
-/// they are. A positional read leaves the descriptor's own position alone, so that one descriptor serves every
+/// Reads into memory that is kept and copies out, so that a small append costs a small allocation, however much was asked
+/// for: the bytes may wait long for their acknowledgement, and must not hold more memory than they are. A positional read leaves the descriptor's own position alone, so that one descriptor serves every
 /// thread.
 ///
 /// # Errors
 /// [`FileFault::Unreadable`] with the kernel's reason (EIO, ESTALE): never taken for the end of the file. It names
 /// the offset and not the path, which a descriptor does not know.
 pub fn read(file: &File, at: Offset, len: usize) -> Result<Bytes, FileFault> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        let piece = len.min(SCRATCH_BYTES);
-        if scratch.len() < piece {
-            scratch.resize(piece, 0);
-        }
-        let scratch = &mut scratch[..piece];
-        let got = fill(file, at, scratch)?;
+    SMALL.with_borrow_mut(|small| {
+        small.resize(SMALL_READ_BYTES, 0);
+        let piece = len.min(SMALL_READ_BYTES);
+        let got = fill(file, at, &mut small[..piece])?;
         if got < piece || piece == len {
-            return Ok(Bytes::copy_from_slice(&scratch[..got]));
+            return Ok(Bytes::copy_from_slice(&small[..got]));
         }
-
-        let mut all = Vec::from(&scratch[..got]);
-        while all.len() < len {
-            let piece = (len - all.len()).min(SCRATCH_BYTES);
-            let got = fill(file, at.plus(all.len() as u64), &mut scratch[..piece])?;
-            all.extend_from_slice(&scratch[..got]);
-            if got < piece {
-                break;
-            }
+        let mut scratch = KEPT.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let all = read_on(file, (at, len), &small[..got], &mut scratch);
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MAX_KEPT {
+            kept.push(scratch);
         }
-        all.shrink_to_fit();
-        Ok(Bytes::from(all))
+        all
     })
+}
+
+/// Reads on behind the `first` bytes of what is asked for.
+fn read_on(
+    file: &File,
+    (at, len): (Offset, usize),
+    first: &[u8],
+    scratch: &mut Vec<u8>,
+) -> Result<Bytes, FileFault> {
+    scratch.resize(SCRATCH_BYTES, 0);
+    scratch[..first.len()].copy_from_slice(first);
+    let piece = len.min(SCRATCH_BYTES);
+    let got = first.len() + fill(file, at.plus(first.len() as u64), &mut scratch[first.len()..piece])?;
+    if got < piece || piece == len {
+        return Ok(Bytes::copy_from_slice(&scratch[..got]));
+    }
+
+    let mut all = Vec::from(&scratch[..got]);
+    while all.len() < len {
+        let piece = (len - all.len()).min(SCRATCH_BYTES);
+        let got = fill(file, at.plus(all.len() as u64), &mut scratch[..piece])?;
+        all.extend_from_slice(&scratch[..got]);
+        if got < piece {
+            break;
+        }
+    }
+    all.shrink_to_fit();
+    Ok(Bytes::from(all))
 }
 
 /// Whether a file begins so, as far as that can be read.

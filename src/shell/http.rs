@@ -31,17 +31,18 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::engine::Detail;
 use crate::model::text::{plain_json, plain_path};
 
 use self::hosts::Hosts;
 use self::pieces::Pieces;
 pub use self::readiness::{advice, in_one_line};
-use self::snapshot::{Page, Snapshot};
-use self::status::{Detail, Files, Place, Query};
+use self::snapshot::{Counted, Page, Snapshot};
+use self::status::{Files, Place, Query};
 
 /// How long the daemon's loop may take to answer before it counts as stuck. A turn takes microseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,9 +58,17 @@ const QUESTIONS: usize = 16;
 pub enum Question {
     /// Asks whether the daemon's loop turns.
     Alive(oneshot::Sender<()>),
-    /// Asks for the state of everything at this moment.
-    Snapshot(oneshot::Sender<Arc<Snapshot>>),
+    /// Asks for the state of everything at this moment, with so much of it.
+    Snapshot(Detail, oneshot::Sender<Arc<Snapshot>>),
+    /// Asks for what has been counted.
+    Counted(oneshot::Sender<Counted>),
 }
+
+/// So many files are written at once: it takes some milliseconds.
+const MAX_WRITTEN_AT_ONCE: usize = 1_000;
+
+/// How many threads write answers that name more files, at the most.
+const MAX_WRITERS: usize = 2;
 
 /// The side of the questions that asks.
 #[derive(Clone, Debug)]
@@ -78,8 +87,13 @@ impl Handle {
     }
 
     /// How everything stands; `None` when the daemon does not say.
-    pub async fn snapshot(&self) -> Option<Arc<Snapshot>> {
-        self.ask(Question::Snapshot).await
+    pub async fn snapshot(&self, detail: Detail) -> Option<Arc<Snapshot>> {
+        self.ask(|asker| Question::Snapshot(detail, asker)).await
+    }
+
+    /// What has been counted; `None` when the daemon does not say.
+    pub async fn counted(&self) -> Option<Counted> {
+        self.ask(Question::Counted).await
     }
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Option<T> {
@@ -104,7 +118,8 @@ pub async fn serve(listen: SocketAddr, names: Vec<String>, handle: Handle, confi
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         config: config.as_deref().map(plain_path),
     };
-    let router = Router { handle, points, hosts: Arc::new(hosts), place: Arc::new(place) };
+    let writers = Arc::new(Semaphore::new(MAX_WRITERS));
+    let router = Router { handle, points, hosts: Arc::new(hosts), place: Arc::new(place), writers };
     connections::serve(listener, tasks, move |request| answer(request, router.clone())).await;
 }
 
@@ -139,6 +154,8 @@ struct Router {
     points: watch::Receiver<history::Points>,
     hosts: Arc<Hosts>,
     place: Arc<Place>,
+    /// Turns of those who write on threads of their own.
+    writers: Arc<Semaphore>,
 }
 
 type Answer = Response<Pieces>;
@@ -179,8 +196,9 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
         },
         "/files" => {
             let query = Query::of(request.uri().query().unwrap_or_default());
-            let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
-            body(StatusCode::OK, JSON, Bytes::from(json(&Files::of(&snapshot, &query))))
+            let Some(snapshot) = router.handle.snapshot(Detail::Files).await else { return stuck() };
+            let files = snapshot.status.files.count();
+            write(&router, files, move || Bytes::from(json(&Files::of(&snapshot, &query)))).await
         }
         "/config" => {
             let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
@@ -198,7 +216,8 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
 
 /// What is made from a snapshot, by whoever asks first.
 async fn of_snapshot(router: &Router, page: Page) -> Answer {
-    let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
+    let detail = if page == Page::Status { Detail::Files } else { Detail::Sums };
+    let Some(snapshot) = router.handle.snapshot(detail).await else { return stuck() };
     let reasons = || readiness::reasons(&snapshot);
     let written = |write: &dyn Fn() -> String| snapshot.written.page(page, write);
     let by_readiness = |page: Bytes| {
@@ -209,12 +228,35 @@ async fn of_snapshot(router: &Router, page: Page) -> Answer {
         Page::Metrics => body(StatusCode::OK, metrics::CLASSIC, written(&|| metrics::page(&snapshot, false))),
         Page::OpenMetrics => body(StatusCode::OK, metrics::OPEN, written(&|| metrics::page(&snapshot, true))),
         Page::Status | Page::Brief => {
-            let detail = if page == Page::Brief { Detail::Brief } else { Detail::Files };
-            let status = || json(&status::Status::of(&snapshot, &router.place, detail));
-            body(StatusCode::OK, JSON, written(&status))
+            let (place, files) = (Arc::clone(&router.place), snapshot.status.files.listed.len());
+            let status = move || {
+                let status = || json(&status::Status::of(&snapshot, &place, detail));
+                snapshot.written.page(page, status)
+            };
+            write(router, files, status).await
         }
         Page::Ready => by_readiness(written(&|| json(&status::Ready::of(reasons())))),
         Page::Health => by_readiness(written(&|| json(&status::Health::of(&snapshot, reasons())))),
+    }
+}
+
+/// Writes an answer that names so many files: on a thread of its own where they are many, since what writes a hundred thousand
+/// rows keeps the daemon's loop from turning.
+async fn write(router: &Router, files: usize, write: impl FnOnce() -> Bytes + Send + 'static) -> Answer {
+    if files <= MAX_WRITTEN_AT_ONCE {
+        return body(StatusCode::OK, JSON, write());
+    }
+    let Ok(turn) = Arc::clone(&router.writers).acquire_owned().await else { return stuck() };
+    let written = tokio::task::spawn_blocking(move || {
+        let page = write();
+        drop(turn);
+        page
+    });
+    match written.await {
+        Ok(page) => body(StatusCode::OK, JSON, page),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Everything ends.
+        Err(_) => stuck(),
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Store {
     lock: Lock,
     dir: PathBuf,
     /// What has been committed, for a database that must be made anew.
-    durable: HashMap<Incarnation, Checkpoint>,
+    durable: HashMap<Incarnation, Box<Checkpoint>>,
     /// Likewise.
     looks: Vec<FirstLook>,
     meta: Meta,
@@ -159,7 +159,7 @@ impl Store {
         if !meta.started {
             tracing::info!(dir = %dir.display(), "first start: no state yet");
         }
-        let durable = contents.checkpoints.iter().map(|it| (it.incarnation, it.clone())).collect();
+        let durable = contents.checkpoints.iter().map(|it| (it.incarnation, Box::new(it.clone()))).collect();
         let loaded = Loaded {
             checkpoints: contents.checkpoints,
             looks: contents.looks.clone(),
@@ -336,9 +336,10 @@ impl Store {
         };
         self.last_letter = self.last_letter.max(contents.last_letter);
         let found: HashMap<_, _> = contents.checkpoints.iter().map(|it| (it.incarnation, it)).collect();
+        let durable = self.durable.values().map(|it| &**it);
         let lacks = |it: &&Checkpoint| found.get(&it.incarnation) != Some(it);
         self.owed = Owed {
-            restored: self.durable.values().filter(lacks).cloned().collect(),
+            restored: durable.filter(lacks).cloned().collect(),
             looks: self.looks.iter().filter(|look| !contents.looks.contains(look)).cloned().collect(),
             dropped: contents.dropped,
         };
@@ -347,7 +348,7 @@ impl Store {
 
     fn remember(&mut self, save: &Save) {
         for checkpoint in &save.checkpoints {
-            self.durable.insert(checkpoint.incarnation, checkpoint.clone());
+            self.durable.insert(checkpoint.incarnation, Box::new(checkpoint.clone()));
         }
         for incarnation in &save.forgotten {
             self.durable.remove(incarnation);

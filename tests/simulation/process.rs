@@ -75,7 +75,8 @@ impl World {
         self.tell(Event::Leave);
         self.run_until(|world| world.unsaved_lines.0 == 0 && world.saves_under_way == 0, 10_000);
         self.reached.stops_beside_trouble += u64::from(
-            self.status().is_some_and(|status| status.files.iter().any(|file| file.acknowledged < file.read)),
+            self.status()
+                .is_some_and(|status| status.files.listed.iter().any(|file| file.acknowledged < file.read)),
         );
         self.oracle.excuse_repeats(Excuse::AfterCrash, self.puts_under_way.values().sum());
         self.down();

@@ -140,7 +140,7 @@ impl World {
         let halves: Vec<_> =
             self.disk.files.iter().map(|file| (file.identity, file.half.is_some())).collect();
         let status = self.status().expect("it runs");
-        for file in status.files.iter().filter(|file| file.state == FileState::Followed) {
+        for file in status.files.listed.iter().filter(|file| file.state == FileState::Followed) {
             let has_half = halves.contains(&(file.identity, true));
             let (size, read) = (file.size, file.read.bytes());
             assert!(has_half || size <= read, "I18: {} has {size} bytes, {read} read", file.path.display());
@@ -178,7 +178,7 @@ impl World {
         let sizes: Vec<_> = sizes.map(|file| (file.identity, file.content.len() as u64)).collect();
         self.pass(Duration::from_secs(25));
         let status = self.status().expect("it runs");
-        for file in status.files.iter().filter(|file| file.state == FileState::Followed) {
+        for file in status.files.listed.iter().filter(|file| file.state == FileState::Followed) {
             let size = sizes.iter().find(|(identity, _)| *identity == file.identity).map(|(_, size)| *size);
             let (size, told) = (size.unwrap_or(0), file.size);
             assert!(told >= size, "I20: {} has {size} bytes, {told} are told", file.path.display());

@@ -111,7 +111,7 @@ impl World {
     fn is_read(&mut self, file: FileIndex) -> bool {
         let identity = self.disk.files[file].identity;
         let is_read = self.status().is_some_and(|status| {
-            let of_file = status.files.iter().filter(|status| status.identity == identity);
+            let of_file = status.files.listed.iter().filter(|status| status.identity == identity);
             of_file
                 .filter(|status| status.state != FileState::Truncated)
                 .any(|status| status.read.bytes() > 0)

@@ -301,7 +301,7 @@ impl World {
         let identity = self.disk.files[file].identity;
         let due = self.disk.files[file].due.count_ones() as usize;
         let Some(status) = self.status() else { return 0 };
-        let of_file = status.files.iter().filter(|status| status.identity == identity);
+        let of_file = status.files.listed.iter().filter(|status| status.identity == identity);
         let read = of_file.filter(|status| status.state != FileState::Truncated);
         let mut read: Vec<_> = read.map(|status| status.read.bytes()).collect();
         read.sort_unstable();
@@ -321,7 +321,7 @@ impl World {
             effects.push(effect);
         }
         let status = engine.status(self.now);
-        let unsettled: u64 = status.files.iter().map(|file| file.unsettled_bytes).sum();
+        let unsettled: u64 = status.files.listed.iter().map(|file| file.unsettled_bytes).sum();
         let (held, budget) = (status.buffered_bytes, self.settings.memory.buffer);
         assert!(unsettled <= budget, "L6: {unsettled} bytes unsettled");
         // Records that go again are copied before what they were read with is let go of.

@@ -52,8 +52,8 @@ impl Bar {
     }
 
     pub(super) fn show(&mut self, status: &Status) {
-        self.bar.set_length(status.files.iter().map(|file| file.size).sum::<u64>().max(1));
-        self.bar.set_position(status.files.iter().map(|file| file.acknowledged.bytes()).sum());
+        self.bar.set_length(status.files.listed.iter().map(|file| file.size).sum::<u64>().max(1));
+        self.bar.set_position(status.files.listed.iter().map(|file| file.acknowledged.bytes()).sum());
         let lines = delivered(status);
         let rate = self.rate(lines, status.at);
         self.bar
@@ -83,7 +83,7 @@ fn delivered(status: &Status) -> u64 {
     let lines: u64 = sources.clone().map(|source| source.lines_read).sum();
     let unsent: u64 = sources.clone().map(|source| source.dropped_lines + source.empty_lines).sum();
     let read: u64 = sources.map(|source| source.bytes_read).sum();
-    let under_way: u64 = status.files.iter().map(|file| file.unsettled_bytes).sum();
+    let under_way: u64 = status.files.listed.iter().map(|file| file.unsettled_bytes).sum();
     let lines = u128::from(lines.saturating_sub(unsent));
     let settled = lines * u128::from(read.saturating_sub(under_way)) / u128::from(read.max(1));
     u64::try_from(settled).unwrap_or(u64::MAX)

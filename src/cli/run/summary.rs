@@ -160,7 +160,7 @@ fn lacks(summary: &RunSummary, sums: &Sums, missing: usize) -> Vec<String> {
 /// What is not delivered of which file, and what each stream that waits says.
 fn undelivered(status: &Status) -> Vec<String> {
     let bytes = |file: &FileStatus| file.size.saturating_sub(file.acknowledged.bytes());
-    let behind: Vec<_> = status.files.iter().filter(|file| bytes(file) > 0).collect();
+    let behind: Vec<_> = status.files.listed.iter().filter(|file| bytes(file) > 0).collect();
     let mut told: Vec<_> = behind
         .iter()
         .take(MAX_NAMED)

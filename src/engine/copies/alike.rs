@@ -8,7 +8,7 @@
 
 use crate::engine::Engine;
 use crate::engine::files::State;
-use crate::engine::files::file::{Compared, Name, Task};
+use crate::engine::files::file::{Name, Task};
 use crate::engine::lives::Afterwards;
 use crate::engine::parting::Parting;
 use crate::engine::port::{Compare, Effect, FileFault, FileId, Likeness, Read, Then};
@@ -104,7 +104,7 @@ impl Engine {
     pub(super) fn let_go_of_alike(&mut self, id: FileId, own: Incarnation) {
         let file = self.files.known_mut(id);
         file.task = Task::Follow(own);
-        file.compared = Compared::default();
+        file.compared.take();
         self.take_up_alike(id);
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::engine::Engine;
-use crate::engine::files::file::{Compared, Name, Task};
+use crate::engine::files::file::{Name, Task};
 use crate::engine::parting::Parting;
 use crate::engine::port::{FileId, Read};
 use crate::engine::report::{Report, Start};
@@ -229,7 +229,7 @@ impl Engine {
         let (source, path) = (file.source, Arc::clone(&file.path));
         let file = self.files.known_mut(id);
         file.kind.only_as_copy = false;
-        file.compared = Compared::default();
+        file.compared.take();
         let (incarnation, size) = (self.lives.fresh(), self.files.known(id).size);
         self.begin_life(id, incarnation, History::beginning(), Head::default(), None, now);
         self.report(Report::Following { source, path, at: Offset::ZERO, why: Start::New });

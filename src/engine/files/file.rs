@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::model::content::Digest;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
+use crate::model::seldom::{Sayable, Seldom};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::gather::Waits;
@@ -43,11 +44,11 @@ pub(in crate::engine) struct FollowedFile {
     pub(in crate::engine) failures: u32,
     /// Whether an answer that is awaited is late.
     pub(in crate::engine) is_late: bool,
-    pub(in crate::engine) compared: Compared,
+    pub(in crate::engine) compared: Seldom<Compared>,
 }
 
 /// What is known of a file's content while it is compared with another's.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(in crate::engine) struct Compared {
     /// The file's first bytes.
     pub(in crate::engine) head: Bytes,
@@ -57,6 +58,18 @@ pub(in crate::engine) struct Compared {
     pub(in crate::engine) same_bytes: u64,
     /// When a byte was found that is another; what the other file says now may be another content than it had.
     pub(in crate::engine) differs_since: Option<Instant>,
+}
+
+impl Sayable for Compared {
+    fn nothing() -> &'static Self {
+        static NOTHING: Compared =
+            Compared { head: Bytes::new(), digest: Digest::beginning(), same_bytes: 0, differs_since: None };
+        &NOTHING
+    }
+
+    fn is_nothing(&self) -> bool {
+        self == Self::nothing()
+    }
 }
 
 /// What a file is read for.
@@ -104,15 +117,8 @@ pub(in crate::engine) fn saved_names((path, target): Names, name: Name) -> Names
 /// What is known of the end of a file.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct FileEnd {
-    /// How much to ask for beyond the overlap, in bytes: grows while a line does not fit.
-    pub(in crate::engine) asked_bytes: usize,
-    /// How many bytes beyond the overlap were read last time and held nothing whole: fewer would be read in vain.
-    pub(in crate::engine) barren_bytes: usize,
-    /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
-    pub(in crate::engine) incomplete_bytes: usize,
+    pub(in crate::engine) partial: Seldom<Partial>,
     pub(in crate::engine) extent: Extent,
-    /// Whole lines that wait: what for, where that begins or they end, and when that is long enough.
-    waiting: Option<(Waits, Offset, Instant)>,
     /// Whether lines were collected long enough: the file is read to its end.
     pub(in crate::engine) collected: bool,
     /// Whether a last line without newline is a line.
@@ -127,8 +133,60 @@ pub(in crate::engine) struct FileEnd {
     pub(in crate::engine) modified: Option<Duration>,
     /// Whether a hint said that the file was written to, and it was not read to its end since.
     pub(in crate::engine) is_hinted: bool,
+}
+
+/// What is at the end of a file that does not end with a whole message, or may not be what it seems.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::engine) struct Partial {
+    /// How much to ask for beyond the overlap, in bytes: grows while a line does not fit.
+    pub(in crate::engine) asked_bytes: usize,
+    /// How many bytes beyond the overlap were read last time and held nothing whole: fewer would be read in vain.
+    pub(in crate::engine) barren_bytes: usize,
+    /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
+    pub(in crate::engine) incomplete_bytes: usize,
+    /// Whole lines that wait: what for, where that begins or they end, and when that is long enough.
+    waiting: Option<(Waits, Offset, Instant)>,
     /// Since when the file is known to have been written to without growing, and holds what it held.
     pub(in crate::engine) doubted_since: Option<Instant>,
+}
+
+impl Sayable for Partial {
+    fn nothing() -> &'static Self {
+        static NOTHING: Partial = Partial {
+            asked_bytes: 0,
+            barren_bytes: 0,
+            incomplete_bytes: 0,
+            waiting: None,
+            doubted_since: None,
+        };
+        &NOTHING
+    }
+
+    fn is_nothing(&self) -> bool {
+        self == Self::nothing()
+    }
+}
+
+impl FileEnd {
+    /// So much belongs to no complete message, so much was read and held nothing whole, and so much is to be asked for.
+    pub(in crate::engine) fn note_partial(&mut self, incomplete: usize, barren: usize, asked: usize) {
+        if (incomplete, barren, asked) != (0, 0, 0) {
+            self.partial.asked_bytes = asked;
+        }
+        if let Some(partial) = self.partial.get_mut() {
+            (partial.incomplete_bytes, partial.barren_bytes, partial.asked_bytes) =
+                (incomplete, barren, asked);
+        }
+        self.partial.settle();
+    }
+
+    /// Nothing speaks for a content that was written anew.
+    pub(in crate::engine) fn forget_doubt(&mut self) {
+        if let Some(partial) = self.partial.get_mut() {
+            partial.doubted_since = None;
+        }
+        self.partial.settle();
+    }
 }
 
 /// What was known of a file when it was found.
@@ -165,8 +223,10 @@ pub(in crate::engine) struct Times {
     pub(in crate::engine) held_back_since: Instant,
     /// The first of the failures without a success since.
     pub(in crate::engine) failing_since: Instant,
-    /// The latest look began that showed the file under its name.
+    /// The latest look began that showed the file under its name, other than as it was.
     pub(in crate::engine) named_at: Instant,
+    /// The latest look, by its number, that showed the file as it was.
+    pub(in crate::engine) passed_over_in: u64,
     /// The first look at it, by the wall clock: nanoseconds since 1970.
     pub(in crate::engine) found_nanos: i64,
 }
@@ -200,11 +260,12 @@ impl FollowedFile {
                 held_back_since: now,
                 failing_since: now,
                 named_at: now,
+                passed_over_in: 0,
                 found_nanos: 0,
             },
             failures: 0,
             is_late: false,
-            compared: Compared::default(),
+            compared: Seldom::default(),
         }
     }
 
@@ -284,21 +345,22 @@ impl FollowedFile {
             Waits::ForAPart => position,
             Waits::ForMore => end,
         };
-        if self.end.waiting.is_some_and(|(known, known_at, _)| (known, known_at) == (what, at)) {
+        if self.end.partial.waiting.is_some_and(|(known, known_at, _)| (known, known_at) == (what, at)) {
             return None;
         }
-        self.end.waiting = Some((what, at, due));
+        self.end.partial.waiting = Some((what, at, due));
         Some(due)
     }
 
     pub(in crate::engine) fn waits_until(&self, due: Instant) -> bool {
-        self.end.doubted_since.is_some() || self.end.waiting.is_some_and(|(_, _, known)| known == due)
+        self.end.partial.doubted_since.is_some()
+            || self.end.partial.waiting.is_some_and(|(_, _, known)| known == due)
     }
 
     /// Whether what waits in a file that is read to `position`, and whose last whole line ends at `end`, has waited long
     /// enough.
     pub(in crate::engine) fn has_waited(&self, position: Offset, end: Offset, now: Instant) -> bool {
-        self.end.waiting.is_some_and(|(what, at, due)| {
+        self.end.partial.waiting.is_some_and(|(what, at, due)| {
             let same = match what {
                 Waits::ForAPart => at == position,
                 Waits::ForMore => at == end,

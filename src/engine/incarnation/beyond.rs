@@ -17,7 +17,7 @@ const LEAST_LET_GO_BYTES: u64 = 16 * 1024;
 const BYTES_FOR_A_MARK: u64 = 512;
 
 /// What is settled beyond the frontier, and may be let go of.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Beyond {
     /// In bytes of the file.
     bytes: u64,
@@ -26,6 +26,8 @@ pub(super) struct Beyond {
 }
 
 impl Beyond {
+    pub(super) const NONE: Self = Self { bytes: 0, looked_at: 0 };
+
     /// So many more bytes are settled, and the frontier rose by so many.
     pub(super) fn note(&mut self, settled: u64, raised: u64) {
         self.bytes = (self.bytes + settled).saturating_sub(raised);
@@ -65,7 +67,8 @@ impl IncarnationState {
     /// before and is now, in bytes.
     pub(in crate::engine) fn let_go(&mut self) -> (u64, u64) {
         let before = self.buffered();
-        if self.outgoing.beyond.look(!self.outgoing.ready.is_empty()) {
+        let outgoing = self.outgoing.get_mut();
+        if outgoing.is_some_and(|outgoing| outgoing.beyond.look(!outgoing.ready.is_empty())) {
             let (from, until) = (self.held_from(), self.ledger.apart_until());
             let bytes = until.bytes().saturating_sub(from.bytes());
             if bytes >= LEAST_LET_GO_BYTES {

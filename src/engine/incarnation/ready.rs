@@ -38,9 +38,10 @@ impl IncarnationState {
 
     /// A request takes the next record.
     pub(in crate::engine) fn take_ready(&mut self) -> Option<Record> {
-        let record = self.outgoing.ready.pop_front();
-        self.outgoing.outstanding += usize::from(record.is_some());
-        self.outgoing.returned = self.outgoing.returned.saturating_sub(1);
+        let outgoing = self.outgoing.get_mut()?;
+        let record = outgoing.ready.pop_front();
+        outgoing.outstanding += usize::from(record.is_some());
+        outgoing.returned = outgoing.returned.saturating_sub(1);
         record
     }
 
@@ -63,6 +64,9 @@ impl IncarnationState {
     }
 
     pub(in crate::engine) fn leave_turn(&mut self) {
-        self.outgoing.in_turn = false;
+        if let Some(outgoing) = self.outgoing.get_mut() {
+            outgoing.in_turn = false;
+        }
+        self.outgoing.settle();
     }
 }

@@ -134,7 +134,10 @@ impl IncarnationState {
     /// Withholds what was never sent while more than `max_bytes` are settled for which a checkpoint has no room, or lets it
     /// go again. What is under way, and goes again, closes gaps.
     pub(in crate::engine) fn weigh_ranges(&mut self, max_bytes: u64) {
-        self.outgoing.is_withheld = self.ledger.over_bytes() >= max_bytes.max(1);
+        let is_withheld = self.ledger.over_bytes() >= max_bytes.max(1);
+        if self.outgoing.is_withheld != is_withheld {
+            self.outgoing.is_withheld = is_withheld;
+        }
     }
 
     /// What is settled beyond the frontier, as far as a checkpoint holds it.

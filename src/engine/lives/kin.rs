@@ -14,10 +14,11 @@ use crate::model::identity::Incarnation;
 use crate::rules::rotation::family::rotated_from;
 
 use super::{Life, Lives};
+use crate::engine::few::Few;
 
 /// Incarnations by the names of their families.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Kin(HashMap<Arc<Path>, Vec<Incarnation>>);
+pub(super) struct Kin(HashMap<Arc<Path>, Few<Incarnation>>);
 
 fn names_of(path: &Arc<Path>) -> impl Iterator<Item = Arc<Path>> {
     let others = rotated_from(path).into_iter().map(Arc::from);
@@ -27,27 +28,20 @@ fn names_of(path: &Arc<Path>) -> impl Iterator<Item = Arc<Path>> {
 impl Kin {
     pub(super) fn add(&mut self, incarnation: Incarnation, path: &Arc<Path>) {
         for name in names_of(path) {
-            let of_name = self.0.entry(name).or_default();
-            if let Err(place) = of_name.binary_search(&incarnation) {
-                of_name.insert(place, incarnation);
-            }
+            self.0.entry(name).or_default().insert(incarnation);
         }
     }
 
     pub(super) fn remove(&mut self, incarnation: Incarnation, path: &Arc<Path>) {
         for name in names_of(path) {
-            let Some(of_name) = self.0.get_mut(&name) else { continue };
-            if let Ok(place) = of_name.binary_search(&incarnation) {
-                of_name.remove(place);
-            }
-            if of_name.is_empty() {
+            if self.0.get_mut(&name).is_some_and(|of_name| of_name.remove(incarnation)) {
                 self.0.remove(&name);
             }
         }
     }
 
     fn of(&self, path: &Arc<Path>) -> BTreeSet<Incarnation> {
-        names_of(path).filter_map(|name| self.0.get(&name)).flatten().copied().collect()
+        names_of(path).filter_map(|name| self.0.get(&name)).flat_map(Few::as_slice).copied().collect()
     }
 }
 

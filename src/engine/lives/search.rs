@@ -15,6 +15,7 @@ use crate::rules::history::History;
 use crate::rules::rotation::family::is_since;
 
 use super::{Afterwards, Life, Lives, Subject};
+use crate::engine::few::Few;
 use crate::engine::report::Loss;
 
 /// A search for copies of one incarnation.
@@ -110,7 +111,7 @@ impl Lives {
             Some(Life::SoughtInCopies { subject, .. }) => subject,
             other => panic!("copies of {incarnation:?} cannot be looked for: {other:?}"),
         };
-        self.put(incarnation, Life::SoughtInCopies { search, subject });
+        self.put(incarnation, Life::SoughtInCopies { search: Box::new(search), subject });
     }
 
     /// The name of the stream that an incarnation is read for; empty where it is not known.
@@ -136,7 +137,7 @@ impl Lives {
             }
             (Subject::Stored(_), Afterwards::Forgotten | Afterwards::Withdrawn) => is_forgotten = true,
         }
-        Some((search, is_forgotten))
+        Some((*search, is_forgotten))
     }
 
     pub(in crate::engine) fn is_sought(&self, incarnation: Incarnation) -> bool {
@@ -161,7 +162,7 @@ impl Lives {
         names: &[PathBuf],
         family: &[Arc<Path>],
     ) -> impl Iterator<Item = Sought<'_>> {
-        let at = |name: &Path| self.by_path.get(name).into_iter().flatten().copied();
+        let at = |name: &Path| self.by_path.get(name).into_iter().flat_map(Few::as_slice).copied();
         let of_names = names.iter().flat_map(|name| at(name).filter(|found| self.is_at(*found, name)));
         let of_family = family.iter().flat_map(|name| at(name));
         let each: BTreeSet<_> = of_names.chain(of_family).collect();
@@ -174,14 +175,14 @@ impl Lives {
 
     /// Checkpoints of files that had this name when they were saved.
     pub(in crate::engine) fn stored_at<'a>(&'a self, path: &'a Path) -> impl Iterator<Item = &'a Checkpoint> {
-        let of_path = self.by_path.get(path).into_iter().flatten();
+        let of_path = self.by_path.get(path).into_iter().flat_map(Few::as_slice);
         let stored = of_path.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
         stored.filter(move |stored| **stored.real_path() == *path)
     }
 
     /// Checkpoints of files that had one of these names when they were saved, or one that a rotator may have made of it.
     pub(in crate::engine) fn stored_among(&self, names: &[PathBuf]) -> impl Iterator<Item = &Checkpoint> {
-        let named = names.iter().filter_map(|name| self.by_path.get(name)).flatten();
+        let named = names.iter().filter_map(|name| self.by_path.get(&**name)).flat_map(Few::as_slice);
         named.filter_map(|incarnation| self.by_incarnation[incarnation].claimable())
     }
 
@@ -191,8 +192,8 @@ impl Lives {
         inode: u64,
         stream: &str,
     ) -> impl Iterator<Item = &Checkpoint> {
-        let of_inode = self.by_inode.get(&inode).into_iter().flatten();
-        let stored = of_inode.filter_map(|incarnation| self.by_incarnation[incarnation].claimable());
+        let stored = self.of_inode(inode);
+        let stored = stored.filter_map(|incarnation| self.by_incarnation[&incarnation].claimable());
         stored.filter(move |stored| *stored.stream == *stream)
     }
 

@@ -318,7 +318,7 @@ fn an_incarnation_follows_its_file_to_another_number() {
 
 /// Inodes, names and searches lead to exactly the incarnations that have them.
 fn assert_indexed(lives: &Lives) {
-    let mut by_inode: BTreeMap<u64, BTreeSet<Incarnation>> = BTreeMap::new();
+    let mut by_inode: BTreeSet<(u64, Incarnation)> = BTreeSet::new();
     let mut by_path: BTreeMap<std::path::PathBuf, BTreeSet<Incarnation>> = BTreeMap::new();
     let mut sought = BTreeSet::new();
     for (incarnation, life) in &lives.by_incarnation {
@@ -337,7 +337,7 @@ fn assert_indexed(lives: &Lives) {
                 }
             }
         };
-        by_inode.entry(identity.inode).or_default().insert(*incarnation);
+        by_inode.insert((identity.inode, *incarnation));
         if let Some(name) = name {
             for name in originals(&name).into_iter().chain([name.to_path_buf()]) {
                 by_path.entry(name).or_default().insert(*incarnation);
@@ -345,7 +345,9 @@ fn assert_indexed(lives: &Lives) {
         }
     }
     assert_eq!(lives.by_inode, by_inode);
-    assert_eq!(lives.by_path.clone().into_iter().collect::<BTreeMap<_, _>>(), by_path);
+    let set_of = |few: &crate::engine::few::Few<Incarnation>| few.as_slice().iter().copied().collect();
+    let indexed = lives.by_path.iter().map(|(path, few)| (path.to_path_buf(), set_of(few)));
+    assert_eq!(indexed.collect::<BTreeMap<_, _>>(), by_path);
     assert_eq!(lives.sought, sought);
     let mut kin = super::Kin::default();
     for (incarnation, life) in &lives.by_incarnation {

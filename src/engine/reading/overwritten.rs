@@ -98,7 +98,7 @@ impl Engine {
         if let Some(modified) = chunk.modified {
             end.extent.read_to_end(modified);
         }
-        (end.incomplete_bytes, end.barren_bytes, end.asked_bytes) = (0, 0, 0);
+        end.note_partial(0, 0, 0);
         end.finished |= end.began_finishing;
     }
 }

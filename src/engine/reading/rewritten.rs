@@ -51,10 +51,10 @@ impl Engine {
         let before = std::mem::replace(&mut file.end.modified, modified);
         let is_hinted = std::mem::take(&mut file.end.is_hinted);
         if grew {
-            file.end.doubted_since = None;
+            file.end.forget_doubt();
         }
         let is_written = before.zip(modified).is_some_and(|(before, modified)| before != modified);
-        let is_over = file.end.doubted_since.is_some_and(|since| now.since(since) >= PATIENCE);
+        let is_over = file.end.partial.doubted_since.is_some_and(|since| now.since(since) >= PATIENCE);
         if is_over && !is_written && modified.is_some() {
             return self.begin_again(id, now);
         }
@@ -101,12 +101,13 @@ impl Engine {
         let is_small = self.lives.on_its_way(incarnation).position().bytes() <= MAX_SAME_BYTES;
         let file = self.files.known_mut(id);
         let is_hinted = std::mem::take(&mut file.end.is_hinted);
+        file.compared.take();
         file.task = Task::Follow(incarnation);
         if !is_same {
             return self.begin_again(id, now);
         }
         if is_hinted && is_small {
-            let since = *file.end.doubted_since.get_or_insert(now);
+            let since = *file.end.partial.doubted_since.get_or_insert(now);
             self.files.wait_for_more(id, (since + PATIENCE).max(now));
         }
         self.queue_read(id);

@@ -113,7 +113,7 @@ impl Engine {
                 }
                 // Where little is free, little is read: half of it, for records take more than the bytes they stand for.
                 // What half of it did not hold last time gets all of it.
-                let is_long = file.end.barren_bytes > 0 && min_len > room / 2;
+                let is_long = file.end.partial.barren_bytes > 0 && min_len > room / 2;
                 read.len = read.len.min(if is_long { room } else { (room / 2).max(min_len) });
             }
             let len = read.len as u64;
@@ -135,7 +135,7 @@ impl Engine {
             Packing::On { delay, .. } => delay,
             Packing::Off => Duration::ZERO,
         };
-        let delay = packed.max(until_read_again(file.end.incomplete_bytes));
+        let delay = packed.max(until_read_again(file.end.partial.incomplete_bytes));
         // What is about to go, or may be a copy, does not wait.
         let can_wait = matches!(file.task, Task::Follow(_))
             && file.name == Name::Matched
@@ -179,13 +179,13 @@ impl Engine {
                 let is_enough = has_enough(&self.streams, &self.intake, self.streams.lane_for(state));
                 let fresh = fresh_bytes(source, packing, is_enough);
                 // A reload may have left less room for a message.
-                let asked = file.end.asked_bytes.min(max_unread_bytes(source) + 1);
+                let asked = file.end.partial.asked_bytes.min(max_unread_bytes(source) + 1);
                 let at = state.position().minus(before as u64);
                 // The bytes before the position may say the same where another content ends its lines alike.
                 let begins =
                     if at == Offset::ZERO { Fingerprint::none() } else { state.head().fingerprint() };
                 let read = Read { file: id, at, len: before + fresh.max(asked), before, begins };
-                let min = asked.min(file.end.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES);
+                let min = asked.min(file.end.partial.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES);
                 let min = match packing.compression() {
                     // Each answer makes a little room: records of so little would compress badly, and be billed as more
                     // than they are. What is held of the file itself will be answered, and then there is room.

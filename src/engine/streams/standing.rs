@@ -29,6 +29,17 @@ impl Streams {
         streams.into_iter().map(|stream| self.stream_status(stream, &path, now)).collect()
     }
 
+    /// What throttling left of the rate of each stream: of several lanes, where it left the least.
+    pub(in crate::engine) fn factors(&self) -> Vec<f64> {
+        let streams = (0..self.spreadings.len()).map(StreamId);
+        let factor = |stream: StreamId| {
+            let places = 0..self.lanes.of_stream(stream).len();
+            let used = places.filter(|place| self.spreadings[stream.0].is_used(*place));
+            used.map(|place| self.lanes[LaneId { stream, place }].quota.factor()).fold(1.0, f64::min)
+        };
+        streams.map(factor).collect()
+    }
+
     fn stream_status(
         &mut self,
         stream: StreamId,

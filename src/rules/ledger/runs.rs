@@ -25,6 +25,8 @@ pub(super) struct Run {
 }
 
 impl Runs {
+    pub(super) const NONE: Self = Self(BTreeMap::new());
+
     /// One more entry is settled; joins it with all that are settled beside it.
     ///
     /// An entry of which nothing was to be sent is looked at until it joins a run, and never again: all entries together

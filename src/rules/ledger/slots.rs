@@ -67,6 +67,13 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    pub(super) const NONE: Self = Self::starting_at(0);
+
+    /// No slots; the next span is this entry.
+    pub(super) const fn starting_at(next: u64) -> Self {
+        Self { slots: VecDeque::new(), next, compact_len: 0 }
+    }
+
     /// Takes in the next span; returns its entry.
     pub(super) fn push(&mut self, span: Span) -> u64 {
         let (first, end) = (self.next, span.end());

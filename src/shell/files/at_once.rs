@@ -10,6 +10,7 @@
 //!
 //! *Invariant:* but for [`AtOnce::of`], nothing here waits. What was read is what a read on a thread would have brought.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::IoSliceMut;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use rustix::fs::{OFlags, StatVfsMountFlags, fcntl_getfl, fcntl_setfl, fstat, fstatfs, fstatvfs};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-use super::{SCRATCH, modified_at};
+use super::modified_at;
 use crate::model::identity::{Fingerprint, HEAD_BYTES};
 use crate::model::offset::Offset;
 
@@ -74,6 +75,11 @@ fn leaves_no_time(file: &File) -> bool {
     let asks = || fcntl_setfl(file, fcntl_getfl(file)? | OFlags::NOATIME);
     let none = StatVfsMountFlags::NOATIME | StatVfsMountFlags::RDONLY;
     asks().is_ok() || fstatvfs(file).is_ok_and(|system| system.f_flag.intersects(none))
+}
+
+thread_local! {
+    /// What is read into: one thread does all of this.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 fn read(file: &File, at: Offset, len: usize, begins: Fingerprint) -> Answer {

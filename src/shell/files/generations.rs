@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::directory::{Entry, EntryKind};
@@ -37,19 +36,20 @@ impl Generations {
         self.names.extend(file.file_name().map(|name| directory.join(name)));
     }
 
-    /// A directory was listed in which the source takes some names, and leaves out others.
+    /// A directory was listed in which the source takes some names, and leaves out others: these are those that it does not
+    /// take.
     pub(super) fn among(
         &mut self,
         directory: &Path,
-        entries: &[Entry],
+        others: &[&Entry],
         takes: impl Fn(&OsStr) -> bool,
         leaves_out: impl Fn(&OsStr) -> bool,
     ) {
-        for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
-            if takes(&entry.name) || leaves_out(&entry.name) {
+        for entry in others.iter().filter(|entry| entry.kind == EntryKind::Other) {
+            if leaves_out(entry.name()) {
                 continue;
             }
-            let path = directory.join(&entry.name);
+            let path = directory.join(entry.name());
             let mut names = rotated_from(&path);
             names.retain(|name| name.file_name().is_some_and(&takes));
             if !names.is_empty() {
@@ -61,7 +61,7 @@ impl Generations {
     /// Every file that may be a generation, with the names that it may have had.
     pub(super) fn found(
         mut self,
-        mut list: impl FnMut(&Path) -> Option<Rc<[Entry]>>,
+        mut list: impl FnMut(&Path) -> Option<Arc<[Entry]>>,
         exclude: &Exclude,
     ) -> BTreeMap<PathBuf, Vec<Arc<Path>>> {
         let directories: BTreeSet<_> = self.names.iter().filter_map(|name| name.parent()).collect();
@@ -69,7 +69,7 @@ impl Generations {
             directories.iter().filter_map(|directory| Some((*directory, list(directory)?))).collect();
         for (directory, entries) in listed {
             for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
-                let path = directory.join(&entry.name);
+                let path = directory.join(entry.name());
                 let mut names = rotated_from(&path);
                 names.retain(|name| self.names.contains(name));
                 if !names.is_empty() && !self.names.contains(&path) && !exclude.matches(&path) {
@@ -96,8 +96,12 @@ impl Generations {
     }
 
     /// The real paths that kept files may have had: those that the source matches, and those that it would match.
-    pub(super) fn origins(&self, files: &BTreeMap<PathBuf, Observed>, patterns: &[Pattern]) -> Origins {
-        let matched = files.values().filter(|file| file.is_matched).map(|file| Arc::clone(file.real_path()));
+    pub(super) fn origins<'f>(
+        &self,
+        matched: impl Iterator<Item = &'f Observed>,
+        patterns: &[Pattern],
+    ) -> Origins {
+        let matched = matched.map(|file| Arc::clone(file.real_path()));
         let spelled = patterns.iter().filter_map(Pattern::file).map(Arc::from);
         let possible = self.names.iter().chain(&self.possible).map(|path| Arc::from(path.as_path()));
         let (mut origins, mut known) = (Origins::default(), BTreeSet::new());

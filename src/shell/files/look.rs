@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, StatxTimestamp};
 use rustix::io::Errno;
 
 use crate::model::identity::Identity;
@@ -31,6 +31,8 @@ pub(in crate::shell) struct Look {
     pub(in crate::shell) size: u64,
     /// When the content was last written, since 1970; `None` for a time before.
     pub(in crate::shell) modified: Option<Duration>,
+    /// When anything of it was last changed, its status among that, since 1970; `None` for a time before.
+    pub(in crate::shell) changed: Option<Duration>,
     /// User id.
     pub(in crate::shell) owner: u32,
 }
@@ -71,6 +73,10 @@ impl Look {
     }
 }
 
+fn since_1970(at: StatxTimestamp) -> Option<Duration> {
+    u64::try_from(at.tv_sec).ok().map(|seconds| Duration::new(seconds, at.tv_nsec))
+}
+
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 impl From<Statx> for Look {
@@ -86,9 +92,8 @@ impl From<Statx> for Look {
                     .flatten(),
             },
             size: statx.stx_size,
-            modified: u64::try_from(statx.stx_mtime.tv_sec)
-                .ok()
-                .map(|seconds| Duration::new(seconds, statx.stx_mtime.tv_nsec)),
+            modified: since_1970(statx.stx_mtime),
+            changed: since_1970(statx.stx_ctime),
             owner: statx.stx_uid,
         }
     }

@@ -1,18 +1,16 @@
 //! Looking which files the sources mean.
 //!
 //! The survey knows how to walk through the tree and which kinds of names to leave alone; where a pattern leads is
-//! [`Pattern`]'s to say. It does not know what was there the last time, and opens no file. Called by the daemon for
+//! [`Pattern`]'s to say. It does not know which files were there the last time, and opens none. Called by the daemon for
 //! each survey of the engine.
 //!
 //! *Invariant:* every directory that can gain a name which a source reads is reported, also when it is empty, and
 //! for one that does not exist the nearest that does: watching exactly those misses no name. A directory of which
 //! everything is excluded is not even looked at.
 
-use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +26,12 @@ use super::{Links, Look, Refusal, SourceFiles};
 use crate::engine::port::{Observation, Observed};
 use crate::model::hidden::Hidden;
 use crate::model::settings::SourceId;
-use crate::rules::pattern::{MAX_DEPTH, Mark, Pattern, Stage, Step};
+use crate::rules::pattern::{MAX_DEPTH, Pattern, Step};
+
+pub use self::listings::Listings;
+
+use self::found::Found;
+use self::walk::{Place, Walk};
 
 /// What a survey found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +50,35 @@ pub struct Surveyed {
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
 pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix_time: Duration) -> Surveyed {
-    let mut round = Round { places: Places::beside(&files.state_dir), ..Round::default() };
+    survey_again(files, id, also, (unix_time, &mut Listings::default()))
+}
+
+/// Looks as [`survey_source`] does, and lists only directories that have changed since they were listed for `listings`.
+pub fn survey_again(
+    files: &SourceFiles,
+    id: SourceId,
+    also: &[Arc<Path>],
+    (unix_time, listings): (Duration, &mut Listings),
+) -> Surveyed {
+    let listings_before = std::mem::take(listings);
+    let places = Places::beside(&files.state_dir);
+    let mut round = Round { places, unix_time, listings: listings_before, ..Round::default() };
     let source = Source { id, files };
     let kept = round.look_for_kept(source);
     for pattern in &files.patterns {
         round.walk(source, pattern);
+        round.files.end_walk();
     }
     round.look_for_generations(source, kept);
     for directory in also {
         round.look_beside(id, directory);
     }
+    round.listings.end_round();
+    *listings = round.listings;
     Surveyed {
         observation: Observation {
             source: id,
-            files: round.files.into_values().collect(),
+            files: round.files.into_files(),
             hidden: round.hidden,
             held: Vec::new(),
             unix_time,
@@ -74,11 +92,13 @@ pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix
 #[derive(Default)]
 struct Round {
     places: Places,
-    files: BTreeMap<PathBuf, Observed>,
+    files: Found,
     directories: BTreeSet<PathBuf>,
     problems: Noted,
     hidden: Hidden,
-    listed: HashMap<PathBuf, Result<Rc<[Entry]>, Errno>>,
+    listed: HashMap<PathBuf, Result<Arc<[Entry]>, Errno>>,
+    listings: Listings,
+    unix_time: Duration,
     generations: Generations,
 }
 
@@ -95,37 +115,6 @@ enum Named {
     ByGlob,
 }
 
-/// A directory on the way through a pattern. Not everything in it is excluded.
-struct Place<'s> {
-    path: PathBuf,
-    /// The directory itself, where `path` leads to it through links.
-    real: PathBuf,
-    /// What the pattern asks for here.
-    stage: Stage<'s>,
-    /// What the source leaves out here.
-    excluded: Stage<'s>,
-}
-
-impl Place<'_> {
-    /// Whether a file of this name is the source's.
-    fn takes(&self, name: &OsStr) -> bool {
-        self.stage.takes(name) && !self.excluded.takes(name)
-    }
-}
-
-/// The way through one pattern.
-struct Walk<'s> {
-    source: Source<'s>,
-    near: Vec<Place<'s>>,
-    /// Directories behind links: entered last, so that a directory is known by its own name rather than a link's.
-    linked: Vec<Place<'s>>,
-    /// Where the walk has been: device, inode and place in the pattern. A directory is entered once for each, so
-    /// that no web of links can make the walk long.
-    been: HashSet<(u64, u64, Mark)>,
-    /// Last names of files that are kept elsewhere and that the pattern may take.
-    kept: Vec<OsString>,
-}
-
 impl Round {
     fn walk<'s>(&mut self, source: Source<'s>, pattern: &'s Pattern) {
         if let Some(refusal) = self.places.refuse_on_the_way(pattern.base()) {
@@ -138,7 +127,11 @@ impl Round {
             let real = real_directory(pattern.base());
             self.generations.of_file(&real, file);
             let seen = match self.open(source, pattern.base()) {
-                Some(open) => self.name((source, Named::Literally), file, (&open, &real)),
+                Some(open) => {
+                    let real = Some(&*real).filter(|real| *real != pattern.base());
+                    let entry = Entry::new(Arc::from(file), EntryKind::Other);
+                    self.name((source, Named::Literally), &entry, (&open, real))
+                }
                 None => Seen::Unknown,
             };
             if seen == Seen::There {
@@ -153,7 +146,8 @@ impl Round {
         if excluded.takes_all_below() {
             return;
         }
-        let base = Place { real: real_directory(&path), path, stage: pattern.begin(), excluded };
+        let real = real_directory(&path);
+        let base = Place::new((path, real), pattern.begin(), excluded);
         let kept = self.generations.kept_by(pattern);
         let mut walk = Walk { source, near: vec![base], linked: Vec::new(), been: HashSet::new(), kept };
         while let Some(place) = walk.near.pop().or_else(|| walk.linked.pop()) {
@@ -187,10 +181,11 @@ impl Round {
             }
             None => {
                 let entries = self.list(source, &place.path, &open);
-                entries.iter().for_each(|entry| self.take_listed(walk, (&place, &open), entry));
+                let others = entries.iter().filter(|entry| !self.take_listed(walk, (&place, &open), entry));
+                let others: Vec<_> = others.collect();
                 self.generations.among(
                     &place.real,
-                    &entries,
+                    &others,
                     |name| place.takes(name),
                     |name| place.excluded.takes(name),
                 );
@@ -204,7 +199,8 @@ impl Round {
         let step = place.stage.enter(name);
         if step.stage.is_empty() {
             if place.takes(name) {
-                self.name((source, Named::Literally), &place.path.join(name), (open, &place.real));
+                let entry = Entry::new(Arc::from(place.path.join(name)), EntryKind::Other);
+                self.name((source, Named::Literally), &entry, (open, place.within()));
             }
             return;
         }
@@ -212,7 +208,7 @@ impl Round {
         match open.look(name) {
             Ok(look) => {
                 let kind = EntryKind::of(look.kind);
-                self.take_listed(walk, (place, open), &Entry { name: name.to_owned(), kind });
+                self.take_listed(walk, (place, open), &Entry::new(Arc::from(path), kind));
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
             Err(_) if place.excluded.enter(name).stage.takes_all_below() => {}
@@ -220,29 +216,30 @@ impl Round {
         }
     }
 
-    /// Looks at a name that is there, if the pattern asks for it.
+    /// Looks at a name that is there, if the pattern asks for it; tells whether it does, for a file.
     fn take_listed<'s>(
         &mut self,
         walk: &mut Walk<'s>,
         (place, open): (&Place<'s>, &Directory),
         entry: &Entry,
-    ) {
-        if entry.kind != EntryKind::Directory && place.takes(&entry.name) {
-            let path = place.path.join(&entry.name);
-            self.name((walk.source, Named::ByGlob), &path, (open, &place.real));
+    ) -> bool {
+        let is_taken = entry.kind != EntryKind::Directory && place.takes(entry.name());
+        if is_taken {
+            self.name((walk.source, Named::ByGlob), entry, (open, place.within()));
         }
         if entry.kind != EntryKind::Other {
-            let step = place.stage.enter(&entry.name);
+            let step = place.stage.enter(entry.name());
             if !step.stage.is_empty() || step.too_deep {
                 self.enter(walk, place, entry, step);
             }
         }
+        is_taken
     }
 
     /// Goes on to a directory, or behind a link if that is allowed.
     fn enter<'s>(&mut self, walk: &mut Walk<'s>, place: &Place<'s>, entry: &Entry, step: Step<'s>) {
-        let (source, path) = (walk.source, place.path.join(&entry.name));
-        let excluded = place.excluded.enter(&entry.name).stage;
+        let (source, path) = (walk.source, entry.path.to_path_buf());
+        let excluded = place.excluded.enter(entry.name()).stage;
         if excluded.takes_all_below() {
             return;
         }
@@ -261,27 +258,28 @@ impl Round {
             self.refuse(source, &path, Refusal::TooDeep(MAX_DEPTH));
         }
         if !step.stage.is_empty() {
-            let real = if is_link { real_directory(&path) } else { place.real.join(&entry.name) };
+            let real = if is_link { real_directory(&path) } else { place.real.join(entry.name()) };
             if is_link && !source.files.reach().leads_through(&real) {
                 return self.refuse(source, &path, Refusal::Elsewhere(real));
             }
-            let next = Place { path, real, stage: step.stage, excluded };
+            let next = Place::new((path, real), step.stage, excluded);
             if is_link { &mut walk.linked } else { &mut walk.near }.push(next);
         }
     }
 
-    /// Looks at a name that matches and is not excluded, in its directory, which is called `real` without links.
+    /// Looks at a name that matches and is not excluded, in its directory, and with what the directory is called without
+    /// links, where that is something else.
     fn name(
         &mut self,
         (source, named): (Source<'_>, Named),
-        path: &Path,
-        (open, real): (&Directory, &Path),
+        entry: &Entry,
+        (open, real): (&Directory, Option<&Path>),
     ) -> Seen {
-        if self.files.contains_key(path) {
+        let path = &entry.path;
+        if self.files.holds(path) {
             return Seen::There;
         }
-        let Some(name) = path.file_name() else { return Seen::Unknown };
-        let look = match open.look(name) {
+        let look = match open.look(entry.name()) {
             Ok(look) => look,
             Err(Errno::NOENT | Errno::NOTDIR) => return Seen::Unknown,
             Err(fault) => {
@@ -291,14 +289,14 @@ impl Round {
         };
         match look.kind {
             FileType::RegularFile => {
-                let target = Some(real.join(name)).filter(|target| target != path);
+                let target = real.map(|real| real.join(entry.name())).filter(|target| **target != **path);
                 if let Some(target) =
                     target.as_ref().filter(|target| !source.files.reach().holds(path, target))
                 {
                     self.refuse(source, path, Refusal::Elsewhere(target.clone()));
                     return Seen::There;
                 }
-                self.observe(path, target, look, true);
+                self.files.add(observed(Arc::clone(path), target, look, true));
             }
             FileType::Symlink if source.files.follow_symlinks => self.follow(source, path, named),
             FileType::Symlink => self.refuse(source, path, Refusal::Link),
@@ -320,7 +318,7 @@ impl Round {
                 if let Err(refusal) = self.look_around(source, link, &target) {
                     return self.refuse(source, link, refusal);
                 }
-                self.observe(link, Some(target), look, true);
+                self.files.add(observed(Arc::from(link), Some(target), look, true));
             }
             Ok((_, look)) if look.kind == FileType::Directory && named == Named::ByGlob => {}
             Ok((_, look)) => self.refuse(source, link, Refusal::NotRegular(look.noun())),
@@ -330,21 +328,6 @@ impl Round {
                 self.refuse(source, link, beside.and_then(Result::err).unwrap_or(Refusal::Dangling));
             }
             Err(fault) => self.refuse(source, link, Refusal::of(fault)),
-        }
-    }
-
-    fn observe(&mut self, path: &Path, target: Option<PathBuf>, look: Look, is_matched: bool) {
-        if let Slot::Vacant(slot) = self.files.entry(path.to_owned()) {
-            slot.insert(Observed {
-                path: Arc::from(path),
-                target: target.map(Arc::from),
-                identity: look.identity,
-                size: look.size,
-                owner: look.owner,
-                modified: look.modified,
-                is_matched,
-                rotated_from: Vec::new(),
-            });
         }
     }
 
@@ -381,6 +364,19 @@ enum Seen {
     Unknown,
 }
 
+fn observed(path: Arc<Path>, target: Option<PathBuf>, look: Look, is_matched: bool) -> Observed {
+    Observed {
+        path,
+        target: target.map(Arc::from),
+        identity: look.identity,
+        size: look.size,
+        owner: look.owner,
+        modified: look.modified,
+        is_matched,
+        rotated_from: Vec::new(),
+    }
+}
+
 /// A directory without the links on the way to it; as it is called, where it is not there.
 fn real_directory(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
@@ -391,6 +387,9 @@ fn leads_to_directory(path: &Path) -> bool {
 }
 
 mod beside;
+mod found;
 mod listed;
+mod listings;
 #[cfg(test)]
 mod tests;
+mod walk;

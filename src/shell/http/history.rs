@@ -1,7 +1,7 @@
 //! The last hour, for whoever opens the page now.
 //!
-//! Knows what streams delivered from one look to the next. Asks the daemon every two seconds for the snapshot that
-//! anybody can ask for; keeps a point for each look of the last minutes, and one for several looks of the rest.
+//! Knows what streams delivered from one look to the next. Asks the daemon every two seconds for what it has counted, which
+//! costs the same however many files there are; keeps a point for each look of the last minutes, and one for several looks of the rest.
 //!
 //! *Invariant:* points are in the order of their times, and bounded in number.
 
@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Handle;
-use super::snapshot::Snapshot;
+use super::snapshot::Counted;
 use super::status::Axes;
 
 use self::latency::Latency;
@@ -40,9 +40,9 @@ struct History {
     coarse: VecDeque<Point>,
     latency: Latency,
     /// The last look.
-    before: Option<Counted>,
+    before: Option<Look>,
     /// The look that the next point of the hour begins with, and how many looks ago that was.
-    long_before: Option<(Counted, usize)>,
+    long_before: Option<(Look, usize)>,
 }
 
 /// Rates since the point before.
@@ -78,7 +78,7 @@ struct Rates {
 
 /// Counters at one look.
 #[derive(Clone, Debug, Default)]
-struct Counted {
+struct Look {
     at: Duration,
     lines: u64,
     records: u64,
@@ -94,14 +94,14 @@ struct StreamCounted {
 
 impl History {
     /// Another look. Returns whether there is a new point.
-    fn note(&mut self, now: Counted) -> bool {
+    fn note(&mut self, now: Look) -> bool {
         let Some(before) = &self.before else {
             self.long_before = Some((now.clone(), 0));
             self.before = Some(now);
             return false;
         };
         let Some(point) = Point::between(before, &now, &self.latency) else {
-            // The daemon gave out the snapshot of the last look again.
+            // Both looks fell on one moment.
             return false;
         };
         push(&mut self.fine, point, MAX_FINE);
@@ -115,7 +115,7 @@ impl History {
         true
     }
 
-    fn coarse_point(&mut self, now: Counted) {
+    fn coarse_point(&mut self, now: Look) {
         let Some((first, _)) = self.long_before.replace((now.clone(), 0)) else { return };
         if let Some(point) = Point::between(&first, &now, &self.latency) {
             push(&mut self.coarse, point, MAX_COARSE);
@@ -138,7 +138,7 @@ fn push(points: &mut VecDeque<Point>, point: Point, most: usize) {
 
 impl Point {
     /// What was counted from one look to a later one; `None` when no time went by.
-    fn between(before: &Counted, now: &Counted, latency: &Latency) -> Option<Self> {
+    fn between(before: &Look, now: &Look, latency: &Latency) -> Option<Self> {
         let seconds = now.at.saturating_sub(before.at).as_secs_f64();
         if seconds <= 0.0 {
             return None;
@@ -179,9 +179,9 @@ fn is_zero(count: &u64) -> bool {
 pub(super) async fn watch(handle: Handle, seen: watch::Sender<Points>) {
     let mut history = History::default();
     loop {
-        if let Some(snapshot) = handle.snapshot().await {
-            history.latency.note(&snapshot);
-            if history.note(counted(&snapshot)) {
+        if let Some(counted) = handle.counted().await {
+            history.latency.note(&counted);
+            if history.note(look(&counted)) {
                 seen.send_replace(Points::of(history.points()));
             }
         }
@@ -189,22 +189,22 @@ pub(super) async fn watch(handle: Handle, seen: watch::Sender<Points>) {
     }
 }
 
-fn counted(snapshot: &Snapshot) -> Counted {
-    let status = &snapshot.status;
-    let streams = snapshot.streams().zip(&status.counts.streams);
-    let streams = streams.map(|((about, stream), counts)| {
+fn look(counted: &Counted) -> Look {
+    let Counted { about, at, counts, factors } = counted;
+    let streams = about.streams.iter().zip(&counts.streams).zip(factors);
+    let streams = streams.map(|((about, counts), factor)| {
         let axes = Axes {
             requests: counts.requests.values().sum::<u64>() as f64,
             records: counts.records_delivered as f64,
             bytes: counts.bytes_delivered as f64,
         };
-        let counted = StreamCounted { axes, factor: stream.factor, throttled: counts.throttled };
+        let counted = StreamCounted { axes, factor: *factor, throttled: counts.throttled };
         (about.name.to_string(), counted)
     });
-    Counted {
-        at: status.at.since(Default::default()),
-        lines: status.counts.sources.iter().map(|source| source.lines_read).sum(),
-        records: status.counts.streams.iter().map(|stream| stream.records_delivered).sum(),
+    Look {
+        at: at.since(Default::default()),
+        lines: counts.sources.iter().map(|source| source.lines_read).sum(),
+        records: counts.streams.iter().map(|stream| stream.records_delivered).sum(),
         streams: streams.collect(),
     }
 }
@@ -213,10 +213,10 @@ fn counted(snapshot: &Snapshot) -> Counted {
 mod tests {
     use super::*;
 
-    fn counted(seconds: u64, records: f64) -> Counted {
+    fn counts(seconds: u64, records: f64) -> Look {
         let axes = Axes { requests: records / 2.0, records, bytes: records * 100.0 };
         let stream = StreamCounted { axes, factor: 0.5, throttled: seconds };
-        Counted {
+        Look {
             at: Duration::from_secs(seconds),
             lines: records as u64 * 3,
             records: records as u64,
@@ -228,7 +228,7 @@ mod tests {
     fn a_point_is_what_was_counted_since_the_look_before() {
         let mut history = History::default();
         let looks = [(10, 100.0), (12, 300.0), (12, 300.0), (14, 300.0)];
-        let new: Vec<_> = looks.map(|(seconds, records)| history.note(counted(seconds, records))).into();
+        let new: Vec<_> = looks.map(|(seconds, records)| history.note(counts(seconds, records))).into();
         assert_eq!(new, [false, true, false, true]);
         let points: Vec<_> =
             history.points().map(|point| (point.at_seconds, point.streams["s"].axes)).collect();
@@ -247,7 +247,7 @@ mod tests {
     fn an_hour_is_kept_the_last_minutes_of_it_look_by_look() {
         let mut history = History::default();
         for look in 0..=4_000_u64 {
-            history.note(counted(look * 2, look as f64 * 10.0));
+            history.note(counts(look * 2, look as f64 * 10.0));
         }
         let times: Vec<_> = history.points().map(|point| point.at_seconds).collect();
         assert!(times.is_sorted() && times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");

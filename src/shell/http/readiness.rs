@@ -223,7 +223,7 @@ pub fn in_one_line(snapshot: &Snapshot) -> String {
         Some(Reason { stream: None, message, .. }) => format!("not ready: {message}"),
         None => {
             let behind: u64 = snapshot.lags().iter().map(|lag| lag.bytes).sum();
-            format!("ready: {} files, {behind} bytes behind", snapshot.status.files.len())
+            format!("ready: {} files, {behind} bytes behind", snapshot.status.files.count())
         }
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::engine::{FileStatus, Status, StreamStatus};
+use crate::engine::report::Counts;
+use crate::engine::{FileStatus, FileSums, Status, StreamStatus};
 use crate::model::settings::{ByLane, LaneId, Packing, QuotaSettings, SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::Retry;
@@ -32,6 +33,19 @@ pub struct Snapshot {
     pub events: Arc<Events>,
     /// The answers that were made from it.
     pub written: Written,
+}
+
+/// What the daemon has counted up to one moment: as much as is asked for all the time, and costs the same however many files
+/// there are.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// Names, which stay the same between configurations.
+    pub about: Arc<About>,
+    pub at: Instant,
+    /// Since the daemon began.
+    pub counts: Counts,
+    /// What throttling left of the rate of each stream, 0 to 1, in the order of the settings.
+    pub factors: Vec<f64>,
 }
 
 /// Answers that hold everything, each written when it is first asked for: however many ask, there is one.
@@ -131,23 +145,21 @@ pub struct Lag {
 impl Snapshot {
     /// How late each source is, in the order of the settings.
     pub fn lags(&self) -> Vec<Lag> {
-        self.lags_of(self.about.sources.len(), |file| file.source.0)
+        self.lags_of(&self.status.files.of_sources)
     }
 
     /// How late the files of each stream are, in the order of the settings.
     pub fn stream_lags(&self) -> Vec<Lag> {
-        self.lags_of(self.about.streams.len(), |file| file.stream.0)
+        self.lags_of(&self.status.files.of_streams)
     }
 
-    fn lags_of(&self, count: usize, place: impl Fn(&FileStatus) -> usize) -> Vec<Lag> {
-        let mut lags = vec![Lag::default(); count];
-        for file in &self.status.files {
-            let lag = &mut lags[place(file)];
-            lag.files += 1;
-            lag.bytes += lag_bytes(file);
-            lag.oldest = lag.oldest.max(self.age(file.behind_since));
-        }
-        lags
+    fn lags_of(&self, sums: &[FileSums]) -> Vec<Lag> {
+        let lag = |sums: &FileSums| Lag {
+            files: sums.files,
+            bytes: sums.behind_bytes,
+            oldest: self.age(sums.behind_since),
+        };
+        sums.iter().map(lag).collect()
     }
 
     /// How many files are named or matched and not read.

@@ -11,6 +11,7 @@ mod stream;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Detail;
 use crate::engine::port::Watching;
 use crate::model::time::Instant;
 
@@ -56,16 +57,6 @@ pub struct Summary {
     /// Bytes that were declared lost since the daemon began.
     pub abandoned_bytes: u64,
 }
-
-/// Whether an answer names each file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Detail {
-    /// Each file is named.
-    Files,
-    /// Files are counted.
-    Brief,
-}
-
 /// The whole answer of `/status`. Ages and uptimes are in seconds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -146,7 +137,7 @@ impl Summary {
         let (lags, counts) = (snapshot.lags(), &snapshot.status.counts);
         Self {
             place: place.clone(),
-            files: snapshot.status.files.len() as u64,
+            files: snapshot.status.files.count() as u64,
             lines_read: counts.sources.iter().map(|source| source.lines_read).sum(),
             records_delivered: counts.streams.iter().map(|stream| stream.records_delivered).sum(),
             lag_bytes: lags.iter().map(|lag| lag.bytes).sum(),
@@ -169,8 +160,8 @@ impl Status {
             streams: Stream::all(snapshot),
             sources: sources(snapshot),
             files: match detail {
-                Detail::Files => status.files.iter().map(|file| File::of(snapshot, file)).collect(),
-                Detail::Brief => Vec::new(),
+                Detail::Files => status.files.listed.iter().map(|file| File::of(snapshot, file)).collect(),
+                Detail::Sums => Vec::new(),
             },
             unread: Unread::all(snapshot),
             unread_beyond: snapshot.status.unreadable.beyond as u64 + snapshot.problems.beyond,

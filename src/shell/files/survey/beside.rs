@@ -9,9 +9,11 @@ use std::time::Duration;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::{Problem, Round, Source, survey_source};
+use super::{Problem, Round, Source, observed, survey_source};
+use crate::engine::port::Observed;
 use crate::model::settings::SourceId;
 use crate::shell::files::directory::{Directory, EntryKind};
+use crate::shell::files::generations::Origins;
 use crate::shell::files::way::Fault;
 use crate::shell::files::{Links, Refusal, SourceFiles};
 
@@ -38,7 +40,11 @@ impl Round {
     /// Looks at what the source does not match, and what rotators may have made of what it does.
     pub(super) fn look_for_generations(&mut self, source: Source<'_>, kept: Vec<Arc<Path>>) {
         let generations = std::mem::take(&mut self.generations);
-        let origins = generations.origins(&self.files, &source.files.patterns);
+        // Names are put together only where files are kept elsewhere that may have had them.
+        let origins = match kept.is_empty() {
+            true => Origins::default(),
+            false => generations.origins(self.files.matched(), &source.files.patterns),
+        };
         let list = |path: &Path| self.entries(path, &Directory::open(path, Links::Keep).ok()?).ok();
         let found = generations.found(list, &source.files.exclude);
         for (path, rotated_from) in found {
@@ -77,10 +83,7 @@ impl Round {
         if let Some(Ok(look)) = path.file_name().map(|name| open.look(name))
             && look.kind == FileType::RegularFile
         {
-            self.observe(path, None, look, false);
-            if let Some(observed) = self.files.get_mut(path).filter(|observed| !observed.is_matched) {
-                observed.rotated_from = rotated_from;
-            }
+            self.files.add_beside(Observed { rotated_from, ..observed(Arc::from(path), None, look, false) });
         }
     }
 
@@ -95,9 +98,8 @@ impl Round {
             Err(Fault::Refused(refusal)) => return self.cannot_look(source, directory, refusal),
         };
         for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Other) {
-            let path = directory.join(&entry.name);
-            if !self.files.contains_key(&path) {
-                self.observe_beside(&open, &path, Vec::new());
+            if !self.files.holds(&entry.path) {
+                self.observe_beside(&open, &entry.path, Vec::new());
             }
         }
     }

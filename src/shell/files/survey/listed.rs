@@ -3,7 +3,7 @@
 //! Knows which links a source follows. Does not know patterns.
 
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -26,20 +26,20 @@ impl Round {
     }
 
     /// The names in a directory of a source; none, and a problem, when it cannot be listed.
-    pub(super) fn list(&mut self, source: Source<'_>, path: &Path, open: &Directory) -> Rc<[Entry]> {
+    pub(super) fn list(&mut self, source: Source<'_>, path: &Path, open: &Directory) -> Arc<[Entry]> {
         self.entries(path, open).unwrap_or_else(|fault| {
             if !matches!(fault, Errno::NOENT | Errno::NOTDIR) {
                 self.refuse(source, path, Refusal::of(fault));
             }
-            Rc::default()
+            Arc::default()
         })
     }
 
-    pub(super) fn entries(&mut self, path: &Path, open: &Directory) -> Result<Rc<[Entry]>, Errno> {
+    pub(super) fn entries(&mut self, path: &Path, open: &Directory) -> Result<Arc<[Entry]>, Errno> {
         if let Some(known) = self.listed.get(path) {
             return known.clone();
         }
-        let entries = open.list();
+        let entries = self.listings.list(path, open, self.unix_time);
         self.listed.insert(path.to_owned(), entries.clone());
         entries
     }

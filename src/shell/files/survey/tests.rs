@@ -1,5 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "the tests make the files that are surveyed")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

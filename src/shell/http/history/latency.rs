@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::rules::histogram::Histogram;
-use crate::shell::http::snapshot::Snapshot;
+use crate::shell::http::snapshot::Counted;
 
 /// How many looks make a minute.
 const LOOKS: usize = 30;
@@ -16,8 +16,8 @@ pub(super) struct Latency(VecDeque<Vec<Histogram>>);
 
 impl Latency {
     /// Another look.
-    pub(super) fn note(&mut self, snapshot: &Snapshot) {
-        let streams = &snapshot.status.counts.streams;
+    pub(super) fn note(&mut self, counted: &Counted) {
+        let streams = &counted.counts.streams;
         self.push(streams.iter().map(|stream| stream.delivery_took.clone()).collect());
     }
 

@@ -173,7 +173,7 @@ impl Sort {
 impl Files {
     /// The files that `query` asks for. Only those are written, however many there are.
     pub(in crate::shell::http) fn of(snapshot: &Snapshot, query: &Query) -> Self {
-        let all = &snapshot.status.files;
+        let all = &snapshot.status.files.listed;
         let files = query.select(all);
         let offset = query.offset.min(files.len());
         let listed = files[offset..].iter().take(query.limit).map(|file| File::of(snapshot, file));
