@@ -1,10 +1,10 @@
 //! The controller: which part of the rate refusals leave, as many daemons come to share one delivery stream.
 //!
 //! Each daemon is told the whole quota, and knows of the others only by being refused. A refusal lowers the rate by a
-//! part of it, time brings it back by equal steps. Who sends more gives way by more ([`back_off`]), which makes it
-//! fair; who has little climbs slowly ([`step`]), which makes it calm: the fewer a daemon's requests, the seldomer it
-//! is told that it has gone too far. The numbers below were found by trying: `tests/fleet` measures what fleets of 2 to
-//! 200 make of them, and `docs/performance.md` has the figures.
+//! part of it, time brings it back by equal steps ([`Climb`]), and faster once nothing was refused for longer than chance
+//! explains. Who sends more gives way by more ([`back_off`]), which makes it fair; who has little climbs slowly, which
+//! makes it calm: the fewer a daemon's requests, the seldomer it is told that it has gone too far. The numbers below were
+//! found by trying: `tests/fleet` measures what fleets of 2 to 200 make of them, and `docs/performance.md` has the figures.
 //!
 //! Giving way is for refusals that it mends. Where a share of the requests is refused for long, a [`Probe`] asks: the
 //! rate falls eightfold for a moment, and what is then refused is compared. Where that is hardly less, the refusals are
