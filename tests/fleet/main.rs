@@ -137,6 +137,25 @@ fn n2_daemons_that_come_late_get_their_part() {
     }
 }
 
+/// Each believes that it may send 4,500 records a second, or 1,800 requests.
+#[test]
+fn five_daemons_that_start_together_use_a_strict_quota_of_2500_records_from_the_first_seconds_on() {
+    let first = Duration::from_secs(20);
+    for (api, quota) in [(Api::PutRecord, 2_000.0), (Api::Auto, 2_500.0)] {
+        let goodput = |seed| {
+            let mut fleet = Fleet::new(Plan { daemons: 5, api, seed, ..Plan::default() });
+            fleet.services[0].records = 2_500;
+            fleet.run_until(first);
+            let taken: u64 = fleet.accepted().into_iter().flatten().sum();
+            taken as f64 / first.as_secs_f64() / quota
+        };
+        let each: Vec<_> = (1..6).map(goodput).collect();
+        let mean = each.iter().sum::<f64>() / each.len() as f64;
+        println!("five daemons {api:?}: in the first 20 s {mean:.3} of the quota, {each:.3?}");
+        assert!(mean >= 0.85 && each.iter().all(|goodput| *goodput >= 0.80), "{api:?}: {each:.3?}");
+    }
+}
+
 /// Records that the services take from a fleet in a second, once it has settled.
 fn records_per_second(plan: Plan) -> f64 {
     let mut fleet = Fleet::new(plan);

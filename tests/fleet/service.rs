@@ -25,14 +25,23 @@ pub struct Counted {
 /// What became of one record: whether the service has it, and what it says.
 pub type Answer = (bool, Verdict);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Service {
+    /// Records that it takes in any second.
+    pub records: u64,
     /// What was let in during the last second.
     window: VecDeque<(Instant, [u64; 3])>,
     used: [u64; 3],
     /// When it takes nothing.
     pub outage: Option<Range<Duration>>,
     pub counted: Counted,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        let (window, counted) = (VecDeque::new(), Counted::default());
+        Self { records: RECORDS, window, used: [0; 3], outage: None, counted }
+    }
 }
 
 impl Service {
@@ -74,7 +83,7 @@ impl Service {
             .iter()
             .map(|data| {
                 let after = [self.used[1] + cost[1] + 1, self.used[2] + cost[2] + data.len() as u64];
-                if called && after[0] <= RECORDS && after[1] <= BYTES {
+                if called && after[0] <= self.records && after[1] <= BYTES {
                     cost[1] += 1;
                     cost[2] += data.len() as u64;
                     return (true, Verdict::Delivered { encrypted: Encrypted::No, id: None });

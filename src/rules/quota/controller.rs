@@ -1,10 +1,10 @@
 //! The controller: which part of the rate refusals leave, as many daemons come to share one delivery stream.
 //!
 //! Each daemon is told the whole quota, and knows of the others only by being refused. A refusal lowers the rate by a
-//! part of it, time brings it back by equal steps. Who sends more gives way by more ([`back_off`]), which makes it
-//! fair; who has little climbs slowly ([`step`]), which makes it calm: the fewer a daemon's requests, the seldomer it
-//! is told that it has gone too far. The numbers below were found by trying: `tests/fleet` measures what fleets of 2 to
-//! 200 make of them, and `docs/performance.md` has the figures.
+//! part of it, time brings it back by equal steps ([`Climb`]), and faster once nothing was refused for longer than chance
+//! explains. Who sends more gives way by more ([`back_off`]), which makes it fair; who has little climbs slowly, which
+//! makes it calm: the fewer a daemon's requests, the seldomer it is told that it has gone too far. The numbers below were
+//! found by trying: `tests/fleet` measures what fleets of 2 to 200 make of them, and `docs/performance.md` has the figures.
 //!
 //! Giving way is for refusals that it mends. Where a share of the requests is refused for long, a [`Probe`] asks: the
 //! rate falls eightfold for a moment, and what is then refused is compared. Where that is hardly less, the refusals are
@@ -29,7 +29,7 @@ use crate::model::time::Instant;
 
 use self::accepted::Accepted;
 use self::probe::{Finding, Probe};
-use self::steps::{CLIMB_PER_SECOND, back_off, step};
+use self::steps::{Climb, back_off};
 use self::tolerance::Tolerance;
 use self::window::Window;
 
@@ -42,11 +42,6 @@ const STEEPEST: f64 = 13.0;
 
 /// What comes back each second while refusals are tolerated: nobody is known to be in the way.
 const TOLERANT_CLIMB_PER_SECOND: f64 = 0.15;
-
-/// Without a refusal for so long, whoever was in the way seems gone, and the steps grow with the square of the time,
-const QUIET_SECONDS: f64 = 40.0;
-/// up to this part of the factor each second.
-const FASTEST_CLIMB_PER_SECOND: f64 = 0.3;
 
 /// What was accepted lately can be had again: a factor that refusals in quick succession brought below that part of it
 /// comes back to there, multiplied by e in each of so many parts of a second.
@@ -102,9 +97,10 @@ pub(super) struct Answer {
 pub(super) struct Controller {
     value: f64,
     at: Instant,
-    lowered_at: Option<Instant>,
-    /// What a second brings back, until it has been quiet for long.
-    step: f64,
+    /// How it comes back; none before it was lowered.
+    climb: Option<Climb>,
+    /// Whether the service takes nothing: then time brings nothing back.
+    is_silent: bool,
     /// Up to here it comes back fast.
     regain: f64,
     accepted: Accepted,
@@ -160,8 +156,8 @@ impl Controller {
         Self {
             value: 1.0,
             at: now,
-            lowered_at: None,
-            step: 0.0,
+            climb: None,
+            is_silent: false,
             regain: 0.0,
             accepted: Accepted::new(now),
             tolerance: Tolerance::default(),
@@ -182,6 +178,7 @@ impl Controller {
     /// The service answered a request, and did not fail otherwise.
     pub(super) fn answered(&mut self, answer: Answer, now: Instant) {
         self.climb(now);
+        self.is_silent = false;
         if answer.accepted > 0.0 {
             self.accepted.add(answer.accepted, now);
         }
@@ -204,7 +201,9 @@ impl Controller {
         self.consider_a_probe(now);
     }
 
-    /// The service takes nothing at all any more, from nobody: once it does, as much can be had as before.
+    /// The service takes nothing at all any more, from nobody: once it does, as much can be had as before, and no more.
+    ///
+    /// Time that brought something back while nobody was refused would have all daemons begin again at the full rate.
     pub(super) fn silenced(&mut self, now: Instant) {
         let before = match &self.stage {
             Stage::Probing(probe) => probe.before() * REGAINED,
@@ -214,35 +213,42 @@ impl Controller {
             self.stage = Stage::GivingWay { rested: now, until: now };
         }
         (self.window, self.last_second) = (Window::new(now), Window::new(now));
-        self.regain = (self.accepted.at_last() * REGAINED).max(before);
+        // A throttle that closes entirely lowers the rate first; other failures do not.
+        let had = match self.climb.is_some_and(|climb| climb.since() > self.accepted.last_at()) {
+            true => self.accepted.at_last(),
+            false => 0.0,
+        };
+        self.value = self.value.max(before).max(had);
+        self.regain = self.value;
+        self.is_silent = true;
     }
 
     pub(super) fn climb(&mut self, now: Instant) {
         let seconds = now.since(self.at).as_secs_f64();
         self.at = now;
+        if self.is_silent {
+            self.climb = self.climb.map(|climb| climb.begun_again(now));
+            return;
+        }
         self.highest.value *= (1.0 - seconds / REMEMBERED_SECONDS).max(0.0);
         let rate = match &self.stage {
             Stage::Probing(_) => return self.find(now),
             Stage::GivingWay { .. } => 0.0,
             Stage::Tolerating(_) => TOLERANT_CLIMB_PER_SECOND,
         };
-        let Some(lowered_at) = self.lowered_at.filter(|_| self.value < 1.0) else { return };
+        let Some(climb) = self.climb.filter(|_| self.value < 1.0) else { return };
         if self.value < self.regain {
             self.value = (self.value * (1.0 + seconds * REGAIN_PER_SECOND)).min(self.regain);
             return;
         }
-        let quiet = now.since(lowered_at).as_secs_f64() / QUIET_SECONDS;
-        let rate = match quiet > 1.0 {
-            false => rate,
-            true => rate.max((CLIMB_PER_SECOND * quiet * quiet).min(FASTEST_CLIMB_PER_SECOND)),
-        };
-        self.value = (self.value + self.step.max(self.value * rate) * seconds).min(1.0);
+        let step = climb.step().max(self.value * rate.max(climb.part_when_quiet(now)));
+        self.value = (self.value + step * seconds).min(1.0);
     }
 
     /// More was refused than is tolerated, by so large a part of a request.
     fn give_way(&mut self, excess: f64, sent_at: Instant, now: Instant) {
         // It left before the last refusal was known.
-        if self.lowered_at.is_some_and(|lowered| sent_at <= lowered) {
+        if self.climb.is_some_and(|climb| sent_at <= climb.since()) {
             return;
         }
         let floor = (self.last_second.highest() / STEEPEST).min(self.value);
@@ -252,9 +258,8 @@ impl Controller {
     }
 
     fn lower_to(&mut self, value: f64, now: Instant) {
-        self.lowered_at = Some(now);
         self.value = value.clamp(MIN, 1.0);
-        self.step = step(self.value);
+        self.climb = Some(Climb::new(self.value, now));
     }
 
     /// Asks whether giving way helps, where so much is refused that it should be known.

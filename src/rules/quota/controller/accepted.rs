@@ -35,8 +35,13 @@ impl Accepted {
         (self.faded(now) / LATELY / counted.max(0.01)).min(1.0)
     }
 
-    /// The factor at the time of the last request that was accepted.
+    /// What was accepted lately at the time of the last request that was, as a part of what a second allows.
     pub(super) fn at_last(&self) -> f64 {
         self.lately(self.at)
+    }
+
+    /// When a request was accepted last.
+    pub(super) fn last_at(&self) -> Instant {
+        self.at
     }
 }

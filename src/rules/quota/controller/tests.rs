@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::steps::{quiet_seconds, step};
 use super::*;
 
 /// Requests a second that a factor of 1 stands for.
@@ -206,6 +207,16 @@ fn five_that_start_together_use_the_quota_from_the_first_seconds_on() {
 }
 
 #[test]
+fn five_with_a_quota_above_what_each_is_allowed_use_it_from_the_first_seconds_on() {
+    let mean = (0..5).map(|seed| {
+        let mut toy = Toy::new(Service { quota: 2_000.0, ..AMPLE }, 5, seed);
+        toy.run(20 * SECOND).iter().sum::<f64>() * ALLOWED
+    });
+    let mean = mean.sum::<f64>() / 5.0;
+    assert!(mean >= 0.85 * 2_000.0, "{mean:.0} a second of 2000");
+}
+
+#[test]
 fn a_quota_that_is_doubled_is_found_within_a_minute() {
     for (controllers, seed) in [(1, 1), (2, 2), (5, 3), (20, 4)] {
         let mut toy = Toy::new(Service { quota: 800.0, ..AMPLE }, controllers, seed);
@@ -245,6 +256,58 @@ fn after_an_outage_it_is_back_within_seconds() {
         toy.service.refuses = 0.0;
         toy.run(10 * SECOND);
         assert!(toy.controllers[0].value() >= 0.9, "{}", toy.controllers[0].value());
+    }
+}
+
+/// The service takes nothing for a minute, and nobody is refused for having been too much meanwhile.
+#[test]
+fn a_fleet_that_comes_back_after_an_outage_begins_with_what_each_had() {
+    for (controllers, seed) in [(2, 1), (20, 2), (100, 3)] {
+        let mut toy = Toy::new(Service { quota: 2_000.0, ..AMPLE }, controllers, seed);
+        toy.run(30 * SECOND);
+        let had: Vec<_> = toy.controllers.iter().map(Controller::value).collect();
+        toy.controllers.iter_mut().for_each(|controller| controller.silenced(toy.now));
+        toy.under_way.clear();
+        toy.now = toy.now + 60 * SECOND;
+        for (controller, had) in toy.controllers.iter_mut().zip(had) {
+            controller.climb(toy.now);
+            let now = controller.value();
+            assert!(now >= had && now <= had.max(3.0 / controllers as f64), "{had} then {now}");
+        }
+        let back = toy.run(10 * SECOND).iter().sum::<f64>() * ALLOWED;
+        assert!((0.9 * 2_000.0..=2_000.0).contains(&back), "{back:.0} a second, {controllers} daemons");
+    }
+}
+
+#[test]
+fn who_is_not_refused_for_longer_than_chance_explains_climbs_faster_than_by_steps() {
+    let mut controller = without_credit();
+    controller.lower_to(0.2, at(1));
+    let (from, step) = (0.2, step(0.2));
+    let by_steps = |seconds: f64| from + step * seconds;
+    let quiet = quiet_seconds(from);
+    let after = |seconds: f64| at((seconds * 1_000.0) as u64 + 1);
+    controller.regain = 0.0;
+    controller.climb(after(0.9 * quiet));
+    assert!((controller.value() - by_steps(0.9 * quiet)).abs() < 1e-3, "{}", controller.value());
+    for tenth in 9..30 {
+        controller.climb(after(f64::from(tenth) * 0.1 * quiet));
+    }
+    assert!(controller.value() > by_steps(3.0 * quiet), "{}", controller.value());
+}
+
+#[test]
+fn large_fleets_wait_longer_than_small_ones_before_quiet_tells_anything() {
+    let seconds: Vec<_> = [0.01, 0.09, 0.11, 0.25, 0.5, 1.0].map(|value| quiet_seconds(value).round()).into();
+    assert_eq!(seconds, [40.0, 40.0, 3.0, 7.0, 29.0, 40.0], "{seconds:?}");
+}
+
+proptest! {
+    #[test]
+    fn quiet_takes_from_two_to_forty_seconds_and_never_lowers(value in MIN..1.0_f64, seconds in 0.0..200.0_f64) {
+        prop_assert!((2.0..=40.0).contains(&quiet_seconds(value)));
+        let part = Climb::new(value, at(0)).part_when_quiet(at((seconds * 1_000.0) as u64));
+        prop_assert!((0.0..=0.3).contains(&part), "{part}");
     }
 }
 
