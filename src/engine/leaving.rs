@@ -93,16 +93,22 @@ impl Engine {
             if matches!(file.state(), State::Reading { .. } | State::Opening { .. }) {
                 continue;
             }
-            let (identity, stream, path) = (file.identity, file.stream, Arc::clone(&file.path));
+            let (identity, source, stream) = (file.identity, file.source, file.stream);
+            let path = Arc::clone(&file.path);
             let (is_begun, is_left_out) = (file.incarnation().is_some(), self.is_left_out(stream, &path));
             if is_left_out {
                 self.tell_left_out(id);
             }
             self.part(id, Parting::LeftInPlace, now);
-            if !is_begun && !is_left_out {
-                // Whoever goes on with its names goes on with it, whatever it is called by then.
-                let of_stream = self.sources_of(stream);
-                of_stream.into_iter().for_each(|source| self.families.note_refused(source, identity));
+            if !is_begun {
+                // Whoever goes on with its names goes on with it, whatever it is called by then; so does its own source, if that
+                // is configured again.
+                let go_on = match is_left_out {
+                    false => self.sources_of(stream),
+                    true if self.surveys.is_retired(source) => vec![source],
+                    true => Vec::new(),
+                };
+                go_on.into_iter().for_each(|source| self.families.note_refused(source, identity));
             }
             self.surveys.want_all();
         }

@@ -201,7 +201,7 @@ async fn answer(request: Request<Incoming>, router: Router) -> Answer {
             write(&router, files, move || Bytes::from(json(&Files::of(&snapshot, &query)))).await
         }
         "/config" => {
-            let Some(snapshot) = router.handle.snapshot().await else { return stuck() };
+            let Some(snapshot) = router.handle.snapshot(Detail::Sums).await else { return stuck() };
             let effective = snapshot.about.config.effective.as_bytes().to_vec();
             body(StatusCode::OK, TEXT, Bytes::from(effective))
         }
