@@ -3,6 +3,8 @@
 //! Events go in, effects come out, and whoever drives it is clock, disk and service. The daemon answers with inotify,
 //! descriptors, SQLite and the SDK, the simulation with a world that goes wrong, and this with one file that is a text.
 
+#![expect(clippy::print_stdout, reason = "shows what happens")]
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -84,8 +84,8 @@ const MUTANTS: &[Mutant] = &[
         law: "L7",
         what: "a span may be settled twice",
         file: "src/rules/ledger.rs",
-        from: "self.slots.get_mut(entry.0).filter(|slot| slot.state.is_open()) else {",
-        to: "self.slots.get_mut(entry.0).filter(|slot| slot.end > Offset::ZERO) else {",
+        from: "is_some_and(|slot| slot.state.is_open());\n        let Some(Flight",
+        to: "is_some_and(|slot| slot.end > Offset::ZERO);\n        let Some(Flight",
         red: Red::Unit("ledger::tests::l7_"),
     },
     Mutant {
@@ -164,8 +164,8 @@ const MUTANTS: &[Mutant] = &[
         law: "L16",
         what: "what is settled beyond the frontier is forgotten by a crash",
         file: "src/rules/ledger.rs",
-        from: "!span.is_empty() && self.known.get(behind)",
-        to: "span.is_empty() && self.known.get(behind)",
+        from: "!span.is_empty() && self.flight.known.get(behind)",
+        to: "span.is_empty() && self.flight.known.get(behind)",
         red: Red::Unit("l16_"),
     },
     Mutant {

@@ -154,7 +154,7 @@ fn failed_seeds(kind: Kind, told: &str) -> usize {
         match outcome {
             Ok(world) => sum.add(&world.reached),
             Err(told) => {
-                println!("{told}");
+                eprintln!("{told}");
                 failed.push(seed);
             }
         }
@@ -162,7 +162,7 @@ fn failed_seeds(kind: Kind, told: &str) -> usize {
     if failed.is_empty() && seeds(20).end >= 20 {
         sum.check(kind);
     }
-    println!("{kind} ({told}): {} seeds failed: {failed:?}", failed.len());
+    eprintln!("{kind} ({told}): {} seeds failed: {failed:?}", failed.len());
     failed.len()
 }
 
