@@ -70,7 +70,7 @@ const MUTANTS: &[Mutant] = &[
         file: "src/rules/quota.rs",
         from: "const WINDOW: Duration = Duration::from_millis(1_050);",
         to: "const WINDOW: Duration = Duration::from_millis(700);",
-        red: Red::Unit("l5_"),
+        red: Red::Unit("quota::tests"),
     },
     Mutant {
         law: "L6",
@@ -180,8 +180,8 @@ const MUTANTS: &[Mutant] = &[
         law: "L18",
         what: "refusals that giving way does not mend are given way to",
         file: "src/rules/quota/controller/probe.rs",
-        from: "const CONSTANT: f64 = 0.7;",
-        to: "const CONSTANT: f64 = 70.0;",
+        from: "const HITS: u32 = 2;",
+        to: "const HITS: u32 = 2_000_000;",
         red: Red::Unit("l18_"),
     },
     Mutant {
@@ -198,7 +198,7 @@ const MUTANTS: &[Mutant] = &[
         file: "src/engine/audit.rs",
         from: "is_before || checkpoint.settled.ranges()",
         to: "is_before || end >= start || checkpoint.settled.ranges()",
-        red: Red::Unit("audit"),
+        red: Red::Simulation("no_line_is_lost_or_invented_in_any_seed"),
     },
 ];
 

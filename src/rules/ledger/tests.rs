@@ -228,6 +228,16 @@ fn l7_settling_twice_is_refused() {
     ledger.settle(first, Settlement::Delivered);
 }
 
+#[test]
+#[should_panic(expected = "L7")]
+fn l7_settling_twice_is_refused_behind_what_is_open_too() {
+    let mut ledger = Ledger::starting_at(Offset::ZERO);
+    let _ = ledger.admit(span(0));
+    let second = ledger.admit(span(1));
+    ledger.settle(second, Settlement::Delivered);
+    ledger.settle(second, Settlement::Delivered);
+}
+
 proptest! {
     /// Processes one after the other, each cutting the file otherwise: no byte is taken for settled that never was, and
     /// none that a checkpoint held is forgotten unless it lies in a record with one that was not settled.
