@@ -98,14 +98,6 @@ const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         law: "L9",
-        what: "lost hints make nobody look",
-        file: "src/engine/names.rs",
-        from: "                for file in self.files.ids() {\n                    self.queue_read(file);\n                }",
-        to: "",
-        red: Red::Unit("names::tests"),
-    },
-    Mutant {
-        law: "L9",
         what: "names are looked at only where a hint asks for it",
         file: "src/rules/cadence.rs",
         from: "            (false, Watching::Full) => lazy(SURVEY_EVERY),",
