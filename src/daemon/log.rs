@@ -286,6 +286,7 @@ fn handed_on((stream, delivery_stream): At<'_>, files: usize) {
 fn held((stream, delivery_stream): At<'_>, why: &Retry) {
     error!(
         stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message,
+        request_id = why.request_id(), endpoint = why.endpoint(),
         "not delivering; trying again until it works"
     );
 }
@@ -293,13 +294,14 @@ fn held((stream, delivery_stream): At<'_>, why: &Retry) {
 fn still_held((stream, delivery_stream): At<'_>, why: &Retry, tries: u32, after: Duration) {
     error!(
         stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message, tries,
-        seconds = after.as_secs(), "still not delivering"
+        seconds = after.as_secs(), request_id = why.request_id(), endpoint = why.endpoint(), "still not delivering"
     );
 }
 
 fn stopped((stream, delivery_stream): At<'_>, why: &Retry) {
     error!(
         stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message,
+        request_id = why.request_id(), endpoint = why.endpoint(),
         "stopped: nothing more is sent until the configuration is read again"
     );
 }
@@ -322,7 +324,7 @@ fn dead_lettered(stream: &str, path: &Path, offset: Offset, code: &str, message:
 fn record_stuck(stream: &str, path: &Path, offset: Offset, why: &Retry, after: Duration) {
     warn!(
         stream, path = %path.display(), offset = offset.bytes(), code = %why.code, reason = why.reason.label(),
-        error = %why.message, seconds = after.as_secs(),
+        error = %why.message, seconds = after.as_secs(), request_id = why.request_id(), endpoint = why.endpoint(),
         "one record fails alone, and no other waits for it; it is tried on, and put aside as a dead letter if that lasts"
     );
 }

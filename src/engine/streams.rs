@@ -245,7 +245,7 @@ impl Streams {
                     continue;
                 }
                 Verdict::Rejected { code, message } => {
-                    let why = Retry { reason: RetryReason::Rejected, code, message };
+                    let why = Retry::new(RetryReason::Rejected, code, message);
                     (why.clone(), Some(lane.ladder.refused(place, why, at, now)))
                 }
                 Verdict::Retry(why) if why.is_evidence() => {

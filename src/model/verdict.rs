@@ -43,6 +43,17 @@ pub struct Retry {
     pub code: Arc<str>,
     /// What happened, for a person. Never the record's content.
     pub message: Arc<str>,
+    /// Which answer of the service said so, if one did: what its support asks for.
+    pub answer: Option<Answer>,
+}
+
+/// One answer of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The number that the service gave the request.
+    pub request_id: Arc<str>,
+    /// Where it answers; without user and password.
+    pub endpoint: Arc<str>,
 }
 
 /// Codes of requests that are refused for who signs them, and ours for those that nobody can sign.
@@ -60,6 +71,21 @@ const OF_CREDENTIALS: [&str; 10] = [
 ];
 
 impl Retry {
+    /// A failure of which no answer of the service tells.
+    pub fn new(reason: RetryReason, code: impl Into<Arc<str>>, message: impl Into<Arc<str>>) -> Self {
+        Self { reason, code: code.into(), message: message.into(), answer: None }
+    }
+
+    /// The number that the service gave the request, if it answered.
+    pub fn request_id(&self) -> Option<&str> {
+        self.answer.as_ref().map(|answer| &*answer.request_id)
+    }
+
+    /// Where the service answered, if it did.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.answer.as_ref().map(|answer| &*answer.endpoint)
+    }
+
     /// Whether the failure is evidence of anything but a rate or a setup that has to change.
     pub fn is_evidence(&self) -> bool {
         match self.reason {
@@ -78,21 +104,15 @@ impl Retry {
 
     /// Nothing is answered, and no request has been given up for it yet.
     pub fn silent() -> Self {
-        Self {
-            reason: RetryReason::Network,
-            code: "Timeout".into(),
-            message: "nothing was answered for long, though no request has been given up yet".into(),
-        }
+        let message = "nothing was answered for long, though no request has been given up yet";
+        Self::new(RetryReason::Network, "Timeout", message)
     }
 
     /// Nothing is sent again for this reason; nothing is sent at all.
     pub fn not_encrypted() -> Self {
-        Self {
-            reason: RetryReason::Setup,
-            code: "NotEncrypted".into(),
-            message: "the service does not keep records under server-side encryption, and `require_encryption` is set"
-                .into(),
-        }
+        let message =
+            "the service does not keep records under server-side encryption, and `require_encryption` is set";
+        Self::new(RetryReason::Setup, "NotEncrypted", message)
     }
 }
 

@@ -251,7 +251,7 @@ mod tests {
     }
 
     fn why(reason: RetryReason) -> Retry {
-        Retry { reason, code: "Code".into(), message: "message".into() }
+        Retry::new(reason, "Code", "message")
     }
 
     #[test]

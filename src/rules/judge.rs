@@ -62,11 +62,9 @@ pub fn failure(verdict: &Verdict) -> Option<&Retry> {
 /// Why the record was refused for what it is.
 pub fn refusal(verdict: &Verdict) -> Option<Retry> {
     match verdict {
-        Verdict::Rejected { code, message } => Some(Retry {
-            reason: RetryReason::Rejected,
-            code: Arc::clone(code),
-            message: Arc::clone(message),
-        }),
+        Verdict::Rejected { code, message } => {
+            Some(Retry::new(RetryReason::Rejected, Arc::clone(code), Arc::clone(message)))
+        }
         Verdict::Delivered { .. } | Verdict::Retry(_) => None,
     }
 }
@@ -91,7 +89,7 @@ mod tests {
     use super::*;
 
     fn retry(reason: RetryReason, code: &str) -> Retry {
-        Retry { reason, code: code.into(), message: "why".into() }
+        Retry::new(reason, code, "why")
     }
 
     /// One verdict a letter: accepted, accepted and encrypted, throttled, failed in two ways, wrongly set up, refused.

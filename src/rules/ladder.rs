@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn why(reason: RetryReason) -> Retry {
-        Retry { reason, code: "Code".into(), message: "message".into() }
+        Retry::new(reason, "Code", "message")
     }
 
     fn ladder() -> Ladder<u32> {

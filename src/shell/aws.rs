@@ -93,11 +93,7 @@ impl Found {
     pub(super) async fn may_send(&self, endpoint: &str) -> Result<Credentials, Retry> {
         let trust = self.connections.refresh().await;
         if let (Err(why), false) = (trust, endpoint.starts_with("http://")) {
-            return Err(Retry {
-                reason: RetryReason::Setup,
-                code: "BadCertificates".into(),
-                message: why.into(),
-            });
+            return Err(Retry::new(RetryReason::Setup, "BadCertificates", why));
         }
         self.credentials.for_a_try().await
     }

@@ -306,14 +306,11 @@ impl Route {
         client.set_endpoint_url(access.located.endpoint_url.clone());
         let endpoint = host_of(&access.endpoint());
         if let (Some(true), true) = (access.sdk.use_fips(), access.located.endpoint_url.is_some()) {
-            return Err(Retry {
-                reason: RetryReason::Setup,
-                code: "InvalidConfiguration".into(),
-                message: format!(
-                    "FIPS endpoints are asked for, and {endpoint} as the endpoint: leave one out"
-                )
-                .into(),
-            });
+            return Err(Retry::new(
+                RetryReason::Setup,
+                "InvalidConfiguration",
+                format!("FIPS endpoints are asked for, and {endpoint} as the endpoint: leave one out"),
+            ));
         }
         let located = Arc::clone(&access.located);
         Ok(Reached { client: Client::from_conf(client.build()), located, access: Some(access), endpoint })
@@ -342,7 +339,7 @@ fn embedded(endpoint_url: &str, keys: Credentials, timeouts: TimeoutConfig) -> R
 }
 
 fn not_yet(message: &str) -> Retry {
-    Retry { reason: RetryReason::Setup, code: "MissingCredentials".into(), message: message.into() }
+    Retry::new(RetryReason::Setup, "MissingCredentials", message)
 }
 
 fn record(data: &Bytes) -> Record {

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::world::{Running, World, eventually, text};
+use crate::world::{Running, World, append, eventually, text};
 
 /// N3, N7, N12: each kind of answer, mixed.
 #[test]
@@ -149,7 +149,7 @@ fn a_service_that_is_down_at_first_is_waited_for() {
 fn a_service_that_never_answers_keeps_nobody_from_stopping() {
     let world = World::new();
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
-    crate::world::append(&world.file("a.log"), "line\n");
+    append(&world.file("a.log"), "line\n");
     let config = std::fs::read_to_string(world.config()).unwrap();
     let endpoint = config.lines().find(|line| line.starts_with("endpoint_url")).unwrap().to_owned();
     let config = config
@@ -171,7 +171,7 @@ fn a_service_that_never_answers_keeps_nobody_from_stopping() {
 fn a_second_signal_ends_it_at_once() {
     let world = World::new();
     world.fault(r#"{"rates": {"hang": 1.0}}"#);
-    crate::world::append(&world.file("a.log"), "line\n");
+    append(&world.file("a.log"), "line\n");
     let daemon = world.run();
     eventually("a request under way", || {
         (daemon.status()["streams"][0]["in_flight_requests"] == 1).then_some(())
@@ -200,6 +200,21 @@ fn without_region_or_credentials_it_stays_up_says_so_and_keeps_trying() {
         assert_eq!(world.once().0, 0, "nothing is lost meanwhile");
         assert_eq!(world.compare().missing, 0);
     }
+}
+
+#[test]
+fn what_the_service_refuses_is_told_with_the_requests_number_and_where_it_went() {
+    let world = World::new();
+    world.fault(r#"{"rates": {"access_denied": 1.0}}"#);
+    append(&world.file("a.log"), "line\n");
+    let daemon = world.run();
+    let told = daemon.running.says("not delivering; trying again", "\n");
+    let number =
+        told.split_once(r#""request_id":""#).and_then(|(_, rest)| rest.split_once('"')).expect("a number").0;
+    assert!(!number.is_empty() && told.contains(r#""endpoint":"http://127.0.0.1:"#), "{told}");
+    let held = &daemon.status()["streams"][0]["held"];
+    let (message, later) = (held["message"].as_str().unwrap(), held["request_id"].as_str().unwrap());
+    assert!(!message.contains(later), "whoever groups by messages finds one: {held}");
 }
 
 #[test]

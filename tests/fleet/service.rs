@@ -101,5 +101,5 @@ impl Service {
 }
 
 fn failed(reason: RetryReason, code: &str) -> Verdict {
-    Verdict::Retry(Retry { reason, code: code.into(), message: "Not now.".into() })
+    Verdict::Retry(Retry::new(reason, code, "Not now."))
 }

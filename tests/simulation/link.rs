@@ -136,7 +136,7 @@ impl World {
         link.sum.given_up += 1;
         flow.end = if flow.left <= IN_KERNELS { End::Unheard } else { End::Cut };
         flow.left = flow.left.min(IN_KERNELS);
-        let why = Retry { reason: RetryReason::Network, code: "Timeout".into(), message: "simulated".into() };
+        let why = Retry::new(RetryReason::Network, "Timeout", "simulated");
         let verdicts = vec![Verdict::Retry(why); flow.put.records.len()];
         let event = Event::PutDone { request, outcome: Outcome { verdicts, took: REQUEST_TIMEOUT } };
         self.later(Duration::ZERO, Todo::Tell(process, event));

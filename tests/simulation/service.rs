@@ -199,5 +199,5 @@ pub fn has(data: &bytes::Bytes, word: &str) -> bool {
 }
 
 fn retry(reason: RetryReason) -> Verdict {
-    Verdict::Retry(Retry { reason, code: reason.label().into(), message: "simulated".into() })
+    Verdict::Retry(Retry::new(reason, reason.label(), "simulated"))
 }

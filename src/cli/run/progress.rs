@@ -176,8 +176,8 @@ mod tests {
         assert_eq!(told(&streams).as_deref(), Some("waiting for the bytes quota of stream b, 10% used"));
         streams[1].throttled_at = Some(at(9));
         assert_eq!(told(&streams).as_deref(), Some("stream b is throttled"));
-        let code = "Access\x1bDenied".into();
-        streams[0].held = Some((Retry { reason: RetryReason::Setup, code, message: "no".into() }, at(1)));
+        let code = "Access\x1bDenied";
+        streams[0].held = Some((Retry::new(RetryReason::Setup, code, "no"), at(1)));
         assert!(told(&streams).expect("held").starts_with("stream a is held: Access"));
         assert!(!told(&streams).expect("held").contains('\x1b'));
         let mut quiet = stream(0, Use::default());

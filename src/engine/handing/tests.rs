@@ -254,7 +254,7 @@ impl World {
 }
 
 fn retry(reason: RetryReason) -> Verdict {
-    Verdict::Retry(Retry { reason, code: "Code".into(), message: "later".into() })
+    Verdict::Retry(Retry::new(reason, "Code", "later"))
 }
 
 #[test]

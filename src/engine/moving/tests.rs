@@ -161,7 +161,7 @@ fn delivered() -> Verdict {
 }
 
 fn failed() -> Verdict {
-    Verdict::Retry(Retry { reason: RetryReason::Server, code: "InternalFailure".into(), message: "m".into() })
+    Verdict::Retry(Retry::new(RetryReason::Server, "InternalFailure", "m"))
 }
 
 fn moved_from(from: u64) -> Vec<Result<Vec<Moved>, NotMoved>> {

@@ -300,7 +300,7 @@ fn as_sent(data: &Bytes, compression: Compression) -> Option<Bytes> {
 }
 
 fn kept(code: &str, message: &str) -> LetterEnd {
-    LetterEnd::Kept(Retry { reason: RetryReason::Setup, code: code.into(), message: message.into() })
+    LetterEnd::Kept(Retry::new(RetryReason::Setup, code, message))
 }
 
 fn bytes_of(letters: &[Waiting]) -> u64 {

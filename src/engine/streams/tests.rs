@@ -98,7 +98,7 @@ fn rejected() -> Verdict {
 }
 
 fn retry(reason: RetryReason) -> Verdict {
-    Verdict::Retry(Retry { reason, code: "Code".into(), message: "later".into() })
+    Verdict::Retry(Retry::new(reason, "Code", "later"))
 }
 
 fn texts<'a>(records: impl IntoIterator<Item = &'a bytes::Bytes>) -> Vec<String> {

@@ -163,7 +163,7 @@ impl ProvideCredentials for Keeper {
 
 /// A way that only a person, or time, can mend.
 pub(super) fn missing(message: &str) -> Retry {
-    Retry { reason: RetryReason::Setup, code: "MissingCredentials".into(), message: message.into() }
+    Retry::new(RetryReason::Setup, "MissingCredentials", message)
 }
 
 /// What is kept between two attempts.

@@ -176,7 +176,7 @@ fn nowhere(read: &Profiles, why: &str) -> String {
 }
 
 fn no_region(message: &str) -> Retry {
-    Retry { reason: RetryReason::Setup, code: "MissingRegion".into(), message: message.into() }
+    Retry::new(RetryReason::Setup, "MissingRegion", message)
 }
 
 /// What a region's name may have to do with a host that is not reached; `None` for a region that is known.

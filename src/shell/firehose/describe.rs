@@ -71,11 +71,7 @@ impl Destination {
         let call = reached.client.describe_delivery_stream().delivery_stream_name(name);
         let limit = self.route.stream.request_timeout;
         let Ok(answer) = tokio::time::timeout(limit, call.send()).await else {
-            return Err(Retry {
-                reason: RetryReason::Network,
-                code: "Timeout".into(),
-                message: "no answer in time".into(),
-            });
+            return Err(Retry::new(RetryReason::Network, "Timeout", "no answer in time"));
         };
         match answer {
             Ok(output) => {
@@ -99,7 +95,7 @@ impl Destination {
             }
             Err(error) => Err(match reached.placed(judge(&error, &mut Sent::new(&[]))) {
                 Verdict::Retry(why) => why,
-                Verdict::Rejected { code, message } => Retry { reason: RetryReason::Setup, code, message },
+                Verdict::Rejected { code, message } => Retry::new(RetryReason::Setup, code, message),
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),
             }),
         }

@@ -2,7 +2,7 @@
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::model::verdict::{Retry, Verdict};
+use crate::model::verdict::{Answer, Retry, Verdict};
 
 use super::Reached;
 
@@ -16,31 +16,30 @@ impl Reached {
     /// A verdict on the way, with where it led to.
     pub(super) fn placed(&self, verdict: Verdict) -> Verdict {
         match verdict {
-            Verdict::Retry(Retry { reason, code, message }) if &*code == "Connection" => {
-                let mut placed = format!("{} cannot be reached: {message}", self.endpoint);
+            Verdict::Retry(why) if &*why.code == "Connection" => {
+                let mut placed = format!("{} cannot be reached: {}", self.endpoint, why.message);
                 if let Some(hint) = crate::shell::aws::hint(&self.located.region)
                     && self.access.is_some()
                 {
                     placed.push_str(&format!("; {hint}"));
                 }
-                Verdict::Retry(Retry { reason, code, message: placed.into() })
+                Verdict::Retry(Retry { message: placed.into(), ..why })
             }
-            Verdict::Retry(Retry { reason, code, message }) if &*code == "Timeout" => {
-                let message = format!("{} gave {message}", self.endpoint).into();
-                Verdict::Retry(Retry { reason, code, message })
+            Verdict::Retry(why) if &*why.code == "Timeout" => {
+                let message = format!("{} gave {}", self.endpoint, why.message).into();
+                Verdict::Retry(Retry { message, ..why })
             }
             verdict => verdict,
         }
     }
 
-    /// With the number that the service gave a request, and where that was: what its support asks for. Of a refused record the
-    /// service's own words are kept as they are.
+    /// With which answer of the service it is from.
     pub(super) fn numbered(&self, verdict: Verdict, answer: Option<&HttpResponse>) -> Verdict {
         let number = answer.and_then(|answer| request_number(answer.headers().get(REQUEST_ID)?));
         match (verdict, number) {
-            (Verdict::Retry(Retry { reason, code, message }), Some(number)) => {
-                let message = format!("{message} (request {number} at {})", self.endpoint).into();
-                Verdict::Retry(Retry { reason, code, message })
+            (Verdict::Retry(why), Some(number)) => {
+                let (request_id, endpoint) = (number.into(), self.endpoint.as_str().into());
+                Verdict::Retry(Retry { answer: Some(Answer { request_id, endpoint }), ..why })
             }
             (verdict, _) => verdict,
         }

@@ -209,7 +209,7 @@ fn ambiguous(message: &str) -> Verdict {
 
 fn retry(reason: RetryReason, code: &str, message: &str) -> Verdict {
     let (code, message) = (kept(code, MAX_CODE_BYTES), kept(message, MAX_MESSAGE_BYTES));
-    Verdict::Retry(Retry { reason, code: code.into(), message: message.into() })
+    Verdict::Retry(Retry::new(reason, code, message))
 }
 
 /// What is kept of a text that somebody else wrote: its beginning, in one line that steers nothing.

@@ -68,11 +68,7 @@ impl Way {
         let mut found = self.found.clone();
         match found.wait_for(Option::is_some).await.ok().and_then(|found| found.clone()) {
             Some(known) => known,
-            None => Err(Retry {
-                reason: RetryReason::Setup,
-                code: "MissingCredentials".into(),
-                message: "stopping".into(),
-            }),
+            None => Err(Retry::new(RetryReason::Setup, "MissingCredentials", "stopping")),
         }
     }
 

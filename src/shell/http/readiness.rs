@@ -373,7 +373,7 @@ mod tests {
             ),
             ("Unknown", "Invalid Configuration: Dualstack and custom endpoint are not supported"),
         ] {
-            let why = Retry { reason: RetryReason::Setup, code: code.into(), message: message.into() };
+            let why = Retry::new(RetryReason::Setup, code, message);
             assert!(advice(&why).contains("`endpoint_url`"), "{code}: {}", advice(&why));
         }
     }

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     fn why(reason: RetryReason) -> Retry {
-        Retry { reason, code: "Code".into(), message: "message".into() }
+        Retry::new(reason, "Code", "message")
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct Trouble {
     pub code: String,
     /// What the service or the network said.
     pub message: String,
+    /// The number that the service gave the request; absent where nothing answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// What to do about it, for a person.
     pub advice: String,
     /// How long ago it happened, or has lasted.
@@ -54,6 +57,7 @@ impl Trouble {
             reason: why.reason.label().to_owned(),
             code: why.code.to_string(),
             message: why.message.to_string(),
+            request_id: why.request_id().map(str::to_owned),
             advice: readiness::advice(why).to_owned(),
             age_seconds: seconds(snapshot.status.at.since(since)),
         }
