@@ -95,8 +95,8 @@ impl Engine {
         }
     }
 
-    /// One name for each file that is not as it was (a file may have several): the one it is known by, else the first. First the files that the
-    /// source matches, then those that only lie beside them.
+    /// One name for each file that is not as it was (a file may have several): the one it is known by, else the first. First the
+    /// files that the source matches, then those that only lie beside them.
     fn one_name_each<'a>(
         &mut self,
         observation: &'a Observation,

@@ -156,8 +156,8 @@ fn modified_at(stat: &Stat, end: Offset) -> Option<Duration> {
 /// Reads `len` bytes at `at`; fewer only at the end of the file.
 ///
 /// Reads into memory that is kept and copies out, so that a small append costs a small allocation, however much was asked
-/// for: the bytes may wait long for their acknowledgement, and must not hold more memory than they are. A positional read leaves the descriptor's own position alone, so that one descriptor serves every
-/// thread.
+/// for: the bytes may wait long for their acknowledgement, and must not hold more memory than they are. A positional read
+/// leaves the descriptor's own position alone, so that one descriptor serves every thread.
 ///
 /// # Errors
 /// [`FileFault::Unreadable`] with the kernel's reason (EIO, ESTALE): never taken for the end of the file. It names
