@@ -1,10 +1,50 @@
 //! RecordIds that become durable, held against the checkpoints that they come with.
 
+use std::collections::BTreeMap;
+
 use standpipe::model::audit::Acknowledged;
 use standpipe::model::checkpoint::{Checkpoint, Save};
 use standpipe::model::offset::{Offset, Span};
 
 use super::world::World;
+
+/// Bytes of an incarnation that have RecordIds: where each run of them begins and ends, runs apart from each other. A checkpoint
+/// asks of every line, so that a list of records is not looked through each time.
+#[derive(Debug, Default)]
+pub struct Covered(BTreeMap<Offset, Offset>);
+
+impl Covered {
+    pub fn add(&mut self, span: Span) {
+        let (mut start, mut end) = (span.start(), span.end());
+        while let Some((&first, &last)) = self.0.range(..=end).next_back() {
+            if last < start {
+                break;
+            }
+            self.0.remove(&first);
+            (start, end) = (start.min(first), end.max(last));
+        }
+        if start < end {
+            self.0.insert(start, end);
+        }
+    }
+
+    pub fn has(&self, at: Offset) -> bool {
+        self.0.range(..=at).next_back().is_some_and(|(_, end)| at < *end)
+    }
+}
+
+#[test]
+fn covered_bytes_are_those_of_any_span() {
+    let mut covered = Covered::default();
+    let spans = [(10, 20), (0, 4), (30, 30), (25, 30), (4, 6), (18, 26), (50, 60), (52, 54)];
+    for (count, (start, end)) in spans.iter().enumerate() {
+        covered.add(Span::new(Offset::new(*start), Offset::new(*end)));
+        for at in 0..70 {
+            let is_in_any = spans[..=count].iter().any(|(start, end)| (*start..*end).contains(&at));
+            assert_eq!(covered.has(Offset::new(at)), is_in_any, "{at} after {count}");
+        }
+    }
+}
 
 /// Whether a start from a checkpoint reads a byte again.
 fn passes(checkpoint: &Checkpoint, at: Offset) -> bool {
@@ -25,7 +65,7 @@ impl World {
                 assert!(is_over || checkpoint.is_some_and(is_passed), "before its checkpoint: {block:?}");
             }
             let kept = self.record_ids.entry(incarnation).or_default();
-            kept.extend(block.records.iter().map(|record| record.span));
+            block.records.iter().for_each(|record| kept.add(record.span));
             self.reached.record_ids += block.records.len() as u64;
         }
     }
@@ -37,19 +77,17 @@ impl World {
         if self.shape.runtime.is_some() || checkpoint.fingerprint.is_empty() {
             return;
         }
-        let none = Vec::new();
-        let kept = self.record_ids.get(&checkpoint.incarnation).unwrap_or(&none);
+        let kept = self.record_ids.get(&checkpoint.incarnation);
         let is_same = |file: &&super::disk::File| {
             file.identity == checkpoint.identity && checkpoint.fingerprint.matches(&file.content)
         };
         for file in self.disk.files.iter().filter(is_same) {
             for (end, number) in &file.lines {
                 let start = Offset::new(end - self.oracle.text(*number).len() as u64);
-                let is_there = |span: &Span| span.start() <= start && start < span.end();
                 assert!(
                     !passes(checkpoint, start)
                         || !self.oracle.is_only_accepted(*number, stream)
-                        || kept.iter().any(is_there),
+                        || kept.is_some_and(|kept| kept.has(start)),
                     "line {number} at {start} is accepted, passed by {checkpoint:?}, and has no RecordId"
                 );
             }

@@ -11,11 +11,11 @@ use standpipe::engine::port::{Effect, Event, FileId, Hint, RequestId};
 use standpipe::engine::{Engine, FileState, Status};
 use standpipe::model::checkpoint::{Checkpoint, FirstLook};
 use standpipe::model::identity::Incarnation;
-use standpipe::model::offset::Span;
 use standpipe::model::settings::{ByLane, LaneId, Packing, Settings};
 use standpipe::model::time::Instant;
 
 use super::actions::{Action, Deed};
+use super::audit::Covered;
 use super::climate::{Climate, Draw, Kind, Layout, ONE_READ_BYTES};
 use super::disk::{Disk, FileIndex};
 use super::link::Link;
@@ -74,7 +74,7 @@ pub struct World {
     /// When sources were looked at for the first time, as far as that is durable.
     pub looks: Vec<FirstLook>,
     /// What the RecordIds stand for that are durable.
-    pub record_ids: BTreeMap<Incarnation, Vec<Span>>,
+    pub record_ids: BTreeMap<Incarnation, Covered>,
     pub next_incarnation: u64,
     pub first_start: bool,
     /// `None` while the daemon is down.
