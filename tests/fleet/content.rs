@@ -46,10 +46,11 @@ impl Content {
         }
         let line_bytes = usize::try_from(self.line_bytes).expect("small");
         let mut piece = Vec::with_capacity(usize::try_from(LINES).expect("small") * line_bytes);
+        let fill = vec![b'x'; line_bytes];
         for line in number * LINES..(number + 1) * LINES {
             let end = piece.len() + line_bytes - 1;
             piece.extend_from_slice(format!("{file:04} {line:010} ").as_bytes());
-            piece.resize(end, b'x');
+            piece.extend_from_slice(&fill[..end - piece.len()]);
             piece.push(b'\n');
         }
         let piece = Bytes::from(piece);

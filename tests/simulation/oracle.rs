@@ -310,7 +310,7 @@ impl Oracle {
         let candidates = [beginning, of_cell()];
         candidates.into_iter().flatten().find_map(|number: LineNumber| {
             let whole = self.texts.get(number)?;
-            let at = whole.windows(piece.len()).position(|window| window == piece)?;
+            let at = memchr::memmem::find(whole, piece)?;
             Some((number, at))
         })
     }
