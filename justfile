@@ -33,10 +33,10 @@ docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
     cargo test --locked --test readme --test messages
 
-# packages of Debian and RPM, below target
-package:
-    packaging/deb/build.sh
-    packaging/rpm/build.sh
+# packages of Debian and RPM, of a release binary; without one, it is built
+package out="target/packages" binary="":
+    packaging/deb/build.sh {{out}} {{binary}}
+    packaging/rpm/build.sh {{out}} {{binary}}
 
 # what a release of a target has, below target: binary for glibc 2.17, packages, bill of materials, source, sums
 release target="x86_64-unknown-linux-gnu":
