@@ -2,6 +2,8 @@
 """The page of a running daemon in headless Chromium: what it shows, how it fits, and what it refuses to run.
 
 usage: check.py STANDPIPE [DIRECTORY for screenshots [CHECK...]]
+
+In DIRECTORY is also, of each state, what docs/images has: page-STATE.webp.
 """
 
 import base64
@@ -263,6 +265,29 @@ def each(browser, world, name, look):
             page.close()
 
 
+def sheets(browser):
+    """Of each state one picture: at each size, in both colour schemes."""
+    for first in sorted(SHOTS.glob("*-desktop-light.png")):
+        name = first.name.removesuffix("-desktop-light.png")
+        paths = [SHOTS / f"{name}-{size}-{scheme}.png" for size in SIZES for scheme in ("light", "dark")]
+        if not all(path.is_file() for path in paths):
+            continue
+        pictures = "".join(
+            f'<img width="{(840 if "desktop" in path.name else 330)}" src="data:image/png;base64,'
+            f'{base64.b64encode(path.read_bytes()).decode()}">' for path in paths)
+        page = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        session = browser.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
+        browser.call("Emulation.setDeviceMetricsOverride", session, width=2400, height=400, deviceScaleFactor=1, mobile=False)
+        frame = browser.call("Page.getFrameTree", session)["frameTree"]["frame"]["id"]
+        style = "margin:10px;display:flex;gap:10px;align-items:start;background:#888"
+        browser.call("Page.setDocumentContent", session, frameId=frame, html=f'<body style="{style}">{pictures}')
+        drawn = "[...document.images].every((image) => image.complete)"
+        eventually("the pictures", lambda: browser.call("Runtime.evaluate", session, expression=drawn)["result"]["value"])
+        sheet = browser.call("Page.captureScreenshot", session, captureBeyondViewport=True, format="webp", quality=70)["data"]
+        (SHOTS / f"page-{name}.webp").write_bytes(base64.b64decode(sheet))
+        browser.call("Target.closeTarget", targetId=page)
+
+
 def healthy(browser):
     world = World(3)
 
@@ -483,6 +508,12 @@ def gone(browser):
         page.waits_for("last answer")
         assert page.run("document.body.classList.contains('stale')")
         page.shot(f"gone-{page.size}-{page.scheme}")
+        # Also when it is drawn again, at another width.
+        for width in (500, 1600):
+            page.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+            eventually("the width", lambda: page.run("innerWidth") == width)
+            page.call("Page.captureScreenshot")
+            assert "does not answer" in page.text(), page.text()[:200]
         world.start_daemon()
         page.waits_for("the daemon began again")
         assert not page.run("document.body.classList.contains('stale')")
@@ -530,6 +561,8 @@ def main():
                 continue
             check(browser)
             print(f"{check.__name__} ok", flush=True)
+        if SHOTS:
+            sheets(browser)
         browser.stop()
 
 
