@@ -114,6 +114,28 @@ pub fn is_missed(birth_nanos: Option<i64>, family: Family) -> bool {
     })
 }
 
+/// Which of a family's generations had the family's own name before the file that has it now: the youngest of those that are
+/// older. Each comes with its birth time, in nanoseconds since 1970.
+///
+/// Where a generation has no birth time, or two were born at the same moment, nothing tells which one it was.
+pub fn directly_before<T>(
+    birth_nanos: Option<i64>,
+    generations: impl IntoIterator<Item = (T, Option<i64>)>,
+) -> Option<T> {
+    let birth = birth_nanos?;
+    let mut older = Vec::new();
+    for (generation, born) in generations {
+        let born = born?;
+        if born <= birth {
+            older.push((born, generation));
+        }
+    }
+    older.sort_by_key(|(born, _)| *born);
+    let (born, latest) = older.pop()?;
+    let is_clear = born < birth && older.last().is_none_or(|(before, _)| *before < born);
+    is_clear.then_some(latest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +228,28 @@ mod tests {
         for (name, first, current, birth, expected) in rows {
             let family = Family { first_seen_nanos: nanos(*first), current_nanos: current.map(nanos) };
             assert_eq!(is_missed(birth.map(nanos), family), *expected, "{name}");
+        }
+    }
+
+    /// Each row: the birth of the file that has the name now, those of its generations, and which of them it follows.
+    #[test]
+    fn the_generation_directly_before() {
+        type Row = (&'static str, Option<i64>, &'static [Option<i64>], Option<usize>);
+        let rows: &[Row] = &[
+            ("none", Some(30), &[], None),
+            ("one", Some(30), &[Some(20)], Some(0)),
+            ("the youngest, in whatever order", Some(30), &[Some(10), Some(25), Some(20)], Some(1)),
+            ("what was made since is a copy at most", Some(30), &[Some(40), Some(20)], Some(1)),
+            ("only what was made since", Some(30), &[Some(40)], None),
+            ("two of one moment", Some(30), &[Some(20), Some(20)], None),
+            ("two of one moment before the one", Some(30), &[Some(20), Some(20), Some(25)], Some(2)),
+            ("one of the moment of the file itself", Some(30), &[Some(20), Some(30)], None),
+            ("one that nothing tells the age of", Some(30), &[Some(20), None], None),
+            ("nothing tells the age of the file", None, &[Some(20)], None),
+        ];
+        for (name, birth, generations, expected) in rows {
+            let generations = generations.iter().copied().enumerate();
+            assert_eq!(directly_before(*birth, generations), *expected, "{name}");
         }
     }
 }
