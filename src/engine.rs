@@ -9,7 +9,7 @@
 //! | part | knows |
 //! |---|---|
 //! | `files.rs` | followed files: what each is doing, and what wakes it |
-//! | `families.rs` | since when names are looked at, and what was found beside them |
+//! | `families.rs`, `seams.rs` | since when names are looked at, what was found beside them, and which file follows which |
 //! | `lives.rs`, `incarnation.rs` | incarnations: what each is, and how far it is read and settled |
 //! | `surveys.rs` | when to look at which source |
 //! | `descriptors.rs` | how many files may be open, and how many openings are under way on each device |
@@ -70,6 +70,7 @@ mod routing;
 #[cfg(test)]
 mod samples;
 mod saves;
+mod seams;
 mod shaping;
 mod startup;
 mod status;
@@ -286,6 +287,7 @@ impl Engine {
             self.streams.deadline(),
             self.saves.deadline(now),
             self.files.deadline(),
+            self.families.seams().deadline(),
             // Files that wait for a save are opened by its answer.
             self.descriptors
                 .deadline(self.files.any_to_open())

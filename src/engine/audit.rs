@@ -11,7 +11,7 @@ use crate::model::audit::{Acknowledged, AuditBlock, AuditedFile};
 use crate::model::checkpoint::{Checkpoint, Save};
 use crate::model::identity::Incarnation;
 use crate::model::offset::Span;
-use crate::model::record::Record;
+use crate::model::record::{Entry, Record};
 use crate::model::record_id::RecordId;
 use crate::model::settings::{Audit, LaneId};
 
@@ -36,28 +36,34 @@ impl Engine {
     pub(super) fn note_acknowledged(&mut self, lane: LaneId, record: &Record, id: Option<RecordId>) {
         let stream = &self.settings.streams[lane.stream.0];
         if let (Some(id), Audit::On { max_bytes }) = (id, &stream.audit) {
-            let state = self.lives.on_its_way(record.incarnation);
             let delivery_stream = &stream.spread.lanes[lane.place].delivery_stream;
-            self.saves.acknowledgements_mut().add(state, record, id, (delivery_stream, *max_bytes));
+            let rest = record.rest.as_ref().map(|rest| (rest.incarnation, rest.entry, rest.span));
+            for (incarnation, entry, span) in
+                [(record.incarnation, record.entry, record.span)].into_iter().chain(rest)
+            {
+                let (state, id) = (self.lives.on_its_way(incarnation), id.clone());
+                let acknowledgements = self.saves.acknowledgements_mut();
+                acknowledgements.add(state, (entry, span), id, (delivery_stream, *max_bytes));
+            }
         }
     }
 }
 
 impl Acknowledgements {
-    /// Takes in what became of a record that is not settled yet: which delivery stream took it, and how many bytes the
-    /// RecordIds of its stream may take.
-    pub(super) fn add(
+    /// Takes in what became of a record that is not settled yet, by its place in one of its files: which delivery stream took it,
+    /// and how many bytes the RecordIds of its stream may take.
+    fn add(
         &mut self,
         state: &IncarnationState,
-        record: &Record,
+        (entry, span): (Entry, Span),
         id: RecordId,
         (delivery_stream, max_bytes): (&Arc<str>, u64),
     ) {
-        let left_out = state.provenance().left_out_of(record.span);
-        let read = Acknowledged { entry: record.entry, span: record.span, left_out, id };
+        let left_out = state.provenance().left_out_of(span);
+        let read = Acknowledged { entry, span, left_out, id };
         self.bytes += memory_bytes(&read);
-        let (whose, (path, target)) = (state.whose(), state.read_as(record.span.start()));
-        let blocks = self.waiting.entry(record.incarnation).or_default();
+        let (whose, (path, target)) = (state.whose(), state.read_as(span.start()));
+        let blocks = self.waiting.entry(state.incarnation()).or_default();
         let fits = |block: &AuditBlock| {
             let file = &block.file;
             (Arc::ptr_eq(&file.path, path) || file.path == *path)
@@ -70,7 +76,7 @@ impl Acknowledgements {
             return block.records.push(read);
         }
         let file = AuditedFile {
-            incarnation: record.incarnation,
+            incarnation: state.incarnation(),
             stream: Arc::clone(&whose.stream_name),
             delivery_stream: Arc::clone(delivery_stream),
             path: Arc::clone(path),

@@ -5,6 +5,7 @@
 //! all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::model::identity::Incarnation;
 use crate::model::limits::{LINES_PER_RECORD, RECORD_BYTES, billed_bytes};
 use crate::model::record::Record;
 use crate::model::said::{SaidIn, Unmade};
-use crate::model::settings::StreamId;
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome};
 
@@ -77,12 +78,12 @@ impl Engine {
         for (record, encrypted, id) in judged.delivered {
             self.count_delivered(stream, &record, encrypted, now);
             self.note_acknowledged(judged.lane, &record, id);
-            touched.insert(record.incarnation);
+            touched.extend(record.incarnations());
             settled += self.settle(&record, Settlement::Delivered);
         }
         for (record, why) in judged.rejected {
-            touched.insert(record.incarnation);
-            if self.leaving.moves.is_withdrawn(record.incarnation) {
+            touched.extend(record.incarnations());
+            if self.leaving.moves.is_withdrawn(&record) {
                 self.settle(&record, Settlement::Nothing);
                 continue;
             }
@@ -100,7 +101,7 @@ impl Engine {
         counts.records_delivered += 1;
         counts.bytes_delivered += record.data.len() as u64;
         counts.billed_bytes += billed_bytes(record.data.len());
-        counts.file_bytes_delivered += record.span.len();
+        counts.file_bytes_delivered += record.file_bytes();
         counts.records_encrypted += u64::from(encrypted == Encrypted::Yes);
         if let Some(read) = self.lives.on_its_way(record.incarnation).read_at(record) {
             counts.delivery_took.observe(now.since(read));
@@ -128,6 +129,8 @@ impl Engine {
              {LINES_PER_RECORD} lines of one that lines share"
         )
         .into();
+        let touched: BTreeSet<_> =
+            records.iter().flat_map(|(record, _)| record.incarnations()).chain([incarnation]).collect();
         let mut settled = 0;
         for (record, Aside { why, said }) in records {
             let (code, message) = match why {
@@ -138,7 +141,9 @@ impl Engine {
             let (code, message) = (code.into(), Arc::clone(message));
             settled += self.set_aside(stream, Blocked { record, code, message, unmade });
         }
-        self.after_settling(incarnation, settled, now);
+        for incarnation in touched {
+            self.after_settling(incarnation, std::mem::take(&mut settled), now);
+        }
     }
 
     /// A record that is never accepted becomes a dead letter, or, where there is no room for more of them, keeps its
@@ -150,12 +155,32 @@ impl Engine {
             self.add_dead_letter(stream, letter);
             return self.settle(record, Settlement::DeadLetter);
         }
-        let (state, offset) = (self.lives.on_its_way_mut(record.incarnation), record.span.start());
-        if state.block(blocked) {
-            let (source, path) = (state.whose().source, Arc::clone(&state.whose().path));
+        let offset = record.span.start();
+        if let Some((source, path)) = self.block(blocked) {
             self.report(Report::Stuck { source, path, offset });
         }
         0
+    }
+
+    /// A record is never accepted and has no room among the dead letters. Returns whose it is, where no other of its file was
+    /// blocked.
+    fn block(&mut self, blocked: Blocked) -> Option<(SourceId, Arc<Path>)> {
+        if let Some(rest) = &blocked.record.rest {
+            self.lives.on_its_way_mut(rest.incarnation).note_rest_blocked(true);
+        }
+        let state = self.lives.on_its_way_mut(blocked.record.incarnation);
+        let whose = state.whose();
+        let (source, path) = (whose.source, Arc::clone(&whose.path));
+        state.block(blocked).then_some((source, path))
+    }
+
+    /// The records of a file that have had no room among the dead letters, to be tried again or done with.
+    pub(super) fn take_blocked(&mut self, incarnation: Incarnation) -> Vec<Blocked> {
+        let blocked = self.lives.on_its_way_mut(incarnation).take_blocked_if(|_| true);
+        for rest in blocked.iter().filter_map(|blocked| blocked.record.rest.as_ref()) {
+            self.lives.on_its_way_mut(rest.incarnation).note_rest_blocked(false);
+        }
+        blocked
     }
 
     /// Dead letters were deleted: records that had no room among them may have room now, and their files go on.
@@ -166,23 +191,26 @@ impl Engine {
         let blocked =
             self.lives.states().filter(|state| state.is_blocked()).map(IncarnationState::incarnation);
         for incarnation in blocked.collect::<Vec<_>>() {
-            let state = self.lives.on_its_way_mut(incarnation);
-            let stream = state.stream();
+            let stream = self.lives.on_its_way(incarnation).stream();
+            let mut touched = BTreeSet::from([incarnation]);
             let mut settled = 0;
-            for blocked in state.take_blocked() {
+            for blocked in self.take_blocked(incarnation) {
                 let letter = self.dead_letter(&blocked);
                 if self.saves.has_room_for(&letter) {
                     self.add_dead_letter(stream, letter);
+                    touched.extend(blocked.record.incarnations());
                     settled += self.settle(&blocked.record, Settlement::DeadLetter);
                 } else {
-                    self.lives.on_its_way_mut(incarnation).block(blocked);
+                    self.block(blocked);
                 }
             }
             let goes_on = !self.lives.on_its_way(incarnation).is_blocked();
             if let Some(file) = self.lives.file_of(incarnation).filter(|_| goes_on) {
                 self.files.unblock(file);
             }
-            self.after_settling(incarnation, settled, now);
+            for incarnation in touched {
+                self.after_settling(incarnation, std::mem::take(&mut settled), now);
+            }
         }
     }
 
@@ -212,14 +240,21 @@ impl Engine {
         self.report(Report::DeadLettered { stream, path, offset, code, message });
     }
 
-    /// Returns how many bytes of the file that settles, before the frontier or beyond it.
+    /// Settles a record in each ledger that has an entry of it. Returns how many bytes of files that settles, before a frontier or
+    /// beyond it.
     pub(super) fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
         let state = self.lives.on_its_way_mut(record.incarnation);
         let before = state.buffered();
         let settled = state.settle(record, how);
         let (stream, after) = (state.stream(), state.buffered());
         self.intake.charge(stream, (before, after));
-        settled
+        let Some(rest) = &record.rest else { return settled };
+        let state = self.lives.on_its_way_mut(rest.incarnation);
+        let before = state.buffered();
+        let of_rest = state.settle_rest(rest, how);
+        let (stream, after) = (state.stream(), state.buffered());
+        self.intake.charge(stream, (before, after));
+        settled + of_rest
     }
 
     /// What follows from settled spans, once for all that one outcome settled: `settled` bytes in all.

@@ -25,6 +25,7 @@ impl Engine {
         self.streams.drain();
         let ends = self.streams.stop_letters();
         self.tell_letters(ends);
+        self.forget_all_seams();
         for file in self.files.ids() {
             self.queue_read(file);
         }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::seams::Seams;
 use crate::model::checkpoint::{Checkpoint, FirstLook};
 use crate::model::identity::Identity;
 use crate::model::settings::SourceId;
@@ -62,6 +63,7 @@ pub(super) struct Families {
     refused: BTreeSet<(SourceId, Identity)>,
     /// Files beside those of a source, by the last look, of which something is stored and that are not followed.
     unclaimed: BTreeMap<SourceId, Vec<Identity>>,
+    seams: Seams,
 }
 
 impl Families {
@@ -83,6 +85,15 @@ impl Families {
             }
         }
         families
+    }
+
+    /// Which files follow others directly.
+    pub(super) fn seams(&self) -> &Seams {
+        &self.seams
+    }
+
+    pub(super) fn seams_mut(&mut self) -> &mut Seams {
+        &mut self.seams
     }
 
     /// A file is followed, or stored, that has or had this name.

@@ -4,7 +4,9 @@
 //!
 //! *Invariant (L3):* offsets never leave the incarnation they belong to; a truncated file gets a new one of these.
 
+mod across;
 mod beyond;
+mod blocked;
 mod idle;
 mod lane;
 mod naming;
@@ -35,6 +37,7 @@ use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
 
+use self::across::Led;
 use self::lane::Lane;
 use self::provenance::Provenance;
 use self::settling::Earlier;
@@ -81,6 +84,7 @@ struct Outgoing {
     /// Whether nothing fresh leaves, because what would be acknowledged has no room in a checkpoint.
     is_withheld: bool,
     beyond: beyond::Beyond,
+    led: Led,
 }
 
 /// A record that is to become a dead letter, and has no room.
@@ -331,7 +335,7 @@ impl IncarnationState {
             let names = (&self.whose.path, &self.whose.target);
             self.provenance.note_read(self.history.position(), names, shaped.left_out);
         }
-        let dead = self.admit(shaped.pieces);
+        let dead = self.admit(shaped.pieces, shaped.rests);
         self.cut = shaped.cut;
         self.head.push(self.position(), &kept);
         self.history.push(kept);
@@ -350,21 +354,6 @@ impl IncarnationState {
             settled: self.frontier().since(frontier),
         };
         (change, dead)
-    }
-
-    /// One record is never accepted and has no room among the dead letters. Returns whether no other has been blocked.
-    pub(super) fn block(&mut self, blocked: Blocked) -> bool {
-        self.outgoing.blocked.push(blocked);
-        self.outgoing.blocked.len() == 1
-    }
-
-    pub(super) fn is_blocked(&self) -> bool {
-        !self.outgoing.blocked.is_empty()
-    }
-
-    /// The records that have had no room among the dead letters, to be tried again.
-    pub(super) fn take_blocked(&mut self) -> Vec<Blocked> {
-        self.outgoing.get_mut().map(|outgoing| std::mem::take(&mut outgoing.blocked)).unwrap_or_default()
     }
 
     /// The frontier may have risen: what lies before it needs no memory.
@@ -386,10 +375,5 @@ impl IncarnationState {
     /// Whether everything that was read is settled.
     pub(super) fn is_settled(&self) -> bool {
         self.ledger.is_settled()
-    }
-
-    /// Whether the frontier will rise no further: all is settled, or what is not is blocked or lies behind it.
-    pub(super) fn has_come_to_rest(&self) -> bool {
-        self.is_settled() || (self.is_blocked() && self.outgoing.outstanding == self.outgoing.blocked.len())
     }
 }

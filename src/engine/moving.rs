@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation};
+use crate::model::record::Record;
 use crate::model::settings::StreamId;
 use crate::model::settled::Settled;
 use crate::model::time::Instant;
@@ -18,6 +19,7 @@ use crate::rules::ledger::Settlement;
 
 use super::Engine;
 use super::files::State;
+use super::incarnation::Blocked;
 use super::lives::Placed;
 use super::parting::Parting;
 use super::port::{Effect, FileId, Move, Moved, NotMoved, Position};
@@ -32,9 +34,9 @@ pub(super) struct Moves {
 }
 
 impl Moves {
-    /// Whether nothing more of an incarnation is sent or put aside.
-    pub(super) fn is_withdrawn(&self, incarnation: Incarnation) -> bool {
-        self.withdrawn.contains(&incarnation)
+    /// Whether a record is not sent any more, nor put aside: what says something of the next file, too, is.
+    pub(super) fn is_withdrawn(&self, record: &Record) -> bool {
+        record.rest.is_none() && self.withdrawn.contains(&record.incarnation)
     }
 }
 
@@ -142,11 +144,20 @@ impl Engine {
     }
 
     /// Takes out of all queues what was read of incarnations that were withdrawn. An answer may have put it there again.
+    ///
+    /// What stands for the beginning of the next file, too, goes its way as if a request had it: nothing else brings those
+    /// bytes.
     pub(super) fn withdraw_records(&mut self, now: Instant) {
         for incarnation in self.leaving.moves.withdrawn.clone() {
             if let Some(state) = self.lives.state_mut(incarnation) {
                 let mut records = self.streams.withdraw(state);
-                records.extend(state.take_blocked().into_iter().map(|blocked| blocked.record));
+                let is_of_one = |blocked: &Blocked| blocked.record.rest.is_none();
+                records.extend(state.take_blocked_if(is_of_one).into_iter().map(|blocked| blocked.record));
+                if !state.has_nothing_ready() {
+                    // No save names the incarnation any more.
+                    state.goes_unsaved();
+                    self.streams.offer(state, 0);
+                }
                 for record in records {
                     self.settle(&record, Settlement::Nothing);
                 }

@@ -8,12 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::checkpoint::Checkpoint;
 use crate::model::hidden::Hidden;
-use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
-use crate::model::offset::Offset;
+use crate::model::identity::Identity;
 use crate::model::settings::{SourceId, StartAt, StreamId};
-use crate::model::settled::Settled;
 use crate::model::time::Instant;
 use crate::rules::rotation::{is_moved, uncompressed};
 
@@ -86,6 +83,7 @@ impl Engine {
         let compressed = seen.values().filter(|observed| uncompressed(&observed.path).is_some());
         let candidates = beside.values().chain(compressed).copied();
         self.open_candidates(observation, candidates, now);
+        self.note_seams(observation);
         self.forget_compressed(source, &seen, &observation.hidden);
         self.forget_archives(observation);
         self.forget_told(observation);
@@ -195,45 +193,6 @@ impl Engine {
         // It was renamed from one source's names to another's: it goes on as what it is.
         self.hand_to(id, source);
         self.seen_again(id, observed, began, now);
-    }
-
-    /// A file was there at the first start of a source that starts at the end: where it ended is durable before any of the
-    /// source's files is opened, so that what is written from now on is read, whatever becomes of this process.
-    pub(super) fn note_first_end(&mut self, stream: StreamId, observed: &Observed, now: Instant) {
-        let names = (Arc::clone(&observed.path), observed.target.clone());
-        let nanos = self.surveys.unix_nanos();
-        let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
-        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, observed.size, 0));
-        self.saves.note_changed(incarnation, 0, now);
-    }
-
-    /// An incarnation of a file that was seen and not opened yet: what lies before `at` is not to be read, and what lies
-    /// between that and `reach` was seen.
-    pub(super) fn begin_unread(
-        &mut self,
-        stream: StreamId,
-        (path, target): Names,
-        identity: Identity,
-        (seen, at, reach): (Seen, u64, u64),
-    ) -> Incarnation {
-        let incarnation = self.lives.fresh();
-        self.lives.store(Checkpoint {
-            incarnation,
-            stream: Arc::clone(self.stream_name(stream)),
-            path,
-            target,
-            identity,
-            origin: identity.into(),
-            seen: Some(seen),
-            fingerprint: Fingerprint::default(),
-            skipped_bytes: at,
-            offset: Offset::new(at),
-            window: Window::default(),
-            settled: Settled::default(),
-            seen_bytes: reach,
-            proof: None,
-        });
-        incarnation
     }
 
     pub(super) fn hand_to(&mut self, id: FileId, source: SourceId) {
@@ -405,6 +364,7 @@ mod tests {
     use crate::engine::incarnation::Whose;
     use crate::engine::port::{Effect, Event, Held, Opened, Watching};
     use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
+    use crate::model::checkpoint::Checkpoint;
     use crate::model::route::Route;
 
     /// Both sources ship into one stream; inotify tells of every change.

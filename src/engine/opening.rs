@@ -258,6 +258,8 @@ impl Engine {
 
     /// The content of an open file was truncated: the next incarnation begins.
     pub(super) fn begin_after_truncation(&mut self, id: FileId, now: Instant) {
+        let file = self.files.known(id);
+        self.forget_seam((file.stream, file.identity));
         let (incarnation, mut whose) = (self.lives.fresh(), self.whose(id, None));
         whose.seen.last_nanos = whose.seen.last_nanos.max(self.surveys.unix_nanos());
         let state = IncarnationState::new(incarnation, whose, History::beginning(), Head::default(), None);

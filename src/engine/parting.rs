@@ -49,6 +49,7 @@ impl Engine {
         }
         let file = self.files.remove(id);
         self.leaving.remove(id);
+        self.forget_seams_of((file.stream, file.identity));
         if file.kind.is_unexplained {
             // Nobody found it under another name for as long as it was looked for.
             self.count_rotation(file.source, Rotation::Removed);

@@ -2,12 +2,15 @@
 //!
 //! *Invariant (L6):* a read begins only when the budget admits it.
 
+mod at_the_end;
+mod joining;
 mod overwritten;
 mod rewritten;
 #[cfg(test)]
 mod tests;
 mod turns;
 
+use self::joining::Begun;
 pub(super) use self::turns::fresh_bytes;
 
 use std::sync::Arc;
@@ -15,27 +18,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Incarnation, Window};
+use crate::model::identity::Incarnation;
 use crate::model::message::ChunkEnd;
 use crate::model::offset::Offset;
 use crate::model::settings::{Format, OnDrain};
 use crate::model::time::Instant;
 use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::Waits;
-use crate::rules::history::{Head, History};
 
 use super::Engine;
 use super::files::file::{FollowedFile, Task};
+use super::incarnation::Change;
 use super::port::{FileFault, FileId, Read};
-use super::report::{Report, Start};
+use super::report::{Report, SourceCounts};
 use super::shaping::{Shape, Shaped, lies_inside, look_back, max_unread_bytes};
 
 /// How much one read asks for unless a line is longer, in bytes.
 const READ_BYTES: usize = 256 * 1024;
-
-/// How far back from the end of a file its last line end is looked for, in bytes: as long as a line may be at most.
-const MAX_FIND_END_BYTES: u64 = 64 * 1024 * 1024;
 
 /// How long whole lines wait for the rest of a part before them: a runtime writes it at once.
 const PART_PATIENCE: Duration = Duration::from_secs(5);
@@ -174,51 +173,6 @@ impl Engine {
         }
     }
 
-    /// The first start of a source that starts at the end: right after the last newline.
-    fn on_end_found(
-        &mut self,
-        id: FileId,
-        incarnation: Incarnation,
-        read: Read,
-        bytes: &Bytes,
-        now: Instant,
-    ) {
-        let newline = memchr::memrchr(b'\n', bytes);
-        let searched = read.len as u64;
-        if newline.is_none()
-            && bytes.len() == read.len
-            && read.at > Offset::ZERO
-            && searched < MAX_FIND_END_BYTES
-        {
-            let (end, within) = (read.at.plus(searched), (searched * 4).min(MAX_FIND_END_BYTES));
-            self.files.known_mut(id).task = Task::FindEnd { incarnation, end, within };
-            return self.queue_read(id);
-        }
-        // A file without any line end so far is one long line: it is read from its beginning.
-        let keep = match newline {
-            Some(newline) => newline + 1,
-            None if read.at == Offset::ZERO => 0,
-            None => bytes.len(),
-        };
-        let position = read.at.plus(keep as u64);
-        let before = bytes.slice(..keep);
-        let mut history = History::resumed(position, Window::at_end_of(&before), None);
-        history.recall(before);
-        history.settle(position);
-        // No more of the beginning than lies before the position: what comes behind may still change.
-        let head = self.files.known_mut(id).compared.take().head;
-        let vouched = usize::try_from(position.bytes()).unwrap_or(usize::MAX).min(head.len());
-        let head = Head::of(&head[..vouched]);
-        let stored = self.lives.stored_checkpoint(incarnation).cloned();
-        let stored =
-            stored.map(|stored| Checkpoint { offset: position, skipped_bytes: position.bytes(), ..stored });
-        self.begin_life(id, incarnation, history, head, stored.as_ref(), now);
-        let file = self.files.known(id);
-        let (source, path) = (file.source, Arc::clone(&file.path));
-        self.report(Report::Following { source, path, at: position, why: Start::End });
-        self.queue_read(id);
-    }
-
     fn on_chunk(&mut self, id: FileId, incarnation: Incarnation, chunk: Chunk<'_>, now: Instant) {
         if !self.is_same_content(id, incarnation, &chunk) || self.was_emptied(id, incarnation, &chunk) {
             return self.on_other_content(id, incarnation, &chunk, now);
@@ -243,16 +197,35 @@ impl Engine {
         let end = position.plus(fresh.len() as u64);
         // What has no newline yet, such as a progress bar, makes no whole lines before it wait longer.
         let whole_end = position.plus(memchr::memrchr(b'\n', &fresh).map_or(0, |end| end as u64 + 1));
-        let shaped = self.shape(id, incarnation, &chunk, (position, whole_end), now);
         let grew = end.bytes() > self.files.known(id).end.extent.read_end_bytes;
         self.files.known_mut(id).end.extent.read_end_bytes = end.bytes();
-        let taken = Taken { bytes: shaped.bytes, waits: shaped.waits, stopped: shaped.stopped, grew };
-        let kept = fresh.slice(..shaped.bytes);
+        let (within, shaped, until) = match self.begin_behind(id, incarnation, &chunk, now) {
+            Begun::Held => return,
+            Begun::Open(waits, until) => {
+                let cut = self.lives.on_its_way(incarnation).cut();
+                (0, Shaped::nothing(Some(waits), cut), Some(until))
+            }
+            Begun::Within(within) => {
+                let chunk = Chunk { before: chunk.before + within, ..chunk };
+                let begins = position.plus(within as u64);
+                (within, self.shape(id, incarnation, &chunk, (begins, whole_end), now), None)
+            }
+        };
+        let (bytes, waits, stopped) = (within + shaped.bytes, shaped.waits, shaped.stopped);
+        let taken = Taken { bytes, waits, until, stopped, grew };
+        let kept = fresh.slice(..bytes);
         let state = self.lives.on_its_way_mut(incarnation);
         let (change, dead) = state.take_in(shaped, kept, (end, chunk.at_end()), now);
-        let stream = state.stream();
-        self.intake.charge(stream, change.buffered);
+        self.offer_read(incarnation, change, now);
+        self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
+        self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
+        self.keep_end(id, incarnation, (&chunk, bytes), stopped);
+    }
+
+    /// What was read of a file was taken in: what of it is to be sent goes its way, and what changed is to be durable.
+    fn offer_read(&mut self, incarnation: Incarnation, change: Change, now: Instant) {
         let state = self.lives.on_its_way_mut(incarnation);
+        self.intake.charge(state.stream(), change.buffered);
         self.streams.offer(state, change.fresh);
         self.streams.note_fresh(state, now);
         if state.awaits_fingerprint() && !state.has_nothing_ready() {
@@ -262,8 +235,6 @@ impl Engine {
             self.saves.note_changed(incarnation, change.settled, now);
         }
         self.note_extent(incarnation, now);
-        self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
-        self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
     }
 
     /// The bytes before the position are the ones of last time: what they tell is kept.
@@ -288,13 +259,29 @@ impl Engine {
         now: Instant,
     ) -> Shaped {
         let file = self.files.known(id);
-        let source = &self.settings.sources[file.source.0];
-        let packing = self.settings.streams[file.stream.0].packing_within_quota();
         let chunk_end = match chunk.at_end() {
+            true if self.families.seams().keeps((file.stream, file.identity), now) => ChunkEnd::Open,
             true if self.ships_last_line(file) => ChunkEnd::Closed,
             true if self.finishing.is_some() || file.has_waited(position, whole_end, now) => ChunkEnd::Quiet,
             true | false => ChunkEnd::Open,
         };
+        let cut = self.lives.on_its_way(incarnation).cut();
+        self.with_shape(id, incarnation, chunk.unix_time, |shape, counts| {
+            shape.apply(position, &chunk.fresh(), cut, (chunk_end, chunk.max_growth), counts)
+        })
+    }
+
+    /// What comes of lines of a file by the shape that its source wants.
+    fn with_shape<T>(
+        &mut self,
+        id: FileId,
+        incarnation: Incarnation,
+        unix_time: Duration,
+        apply: impl FnOnce(&Shape<'_>, &mut SourceCounts) -> T,
+    ) -> T {
+        let file = self.files.known(id);
+        let source = &self.settings.sources[file.source.0];
+        let packing = self.settings.streams[file.stream.0].packing_within_quota();
         let state = self.lives.on_its_way_mut(incarnation);
         let settled = state.settled_earlier();
         let template = match &source.format {
@@ -302,7 +289,6 @@ impl Engine {
             Format::Json(envelope) => {
                 state.names_itself();
                 let whose = (state.whose().origin, incarnation);
-                let unix_time = chunk.unix_time;
                 let files = (&*file.path, file.target.as_deref());
                 Some(EnvelopeTemplate::new(envelope, &source.name, files, whose, unix_time))
             }
@@ -310,8 +296,7 @@ impl Engine {
         let counts = &mut self.counts.sources[file.source.0];
         let truncated = counts.oversize.truncated;
         let shape = Shape::of(source, packing, template, &settled);
-        let shaped =
-            shape.apply(position, &chunk.fresh(), state.cut(), (chunk_end, chunk.max_growth), counts);
+        let shaped = apply(&shape, counts);
         let messages = counts.oversize.truncated - truncated;
         if messages > 0 {
             let (source, path) = (file.source, Arc::clone(&file.path));
@@ -360,7 +345,8 @@ impl Engine {
                 (Waits::ForMore, Some(multiline)) => multiline.timeout,
                 _ => PART_PATIENCE,
             };
-            if let Some(due) = file.wait(what, (position, whole_end), now + patience) {
+            let due = taken.until.map_or(now + patience, |until| until.min(now + patience));
+            if let Some(due) = file.wait(what, (position, whole_end), due) {
                 self.files.wait_for_more(id, due);
             }
         }
@@ -383,6 +369,8 @@ impl Engine {
 struct Taken {
     bytes: usize,
     waits: Option<Waits>,
+    /// How long they wait at most.
+    until: Option<Instant>,
     stopped: bool,
     /// Whether the read reached further than any before.
     grew: bool,

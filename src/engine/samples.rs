@@ -93,17 +93,7 @@ pub(super) fn shaped(position: Offset, lines: &[&str], piece: impl Fn(Bytes) -> 
         start = end;
     }
     let kept = Bytes::from(lines.concat());
-    (
-        Shaped {
-            left_out: Vec::new(),
-            pieces,
-            bytes: kept.len(),
-            waits: None,
-            stopped: false,
-            cut: Cut::default(),
-        },
-        kept,
-    )
+    (Shaped { pieces, bytes: kept.len(), ..Shaped::nothing(None, Cut::default()) }, kept)
 }
 
 /// A slice of what was read is sent.

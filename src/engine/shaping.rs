@@ -5,6 +5,7 @@
 //!
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
+mod across;
 mod cut;
 mod drops;
 mod gzip;
@@ -20,7 +21,7 @@ use bytes::Bytes;
 
 use crate::model::message::{ChunkEnd, Message, Part};
 use crate::model::offset::{Offset, Span};
-use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, extra_bytes};
+use crate::model::record::{Backing, MEMORY_OVERHEAD_BYTES, Rest, extra_bytes};
 use crate::model::said::Said;
 use crate::model::settings::{Oversize, Runtime};
 use crate::rules::gather::{self, LineAggregator, Waits};
@@ -29,6 +30,7 @@ use crate::rules::unwrap::unwrap;
 
 use super::report::{Loss, SourceCounts};
 
+pub(super) use self::across::{Across, Both, Divided};
 pub(super) use self::cut::Cut;
 pub(super) use self::gzip::gzip_member;
 use self::pack::Pack;
@@ -81,6 +83,16 @@ pub(super) struct Shaped {
     pub(super) stopped: bool,
     /// How cutting stands behind those bytes.
     pub(super) cut: Cut,
+    /// For each of the last pieces, what else it stands for.
+    pub(super) rests: Vec<Option<Rest>>,
+}
+
+impl Shaped {
+    /// Nothing of a chunk is complete, and what is whole in it waits.
+    pub(super) fn nothing(waits: Option<Waits>, cut: Cut) -> Self {
+        let (pieces, left_out, rests) = (Vec::new(), Vec::new(), Vec::new());
+        Self { pieces, left_out, bytes: 0, waits, stopped: false, cut, rests }
+    }
 }
 
 /// Spans on their way to be records.
@@ -120,6 +132,21 @@ fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line 
     gather::Line { span, content, metadata: Some(unwrapped.metadata), is_partial: unwrapped.is_partial }
 }
 
+/// A line, or a piece of one, is taken in among those before it.
+fn gather_line(runtime: Option<Runtime>, line: split::Line, gather: &mut LineAggregator<'_>) {
+    let part = part_of(&line);
+    let data = line.data.expect("every line has a byte where newlines are appended");
+    match line.ending {
+        Ending::Newline | Ending::EndOfFile if part == Part::Whole => {
+            gather.take(unwrapped(runtime, line.span, data.slice(..data.len() - 1)));
+        }
+        Ending::Newline | Ending::EndOfFile => {
+            gather.take_piece(line.span, data.slice(..data.len() - 1), part);
+        }
+        Ending::Cut => gather.take_piece(line.span, data, part),
+    }
+}
+
 impl Shape<'_> {
     /// Cuts what was read at `position` into records, until these have grown by more than `max_growth` bytes beyond
     /// what was read. One record at least is made, where there is one.
@@ -142,7 +169,7 @@ impl Shape<'_> {
         let stopped = shaping.has_enough();
         shaping.counts.bytes_read += (nuls + bytes) as u64;
         let Shaping { pieces, left_out, .. } = shaping;
-        Shaped { bytes: nuls + bytes, waits, stopped, cut, pieces, left_out }
+        Shaped { pieces, left_out, stopped, bytes: nuls + bytes, ..Shaped::nothing(waits, cut) }
     }
 }
 
@@ -270,17 +297,7 @@ impl Shaping<'_> {
                 self.admit_pack(&mut pack);
             }
             self.counts.partial_lines_shipped += u64::from(line.ending == Ending::EndOfFile);
-            let part = part_of(&line);
-            let data = line.data.expect("every line has a byte where newlines are appended");
-            match line.ending {
-                Ending::Newline | Ending::EndOfFile if part == Part::Whole => {
-                    gather.take(unwrapped(shape.runtime, line.span, data.slice(..data.len() - 1)));
-                }
-                Ending::Newline | Ending::EndOfFile => {
-                    gather.take_piece(line.span, data.slice(..data.len() - 1), part);
-                }
-                Ending::Cut => gather.take_piece(line.span, data, part),
-            }
+            gather_line(shape.runtime, line, &mut gather);
             self.take_gathered(&mut gather, &mut pack, cut);
         }
         let stopped = self.has_enough();

@@ -34,6 +34,28 @@ pub struct Record {
     pub backing: Backing,
     /// How often it has been sent without being accepted.
     pub failures: u32,
+    /// What else it stands for, where a rotation cut what it says.
+    pub rest: Option<Box<Rest>>,
+}
+
+/// What a record stands for at the beginning of the file that follows its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    pub incarnation: Incarnation,
+    pub entry: Entry,
+    pub span: Span,
+}
+
+impl Record {
+    /// The incarnations in whose ledgers it has an entry.
+    pub fn incarnations(&self) -> impl Iterator<Item = Incarnation> + use<> {
+        std::iter::once(self.incarnation).chain(self.rest.as_ref().map(|rest| rest.incarnation))
+    }
+
+    /// How many bytes of files it stands for.
+    pub fn file_bytes(&self) -> u64 {
+        self.span.len() + self.rest.as_ref().map_or(0, |rest| rest.span.len())
+    }
 }
 
 /// What a record of `data`, which stands for `span`, takes beyond the bytes that were read, in bytes.

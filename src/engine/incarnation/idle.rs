@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use super::across::Led;
 use super::beyond::Beyond;
 use super::{Arrivals, IncarnationState, Outgoing};
 use crate::model::seldom::Sayable;
@@ -30,18 +31,21 @@ impl Sayable for Outgoing {
             in_turn: false,
             is_withheld: false,
             beyond: Beyond::NONE,
+            led: Led::NONE,
         };
         &NOTHING
     }
 
     fn is_nothing(&self) -> bool {
-        let Self { ready, returned, extra_bytes, outstanding, blocked, in_turn, is_withheld, beyond } = self;
+        let Self { ready, returned, extra_bytes, outstanding, blocked, in_turn, is_withheld, beyond, led } =
+            self;
         ready.is_empty()
             && blocked.is_empty()
             && (*returned, *extra_bytes, *outstanding) == (0, 0, 0)
             && !in_turn
             && !is_withheld
             && *beyond == Beyond::NONE
+            && *led == Led::NONE
     }
 }
 

@@ -45,6 +45,19 @@ impl IncarnationState {
         record
     }
 
+    /// Takes those of the records that wait, as a request would.
+    pub(in crate::engine) fn take_ready_if(&mut self, is_wanted: impl Fn(&Record) -> bool) -> Vec<Record> {
+        let Some(outgoing) = self.outgoing.get_mut() else { return Vec::new() };
+        let returned: Vec<_> = outgoing.ready.drain(..outgoing.returned).collect();
+        let (mut taken, back): (Vec<_>, Vec<_>) = returned.into_iter().partition(&is_wanted);
+        outgoing.returned = back.len();
+        let (fresh, stay): (Vec<_>, Vec<_>) = outgoing.ready.drain(..).partition(&is_wanted);
+        taken.extend(fresh);
+        outgoing.ready = back.into_iter().chain(stay).collect();
+        outgoing.outstanding += taken.len();
+        taken
+    }
+
     /// Records that requests had taken are ready again, each in its place: before all that were never taken.
     pub(in crate::engine) fn put_back(&mut self, records: Vec<Record>) {
         self.outgoing.outstanding -= records.len();

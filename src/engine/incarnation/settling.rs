@@ -8,7 +8,7 @@
 
 use crate::model::identity::Window;
 use crate::model::offset::{Offset, Span};
-use crate::model::record::{Backing, Entry, Record, extra_bytes};
+use crate::model::record::{Backing, Entry, Record, Rest, extra_bytes};
 use crate::model::settled::Settled;
 use crate::rules::ledger::Settlement;
 
@@ -44,12 +44,20 @@ impl Earlier {
 
 impl IncarnationState {
     /// Takes spans into the ledger, and records that are to be sent into the queue. Returns those that are never sent.
-    pub(super) fn admit(&mut self, pieces: Vec<(Span, Piece)>) -> Vec<(Record, Aside)> {
+    ///
+    /// `rests` says of each of the last spans what else its record stands for.
+    pub(super) fn admit(
+        &mut self,
+        pieces: Vec<(Span, Piece)>,
+        rests: Vec<Option<Rest>>,
+    ) -> Vec<(Record, Aside)> {
         let mut dead = Vec::new();
         let mut known = self.settled_before(&pieces).into_iter();
-        for (span, piece) in pieces {
+        let without = pieces.len() - rests.len();
+        let rests = std::iter::repeat_n(None, without).chain(rests);
+        for ((span, piece), rest) in pieces.into_iter().zip(rests) {
             let entry = self.ledger.admit(span);
-            let (incarnation, failures) = (self.incarnation, 0);
+            let (incarnation, failures, rest) = (self.incarnation, 0, rest.map(Box::new));
             if known.next().unwrap_or(false) {
                 let raised = self.ledger.settle(entry, Settlement::Delivered);
                 self.outgoing.beyond.note(span.len(), raised.bytes);
@@ -62,13 +70,13 @@ impl IncarnationState {
                 Piece::Settle => drop(self.ledger.settle(entry, Settlement::Nothing)),
                 Piece::Send(data, backing) => {
                     self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
-                    let record = Record { incarnation, entry, span, data, backing, failures };
+                    let record = Record { incarnation, entry, span, data, backing, failures, rest };
                     self.outgoing.ready.push_back(record);
                 }
                 Piece::DeadLetter(data, backing, aside) => {
                     self.outgoing.extra_bytes += extra_bytes(span, &data, backing);
                     self.outgoing.outstanding += 1;
-                    dead.push((Record { incarnation, entry, span, data, backing, failures }, aside));
+                    dead.push((Record { incarnation, entry, span, data, backing, failures, rest }, aside));
                 }
             }
         }

@@ -150,7 +150,7 @@ fn a_record_without_room_among_the_dead_letters_brings_the_incarnation_to_rest_w
     read(&mut state, &["last\n"], at(0));
     let last = state.take_ready().expect("it was read");
     assert!(!state.block(blocked(&last)), "it is known");
-    assert_eq!(state.take_blocked(), [blocked(&first), blocked(&last)]);
+    assert_eq!(state.take_blocked_if(|_| true), [blocked(&first), blocked(&last)]);
     assert!(!state.is_blocked() && !state.has_come_to_rest());
 }
 
@@ -364,8 +364,7 @@ fn pieces_of_a_message_go_the_way_of_its_bytes() {
         (piece(13, 13), send(b"ird and fourth")),
         (piece(26, 6), send(b"fifth")),
     ];
-    let shaped =
-        Shaped { left_out: Vec::new(), pieces, bytes: 32, waits: None, stopped: false, cut: Cut::default() };
+    let shaped = Shaped { pieces, bytes: 32, ..Shaped::nothing(None, Cut::default()) };
     let kept = Bytes::from(LINES.concat());
     let (_, dead) = next.take_in(shaped, kept, (Offset::new(32), true), at(0));
     assert!(dead.is_empty(), "it was put aside before");

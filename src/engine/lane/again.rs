@@ -145,15 +145,17 @@ impl Again {
         }
     }
 
-    /// Takes out every record of an incarnation.
-    pub(super) fn withdraw(&mut self, incarnation: Incarnation, records: &mut Vec<Record>) {
-        let is_of = |record: &mut Record| record.incarnation == incarnation;
+    /// Takes out every record that is wanted.
+    pub(super) fn take_if(&mut self, is_wanted: impl Fn(&Record) -> bool, records: &mut Vec<Record>) {
+        let before = records.len();
         for group in self.groups.values_mut().chain(&mut self.halves) {
-            records.extend(group.records.extract_if(.., is_of));
+            records.extend(group.records.extract_if(.., |record| is_wanted(record)));
         }
         self.groups.retain(|_, group| !group.records.is_empty());
         self.halves.retain(|group| !group.records.is_empty());
-        self.refused.retain(|place, _| place.incarnation != incarnation);
+        for record in &records[before..] {
+            self.refused.remove(&Place::of(record));
+        }
     }
 
     /// Takes what is due to be sent again, up to what others may not join.

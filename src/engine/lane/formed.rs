@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::identity::Incarnation;
 use crate::model::operation::Operation;
 use crate::model::record::Record;
 use crate::model::time::Instant;
@@ -52,11 +51,10 @@ impl Formed {
         self.next.into_iter().chain(self.large)
     }
 
-    /// Takes out every record of an incarnation. What is left of a request costs what the whole did.
-    pub(super) fn withdraw(&mut self, incarnation: Incarnation, records: &mut Vec<Record>) {
+    /// Takes out every record that is wanted. What is left of a request costs what the whole did.
+    pub(super) fn take_if(&mut self, is_wanted: impl Fn(&Record) -> bool, records: &mut Vec<Record>) {
         for request in self.next.iter_mut().chain(&mut self.large) {
-            let is_of = |record: &mut Record| record.incarnation == incarnation;
-            records.extend(request.records.extract_if(.., is_of));
+            records.extend(request.records.extract_if(.., |record| is_wanted(record)));
         }
         self.next.take_if(|request| request.records.is_empty());
         self.large.retain(|request| !request.records.is_empty());

@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::files::file::{Name, saved_names};
-use crate::engine::incarnation::IncarnationState;
+use crate::engine::incarnation::{IncarnationState, Names};
 use crate::engine::port::{FileId, Observed};
 use crate::model::checkpoint::Checkpoint;
-use crate::model::identity::{Identity, Incarnation, Seen};
+use crate::model::identity::{Fingerprint, Identity, Incarnation, Seen, Window};
+use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
+use crate::model::settled::Settled;
 use crate::model::time::Instant;
 use crate::rules::rotation::uncompressed;
 
@@ -33,6 +35,45 @@ impl Engine {
         if self.lives.state(incarnation).is_some_and(IncarnationState::has_unsaved_extent) {
             self.saves.note_changed(incarnation, 0, now);
         }
+    }
+
+    /// A file was there at the first start of a source that starts at the end: where it ended is durable before any of the
+    /// source's files is opened, so that what is written from now on is read, whatever becomes of this process.
+    pub(in crate::engine) fn note_first_end(&mut self, stream: StreamId, observed: &Observed, now: Instant) {
+        let names = (Arc::clone(&observed.path), observed.target.clone());
+        let nanos = self.surveys.unix_nanos();
+        let seen = Seen { first_nanos: nanos, last_nanos: nanos, owner: observed.owner };
+        let incarnation = self.begin_unread(stream, names, observed.identity, (seen, observed.size, 0));
+        self.saves.note_changed(incarnation, 0, now);
+    }
+
+    /// An incarnation of a file that was seen and not opened yet: what lies before `at` is not to be read, and what lies
+    /// between that and `reach` was seen.
+    pub(in crate::engine) fn begin_unread(
+        &mut self,
+        stream: StreamId,
+        (path, target): Names,
+        identity: Identity,
+        (seen, at, reach): (Seen, u64, u64),
+    ) -> Incarnation {
+        let incarnation = self.lives.fresh();
+        self.lives.store(Checkpoint {
+            incarnation,
+            stream: Arc::clone(self.stream_name(stream)),
+            path,
+            target,
+            identity,
+            origin: identity.into(),
+            seen: Some(seen),
+            fingerprint: Fingerprint::default(),
+            skipped_bytes: at,
+            offset: Offset::new(at),
+            window: Window::default(),
+            settled: Settled::default(),
+            seen_bytes: reach,
+            proof: None,
+        });
+        incarnation
     }
 
     /// A file that is about to be followed gets a mark, if nothing is known of it and only a mark would tell.

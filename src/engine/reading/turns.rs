@@ -45,6 +45,7 @@ impl Engine {
     pub(in crate::engine) fn read(&mut self, now: Instant) {
         let (streams, intake) = (&self.streams, &self.intake);
         self.files.take_up_deferred(|lane| !has_enough(streams, intake, lane));
+        self.forget_overdue_seams(now);
         self.files.take_up_collected(now);
         for id in self.files.have_waited(now) {
             self.queue_read(id);
@@ -118,13 +119,20 @@ impl Engine {
             }
             let len = read.len as u64;
             let reserved = if compares { len } else { self.intake.reservation(stream, of_file, len) };
-            self.files.begin_reading(id, read, reserved, now);
-            self.files.known_mut(id).end.began_finishing = self.finishing.is_some();
-            self.intake.begin(stream, queue.slot, reserved);
-            self.effects.push_back(Effect::Read(read));
+            self.begin_reading(id, read, reserved, now);
             return Turn::Begun;
         }
         turn
+    }
+
+    fn begin_reading(&mut self, id: FileId, read: Read, reserved: u64, now: Instant) {
+        self.files.begin_reading(id, read, reserved, now);
+        let file = self.files.known_mut(id);
+        file.end.began_finishing = self.finishing.is_some();
+        let (stream, slot, identity) = (file.stream, file.slot(), file.identity);
+        self.families.seams_mut().read_begins((stream, identity));
+        self.intake.begin(stream, slot, reserved);
+        self.effects.push_back(Effect::Read(read));
     }
 
     /// How long lines, or what makes a line whole, are to be collected in this file before it is read, if that has not

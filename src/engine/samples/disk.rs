@@ -9,12 +9,14 @@ use bytes::Bytes;
 
 use super::{at, identity, path, settings};
 use crate::engine::port::{
-    Effect, Event, FileFault, FileId, Hint, Likeness, Observation, Observed, Opened, Reload,
+    Effect, Event, FileFault, FileId, Hint, Likeness, Observation, Observed, Opened, Put, Reload,
 };
 use crate::engine::report::Report;
 use crate::engine::{Engine, Memory};
-use crate::model::checkpoint::{Checkpoint, FirstLook};
+use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
 use crate::model::identity::{HEAD_BYTES, Identity, Incarnation};
+use crate::model::record_id::RecordId;
+use crate::model::settings::Settings;
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
 use crate::rules::pattern::{Exclude, ExcludeGlob, Pattern, SourceNames};
@@ -37,6 +39,7 @@ const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03 compressed\n";
 /// An engine with a disk, a service that accepts everything, and a clock.
 pub(in crate::engine) struct World {
     pub(in crate::engine) engine: Engine,
+    settings: Settings,
     millis: u64,
     device: u64,
     has_births: bool,
@@ -54,6 +57,12 @@ pub(in crate::engine) struct World {
     /// Whether the one source matches what rotators make of its files, too.
     matches_all: bool,
     sent: Vec<u8>,
+    /// What was sent, each record by itself.
+    pub(in crate::engine) records: Vec<Bytes>,
+    /// Requests that the service has not answered.
+    unanswered: Vec<Put>,
+    /// Whether each record that is taken gets a RecordId.
+    pub(in crate::engine) gives_ids: bool,
     pub(in crate::engine) copied: usize,
     /// Whether files are opened.
     opens: bool,
@@ -67,6 +76,8 @@ pub(in crate::engine) struct World {
     pub(in crate::engine) left_out: Vec<(PathBuf, u64)>,
     /// Names of files that were told not to be read.
     pub(in crate::engine) skipped: Vec<PathBuf>,
+    /// What every save held.
+    pub(in crate::engine) saves: Vec<Save>,
 }
 
 pub(in crate::engine) fn lines(word: &str, numbers: std::ops::Range<usize>) -> Vec<u8> {
@@ -81,9 +92,15 @@ impl World {
     }
 
     pub(in crate::engine) fn before_the_first_look(matches_all: bool) -> Self {
-        let engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
+        Self::of_settings(settings(1), matches_all)
+    }
+
+    /// As [`before_the_first_look`](Self::before_the_first_look), with other settings.
+    pub(in crate::engine) fn of_settings(settings: Settings, matches_all: bool) -> Self {
+        let engine = Engine::try_new(settings.clone(), Memory::default(), 0, at(0)).expect("delays in order");
         Self {
             engine,
+            settings,
             millis: 10_000,
             device: 1,
             has_births: true,
@@ -96,6 +113,9 @@ impl World {
             decompressed: BTreeSet::new(),
             matches_all,
             sent: Vec::new(),
+            records: Vec::new(),
+            unanswered: Vec::new(),
+            gives_ids: false,
             copied: 0,
             opens: true,
             takes: true,
@@ -103,6 +123,7 @@ impl World {
             lost: Vec::new(),
             left_out: Vec::new(),
             skipped: Vec::new(),
+            saves: Vec::new(),
         }
     }
 
@@ -210,6 +231,17 @@ impl World {
         self.disk.get_mut(&*path(name)).expect("there").content = content.to_vec();
     }
 
+    /// What is durable of the file of that name: the frontier.
+    pub(in crate::engine) fn saved_to(&self, name: &str) -> Option<u64> {
+        let identity = self.identity(&self.disk[&*path(name)]);
+        let of_file = self.saved.values().filter(|saved| saved.identity == identity);
+        of_file.map(|saved| saved.offset.bytes()).max()
+    }
+
+    pub(in crate::engine) fn identity_of(&self, name: &str) -> Identity {
+        self.identity(&self.disk[&*path(name)])
+    }
+
     pub(in crate::engine) fn is_open(&self, name: &str) -> bool {
         let inode = self.disk[&*path(name)].inode;
         self.open.values().any(|open| *open == inode)
@@ -228,7 +260,7 @@ impl World {
     }
 
     pub(in crate::engine) fn reload(&mut self) {
-        let (settings, names) = (settings(1), self.names());
+        let (settings, names) = (self.settings.clone(), self.names());
         self.tell(Event::Reload(Box::new(Reload {
             is_changed: true,
             settings,
@@ -241,6 +273,7 @@ impl World {
     pub(in crate::engine) fn restart(&mut self) {
         self.open.clear();
         self.decompressed.clear();
+        self.unanswered.clear();
         let memory = Memory {
             checkpoints: self.saved.values().cloned().collect(),
             looks: self.looks.clone(),
@@ -248,7 +281,8 @@ impl World {
             names: self.names(),
             ..Memory::default()
         };
-        self.engine = Engine::try_new(settings(1), memory, 0, self.now()).expect("delays in order");
+        let settings = self.settings.clone();
+        self.engine = Engine::try_new(settings, memory, 0, self.now()).expect("delays in order");
         self.pass(1);
     }
 
@@ -300,6 +334,28 @@ impl World {
             is_matched,
             rotated_from: if is_matched { Vec::new() } else { names.map(Arc::from).collect() },
         }
+    }
+
+    fn take_records(&mut self, put: Put) -> Event {
+        self.sent.extend(put.records.iter().flatten());
+        let verdicts = put.records.iter().map(|_| self.verdict()).collect();
+        self.records.extend(put.records);
+        let outcome = Outcome { verdicts, took: Duration::ZERO };
+        Event::PutDone { request: put.request, outcome }
+    }
+
+    /// The service takes what it has not answered.
+    pub(in crate::engine) fn take_unanswered(&mut self) {
+        self.takes = true;
+        for put in std::mem::take(&mut self.unanswered) {
+            let answer = self.take_records(put);
+            self.tell(answer);
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let id = self.gives_ids.then(|| RecordId::alone(&format!("record-{}", self.records.len()), 0));
+        Verdict::Delivered { encrypted: Encrypted::No, id }
     }
 
     fn content(&self, file: FileId) -> Option<&OnDisk> {
@@ -383,20 +439,18 @@ impl World {
                 Event::Compared { file: compare.file, result: Ok(likeness) }
             }
             Effect::Save(save) => {
+                self.saves.push(save.clone());
                 save.forgotten.iter().for_each(|forgotten| drop(self.saved.remove(forgotten)));
                 let saved = save.checkpoints.into_iter().map(|saved| (saved.incarnation, saved));
                 self.saved.extend(saved);
                 self.looks.extend(save.looks);
                 Event::Saved(Ok(()))
             }
-            Effect::Put(_) if !self.takes => return None,
-            Effect::Put(put) => {
-                self.sent.extend(put.records.iter().flatten());
-                let verdicts =
-                    vec![Verdict::Delivered { encrypted: Encrypted::No, id: None }; put.records.len()];
-                let outcome = Outcome { verdicts, took: Duration::ZERO };
-                Event::PutDone { request: put.request, outcome }
+            Effect::Put(put) if !self.takes => {
+                self.unanswered.push(put);
+                return None;
             }
+            Effect::Put(put) => self.take_records(put),
             Effect::Close(file) => {
                 self.open.remove(&file);
                 self.decompressed.remove(&file);

@@ -29,7 +29,7 @@ impl Shaping<'_> {
         }
     }
 
-    fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
+    pub(super) fn take_message(&mut self, message: &Message, pack: &mut Pack, drops: &mut Drops) {
         let shape = self.shape;
         let Message { span, content, part, .. } = message;
         self.counts.lines_read += message.lines as u64;
