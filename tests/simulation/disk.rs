@@ -23,6 +23,8 @@ pub struct File {
     pub lines: Vec<(u64, LineNumber)>,
     /// The first half of a line, written without its newline.
     pub half: Option<(LineNumber, Vec<u8>)>,
+    /// A line of which the rest is, or will be, in another file.
+    pub cut: Option<LineNumber>,
     /// Whether `content` is what was compressed into the file.
     pub is_compressed: bool,
     /// Whether the content takes no room on the disk: it is a hole, or lies in the inode.
@@ -72,6 +74,7 @@ impl Disk {
             content: Vec::new(),
             lines: Vec::new(),
             half: None,
+            cut: None,
             is_compressed: false,
             is_without_blocks: false,
             due: 0,

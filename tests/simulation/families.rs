@@ -11,7 +11,8 @@ use std::time::Duration;
 use standpipe::model::path_fields::PathFields;
 use standpipe::model::route::{ByPath, Route, Template};
 use standpipe::model::settings::{
-    Adaptive, Api, Envelope, Format, LaneSettings, MemorySettings, Order, Packing, Settings, Spread, StartAt,
+    Adaptive, Api, Envelope, Format, Grouping, LaneSettings, MemorySettings, Multiline, Order, Oversize,
+    Packing, Runtime, Settings, Spread, StartAt, StartPattern,
 };
 
 use super::climate::{self, CALM, Climate, Draw, Layout};
@@ -41,6 +42,8 @@ pub enum Family {
     Brief,
     /// Several rotations between two looks, or while no process runs.
     Chains,
+    /// Files are rotated in the middle of what a program says.
+    Cuts,
     /// Files move from one source's directory to another's, both of one stream.
     Moves,
     /// Two sources of one stream match the same names.
@@ -117,7 +120,7 @@ pub enum Standing {
 use Standing::{Holds, Open};
 
 /// Every family, and whether the engine stands it.
-pub const FAMILIES: [(Family, Standing); 40] = [
+pub const FAMILIES: [(Family, Standing); 41] = [
     (Family::Streams, Holds),
     (Family::Isolation, Holds),
     (Family::Silent, Holds),
@@ -127,6 +130,7 @@ pub const FAMILIES: [(Family, Standing); 40] = [
     (Family::Publish, Holds),
     (Family::Brief, Holds),
     (Family::Chains, Holds),
+    (Family::Cuts, Holds),
     (Family::Moves, Holds),
     (Family::Twice, Holds),
     (Family::Both, Holds),
@@ -259,6 +263,12 @@ impl Family {
             Self::Moves | Self::Copies | Self::RenameCopy | Self::Compress => {
                 (climate.deed, climate.crash) = (0.1, crash);
             }
+            Self::Cuts => {
+                (climate.deed, climate.crash) = (0.4, crash);
+                if rng.bool() {
+                    (climate.fail_save, climate.lose_hint) = (0.3, rng.f64());
+                }
+            }
             Self::Late => (climate.rotate, climate.deed) = (0.05, 0.1),
             Self::Isolation
             | Self::Silent
@@ -315,6 +325,7 @@ impl Family {
                 draw.settings.memory =
                     MemorySettings { buffer: climate::SMALL_BUDGET_BYTES, buffer_per_file: 264 << 10 };
             }
+            Self::Cuts => cut(rng, draw),
             Self::SilentReads => draw.climate.names = 8,
             Self::Lanes => spread(rng, draw),
             Self::Repeats => draw.faults[0].server = rng.f64() / 3.0,
@@ -401,6 +412,26 @@ fn spread(rng: &mut fastrand::Rng, draw: &mut Draw) {
         failover_after: standby.then_some(2 * after),
     };
     draw.faults = vec![Faults::default(); names.len()];
+}
+
+/// Lines that belong together, or parts of lines, in front of a service that fails now and then.
+fn cut(rng: &mut fastrand::Rng, draw: &mut Draw) {
+    let runtime = [None, Some(Runtime::Cri), Some(Runtime::Docker)][rng.usize(0..3)];
+    let multiline = (runtime.is_none() || rng.bool()).then(|| Multiline {
+        grouping: Grouping::Start(StartPattern::try_new("^[0-9]").expect("a regular expression")),
+        max_lines: 500,
+        timeout: Duration::from_secs(2),
+    });
+    let oversize = [Oversize::Split, Oversize::DeadLetter][rng.usize(0..2)];
+    draw.shape = Shape { runtime, multiline, oversize, longest: [700, 5_000][rng.usize(0..2)] };
+    draw.shape.apply(&mut draw.settings);
+    if rng.bool() {
+        let envelope =
+            Envelope { host: "host".into(), fields: Vec::new(), merge: false, ..Envelope::default() };
+        draw.settings.sources[0].format = Format::Json(envelope);
+    }
+    let faults = &mut draw.faults[0];
+    (faults.server, faults.partial) = (rng.f64() / 4.0, rng.f64() / 4.0);
 }
 
 /// A link of 20 to 300 kB a second, in front of a service that takes what comes; everything is as by default.

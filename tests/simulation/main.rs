@@ -12,6 +12,7 @@ mod actions;
 mod audit;
 mod climate;
 mod copiers;
+mod cuts;
 mod disk;
 mod effects;
 mod excuse;

@@ -54,6 +54,19 @@ pub struct Oracle {
     alike: (u64, u64),
     /// How many records were put aside that the service would have taken.
     blamed_wrongly: u64,
+    cuts: Vec<Cut>,
+}
+
+/// A place at which a rotation cut what a program said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The line before it.
+    pub last: LineNumber,
+    /// The line behind it; the same where that is cut.
+    pub first: LineNumber,
+    /// Whether nothing keeps the two from being joined.
+    pub is_certain: bool,
+    pub is_joined: bool,
 }
 
 /// What else than a line may be in a record.
@@ -165,9 +178,35 @@ impl Oracle {
         self.add(text)
     }
 
+    /// What is on both sides of a cut belongs together.
+    pub fn expect_joined(&mut self, cut: Cut) {
+        self.cuts.push(cut);
+    }
+
+    /// Whether the line itself is in two files.
+    pub fn is_cut(&self, number: LineNumber) -> bool {
+        self.cuts.iter().any(|cut| cut.last == number && cut.first == number)
+    }
+
+    pub fn cuts(&self) -> &[Cut] {
+        &self.cuts
+    }
+
+    fn note_joined(&mut self, data: &[u8]) {
+        if self.cuts.is_empty() {
+            return;
+        }
+        let found = self.found(data);
+        let whole = |number: LineNumber| found.contains(&(number, None));
+        for cut in self.cuts.iter_mut().filter(|cut| whole(cut.last) && whole(cut.first)) {
+            cut.is_joined = true;
+        }
+    }
+
     /// The service accepted this record.
     pub fn accept(&mut self, stream: usize, data: &[u8]) {
         self.changes += 1;
+        self.note_joined(data);
         for number in self.numbers(data) {
             let line = &mut self.lines[number];
             line.accepted[stream] += 1;
@@ -362,6 +401,9 @@ impl Oracle {
         for (number, line) in self.lines.iter().enumerate() {
             let settled = self.is_settled(number);
             assert!(settled || line.excused.is_some(), "L10: line {number} was lost: {line:?}");
+        }
+        for cut in self.cuts.iter().filter(|cut| cut.is_certain) {
+            assert!(cut.is_joined, "what a rotation cut was not joined: {cut:?}");
         }
     }
 

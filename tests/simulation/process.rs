@@ -251,9 +251,11 @@ impl World {
 
     /// The daemon cannot know of this file.
     pub fn excuse(&mut self, file: FileIndex, why: Excuse) {
-        for (_, number) in &self.disk.files[file].lines {
-            if !self.oracle.is_settled(*number) {
-                self.oracle.bytes_gone(*number, false, why);
+        let file = &self.disk.files[file];
+        for number in file.lines.iter().map(|(_, number)| *number).chain(file.cut) {
+            // Nothing is due of a line whose rest is still to come.
+            if Some(number) == file.cut || !self.oracle.is_settled(number) {
+                self.oracle.bytes_gone(number, false, why);
             }
         }
     }

@@ -79,6 +79,11 @@ impl World {
             assert!(self.oracle.least_due() == 1, "every line is due to the one stream");
         }
         self.reached.sent_twice_as_due += self.oracle.sent_to_two();
+        for cut in self.oracle.cuts() {
+            self.reached.joined += u64::from(cut.is_joined);
+            self.reached.not_joined += u64::from(!cut.is_joined);
+            self.reached.certainly_joined += u64::from(cut.is_certain);
+        }
         self.check_repeats();
         self.check_rests();
         if self.is_wide() {
@@ -116,7 +121,7 @@ impl World {
     }
 
     fn check_repeats(&self) {
-        let is_bounded = matches!(self.kind, Kind::Wide(Family::Repeats | Family::Stubborn));
+        let is_bounded = matches!(self.kind, Kind::Wide(Family::Repeats | Family::Stubborn | Family::Cuts));
         let excused = self.oracle.repeats_excused();
         if is_bounded {
             let repeats = self.oracle.repeats;

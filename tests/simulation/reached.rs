@@ -9,6 +9,7 @@ const STREAMS: Kind = Kind::Wide(Family::Streams);
 const LANES: Kind = Kind::Wide(Family::Lanes);
 const THIN: Kind = Kind::Wide(Family::Thin);
 const SILENT: Kind = Kind::Wide(Family::Silent);
+const CUTS: Kind = Kind::Wide(Family::Cuts);
 const PUBLISH: Kind = Kind::Wide(Family::Publish);
 const BOTH: Kind = Kind::Wide(Family::Both);
 const RENAME_COPY: Kind = Kind::Wide(Family::RenameCopy);
@@ -92,6 +93,9 @@ counters! {
     unanswered [SILENT] "An effect was not answered while there was trouble.";
     unreadable [READ_ERRORS] "An opening or a read was refused.";
     published [PUBLISH] "A file was renamed from a name that no source matches to one that a source does.";
+    joined [CUTS] "What a rotation cut came in one record.";
+    certainly_joined [CUTS] "Nothing could have kept it from that.";
+    not_joined [CUTS] "What a rotation cut came in two.";
     compressed [COMPRESS] "A file was compressed and unlinked.";
     rename_copied [RENAME_COPY] "A file was renamed, copied and unlinked.";
     clock_jumps [CLOCK] "The wall clock jumped.";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use standpipe::engine::port::Hint;
 
 use super::actions::Deed;
+use super::cuts::Rest;
 use super::excuse::Excuse;
 use super::families::Family;
 use super::service::Illness;
@@ -26,6 +27,23 @@ pub enum Special {
     Rename {
         from: PathBuf,
         to: PathBuf,
+    },
+    /// Writes the beginning of a message, whose rest comes in the next file of the name: how long before the file is renamed, and
+    /// then before the rest comes.
+    CutMessage {
+        name: PathBuf,
+        is_dated: bool,
+        waits: [u64; 2],
+    },
+    TurnOver {
+        name: PathBuf,
+        is_dated: bool,
+        wait: u64,
+        rest: Rest,
+    },
+    GoOn {
+        name: PathBuf,
+        rest: Rest,
     },
     /// Renames a file, and back.
     OutAndBack {
@@ -173,6 +191,14 @@ impl Family {
                 let name = fresh.with_file_name(format!("f{number}-{}.log", micros % 3));
                 Special::Publish { before: fresh, name, micros: micros * 60 }
             }
+            Self::Cuts => {
+                let most = if world.rng.bool() { 200_000 } else { 4_000_000 };
+                let waits = [world.rng.u64(0..most), world.rng.u64(0..most)];
+                // A rotator has its habit.
+                let is_dated = world.rng.bool();
+                let name = directory.join(if is_dated { "dated.log" } else { "numbered.log" });
+                Special::CutMessage { name, is_dated, waits }
+            }
             Self::Chains => Special::Chain { name, times: world.rng.u32(1..4), micros: micros * 50 },
             Self::Moves => {
                 let from = world.rng.usize(0..2);
@@ -243,6 +269,9 @@ impl World {
                 self.then(Duration::from_micros(*micros), rename);
             }
             Special::Rename { from, to } => self.rename(from, to),
+            Special::CutMessage { name, is_dated, waits } => self.cut_message(name, *is_dated, *waits),
+            Special::TurnOver { name, is_dated, wait, rest } => self.turn_over(name, *is_dated, *wait, rest),
+            Special::GoOn { name, rest } => self.go_on(name, rest),
             Special::OutAndBack { name, away, micros } => {
                 self.rename(name, away);
                 let back = Special::Rename { from: away.clone(), to: name.clone() };

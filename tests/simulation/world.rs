@@ -103,6 +103,8 @@ pub struct World {
     pub used_inodes: BTreeSet<u64>,
     /// Effects that are not answered while there is trouble.
     pub withheld: Vec<(u64, Effect)>,
+    /// Names whose file was, or is to be, renamed in the middle of a message.
+    pub cutting: BTreeSet<std::path::PathBuf>,
     /// What is the matter with the disk.
     pub ailments: super::effects::Ailments,
     /// Streams that paths name, and that are open.
@@ -170,6 +172,7 @@ impl World {
             unsaved_lines: (0, 0),
             used_inodes: BTreeSet::new(),
             withheld: Vec::new(),
+            cutting: BTreeSet::new(),
             ailments: super::effects::Ailments::default(),
             opened: BTreeSet::new(),
             declared_bytes: 0,

@@ -49,7 +49,7 @@ impl Shape {
     }
 
     /// A line as the runtime writes it, in parts.
-    fn parts(&self, text: &[u8], channel: &str, rng: &mut fastrand::Rng) -> Vec<Vec<u8>> {
+    pub fn parts(&self, text: &[u8], channel: &str, rng: &mut fastrand::Rng) -> Vec<Vec<u8>> {
         let Some(runtime) = self.runtime else { return vec![text.to_vec()] };
         let line = &text[..text.len() - 1];
         let mut rest = line;
@@ -161,7 +161,7 @@ impl World {
         if is_stubborn { STUBBORN } else { "line" }
     }
 
-    fn shaped_line(&mut self, kind: &str, padding: usize) -> (LineNumber, Vec<u8>) {
+    pub fn shaped_line(&mut self, kind: &str, padding: usize) -> (LineNumber, Vec<u8>) {
         let goes_on = self.shape.multiline.is_some() && self.rng.bool();
         self.oracle.write_cells(kind, padding, goes_on, self.shape.longest)
     }
