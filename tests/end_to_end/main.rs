@@ -19,6 +19,7 @@ mod front;
 mod hangs;
 mod health;
 mod input;
+mod joined;
 mod network;
 mod once;
 mod packing;
