@@ -29,7 +29,7 @@ use crate::model::operation::Operation;
 use crate::model::verdict::{Outcome, Retry, RetryReason, Verdict};
 use crate::shell::aws::{Access, Connections, Found};
 
-use self::placed::host_of;
+use self::placed::{host_of, number_of};
 use self::sent::Sent;
 use self::verdicts::{accepted, judge, judge_entries, late};
 use self::way::Way;
@@ -255,7 +255,10 @@ impl Destination {
         let data = records.first().expect("a request has at least one record");
         let verdict = match call.record(record(data)).send().await {
             Ok(output) => accepted(Some(output.record_id()), output.encrypted(), self.keeps_ids_at()),
-            Err(error) => reached.numbered(judge(&error, &mut Sent::new(records)), error.raw_response()),
+            Err(error) => {
+                let number = error.raw_response().and_then(number_of);
+                reached.numbered(judge(&error, &mut Sent::new(records)), number.as_ref())
+            }
         };
         vec![verdict; count]
     }
@@ -269,13 +272,17 @@ impl Destination {
             .set_records(Some(records.iter().map(record).collect()));
         let reads = ReadsMany::new(&self.route.stream.audit);
         let result = call.customize().interceptor(reads.clone()).send().await;
-        match result {
-            Ok(_) => judge_entries(reads.take(), count, &mut Sent::new(records), self.keeps_ids_at()),
+        let (verdicts, number) = match result {
+            Ok(_) => {
+                let (answer, number) = reads.take();
+                (judge_entries(answer, count, &mut Sent::new(records), self.keeps_ids_at()), number)
+            }
             Err(error) => {
                 let verdict = judge(&error, &mut Sent::new(records));
-                vec![reached.numbered(verdict, error.raw_response()); count]
+                (vec![verdict; count], error.raw_response().and_then(number_of))
             }
-        }
+        };
+        verdicts.into_iter().map(|verdict| reached.numbered(verdict, number.as_ref())).collect()
     }
 }
 

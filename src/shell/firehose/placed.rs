@@ -1,5 +1,7 @@
 //! What a verdict says of the place that it came from.
 
+use std::sync::Arc;
+
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::model::verdict::{Answer, Retry, Verdict};
@@ -33,23 +35,27 @@ impl Reached {
         }
     }
 
-    /// With which answer of the service it is from.
-    pub(super) fn numbered(&self, verdict: Verdict, answer: Option<&HttpResponse>) -> Verdict {
-        let number = answer.and_then(|answer| request_number(answer.headers().get(REQUEST_ID)?));
+    /// With the number of the request that the service answered, if it has one.
+    pub(super) fn numbered(&self, verdict: Verdict, number: Option<&Arc<str>>) -> Verdict {
         match (verdict, number) {
-            (Verdict::Retry(why), Some(number)) => {
-                let (request_id, endpoint) = (number.into(), self.endpoint.as_str().into());
-                Verdict::Retry(Retry { answer: Some(Answer { request_id, endpoint }), ..why })
+            (Verdict::Retry(why), Some(request_id)) => {
+                let answer =
+                    Answer { request_id: Arc::clone(request_id), endpoint: self.endpoint.as_str().into() };
+                Verdict::Retry(Retry { answer: Some(answer), ..why })
             }
             (verdict, _) => verdict,
         }
     }
 }
 
-/// A request's number, if it is one: whatever answers chooses the text.
-fn request_number(text: &str) -> Option<&str> {
+/// The number that an answer has, if it is one: whatever answers chooses the text.
+pub(super) fn number_of(answer: &HttpResponse) -> Option<Arc<str>> {
+    answer.headers().get(REQUEST_ID).filter(|text| is_number(text)).map(Arc::from)
+}
+
+fn is_number(text: &str) -> bool {
     let is_of_number = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    ((1..=MAX_REQUEST_ID_BYTES).contains(&text.len()) && text.bytes().all(is_of_number)).then_some(text)
+    (1..=MAX_REQUEST_ID_BYTES).contains(&text.len()) && text.bytes().all(is_of_number)
 }
 
 /// The place in a URL: scheme, host and port, without user and password.
@@ -67,9 +73,9 @@ mod tests {
     #[test]
     fn only_what_a_service_may_call_a_request_is_told() {
         let number = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed";
-        assert_eq!(request_number(number), Some(number));
+        assert!(is_number(number));
         for other in ["", "two words", "\u{1b}[31m", "a\nb", "é", &"a".repeat(65)] {
-            assert_eq!(request_number(other), None, "{other:?}");
+            assert!(!is_number(other), "{other:?}");
         }
     }
 

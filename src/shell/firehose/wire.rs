@@ -31,6 +31,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use base64_simd::STANDARD;
 use serde::Deserialize;
 
+use super::placed::number_of;
 use crate::model::settings::Audit;
 
 /// What the service calls its operations' target, before the operation's name.
@@ -54,10 +55,13 @@ struct ReadsOne;
 /// wanted. (The SDK's own type would have a copy of each.)
 #[derive(Clone, Debug)]
 pub(super) struct ReadsMany {
-    answer: Arc<Mutex<Option<BatchAnswer>>>,
+    read: Arc<Mutex<Read>>,
     /// Whether RecordIds are kept; otherwise they are looked at.
     keeps_ids: bool,
 }
+
+/// An answer that says success, if one came and was read, and the number that the service gave it.
+type Read = (Option<BatchAnswer>, Option<Arc<str>>);
 
 /// What is kept of an answer to `PutRecordBatch`.
 #[derive(Debug)]
@@ -148,12 +152,12 @@ impl Intercept for ReadsMany {
 
 impl ReadsMany {
     pub(super) fn new(audit: &Audit) -> Self {
-        Self { answer: Arc::default(), keeps_ids: audit.is_on() }
+        Self { read: Arc::default(), keeps_ids: audit.is_on() }
     }
 
-    /// What was read; `None` where no answer said success.
-    pub(super) fn take(&self) -> Option<BatchAnswer> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What was read.
+    pub(super) fn take(&self) -> Read {
+        std::mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -297,7 +301,7 @@ impl DeserializeResponse for ReadsMany {
         let answer = read.map_err(OrchestratorError::response)?;
         let output = PutRecordBatchOutput::builder().failed_put_count(answer.failed_put_count);
         let output = output.set_request_responses(Some(Vec::new())).build();
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = (Some(answer), number_of(response));
         output.map(Output::erase).map_err(OrchestratorError::other)
     }
 }

@@ -77,7 +77,7 @@ fn put(
                     true => call.customize().interceptor(reads.clone()).send().await,
                     false => call.send().await,
                 };
-                let answer = |output| if is_ours { reads.take() } else { Some(theirs(output)) };
+                let answer = |output| if is_ours { reads.take().0 } else { Some(theirs(output)) };
                 match result {
                     Ok(output) => {
                         judge_entries(answer(output), records.len(), &mut Sent::new(records), Some(AT))
@@ -258,4 +258,24 @@ fn record_ids_are_kept_only_where_a_stream_wants_them() {
     assert_eq!((dropped.entries, dropped.ids.capacity()), (vec![Entry::Accepted(0, 0); 2], 0));
     let kept = read_many(body, true).expect("an answer");
     assert_eq!((kept.entries, &*kept.ids), (vec![Entry::Accepted(0, 3), Entry::Accepted(3, 4)], "one2"));
+}
+
+/// Refusals of entries come in an answer that says success, and have the number of its request all the same.
+#[test]
+fn an_answer_that_says_success_is_read_with_the_number_of_its_request() {
+    let body =
+        r#"{"FailedPutCount":1,"RequestResponses":[{"ErrorCode":"InternalFailure","ErrorMessage":"no"}]}"#;
+    for (header, number) in
+        [(Some("1b9d6bcd-bbfd"), Some("1b9d6bcd-bbfd")), (Some("two words"), None), (None, None)]
+    {
+        let mut response = HttpResponse::new(200.try_into().expect("a status"), SdkBody::from(body));
+        if let Some(text) = header {
+            response.headers_mut().insert("x-amzn-requestid", text);
+        }
+        let reads = ReadsMany::new(&Audit::Off);
+        let read = reads.deserialize_nonstreaming_with_config(&response, &ConfigBag::base());
+        assert!(read.is_ok(), "{read:?}");
+        let (answer, told) = reads.take();
+        assert_eq!((answer.map(|answer| answer.entries.len()), told.as_deref()), (Some(1), number));
+    }
 }
