@@ -1,7 +1,7 @@
 //! Strangers, from outside: who names files, who answers as the service, and who else runs on the machine.
 //!
 //! Each file has one kind of stranger, who does what a stranger can: `names` chooses what is printed, `process` reaches
-//! the ports, `service` answers requests, `writer` makes names by the thousand. Each test says how many inputs it tried.
+//! the ports, `service` answers requests, `tenant` has a stream beside others', `writer` makes names by the thousand. Each test says how many inputs it tried.
 #![expect(clippy::disallowed_methods, reason = "processes, files and sockets are what is tested")]
 #![expect(clippy::unwrap_used, reason = "a test's helpers are as good as the test")]
 
@@ -11,6 +11,7 @@ mod fakes;
 mod names;
 mod process;
 mod service;
+mod tenant;
 #[path = "../end_to_end/world.rs"]
 #[expect(dead_code, reason = "shared with the end-to-end tests, which use all of it")]
 mod world;
