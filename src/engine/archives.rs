@@ -148,7 +148,8 @@ impl Engine {
             && *inside == Inside::Asked
         {
             *inside = Inside::Unknown;
-            self.surveys.want(source);
+            // It was there when a drain began: the next look opens it as what it is, and then it is read or told.
+            self.surveys.want_before_the_end(source);
         }
     }
 

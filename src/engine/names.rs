@@ -173,7 +173,7 @@ impl Engine {
         now: Instant,
     ) {
         let Some(id) = self.followed(source, observed) else {
-            if self.surveys.is_too_late(source) {
+            if self.surveys.is_too_late(source) && !self.is_unknown_inside(source, observed.identity) {
                 return;
             }
             match self.stream_of(source, observed) {

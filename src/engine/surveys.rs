@@ -32,7 +32,7 @@ struct OfSource {
     is_silent: bool,
     /// Whether one was ever answered.
     answered: bool,
-    /// Whether one was answered that began after the engine was told to finish.
+    /// Whether one was answered that began after the engine was told to finish, and no other is needed for that.
     finished: bool,
     /// Whether the survey under way, or the last one, began after that.
     began_finishing: bool,
@@ -154,6 +154,12 @@ impl Surveys {
     /// A source is looked at as soon as may be.
     pub(super) fn want(&mut self, source: SourceId) {
         self.sources[source.0].wanted = true;
+    }
+
+    /// A source is looked at as soon as may be; where the engine is to finish, not before that.
+    pub(super) fn want_before_the_end(&mut self, source: SourceId) {
+        let source = &mut self.sources[source.0];
+        (source.wanted, source.finished) = (true, false);
     }
 
     /// The engine is told to finish: every source is looked at once more.

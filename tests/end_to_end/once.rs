@@ -1,5 +1,7 @@
 //! One pass over the files, and a stop, beside programs that go on writing; and what `--once` says with its exit code.
 
+use std::fs;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -88,6 +90,24 @@ fn one_pass_that_finds_nothing_or_makes_a_dead_letter_has_not_done_what_was_aske
     assert_eq!(world.arrived("logs"), b"line\n");
     let (code, _, log) = world.once();
     assert_eq!(code, 0, "nothing new: {log}");
+}
+
+#[test]
+fn one_pass_says_of_what_a_rotator_may_have_compressed_that_it_was_not_read_and_reads_what_is_text() {
+    let world = World::new().matching("*");
+    append(&world.file("a.log"), "here\n");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(b"before\n").unwrap();
+    fs::write(world.file("a.log.1.gz"), packed.finish().unwrap()).unwrap();
+    append(&world.file("b.log"), "of b\n");
+    append(&world.file("b.log.1.gz"), "no gzip\n");
+    let (code, _, log) = world.once();
+    assert!(code == 1 && log.matches("\"message\":\"not read\"").count() == 1, "{code}: {log}");
+    assert!(log.contains("a.log.1.gz\",\"reason\":\"compressed (gzip)"), "{log}");
+    let mut arrived: Vec<_> =
+        String::from_utf8(world.arrived("logs")).unwrap().lines().map(str::to_owned).collect();
+    arrived.sort();
+    assert_eq!(arrived, ["here", "no gzip", "of b"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Files that a source matches and a rotator compressed, on a disk of a few.
 
+use crate::engine::port::Event;
 use crate::engine::samples::disk::{World, lines, told};
 
 /// Each name is made of the one before, as logrotate does it; the newest is not compressed.
@@ -154,4 +155,21 @@ fn an_archive_of_which_nothing_is_known_is_told_and_what_only_has_its_name_is_re
     let names = ["/log/app.log.3.gz", "/log/app.log.4.gz"].map(std::path::PathBuf::from);
     world.skipped.sort();
     assert_eq!(world.skipped, names, "each once");
+}
+
+/// A drain has looked at everything by then, and what it shows for the first time came too late.
+#[test]
+fn a_drain_tells_of_an_archive_of_which_nothing_is_known() {
+    for is_followed in [false, true] {
+        let mut world = World::before_the_first_look(true);
+        if is_followed {
+            world.make("app.log", &lines("line", 0..30));
+        }
+        world.make("app.log.1", &lines("before", 0..30));
+        world.compress("app.log.1", "app.log.1.gz");
+        world.tell(Event::Drain);
+        world.pass(10);
+        assert_eq!(world.skipped.len(), 1, "{is_followed}");
+        assert_eq!(world.take().len(), if is_followed { 30 } else { 0 });
+    }
 }
