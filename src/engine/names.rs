@@ -344,6 +344,7 @@ impl Engine {
 
     /// A file has other names, and by them a source matches it, or none does.
     pub(super) fn rename(&mut self, id: FileId, (path, target): Names, name: Name, now: Instant) {
+        self.note_former_name(id);
         self.files.rename(id, Arc::clone(&path), target.clone());
         if let Some(incarnation) = self.files.known(id).incarnation() {
             let (path, target) = saved_names((path, target), name);

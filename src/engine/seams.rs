@@ -9,6 +9,8 @@
 mod found;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -61,6 +63,8 @@ pub(super) struct Seams {
     by_file: BTreeMap<FileOfStream, Seam>,
     /// The file that follows each.
     followers: BTreeMap<FileOfStream, FileOfStream>,
+    /// The real name that a followed file had before the one that it has.
+    former_names: BTreeMap<FileOfStream, Arc<Path>>,
 }
 
 impl Before {
@@ -74,6 +78,21 @@ impl Before {
 }
 
 impl Seams {
+    /// A file that is followed has another name than this one now.
+    pub(super) fn note_former_name(&mut self, file: FileOfStream, name: Arc<Path>) {
+        self.former_names.insert(file, name);
+    }
+
+    /// A file is not followed any more.
+    pub(super) fn forget_former_name(&mut self, file: FileOfStream) {
+        self.former_names.remove(&file);
+    }
+
+    /// The name that a file had before the one that it has, if it was renamed while it was followed.
+    pub(super) fn former_name(&self, file: FileOfStream) -> Option<&Arc<Path>> {
+        self.former_names.get(&file)
+    }
+
     /// A file follows another, directly. Where something else was found to follow it, or it to follow something else, nothing is
     /// known of either.
     pub(super) fn add(&mut self, file: FileOfStream, of: FileOfStream) {

@@ -6,6 +6,7 @@
 //!
 //! *Invariant (L1):* both ledgers take such a record in with one event, and settle it with one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -277,12 +278,22 @@ impl Engine {
 
     /// A file is not followed any more: neither what it follows nor what follows it waits for the other.
     pub(in crate::engine) fn forget_seams_of(&mut self, file: FileOfStream) {
+        self.families.seams_mut().forget_former_name(file);
         self.forget_seam(file);
         if let Some(next) = self.families.seams().follower(file) {
             self.forget_seam(next);
             if let Some(next) = self.files.of(next.0, next.1) {
                 self.read_next_file(next);
             }
+        }
+    }
+
+    /// A file is about to have another name, where what it says last may go on in the file that has this one next.
+    pub(in crate::engine) fn note_former_name(&mut self, id: FileId) {
+        let file = self.files.known(id);
+        if self.joins_lines(file.source) {
+            let (of, name) = (self.file_of_stream(id), Arc::clone(file.real_path()));
+            self.families.seams_mut().note_former_name(of, name);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::engine::files::file::Task;
 use crate::engine::port::{FileId, Observation, Observed};
 use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
-use crate::rules::rotation::family::{directly_before, family_name};
+use crate::rules::rotation::family::{directly_before, family_name, rotated_from};
 
 /// For so long after it was found, a look may show the file before one that nothing was read of, in nanoseconds: a rotator may
 /// just be renaming it, or it is looked for.
@@ -43,6 +43,7 @@ impl Engine {
             let others = others.map(|other| (*other, other.identity.birth_nanos));
             let stream = self.files.known(*id).stream;
             if let Some(before) = directly_before(observed.identity.birth_nanos, others)
+                && self.made_room_for(before, observed, stream)
                 && self.may_go_on_in_another(before, (source, stream))
             {
                 self.families.seams_mut().add((stream, observed.identity), (stream, before.identity));
@@ -66,6 +67,18 @@ impl Engine {
         };
         let age = self.surveys.unix_nanos().saturating_sub(file.times.found_nanos);
         is_unread && file.source == source && !file.kind.decompressed && age < FOUND_NANOS
+    }
+
+    /// Whether a file was renamed so that another could have its name. Files of several writers may have names like a
+    /// rotator's, and so may one that a program gives a date: of what a source matches only a name that it had tells.
+    fn made_room_for(&self, before: &Observed, next: &Observed, stream: StreamId) -> bool {
+        let had = |file: &Observed| self.families.seams().former_name((stream, file.identity));
+        let mut stored = self.lives.stored_of(before.identity, self.stream_name(stream));
+        had(before).is_some_and(|name| *name == *next.real_path() || had(next) == Some(name))
+            || stored.any(|stored| stored.target.as_ref().unwrap_or(&stored.path) == next.real_path())
+            || !before.is_matched
+                && (!next.is_matched
+                    || rotated_from(before.real_path()).iter().any(|name| **name == **next.real_path()))
     }
 
     /// Whether lines at the end of a file may be left: it is read, or was by an earlier process and not to its end.

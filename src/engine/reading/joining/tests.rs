@@ -230,6 +230,41 @@ fn a_file_goes_on_with_what_is_in_the_one_directly_before_it_only() {
 }
 
 /// A file that is rotated while it is not known yet what of it belongs to the one before.
+/// Their names are like a rotator's, and each has a program that writes into it.
+#[test]
+fn files_that_were_not_rotated_away_are_not_joined() {
+    for (one, other) in [("app.log.1001", "app.log.1002"), ("app-20261129.log", "app-20261130.log")] {
+        let mut world = World::of_settings(traces(), true);
+        world.make(one, b"");
+        world.pass(6);
+        world.write(one, HEAD);
+        world.make(other, REST);
+        world.pass(1);
+        world.write(one, &[HEAD, b"\tat x.y(z)\n"].concat());
+        world.pass(12);
+        let sent = records(&mut world);
+        assert!(sent.contains(&"E: no\n\tat a.b(c)\n\tat x.y(z)\n".to_owned()), "{one}: {sent:?}");
+    }
+}
+
+/// Where a source matches what its files are renamed to, that they had the name tells that.
+#[test]
+fn a_file_that_its_source_matches_by_its_new_name_too_is_joined_with_the_one_that_took_its_place() {
+    for is_down in [false, true] {
+        let mut world = World::of_settings(traces(), true);
+        world.make("app.log", b"");
+        world.pass(6);
+        world.write("app.log", HEAD);
+        if is_down {
+            world.restart();
+        }
+        world.rename_silently("app.log", "app.log.1");
+        world.make("app.log", REST);
+        world.pass(6);
+        assert_eq!(records(&mut world)[0], WHOLE, "{is_down}");
+    }
+}
+
 #[test]
 fn what_belongs_to_the_file_before_is_not_handed_on() {
     let mut world = rotated(traces(), ("app.log", "app.log.1"), HEAD, b"\tat d.e(f)\n");
