@@ -168,8 +168,9 @@ fn configuration_file(file: Option<&PathBuf>, overrides: &Overrides) -> Option<P
 }
 
 fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
+    let read = if named(file).is_some() { crate::config::read } else { crate::config::read_unnamed };
     let file = configuration_file(file, overrides);
-    let text = file.as_deref().map(crate::config::read).transpose()?;
+    let text = file.as_deref().map(read).transpose()?;
     let file = file.as_deref().zip(text.as_deref());
     surrounded(|around| Config::build(file, overrides, around))
 }

@@ -335,11 +335,22 @@ fn is_open(url: &str) -> bool {
 }
 
 /// The text of the configuration file at `path`.
-#[expect(clippy::disallowed_methods, reason = "the one file that the configuration reads")]
 pub fn read(path: &Path) -> Result<String, Faults> {
+    read_or(path, "name a readable file with -c")
+}
+
+/// The text of the configuration file at `path`, which nobody named: whoever has none yet is told how to begin.
+pub fn read_unnamed(path: &Path) -> Result<String, Faults> {
+    let begin = "name a readable file with -c, write one from what `standpipe example` prints, or begin without: \
+                 standpipe run --local ./shipped '/var/log/app/*.log'";
+    read_or(path, begin)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one file that the configuration reads")]
+fn read_or(path: &Path, what_to_do: &str) -> Result<String, Faults> {
     std::fs::read_to_string(path).map_err(|why| {
         let place = Place::File(path.display().to_string().into());
-        let message = format!("cannot be read: {why}; name a readable file with -c");
+        let message = format!("cannot be read: {why}; {what_to_do}");
         Faults::from(Fault { place, key: "configuration".to_owned(), message })
     })
 }
@@ -347,6 +358,16 @@ pub fn read(path: &Path) -> Result<String, Faults> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_no_configuration_yet_is_told_how_to_begin() {
+        let missing = Path::new("/nowhere/standpipe.toml");
+        let told = |read: fn(&Path) -> Result<String, Faults>| read(missing).unwrap_err().to_string();
+        for words in ["/nowhere/standpipe.toml", "-c", "standpipe example", "standpipe run --local"] {
+            assert!(told(read_unnamed).contains(words), "{words}: {}", told(read_unnamed));
+        }
+        assert!(!told(read).contains("--local"), "the file that was named is what is wrong");
+    }
 
     #[test]
     fn the_state_directory_is_known_although_the_rest_is_wrong() {
