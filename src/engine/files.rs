@@ -9,6 +9,7 @@ mod alike;
 mod blocked;
 mod extent;
 pub(super) mod file;
+pub(super) mod first_bytes;
 #[cfg(test)]
 mod tests;
 mod turns;

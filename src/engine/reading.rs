@@ -200,7 +200,7 @@ impl Engine {
         let grew = end.bytes() > self.files.known(id).end.extent.read_end_bytes;
         self.files.known_mut(id).end.extent.read_end_bytes = end.bytes();
         let (within, shaped, until) = match self.begin_behind(id, incarnation, &chunk, now) {
-            Begun::Held => return,
+            Begun::Held => return self.note_first_bytes(id, incarnation, chunk.bytes),
             Begun::Open(waits, until) => {
                 let cut = self.lives.on_its_way(incarnation).cut();
                 (0, Shaped::nothing(Some(waits), cut), Some(until))
@@ -219,6 +219,7 @@ impl Engine {
         self.offer_read(incarnation, change, now);
         self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
+        self.note_first_bytes(id, incarnation, chunk.bytes);
         self.keep_end(id, incarnation, (&chunk, bytes), stopped);
     }
 

@@ -2,6 +2,7 @@
 
 use crate::engine::port::{Event, Hint};
 use crate::engine::samples::disk::{World, lines, told};
+use crate::engine::samples::path;
 
 #[test]
 fn a_copy_goes_on_where_its_original_was_cut_off() {
@@ -177,6 +178,49 @@ fn a_file_that_was_emptied_before_a_line_of_it_was_taken_in_goes_on_in_its_copy(
         world.pass(30);
         assert_eq!(world.take(), told(&content), "it was read once before: {first_read}");
     }
+}
+
+/// Neither its length nor a position says so: only what was read and not taken in.
+#[test]
+fn a_file_that_was_filled_again_before_a_line_of_it_was_taken_in_goes_on_in_its_copy() {
+    for (is_down, more) in [(false, 0), (false, 1), (false, 900), (true, 0), (true, 1), (true, 900)] {
+        let mut world = World::new(false);
+        world.make("app.log", b"");
+        world.pass(6);
+        let begun = [b'x'; 300];
+        world.write("app.log", &begun);
+        world.pass(2);
+        let copied = [&begun[..], b" and its end\n"].concat();
+        world.make("app.log.1", &copied);
+        let next = [&vec![b'y'; begun.len() + more - 1][..], b"\n"].concat();
+        world.write_silently("app.log", &next);
+        if is_down {
+            world.restart();
+        } else {
+            world.tell(Event::Hint(Hint::Grown(path("app.log"))));
+        }
+        world.pass(30);
+        let mut taken = world.take();
+        taken.sort();
+        let expected = [told(&copied), told(&next)].concat();
+        assert_eq!(taken, expected, "no process ran: {is_down}; longer by {more}");
+        assert!(world.lost.is_empty(), "{:?}", world.lost);
+    }
+}
+
+/// What was set aside for a file and is filled in where it lies is no other content.
+#[test]
+fn a_file_that_is_filled_in_where_it_lies_before_a_line_of_it_was_taken_in_is_read_once() {
+    let mut world = World::new(false);
+    world.make("app.log", b"");
+    world.pass(6);
+    world.write("app.log", &[b"begun ".as_slice(), &[0; 3_000]].concat());
+    world.pass(3);
+    let content = [b"begun and ended\nnext\n".as_slice(), &[0; 2_985]].concat();
+    world.write("app.log", &content);
+    world.pass(9);
+    assert_eq!(world.take(), ["begun and ended", "next"]);
+    assert!(world.lost.is_empty(), "{:?}", world.lost);
 }
 
 #[test]

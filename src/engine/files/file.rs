@@ -17,6 +17,7 @@ use crate::model::time::Instant;
 use crate::rules::gather::Waits;
 
 use super::extent::Extent;
+use super::first_bytes::FirstBytes;
 use super::{ReadQueue, Slot, State, StateOf};
 use crate::engine::incarnation::Names;
 
@@ -144,6 +145,8 @@ pub(in crate::engine) struct Partial {
     pub(in crate::engine) barren_bytes: usize,
     /// How much belongs to no message that is complete, in bytes: it is read again when more comes.
     pub(in crate::engine) incomplete_bytes: usize,
+    /// What the file begins with, as long as nothing of it was taken in.
+    pub(in crate::engine) first_bytes: FirstBytes,
     /// Whole lines that wait: what for, where that begins or they end, and when that is long enough.
     waiting: Option<(Waits, Offset, Instant)>,
     /// Since when the file is known to have been written to without growing, and holds what it held.
@@ -156,6 +159,7 @@ impl Sayable for Partial {
             asked_bytes: 0,
             barren_bytes: 0,
             incomplete_bytes: 0,
+            first_bytes: FirstBytes::NOTHING,
             waiting: None,
             doubted_since: None,
         };
@@ -176,6 +180,16 @@ impl FileEnd {
         if let Some(partial) = self.partial.get_mut() {
             (partial.incomplete_bytes, partial.barren_bytes, partial.asked_bytes) =
                 (incomplete, barren, asked);
+        }
+        self.partial.settle();
+    }
+
+    /// So the file begins, as long as nothing of it was taken in.
+    pub(in crate::engine) fn note_first_bytes(&mut self, bytes: FirstBytes) {
+        if bytes != FirstBytes::NOTHING {
+            self.partial.first_bytes = bytes;
+        } else if let Some(partial) = self.partial.get_mut() {
+            partial.first_bytes = bytes;
         }
         self.partial.settle();
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use crate::engine::Engine;
 use crate::engine::files::State;
 use crate::engine::files::file::Task;
+use crate::engine::files::first_bytes::FirstBytes;
 use crate::engine::port::{FileId, Read};
 use crate::model::content::Digest;
 use crate::model::identity::{Incarnation, Seen};
@@ -113,12 +114,23 @@ impl Engine {
         self.queue_read(id);
     }
 
-    /// Whether a file of which nothing was taken in yet had more in it than there is now: it was truncated, and what was in
-    /// it may be in a copy.
+    /// Whether a file of which nothing was taken in yet had more in it than there is now, or something else: it was truncated,
+    /// and what was in it may be in a copy.
     pub(super) fn was_emptied(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
+        let end = &self.files.known(id).end;
+        let has_less = || end.extent.had_more_than(chunk.bytes.len() as u64, chunk.modified);
         self.lives.on_its_way(incarnation).position() == Offset::ZERO
-            && chunk.at_end()
-            && self.files.known(id).end.extent.had_more_than(chunk.bytes.len() as u64, chunk.modified)
+            && (chunk.at_end() && has_less() || end.partial.first_bytes.was_replaced_by(chunk.bytes))
+    }
+
+    /// Nothing of a file was taken in but, if anything, the first lines of it just now: what it begins with is kept as long
+    /// as no position says so.
+    pub(super) fn note_first_bytes(&mut self, id: FileId, incarnation: Incarnation, bytes: &[u8]) {
+        let first = match self.lives.on_its_way(incarnation).position() {
+            Offset::ZERO => FirstBytes::of(bytes),
+            _ => FirstBytes::default(),
+        };
+        self.files.known_mut(id).end.note_first_bytes(first);
     }
 
     /// Whether these are the first bytes of a file that was not read for a while: it was empty, or there was no memory to
