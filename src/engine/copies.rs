@@ -280,12 +280,16 @@ impl Engine {
             let compared = generations.into_iter().chain(others.into_iter().take(MAX_COMPARED));
             let compared: Vec<_> = compared.map(|observed| (observed, is_since(observed))).collect();
             for (observed, is_since_cut_off) in compared {
-                if self.files.of(stream, observed.identity).is_none() {
+                let Some(known) = self.files.of(stream, observed.identity) else {
                     let id = self.follow((source, stream), observed, Name::Lost, now);
                     let kind = &mut self.files.known_mut(id).kind;
                     (kind.only_as_copy, kind.is_since_cut_off) = (true, is_since_cut_off);
                     kind.decompressed = uncompressed(&observed.path).is_some();
-                }
+                    continue;
+                };
+                // Of another that is looked for it may be what came since, and this one need not be the first of them.
+                let kind = &mut self.files.known_mut(known).kind;
+                kind.is_since_cut_off |= kind.only_as_copy && is_since_cut_off;
             }
         }
         for of in self.lives.all_sought() {

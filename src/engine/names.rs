@@ -329,6 +329,7 @@ impl Engine {
         (file.times.found_nanos, file.kind.owner) = (self.surveys.unix_nanos(), observed.owner);
         file.kind.is_moved = is_moved(observed.identity, observed.modified);
         file.size = observed.size;
+        file.end.extent.look(observed.size, observed.modified);
         let id = self.files.follow(file);
         self.fix_end(id, whose.0, observed.size);
         id

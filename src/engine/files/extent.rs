@@ -13,6 +13,8 @@ pub(in crate::engine) struct Extent {
     pub(in crate::engine) found_bytes: u64,
     /// How far a look saw it reach since the last read, in bytes, and when it had been written last then.
     looked: Option<(u64, Duration)>,
+    /// Whether a look saw that it was written since an earlier look, and it was not read between them.
+    was_written: bool,
     /// When the file had been written last by any read to its end, whatever content it had. A look that says an earlier
     /// moment is an old one (FUSE, SMB).
     written: Option<Duration>,
@@ -28,6 +30,7 @@ impl Extent {
     pub(in crate::engine) fn look(&mut self, size: u64, modified: Option<Duration>) {
         let Some(modified) = modified else { return };
         let is_old = self.written.is_some_and(|written| modified <= written);
+        self.was_written |= self.looked.is_some_and(|(_, before)| before < modified);
         if !is_old && self.looked.is_none_or(|(before, _)| before < size) {
             self.looked = Some((size, modified));
         }
@@ -36,6 +39,14 @@ impl Extent {
     /// Whether the file was read to its end, and nothing was in it.
     pub(in crate::engine) fn was_empty(&self) -> bool {
         self.written.is_some() && self.read_end_bytes == 0
+    }
+
+    /// Whether the file, which is read for the first time, was written since it was found: what was in it then may be gone.
+    /// `modified` is when it was written last, if the read reached its end.
+    pub(in crate::engine) fn was_written_unread(&self, modified: Option<Duration>) -> bool {
+        let is_written = |looked: Duration| modified.is_none_or(|modified| modified > looked);
+        self.written.is_none()
+            && (self.was_written || self.looked.is_some_and(|(_, looked)| is_written(looked)))
     }
 
     /// The file was read to its end, having been written last at `modified`. A look that came in before may be younger than
@@ -81,6 +92,27 @@ mod tests {
             extent.look(100, Some(shown));
             assert_eq!(extent.had_more_than(50, Some(read)), is_gone, "{shown:?} {read:?}");
             assert!(!extent.had_more_than(100, Some(read)));
+        }
+    }
+
+    #[test]
+    fn a_file_was_written_unread_when_a_look_or_its_first_read_says_a_later_moment_than_the_first_look() {
+        for (looks, read, is_written) in [
+            (&[10][..], Some(at(10)), false),
+            (&[10], Some(at(11)), true),
+            // It grew while it was read.
+            (&[10], None, true),
+            (&[10, 10], Some(at(10)), false),
+            (&[10, 12], Some(at(12)), true),
+            (&[], Some(at(12)), false),
+        ] {
+            let mut extent = Extent::default();
+            for (size, look) in (1..).zip(looks) {
+                extent.look(size, Some(at(*look)));
+            }
+            assert_eq!(extent.was_written_unread(read), is_written, "{looks:?} {read:?}");
+            extent.read_to_end(at(20));
+            assert!(!extent.was_written_unread(Some(at(21))), "it was read: {looks:?}");
         }
     }
 

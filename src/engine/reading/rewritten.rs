@@ -133,15 +133,17 @@ impl Engine {
         self.files.known_mut(id).end.note_first_bytes(first);
     }
 
-    /// Whether these are the first bytes of a file that was not read for a while: it was empty, or there was no memory to
-    /// read it. It may have been written to and cut off meanwhile, more than once.
+    /// Whether these are the first bytes of a file that was not read for a while: it was empty, or was written between its
+    /// first look and this read, or there was no memory to read it. It may have been written to and cut off meanwhile, more than once.
     pub(super) fn waited_unread(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
         let (end, state) = (&self.files.known(id).end, self.lives.on_its_way(incarnation));
         let since = Duration::from_nanos(u64::try_from(state.whose().seen.last_nanos).unwrap_or_default());
         state.position() == Offset::ZERO
             && end.extent.read_end_bytes == 0
             && !chunk.bytes.is_empty()
-            && (end.extent.was_empty() || chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE)
+            && (end.extent.was_empty()
+                || end.extent.was_written_unread(chunk.modified)
+                || chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE)
     }
 
     /// Whether the first bytes of the file, and those before the position, are those of last time.
