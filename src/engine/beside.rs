@@ -17,7 +17,7 @@ use crate::rules::rotation::{same_file, uncompressed};
 
 use super::Engine;
 use super::files::file::Name;
-use super::lives::Afterwards;
+use super::lives::{Afterwards, Unread};
 use super::port::Observed;
 use super::report::Report;
 
@@ -65,8 +65,15 @@ impl Engine {
             let of_inode = followed.get(&identity.inode);
             of_inode.is_some_and(|files| files.iter().any(|file| same_file(identity, *file)))
         };
-        let unread = self.lives.unread(self.surveys.retired());
-        let missing = unread.filter(|unread| *unread.stream == *name && !is_followed(unread.identity));
+        // Of a source that is not configured, only what another reads by the same name.
+        let is_wanted = |unread: &Unread<'_>| {
+            let is_there = |source| !self.surveys.is_retired(source);
+            unread.let_go_with.is_none_or(is_there)
+                || unread.matched_path.is_some_and(|path| !self.is_left_out(stream, path))
+        };
+        let unread = self.lives.unread();
+        let missing = unread
+            .filter(|unread| *unread.stream == *name && !is_followed(unread.identity) && is_wanted(unread));
         let missing = missing.map(|unread| Missing {
             identity: unread.identity,
             path: Arc::clone(unread.real_path),

@@ -110,6 +110,10 @@ impl Engine {
                 };
                 go_on.into_iter().for_each(|source| self.families.note_refused(source, identity));
             }
+            if !is_left_out {
+                // It may have been renamed since it was looked at, to a name that no source matches.
+                self.surveys.look_beside([stream]);
+            }
             self.surveys.want_all();
         }
     }

@@ -32,6 +32,7 @@ use super::incarnation::{IncarnationState, Names};
 use super::numbers::Numbers;
 use super::port::FileId;
 
+pub(super) use self::closed::Unread;
 use self::kin::Kin;
 pub(super) use self::moved::Placed;
 use self::order::Closed;

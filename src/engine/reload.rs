@@ -93,8 +93,7 @@ impl Engine {
     /// Positions in files that the configuration leaves out, whichever process let go of them: each with its stream and the
     /// file's name when a source read it.
     fn left_out(&self) -> Vec<(StreamId, Arc<Path>)> {
-        let nothing_retired = BTreeSet::new();
-        let unread = self.lives.unread(&nothing_retired).filter_map(|unread| {
+        let unread = self.lives.unread().filter_map(|unread| {
             let stream = self.stream_called(unread.stream)?;
             unread.matched_path.map(|path| (stream, path))
         });

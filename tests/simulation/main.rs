@@ -62,10 +62,17 @@ const KEPT: &[(u64, &str)] = &[
 ];
 
 /// Actions of the wider world that failed once, as few as were found, each with its story.
-const KEPT_ACTIONS: &[(&str, &str)] = &[(
-    "lanes:285:6-7,97,113-114,127-128,132",
-    "a file was seen and not begun when its source left, and had another name when that came back",
-)];
+const KEPT_ACTIONS: &[(&str, &str)] = &[
+    (
+        "lanes:285:6-7,97,113-114,127-128,132",
+        "a file was seen and not begun when its source left, and had another name when that came back",
+    ),
+    ("copies:168:5", "a file was cut off three times between its first look and its first read"),
+    (
+        "copies:75:70-72,77-87",
+        "a generation that nobody saw was opened for one that is looked for, and belonged to another",
+    ),
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a seed is a number"))

@@ -155,3 +155,34 @@ fn what_comes_to_a_file_that_was_moved_out_of_every_pattern_is_read_until_it_is_
     world.pass(6);
     assert_eq!(world.take(), told(&lines("b", 25..30)), "from where it was");
 }
+
+/// A look, an opening or a read may be under way at any of the changes.
+#[test]
+fn a_file_that_was_renamed_before_its_source_got_another_name_is_read_to_its_end() {
+    for sources in [&[1][..], &[1, 0], &[1, 2], &[1, 0, 1]] {
+        for renamed_before in 0..sources.len() {
+            for looks in [false, true] {
+                let mut world = world();
+                let mut expected = Vec::new();
+                for (place, source) in sources.iter().enumerate() {
+                    if place == renamed_before {
+                        world.write_silently("b.log", &lines("b", 0..15));
+                        world.rename_silently("b.log", "b.log.1");
+                        world.make("b.log", &lines("c", 0..5));
+                        expected = [told(&lines("b", 10..15)), told(&lines("c", 0..5))].concat();
+                    }
+                    world.change_source(*source);
+                    if looks {
+                        world.pass(1);
+                    }
+                }
+                world.write_silently("b.log.1", &lines("b", 0..17));
+                expected.splice(5..5, told(&lines("b", 15..17)));
+                world.pass(30);
+                let case = format!("{sources:?}, renamed before {renamed_before}, looks between: {looks}");
+                assert_eq!(world.take(), expected, "{case}");
+                assert!(world.left_out.is_empty() && world.lost.is_empty(), "{case}");
+            }
+        }
+    }
+}

@@ -23,6 +23,8 @@ pub(in crate::engine) struct Unread<'a> {
     pub(in crate::engine) real_path: &'a Arc<Path>,
     pub(in crate::engine) stream: &'a Arc<str>,
     pub(in crate::engine) position: Offset,
+    /// The source with which it was let go of, if it was.
+    pub(in crate::engine) let_go_with: Option<SourceId>,
 }
 
 /// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
@@ -39,12 +41,10 @@ impl Lives {
         self.let_go.values().copied().collect()
     }
 
-    /// Positions in files that are not read, of sources that are not `retired`.
-    pub(in crate::engine) fn unread(&self, retired: &BTreeSet<SourceId>) -> impl Iterator<Item = Unread<'_>> {
-        let wanted = self.by_incarnation.iter().filter(move |(incarnation, _)| {
-            self.let_go.get(incarnation).is_none_or(|source| !retired.contains(source))
-        });
-        wanted.filter_map(|(_, life)| {
+    /// Positions in files that are not read.
+    pub(in crate::engine) fn unread(&self) -> impl Iterator<Item = Unread<'_>> {
+        self.by_incarnation.iter().filter_map(|(incarnation, life)| {
+            let let_go_with = self.let_go.get(incarnation).copied();
             if let Some(stored) = life.claimable() {
                 return Some(Unread {
                     identity: stored.identity,
@@ -52,6 +52,7 @@ impl Lives {
                     real_path: stored.real_path(),
                     stream: &stored.stream,
                     position: stored.offset,
+                    let_go_with,
                 });
             }
             let state = life.state().filter(|_| life.is_parted_and_kept())?;
@@ -62,6 +63,7 @@ impl Lives {
                 real_path: whose.real_path(),
                 stream: &whose.stream_name,
                 position: state.position(),
+                let_go_with,
             })
         })
     }

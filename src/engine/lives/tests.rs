@@ -183,7 +183,7 @@ fn a_position_may_be_claimed_while_copies_are_looked_for_only_when_it_is_kept() 
         lives.seek_copies(incarnation, search(afterwards));
         assert_eq!(stored_of(&lives).len(), claimed);
         assert_eq!(lives.stored_at(&path("1.log")).count(), claimed);
-        assert_eq!(lives.unread(&BTreeSet::new()).count(), claimed);
+        assert_eq!(lives.unread().count(), claimed);
     }
 }
 
@@ -199,7 +199,7 @@ fn of_files_that_come_and_go_a_thousand_positions_are_kept() {
         let told = lives.note_closed(incarnation).map(|stored| stored.incarnation);
         assert_eq!(told, forgotten, "the oldest");
     }
-    assert_eq!(lives.unread(&BTreeSet::new()).count(), MAX_CLOSED);
+    assert_eq!(lives.unread().count(), MAX_CLOSED);
     assert_eq!(MAX_CLOSED, 1000);
     assert_indexed(&lives);
 }
@@ -226,12 +226,11 @@ fn one_that_was_closed_and_is_read_again_or_on_its_way_is_not_forgotten() {
 }
 
 #[test]
-fn unread_are_the_positions_in_files_that_are_not_read_of_sources_that_are_configured() {
-    let none = BTreeSet::new();
-    assert_eq!(attached().0.unread(&none).count(), 0);
-    assert_eq!(parted(Afterwards::Forgotten).0.unread(&none).count(), 0);
+fn unread_are_the_positions_in_files_that_are_not_read_each_with_the_source_that_it_was_let_go_of_with() {
+    assert_eq!(attached().0.unread().count(), 0);
+    assert_eq!(parted(Afterwards::Forgotten).0.unread().count(), 0);
     let (lives, _) = stored();
-    let unread: Vec<_> = lives.unread(&none).collect();
+    let unread: Vec<_> = lives.unread().collect();
     let (path_of, stream) = (path("1.log"), stream_name(0));
     let expected = Unread {
         identity: identity(1),
@@ -239,16 +238,17 @@ fn unread_are_the_positions_in_files_that_are_not_read_of_sources_that_are_confi
         real_path: &path_of,
         stream: &stream,
         position: unread[0].position,
+        let_go_with: None,
     };
     assert_eq!(unread, [expected]);
     let (mut lives, incarnation) = parted(Afterwards::Kept);
-    assert_eq!(lives.unread(&none).count(), 1);
+    let let_go_with = |lives: &Lives| lives.unread().map(|unread| unread.let_go_with).collect::<Vec<_>>();
+    assert_eq!(let_go_with(&lives), [None]);
     lives.let_go_of(incarnation, SourceId(3));
-    assert_eq!(lives.unread(&none).count(), 1, "its source is back");
-    assert_eq!(lives.unread(&[SourceId(3)].into()).count(), 0);
+    assert_eq!(let_go_with(&lives), [Some(SourceId(3))]);
     lives.reattach(incarnation, FILE, (SourceId(0), (path("1.log"), None), identity(1)));
     lives.part(incarnation, Afterwards::Kept);
-    assert_eq!(lives.unread(&[SourceId(3)].into()).count(), 1, "it was read for another source since");
+    assert_eq!(let_go_with(&lives), [None], "it was read for another source since");
 }
 
 #[test]
@@ -512,7 +512,7 @@ proptest! {
             let claimable = model.values().filter(|is| {
                 matches!(is, Is::Stored | Is::Parted(_, Afterwards::Kept) | Is::Sought(_, Afterwards::Kept))
             });
-            prop_assert_eq!(lives.unread(&BTreeSet::new()).count(), claimable.count());
+            prop_assert_eq!(lives.unread().count(), claimable.count());
         }
     }
 }

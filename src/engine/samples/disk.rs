@@ -16,7 +16,7 @@ use crate::engine::{Engine, Memory};
 use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
 use crate::model::identity::{HEAD_BYTES, Identity, Incarnation};
 use crate::model::record_id::RecordId;
-use crate::model::settings::Settings;
+use crate::model::settings::{Settings, SourceId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
 use crate::rules::pattern::{Exclude, ExcludeGlob, Pattern, SourceNames};
@@ -256,17 +256,22 @@ impl World {
         let pattern = if self.matches_all { "/log/*" } else { "/log/*.log" };
         let patterns = vec![Pattern::parse(pattern).expect("a pattern")];
         let globs = self.excluded.iter().map(|name| ExcludeGlob::parse(name).expect("a glob"));
-        vec![SourceNames::new(patterns, Exclude::new(globs.collect()))]
+        let names = SourceNames::new(patterns, Exclude::new(globs.collect()));
+        vec![names; self.settings.sources.len()]
     }
 
     pub(in crate::engine) fn reload(&mut self) {
+        self.change_source(0);
+    }
+
+    /// Another configuration has one source, which is as the first one was, and has the name that this number stands for.
+    pub(in crate::engine) fn change_source(&mut self, number: usize) {
+        let like = self.settings.sources[0].clone();
+        let sources = self.settings.sources.len().max(number + 1);
+        self.settings.sources.resize(sources, like);
+        let retired = (0..sources).filter(|other| *other != number).map(SourceId).collect();
         let (settings, names) = (self.settings.clone(), self.names());
-        self.tell(Event::Reload(Box::new(Reload {
-            is_changed: true,
-            settings,
-            retired: Default::default(),
-            names,
-        })));
+        self.tell(Event::Reload(Box::new(Reload { is_changed: true, settings, retired, names })));
     }
 
     /// The process ends at once, and another begins.
