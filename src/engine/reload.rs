@@ -1,19 +1,21 @@
 //! A changed configuration, while lines are under way.
 //!
-//! Routes what `rules::reload` has merged to streams and files. Files of a source that is no longer configured, that
-//! ships elsewhere now, or that reads their names no longer, are let go of (`leaving.rs`). A file that has lost its name,
+//! Routes what `rules::reload` has merged to streams and files. Files of a source that is no longer configured go on with
+//! one that reads the same names, if there is one. Those that no source ships there, by their names, are let go of
+//! (`leaving.rs`). A file that has lost its name,
 //! and that this process holds open, is read to its end: no configuration would find it again.
 //!
 //! *Invariant:* no record changes its stream, and no position is lost.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::model::route::Route;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::retry::InvalidBackoff;
+use crate::rules::rotation::originals;
 
 use super::Engine;
 use super::files::file::{FollowedFile, Name};
@@ -65,6 +67,7 @@ impl Engine {
         self.go_on_as_sources_from(before);
         self.saves.room_mut().change(super::stream_names(&self.settings));
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
+        self.hand_to_successors();
         self.look_for_what_is_back(left_out);
         self.counts.reloads += u64::from(is_changed);
         self.take_up_awaiting(now);
@@ -88,6 +91,49 @@ impl Engine {
                 .into_iter()
                 .for_each(|known| self.families.goes_on_as(known, source));
         }
+    }
+
+    /// What belongs to a source that is no longer configured goes on with one that reads the same names into the same stream,
+    /// as it is: nothing is closed, and whatever is renamed or cut off meanwhile is no other case than at any time.
+    fn hand_to_successors(&mut self) {
+        let orphans = self.files.iter().filter(|(_, file)| self.surveys.is_retired(file.source));
+        let files: Vec<_> = orphans
+            .filter_map(|(id, file)| {
+                let former = originals(file.real_path());
+                let names = file.family.iter().chain(&file.kind.former).map(|name| &**name);
+                let names = names.chain(former.iter().map(PathBuf::as_path));
+                // What has its name has no other.
+                let names = names.filter(|_| file.name == Name::Lost).chain([&*file.path]);
+                Some((id, self.successor(file.stream, names)?))
+            })
+            .collect();
+        for (id, source) in files {
+            let identity = self.files.known(id).identity;
+            self.hand_to(id, source);
+            self.leaving.remove(id);
+            self.families.forget_refused(source, identity);
+        }
+        for of in self.lives.all_sought() {
+            let sought = self.lives.sought(of).expect("just listed");
+            let former = originals(sought.path);
+            let names = former.iter().map(PathBuf::as_path).chain([&**sought.path]);
+            let (stream, path) = (sought.search.stream, Arc::clone(sought.path));
+            let is_orphan = self.surveys.is_retired(sought.search.source);
+            if let Some(source) = self.successor(stream, names).filter(|_| is_orphan) {
+                self.lives.hand_search_to(of, source);
+                self.surveys.seek_beside(source, &path);
+            }
+        }
+    }
+
+    /// The source that reads one of these names into a stream.
+    fn successor<'a>(&self, stream: StreamId, names: impl Iterator<Item = &'a Path>) -> Option<SourceId> {
+        let names: Vec<_> = names.collect();
+        let mut sources = (0..self.settings.sources.len()).map(SourceId);
+        sources.find(|source| {
+            let ships = |name: &&Path| self.leaving.takes(*source, name) && self.sends(*source, name, stream);
+            !self.surveys.is_retired(*source) && names.iter().any(ships)
+        })
     }
 
     /// Positions in files that the configuration leaves out, whichever process let go of them: each with its stream and the

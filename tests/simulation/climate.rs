@@ -15,6 +15,8 @@ use standpipe::model::settings::{
     StreamSettings, Until,
 };
 
+use standpipe::rules::pattern::{Exclude, Pattern, SourceNames};
+
 use super::excuse::Excuse;
 use super::families::{FAMILIES, Family};
 use super::service::Faults;
@@ -158,6 +160,17 @@ impl Layout {
     pub fn matches(&self, source: &str, path: &Path) -> bool {
         let named = |(name, ..): &&(&str, PathBuf, usize)| *name == source.trim_end_matches('\'');
         self.sources.iter().filter(named).any(|(_, directory, _)| is_log_in(directory, path))
+    }
+
+    /// The names that these sources read, as they are called at first or later.
+    pub fn names(&self, sources: &[SourceSettings]) -> Vec<SourceNames> {
+        let of_source = |source: &SourceSettings| {
+            let named = self.sources.iter().filter(|(name, ..)| *name == source.name.trim_end_matches('\''));
+            let patterns = named.map(|(_, directory, _)| format!("{}/*.log", directory.display()));
+            let patterns = patterns.map(|pattern| Pattern::parse(&pattern).expect("a pattern"));
+            SourceNames::new(patterns.collect(), Exclude::new(Vec::new()))
+        };
+        sources.iter().map(of_source).collect()
     }
 
     /// The streams that a name leads to, a bit each.

@@ -32,7 +32,9 @@ pub enum Excuse {
     RestOfCutLine,
     /// The file was renamed before the engine knew of it, or while no process ran, to a name that says nothing.
     RenamedUnseen,
-    /// The same, where nothing tells how old a file is.
+    /// The file was renamed before anybody saw it, and an older one took its name back.
+    ElderBack,
+    /// The file was renamed before anybody saw it, and nothing tells how old it is.
     Ageless,
     /// The file had a rotator's name before its source was looked at for the first time.
     BeforeFirstLook,
@@ -58,7 +60,7 @@ pub enum Basis {
 }
 
 impl Excuse {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::CutOff,
         Self::BetweenTwoLooks,
         Self::DeletedWhileDown,
@@ -72,6 +74,7 @@ impl Excuse {
         Self::InDoubt,
         Self::RestOfCutLine,
         Self::RenamedUnseen,
+        Self::ElderBack,
         Self::Ageless,
         Self::BeforeFirstLook,
         Self::SeenAndDeleted,
@@ -122,6 +125,10 @@ impl Excuse {
             Self::RenamedUnseen => {
                 "a file that is renamed, before anybody saw it, to a name that neither a source matches nor a rotator \
                  makes;"
+            }
+            Self::ElderBack => {
+                "a file that was rotated away before anybody saw it, and whose name an older file took back: beside \
+                 that one it looks like a copy;"
             }
             Self::BeforeFirstLook => {
                 "a file that had a rotator's name before its source was looked at for the first time;"

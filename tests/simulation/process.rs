@@ -32,6 +32,7 @@ impl World {
             next_incarnation,
             reserved: self.next_incarnation,
             first_start: self.first_start,
+            names: self.layout.names(&self.settings.sources),
             ..Memory::default()
         };
         if self.first_start {
@@ -159,11 +160,12 @@ impl World {
         new.sources.retain(|_| !without.contains(&place.next().expect("endless")));
         let merged = merge(&old, &new, &unused);
         let retired = merged.retired();
+        let names = self.layout.names(&merged.settings.sources);
         self.tell(Event::Reload(Box::new(Reload {
             is_changed: true,
             settings: merged.settings,
             retired,
-            names: Vec::new(),
+            names,
         })));
     }
 

@@ -7,6 +7,7 @@ use standpipe::engine::port::Hint;
 
 use super::actions::Deed;
 use super::cuts::Rest;
+use super::disk::FileIndex;
 use super::excuse::Excuse;
 use super::families::Family;
 use super::service::Illness;
@@ -350,10 +351,28 @@ impl World {
         self.named(file);
         self.reached.published += u64::from(!was_matched && self.is_matched(file));
         self.reached.away += u64::from(from.starts_with("/away"));
+        if from.starts_with("/away") {
+            self.excuse_younger_generations(file, to);
+        }
         if !self.is_matched(file) {
             self.note_renamed(file, to);
         }
         self.hint(Hint::Names);
+    }
+
+    /// A file has its name again: what had it meanwhile, and was rotated away before anybody saw it, is younger.
+    fn excuse_younger_generations(&mut self, elder: FileIndex, name: &Path) {
+        let generations = (0..).map(|number| Self::generation_name(name, number)).skip(1);
+        let generations = generations.map_while(|name| self.disk.names.get(&name).copied());
+        let is_younger = |file: &FileIndex| {
+            self.disk.files[*file].identity.birth_nanos > self.disk.files[elder].identity.birth_nanos
+        };
+        let is_unseen =
+            |file: &FileIndex| !self.open.values().any(|open| open == file) && !self.is_saved(*file);
+        let unseen: Vec<_> = generations.filter(|file| is_younger(file) && is_unseen(file)).collect();
+        for file in unseen {
+            self.excuse(file, Excuse::ElderBack);
+        }
     }
 
     pub fn chain(&mut self, name: &Path) {

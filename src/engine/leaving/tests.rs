@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::engine::port::{Event, Hint};
 use crate::engine::samples::disk::{World, lines, told};
 use crate::engine::samples::path;
 
@@ -184,5 +185,22 @@ fn a_file_that_was_renamed_before_its_source_got_another_name_is_read_to_its_end
                 assert!(world.left_out.is_empty() && world.lost.is_empty(), "{case}");
             }
         }
+    }
+}
+
+/// Nobody looks for the source that the file was cut off under any more.
+#[test]
+fn a_copy_that_is_looked_for_while_its_source_gets_another_name_is_found() {
+    for source in [0, 1] {
+        let mut world = world();
+        let grown = lines("b", 0..15);
+        world.make("b.log.1", &grown);
+        // The next look is not due at once.
+        world.tell(Event::Hint(Hint::Names));
+        world.write("b.log", b"");
+        world.change_source(source);
+        world.pass(20);
+        assert_eq!(world.take(), told(&lines("b", 10..15)), "source {source}");
+        assert_eq!((world.copied, world.lost.len()), (1, 0), "source {source}");
     }
 }

@@ -202,6 +202,13 @@ impl Lives {
         self.sought.iter().copied().collect()
     }
 
+    /// Another source goes on with a copy of one that is looked for; it has not looked yet.
+    pub(in crate::engine) fn hand_search_to(&mut self, incarnation: Incarnation, source: SourceId) {
+        if let Some(Life::SoughtInCopies { search, .. }) = self.by_incarnation.get_mut(&incarnation) {
+            (search.source, search.looked) = (source, false);
+        }
+    }
+
     /// The directory of one that is looked for was looked into.
     pub(in crate::engine) fn note_looked(&mut self, incarnation: Incarnation) {
         if let Some(Life::SoughtInCopies { search, .. }) = self.by_incarnation.get_mut(&incarnation) {
