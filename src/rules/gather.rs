@@ -163,6 +163,31 @@ impl<'a> LineAggregator<'a> {
 
     /// Takes in the next line.
     pub fn take(&mut self, line: Line) {
+        if !self.stands_alone(&line) {
+            return self.take_among(line);
+        }
+        let Line { span, content, metadata, .. } = line;
+        (self.covered, self.done_end) = (span.end(), span.end());
+        self.continues_covered = self.continues;
+        let (at, lines, part) = (span.start(), 1, Part::Whole);
+        self.out.push_back(Message { span, at, content, lines, metadata, part });
+    }
+
+    /// Whether a line is a message, whatever comes: most are, and none of them waits.
+    fn stands_alone(&self, line: &Line) -> bool {
+        let is_whole = line.metadata.as_ref().is_none_or(|metadata| {
+            let mut continues = self.continues;
+            !line.is_partial && !*continues.of(metadata.channel)
+        });
+        is_whole
+            && self.multiline.is_none()
+            && self.partial.iter().all(Option::is_none)
+            && self.done.is_empty()
+            && self.covered == line.span.start()
+    }
+
+    /// Takes in a line that may wait for others, or others for it.
+    fn take_among(&mut self, line: Line) {
         let end = line.span.end();
         match line.metadata.as_ref().map(|metadata| metadata.channel) {
             None => self.complete(Group::new(line)),
@@ -530,6 +555,37 @@ mod tests {
     }
 
     proptest! {
+        /// A line that is a message at once is the message that it would be among others.
+        #[test]
+        fn lines_that_stand_alone_are_what_they_are_among_others(
+            texts in proptest::collection::vec("[oeOEx]{1,2}[a-z]{0,4}", 1..40),
+            max_message_bytes in 1usize..12,
+            stdout: bool, stderr: bool, groups: bool, quiet: bool,
+        ) {
+            let group = multiline(3);
+            let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+            let continues = Continues { stdout, stderr };
+            let new = || LineAggregator::new(groups.then_some(&group), max_message_bytes, Offset::new(100), continues);
+            let (mut at_once, mut among) = (new(), new());
+            let is_same = |one: &mut LineAggregator<'_>, other: &mut LineAggregator<'_>| {
+                prop_assert_eq!(one.pop(), other.pop());
+                prop_assert_eq!((one.covered(), one.waits()), (other.covered(), other.waits()));
+                prop_assert_eq!(one.continues_there(), other.continues_there());
+                Ok(())
+            };
+            for line in lines(&texts) {
+                at_once.take(line.clone());
+                among.take_among(line);
+                is_same(&mut at_once, &mut among)?;
+            }
+            let end = if quiet { ChunkEnd::Quiet } else { ChunkEnd::Closed };
+            at_once.end(end);
+            among.end(end);
+            for _ in 0..=texts.len() {
+                is_same(&mut at_once, &mut among)?;
+            }
+        }
+
         /// Whatever comes in whatever chunks, each line is in one message, and what is not out is read again.
         #[test]
         fn l2_no_line_is_lost_or_told_twice(
