@@ -11,8 +11,8 @@
 
 mod filling;
 mod merging;
+mod quoting;
 
-use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -28,6 +28,7 @@ use crate::model::settings::{Envelope, TimeFormat};
 
 use self::filling::{base64_within, text_within};
 use self::merging::{Merging, merging};
+use self::quoting::{put_decimal, put_hex, put_text};
 
 /// What an editor may write at the beginning of a file to say that it is UTF-8: no part of its first line.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -143,7 +144,7 @@ impl<'a> EnvelopeTemplate<'a> {
         match std::str::from_utf8(text) {
             Ok(text) => {
                 object.extend_from_slice(b"\"message\":");
-                serde_json::to_writer(&mut object, text).expect("a text is JSON, and a vector takes it");
+                put_text(&mut object, text);
             }
             Err(_) => put_base64(&mut object, text),
         }
@@ -192,26 +193,30 @@ impl<'a> EnvelopeTemplate<'a> {
 
     /// What stands behind the line.
     fn finish(&self, object: &mut Vec<u8>, message: &Message, piece: usize) {
-        const FITS: &str = "a vector takes it";
         let Message { at, metadata, .. } = message;
         let is_first = object.last() == Some(&b'{');
         object.extend_from_slice(&self.before_offset[usize::from(is_first)..]);
-        write!(object, "{}", at.bytes()).expect(FITS);
+        put_decimal(object, at.bytes());
         object.extend_from_slice(&self.before_id);
-        write!(object, "{:x}", at.bytes()).expect(FITS);
+        put_hex(object, at.bytes());
         if piece > 0 {
-            write!(object, ".{piece}").expect(FITS);
+            object.push(b'.');
+            put_decimal(object, piece as u64);
         }
         object.extend_from_slice(&self.before_time);
         match metadata {
             None => object.extend_from_slice(self.time.as_bytes()),
             Some(metadata) => {
-                let channel = metadata.channel.label();
-                let time = match self.envelope.time_format {
-                    TimeFormat::Rfc3339 => json(&metadata.time),
-                    TimeFormat::EpochMillis => epoch_millis(&metadata.time),
-                };
-                write!(object, "{time},\"{CHANNEL_KEY}\":\"{channel}\"").expect(FITS);
+                match self.envelope.time_format {
+                    TimeFormat::Rfc3339 => put_text(object, &metadata.time),
+                    TimeFormat::EpochMillis => {
+                        object.extend_from_slice(epoch_millis(&metadata.time).as_bytes());
+                    }
+                }
+                object.extend_from_slice(b",\"");
+                object.extend_from_slice(CHANNEL_KEY.as_bytes());
+                object.extend_from_slice(b"\":");
+                put_text(object, metadata.channel.label());
             }
         }
         object.extend_from_slice(&self.end);

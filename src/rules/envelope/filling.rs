@@ -5,6 +5,8 @@
 //! *Invariant:* what was written is measured, and taken back where it is too long: nothing says beforehand how long a text
 //! becomes.
 
+use super::quoting::put_escaped;
+
 /// How much is written before it is measured, in bytes.
 const STEP_BYTES: usize = 16 * 1024;
 
@@ -22,8 +24,7 @@ pub(super) fn text_within(object: &mut Vec<u8>, text: &str, room: usize) -> usiz
             false => text.floor_char_boundary(taken + step),
         };
         let before = object.len();
-        let written = serde_json::to_string(&text[taken..to]).expect("a text is JSON");
-        object.extend_from_slice(&written.as_bytes()[1..written.len() - 1]);
+        put_escaped(object, &text[taken..to]);
         if object.len() <= end {
             taken = to;
             continue;
