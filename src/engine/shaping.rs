@@ -6,6 +6,7 @@
 //! *Invariant (L1):* what is done with one message is done with all of it: its pieces settle their lines together.
 
 mod across;
+mod block;
 mod cut;
 mod drops;
 mod gzip;
@@ -31,6 +32,7 @@ use crate::rules::unwrap::unwrap;
 use super::report::{Loss, SourceCounts};
 
 pub(super) use self::across::{Across, Both, Divided};
+use self::block::Block;
 pub(super) use self::cut::Cut;
 pub(super) use self::gzip::gzip_member;
 use self::pack::Pack;
@@ -108,6 +110,10 @@ struct Shaping<'a> {
     max_growth: u64,
     /// The number of the first piece of a message: another than zero where a dead letter holds the rest of one.
     first_piece: usize,
+    /// What records are made in that share memory.
+    block: Block,
+    /// What the next message is made in.
+    spare: Vec<u8>,
 }
 
 /// What a line is of what was written.
@@ -135,15 +141,13 @@ fn unwrapped(runtime: Option<Runtime>, span: Span, line: Bytes) -> gather::Line 
 /// A line, or a piece of one, is taken in among those before it.
 fn gather_line(runtime: Option<Runtime>, line: split::Line, gather: &mut LineAggregator<'_>) {
     let part = part_of(&line);
-    let data = line.data.expect("every line has a byte where newlines are appended");
-    match line.ending {
-        Ending::Newline | Ending::EndOfFile if part == Part::Whole => {
-            gather.take(unwrapped(runtime, line.span, data.slice(..data.len() - 1)));
-        }
-        Ending::Newline | Ending::EndOfFile => {
-            gather.take_piece(line.span, data.slice(..data.len() - 1), part);
-        }
-        Ending::Cut => gather.take_piece(line.span, data, part),
+    let mut data = line.data.expect("every line has a byte where newlines are appended");
+    if line.ending != Ending::Cut {
+        data.truncate(data.len() - 1);
+    }
+    match part {
+        Part::Whole => gather.take(unwrapped(runtime, line.span, data)),
+        Part::Begins | Part::GoesOn | Part::Ends => gather.take_piece(line.span, data, part),
     }
 }
 
@@ -187,8 +191,8 @@ pub(super) fn remade(
 
 impl<'a> Shaping<'a> {
     fn new(shape: &'a Shape<'a>, counts: &'a mut SourceCounts) -> Self {
-        let (pieces, left_out) = (Vec::new(), Vec::new());
-        Self { shape, counts, pieces, left_out, grown: 0, max_growth: u64::MAX, first_piece: 0 }
+        let (pieces, left_out, block, spare) = (Vec::new(), Vec::new(), Block::default(), Vec::new());
+        Self { shape, counts, pieces, left_out, grown: 0, max_growth: u64::MAX, first_piece: 0, block, spare }
     }
 }
 

@@ -18,6 +18,8 @@ pub const MEMORY_OVERHEAD_BYTES: u64 = 96;
 pub enum Backing {
     /// A slice of what was read, which is kept anyway until the record is settled.
     Read,
+    /// A slice of memory that a few records share which were made one after the other of what was read.
+    Shared,
     /// Memory of its own: the data was joined, wrapped or cut.
     Own,
 }
@@ -62,6 +64,6 @@ impl Record {
 pub fn extra_bytes(span: Span, data: &Bytes, backing: Backing) -> u64 {
     match backing {
         Backing::Read => (data.len() as u64).saturating_sub(span.len()),
-        Backing::Own => data.len() as u64,
+        Backing::Shared | Backing::Own => data.len() as u64,
     }
 }

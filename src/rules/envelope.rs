@@ -99,19 +99,26 @@ impl<'a> EnvelopeTemplate<'a> {
     }
 
     /// The object of up to `max_bytes` for `text`, which is the content of `message`, or what is left of it when `piece`
-    /// objects hold its beginning. Only what is whole is merged.
-    pub fn wrap(&self, message: &Message, text: &[u8], piece: usize, max_bytes: usize) -> Wrapped {
+    /// objects hold its beginning. Only what is whole is merged. The object is made in `spare`, whatever that holds.
+    pub fn wrap(
+        &self,
+        message: &Message,
+        text: &[u8],
+        piece: usize,
+        max_bytes: usize,
+        mut spare: Vec<u8>,
+    ) -> Wrapped {
         let mark = if piece == 0 { mark_len(message, text) } else { 0 };
         let said = &text[mark..];
         let mut unmerged = None;
         if self.envelope.merge && message.part == Part::Whole && text.len() == message.content.len() {
-            match self.merged(message, said, max_bytes) {
+            match self.merged(message, said, max_bytes, &mut spare) {
                 Ok(Some(object)) => return Wrapped { object, taken: text.len(), unmerged },
                 Ok(None) => {}
                 Err(why) => unmerged = Some(why),
             }
         }
-        let (object, taken) = match self.whole(message, said, piece, max_bytes) {
+        let (object, taken) = match self.whole(message, said, piece, max_bytes, &mut spare) {
             Some(object) => (object, text.len()),
             None => {
                 let (object, taken) = self.beginning(message, said, piece, max_bytes);
@@ -122,25 +129,38 @@ impl<'a> EnvelopeTemplate<'a> {
     }
 
     /// The object that the line itself is, with our members behind its own; `None` where the line is no object.
-    fn merged(&self, message: &Message, text: &[u8], max_bytes: usize) -> Result<Option<Vec<u8>>, Unmerged> {
+    fn merged(
+        &self,
+        message: &Message,
+        text: &[u8],
+        max_bytes: usize,
+        spare: &mut Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, Unmerged> {
         let own = match merging(text, &self.keys) {
             Merging::NoObject => return Ok(None),
             Merging::Quoted(why) => return Err(why),
             Merging::Members(own) => own,
         };
-        let mut object = self.begun(own.len());
+        let mut object = self.begun(own.len(), std::mem::take(spare));
         object.extend_from_slice(own.as_bytes());
         self.finish(&mut object, message, 0);
         if object.len() <= max_bytes { Ok(Some(object)) } else { Err(Unmerged::Size) }
     }
 
     /// The object with all of `text`, if that is not too long.
-    fn whole(&self, message: &Message, text: &[u8], piece: usize, max_bytes: usize) -> Option<Vec<u8>> {
+    fn whole(
+        &self,
+        message: &Message,
+        text: &[u8],
+        piece: usize,
+        max_bytes: usize,
+        spare: &mut Vec<u8>,
+    ) -> Option<Vec<u8>> {
         // No text is shorter in JSON.
         if text.len() > max_bytes {
             return None;
         }
-        let mut object = self.begun(text.len());
+        let mut object = self.begun(text.len(), std::mem::take(spare));
         match std::str::from_utf8(text) {
             Ok(text) => {
                 object.extend_from_slice(b"\"message\":");
@@ -156,7 +176,7 @@ impl<'a> EnvelopeTemplate<'a> {
     fn beginning(&self, message: &Message, text: &[u8], piece: usize, max_bytes: usize) -> (Vec<u8>, usize) {
         let mut around = Vec::new();
         self.finish(&mut around, message, piece);
-        let mut object = self.begun(max_bytes);
+        let mut object = self.begun(max_bytes, Vec::new());
         let base64_bytes =
             base64_within(max_bytes, object.len() + "\"message_base64\":\"\"".len() + around.len());
         object.extend_from_slice(b"\"message\":");
@@ -183,10 +203,11 @@ impl<'a> EnvelopeTemplate<'a> {
     }
 
     /// An object with room for a text of `len` bytes that needs no escapes.
-    fn begun(&self, len: usize) -> Vec<u8> {
+    fn begun(&self, len: usize, mut object: Vec<u8>) -> Vec<u8> {
         let shared = [&self.before_offset, &self.before_id, &self.before_time, &self.end];
         let shared: usize = shared.into_iter().map(Vec::len).sum();
-        let mut object = Vec::with_capacity(len + shared + 128);
+        object.clear();
+        object.reserve_exact(len + shared + 128);
         object.push(b'{');
         object
     }
@@ -290,7 +311,7 @@ mod tests {
         let file = (Path::new("/var/log/app/a.log"), None);
         let sleeve =
             EnvelopeTemplate::new(envelope, "app", file, ORIGIN, Duration::from_millis(1_763_942_400_123));
-        let wrapped = sleeve.wrap(&message(line), line, 0, RECORD_BYTES - 1);
+        let wrapped = sleeve.wrap(&message(line), line, 0, RECORD_BYTES - 1, Vec::new());
         assert_eq!(wrapped.taken, line.len());
         String::from_utf8(wrapped.object).expect("JSON is UTF-8")
     }
@@ -358,7 +379,8 @@ mod tests {
         let template = template(&envelope, "/a.log");
         for (line, unmerged, is_whole) in table {
             let start = &line[..line.len().min(40)];
-            let wrapped = template.wrap(&message(line.as_bytes()), line.as_bytes(), 0, RECORD_BYTES - 1);
+            let wrapped =
+                template.wrap(&message(line.as_bytes()), line.as_bytes(), 0, RECORD_BYTES - 1, Vec::new());
             assert_eq!((wrapped.unmerged, wrapped.taken == line.len()), (unmerged, is_whole), "{start}");
             assert!(wrapped.object.len() < RECORD_BYTES, "{start}: {}", wrapped.object.len());
         }
@@ -368,7 +390,7 @@ mod tests {
     fn the_mark_of_its_encoding_is_no_part_of_a_files_first_line() {
         let of = |envelope: &Envelope, at: u64, line: &[u8]| {
             let message = Message { at: Offset::new(at), ..message(line) };
-            let wrapped = template(envelope, "/a.log").wrap(&message, line, 0, RECORD_BYTES - 1);
+            let wrapped = template(envelope, "/a.log").wrap(&message, line, 0, RECORD_BYTES - 1, Vec::new());
             assert_eq!(wrapped.taken, line.len());
             String::from_utf8(wrapped.object).expect("JSON is UTF-8")
         };
@@ -400,7 +422,7 @@ mod tests {
         let name = "x".repeat(NAME_BYTES - 2);
         let template =
             EnvelopeTemplate::new(&envelope, &name, (Path::new(&path), None), ORIGIN, Duration::from_secs(1));
-        let wrapped = template.wrap(&message, b"", 999_999, RECORD_BYTES - 1);
+        let wrapped = template.wrap(&message, b"", 999_999, RECORD_BYTES - 1, Vec::new());
         let len = wrapped.object.len();
         assert!((60 * 1024..ENVELOPE_BYTES).contains(&len), "{len}");
     }
@@ -416,7 +438,7 @@ mod tests {
             let message = Message { content: line.clone().into(), ..around.clone() };
             let (mut rest, mut back) = (&line[..], Vec::new());
             for piece in 0.. {
-                let wrapped = template.wrap(&message, rest, piece, RECORD_BYTES - 1);
+                let wrapped = template.wrap(&message, rest, piece, RECORD_BYTES - 1, Vec::new());
                 let object: Value = serde_json::from_slice(&wrapped.object).expect("JSON");
                 back.extend(text_of(&object));
                 let is_last = wrapped.taken == rest.len();
@@ -429,7 +451,7 @@ mod tests {
             }
             assert!(back == line);
         }
-        let wrapped = template.wrap(&message(b"a"), b"a", 0, 100);
+        let wrapped = template.wrap(&message(b"a"), b"a", 0, 100, Vec::new());
         assert_eq!(wrapped.taken, 0, "no room for the envelope itself");
     }
 
@@ -441,7 +463,7 @@ mod tests {
         let sleeve = EnvelopeTemplate::new(&envelope, "app", file, ORIGIN, Duration::from_secs(1));
         let message = Message { metadata: Some(metadata), ..message(b"{\"a\":1}") };
         let wrap = |text: &[u8], piece| {
-            let wrapped = sleeve.wrap(&message, text, piece, RECORD_BYTES - 1);
+            let wrapped = sleeve.wrap(&message, text, piece, RECORD_BYTES - 1, Vec::new());
             serde_json::from_slice::<Value>(&wrapped.object).expect("JSON")
         };
         let metadata = wrap(&message.content, 0);
@@ -466,7 +488,7 @@ mod tests {
         let of = |files| {
             let template = EnvelopeTemplate::new(&envelope, "app", files, ORIGIN, Duration::from_secs(1));
             let line = br#"{"App":1}"#;
-            let wrapped = template.wrap(&message(line), line, 0, RECORD_BYTES - 1);
+            let wrapped = template.wrap(&message(line), line, 0, RECORD_BYTES - 1, Vec::new());
             assert_eq!(wrapped.unmerged, Some(Unmerged::ReservedKey), "whatever this path says");
             String::from_utf8(wrapped.object).expect("JSON is UTF-8")
         };
@@ -499,7 +521,7 @@ mod tests {
                 written.map(|time| RuntimeMetadata { channel: Channel::Stdout, time: time.into() });
             let line = br#"{"time":"the program's"}"#;
             let message = Message { metadata, ..message(line) };
-            let wrapped = template.wrap(&message, line, 0, RECORD_BYTES - 1);
+            let wrapped = template.wrap(&message, line, 0, RECORD_BYTES - 1, Vec::new());
             let object = String::from_utf8(wrapped.object).expect("JSON is UTF-8");
             assert!(object.starts_with(r#"{"time":"the program's","file""#), "the key is free: {object}");
             assert!(object.contains(&format!(r#","@timestamp":{told},"#)), "{object}");

@@ -63,7 +63,9 @@ impl IncarnationState {
                 self.outgoing.beyond.note(span.len(), raised.bytes);
                 continue;
             }
-            if let Piece::Send(_, Backing::Own) | Piece::DeadLetter(_, Backing::Own, _) = piece {
+            if let Piece::Send(_, backing) | Piece::DeadLetter(_, backing, _) = &piece
+                && *backing != Backing::Read
+            {
                 self.ledger.set_apart(entry);
             }
             match piece {

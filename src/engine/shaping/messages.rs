@@ -11,6 +11,7 @@ use crate::engine::report::Loss;
 use crate::model::limits::RECORD_BYTES;
 use crate::model::message::{Message, Part};
 use crate::model::offset::Span;
+use crate::model::record::Backing;
 use crate::model::said::Said;
 use crate::model::settings::{Newline, Oversize};
 use crate::rules::gather::LineAggregator;
@@ -19,7 +20,7 @@ use crate::rules::split::character_end;
 use super::drops::Drops;
 use super::pack::{Pack, Packed};
 use super::shape::Made;
-use super::{Cut, Shaping, Unsendable};
+use super::{Cut, Piece, Shaping, Unsendable};
 
 impl Shaping<'_> {
     /// Messages that are complete.
@@ -48,14 +49,13 @@ impl Shaping<'_> {
             self.admit_pack(pack);
             return self.pass_over(*span);
         }
-        let mut made = shape.make(message, content, self.first_piece);
+        let mut made = shape.make(message, content, self.first_piece, std::mem::take(&mut self.spare));
         if let Some(why) = made.unmerged {
             *self.counts.unmerged_lines.entry(why).or_default() += message.lines as u64;
         }
         if *part == Part::Whole && made.taken == content.len() {
             shape.end(&mut made.data);
-            pack.add(*span, made.data);
-            return self.take_packed(pack);
+            return self.send_whole(*span, made.data, pack);
         }
         self.admit_pack(pack);
         match (shape.oversize, part) {
@@ -121,7 +121,7 @@ impl Shaping<'_> {
                 break;
             }
             gone += made.taken;
-            made = shape.make(message, &message.content[gone..], piece);
+            made = shape.make(message, &message.content[gone..], piece, Vec::new());
         }
     }
 
@@ -154,6 +154,21 @@ impl Shaping<'_> {
         let mut pack = Pack::new(self.shape.packing);
         self.take_message(message, &mut pack, &mut Drops::default());
         self.admit_pack(&mut pack);
+    }
+
+    /// Sends all of a message: with others, where they share a record.
+    fn send_whole(&mut self, span: Span, record: Vec<u8>, pack: &mut Pack) {
+        if !pack.is_off() {
+            pack.add(span, record);
+            return self.take_packed(pack);
+        }
+        match self.block.put(&record) {
+            Some(data) => {
+                self.push(span, Piece::Send(data, Backing::Shared));
+                self.spare = record;
+            }
+            None => self.send_own(span, record.into_boxed_slice()),
+        }
     }
 
     /// Sends what shares a record with nothing.

@@ -96,6 +96,11 @@ impl Pack {
         (!self.done.is_empty()).then(|| self.done.remove(0))
     }
 
+    /// Whether lines share no record: then each is one as it is made.
+    pub(super) fn is_off(&self) -> bool {
+        self.max_bytes == 0
+    }
+
     /// Takes a line in: with those before it, where they share a record and there is room.
     pub(super) fn add(&mut self, span: Span, record: Vec<u8>) {
         if self.is_of_another(span) || !self.has_room(&record) {

@@ -88,8 +88,8 @@ impl<'a> Shape<'a> {
     }
 
     /// What the beginning of `text` comes to, which is what `message` says from its piece of that number on: as much of it
-    /// as one record holds, with its newline.
-    pub(super) fn make(&self, message: &Message, text: &[u8], piece: usize) -> Made {
+    /// as one record holds, with its newline. It is written into `spare`, whatever that holds.
+    pub(super) fn make(&self, message: &Message, text: &[u8], piece: usize, mut spare: Vec<u8>) -> Made {
         let max_bytes = RECORD_BYTES - self.newline_bytes();
         let cut = match self.oversize {
             Oversize::Split => piece_within,
@@ -98,14 +98,16 @@ impl<'a> Shape<'a> {
         let within = &text[..cut(text, self.max_message_bytes)];
         match &self.template {
             Some(template) => {
-                let Wrapped { object, taken, unmerged } = template.wrap(message, within, piece, max_bytes);
+                let Wrapped { object, taken, unmerged } =
+                    template.wrap(message, within, piece, max_bytes, spare);
                 Made { data: object, taken, unmerged }
             }
             None => {
                 let taken = cut(within, max_bytes);
-                let mut data = Vec::with_capacity(taken + 1);
-                data.extend_from_slice(&within[..taken]);
-                Made { data, taken, unmerged: None }
+                spare.clear();
+                spare.reserve_exact(taken + 1);
+                spare.extend_from_slice(&within[..taken]);
+                Made { data: spare, taken, unmerged: None }
             }
         }
     }

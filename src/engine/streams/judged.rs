@@ -57,17 +57,50 @@ impl Judged {
     }
 
     /// A record goes again. Where it `may_last`, since it went alone or the service takes others, much may be settled behind it
-    /// before it is: then its data is copied, and a slice of it no longer keeps all that was read with it. While a service
+    /// before it is: then its data is copied, and a slice of it no longer keeps all that was read, or made, with it. While a service
     /// takes nothing, groups are not copied: there may be as much of them as memory has room for.
     pub(super) fn goes_again(&mut self, record: Record, may_last: bool) -> Record {
         let mut record = Record { failures: record.failures.saturating_add(1), ..record };
-        if may_last && record.backing == Backing::Read {
-            let before = extra_bytes(record.span, &record.data, Backing::Read);
+        if may_last && record.backing != Backing::Own {
+            let before = extra_bytes(record.span, &record.data, record.backing);
             record.data = Bytes::copy_from_slice(&record.data);
             record.backing = Backing::Own;
             let more_bytes = extra_bytes(record.span, &record.data, Backing::Own) - before;
             self.apart.push(Apart { incarnation: record.incarnation, entry: record.entry, more_bytes });
         }
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::offset::{Offset, Span};
+    use crate::model::settings::StreamId;
+
+    #[test]
+    fn a_record_that_may_last_keeps_nothing_but_itself() {
+        let memory = Bytes::from_static(b"one\ntwo\n");
+        // What a record had beyond its span before, and has afterwards.
+        for (backing, more_bytes) in
+            [(Backing::Read, Some(4)), (Backing::Shared, Some(0)), (Backing::Own, None)]
+        {
+            let record = |backing| Record {
+                incarnation: Incarnation(1),
+                entry: Entry(7),
+                span: Span::new(Offset::new(4), Offset::new(8)),
+                data: memory.slice(4..),
+                backing,
+                failures: 0,
+                rest: None,
+            };
+            let mut judged = Judged::new(LaneId { stream: StreamId(0), place: 0 });
+            let again = judged.goes_again(record(backing), false);
+            assert_eq!((again.backing, again.data.as_ptr()), (backing, memory[4..].as_ptr()));
+            let again = judged.goes_again(record(backing), true);
+            assert_eq!((again.backing, &again.data[..]), (Backing::Own, &b"two\n"[..]));
+            assert_eq!(again.data.as_ptr() != memory[4..].as_ptr(), backing != Backing::Own);
+            assert_eq!(judged.apart.first().map(|apart| apart.more_bytes), more_bytes);
+        }
     }
 }

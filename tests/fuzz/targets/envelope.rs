@@ -79,7 +79,7 @@ pub(crate) fn run(input: &[u8]) {
     // Little room is a record for short lines; a newline is to fit behind the object, too.
     let most = if choice & 32 == 32 { 400 + usize::from(*choice) } else { RECORD_BYTES - 1 };
     let mark = if line.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    let first = template.wrap(&message, &line, 0, most);
+    let first = template.wrap(&message, &line, 0, most, Vec::new());
     assert!(first.unmerged.is_none() || envelope.merge, "only what is to be merged is counted");
     if let Some(members) = merged(&first.object, &line[mark..]).filter(|_| envelope.merge) {
         assert!(first.taken == line.len() && first.object.len() <= most && first.unmerged.is_none());
@@ -101,7 +101,7 @@ pub(crate) fn run(input: &[u8]) {
         if rest.is_empty() {
             break;
         }
-        wrapped = template.wrap(&message, rest, piece, most);
+        wrapped = template.wrap(&message, rest, piece, most, Vec::new());
     }
     assert_eq!(back, line[mark..]);
 }
