@@ -55,6 +55,11 @@ impl Intake {
         self.budget.room(stream, of_file)
     }
 
+    /// How much room is worth a read while answers will make more, in bytes.
+    pub(super) fn worth_reading(&self) -> usize {
+        usize::try_from(self.budget.worth_reading()).unwrap_or(usize::MAX)
+    }
+
     /// How much a read of `len` bytes reserves, in bytes: that, and what records may take beyond it.
     pub(super) fn reservation(&self, stream: StreamId, of_file: u64, len: u64) -> u64 {
         let room = self.budget.room(stream, of_file).saturating_sub(len);

@@ -11,6 +11,10 @@
 
 use crate::model::settings::{MemorySettings, StreamId};
 
+/// How much is worth a read for requests of its own, in bytes: a full one of lines of 130 bytes. With 256 KiB, one file cost a
+/// tenth more.
+const WORTH_READING_BYTES: u64 = 64 * 1024;
+
 /// How the memory budget is used.
 #[derive(Clone, Debug)]
 pub struct Budget {
@@ -54,6 +58,12 @@ impl Budget {
     /// What each stream may always hold, in bytes.
     fn part(&self) -> u64 {
         self.settings.buffer / 2 / (self.streams.len().max(1) as u64)
+    }
+
+    /// How much room is worth a read while answers will make more, in bytes. Where a stream may hold little, it is a quarter of
+    /// that, so that a file is read while most of it is under way.
+    pub fn worth_reading(&self) -> u64 {
+        WORTH_READING_BYTES.min(self.part().min(self.settings.buffer_per_file) / 4)
     }
 
     /// What is held, in bytes, without what reads under way may bring.
@@ -127,6 +137,16 @@ mod tests {
 
     fn budget(buffer: u64, streams: usize) -> Budget {
         Budget::new(MemorySettings { buffer, buffer_per_file: buffer }, streams)
+    }
+
+    #[test]
+    fn what_is_worth_a_read_is_a_part_of_what_a_stream_may_always_hold() {
+        let settings = |buffer_per_file| MemorySettings { buffer: 64 << 20, buffer_per_file };
+        for (streams, buffer_per_file, worth) in
+            [(1, 8 << 20, 64 << 10), (128, 8 << 20, 64 << 10), (1024, 8 << 20, 8 << 10), (1, 4096, 1024)]
+        {
+            assert_eq!(Budget::new(settings(buffer_per_file), streams).worth_reading(), worth);
+        }
     }
 
     #[test]

@@ -194,11 +194,13 @@ impl Engine {
                     if at == Offset::ZERO { Fingerprint::none() } else { state.head().fingerprint() };
                 let read = Read { file: id, at, len: before + fresh.max(asked), before, begins };
                 let min = asked.min(file.end.partial.barren_bytes + MIN_READ_BYTES).max(MIN_READ_BYTES);
+                // Each answer makes a little room: requests of so little cost as much as full ones, and what is compressed
+                // in records of so little would be billed as more than it is. What is held of the file itself will be
+                // answered, and then there is room.
                 let min = match packing.compression() {
-                    // Each answer makes a little room: records of so little would compress badly, and be billed as more
-                    // than they are. What is held of the file itself will be answered, and then there is room.
-                    Compression::Gzip if state.buffered() > 0 => min.max(fresh),
-                    Compression::Gzip | Compression::None => min,
+                    _ if state.buffered() == 0 => min,
+                    Compression::None => min.max(fresh.min(self.intake.worth_reading())),
+                    Compression::Gzip => min.max(fresh),
                 };
                 (read, before + min)
             }
