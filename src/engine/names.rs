@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::model::hidden::Hidden;
 use crate::model::identity::Identity;
+use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StartAt, StreamId};
 use crate::model::time::Instant;
 use crate::rules::rotation::{is_moved, uncompressed};
@@ -207,9 +208,15 @@ impl Engine {
         self.files.known_mut(id).kind.is_unexplained = false;
         let source = self.files.known(id).source;
         self.fix_end(id, source, observed.size);
+        let own = self.files.known(id).incarnation();
+        let has_position = own.is_some_and(|own| self.lives.on_its_way(own).position() > Offset::ZERO);
+        let may_be_another = self.may_be_another(id, began);
         let file = self.files.known_mut(id);
         file.times.named_at = began;
         file.size = observed.size;
+        // What is blocked cannot be confirmed.
+        let may_shrink = has_position && may_be_another && file.state() != State::Blocked;
+        let shrinks = may_shrink && file.end.extent.shrinks(observed.size, observed.modified);
         file.end.extent.look(observed.size, observed.modified);
         let is_empty_as_before = observed.size == 0
             && observed.modified.is_some()
@@ -226,7 +233,7 @@ impl Engine {
             self.count_rotation(source, Rotation::Renamed);
             self.report(Report::Rotated { source, from, to: Some(Arc::clone(&observed.path)) });
         }
-        if self.is_shorter_than_read(id, observed.size, began) {
+        if may_be_another && (shrinks || self.is_shorter_than_read(id, observed.size)) {
             return self.confirm(id, now);
         }
         let file = self.files.known(id);
@@ -252,20 +259,26 @@ impl Engine {
     /// copy of what was cut off may not be there for long.
     fn confirm(&mut self, id: FileId, now: Instant) {
         let incarnation = self.files.known(id).incarnation().expect("it was read");
-        if self.lives.on_its_way(incarnation).history().overlap() == 0 || !self.files.queue_at_once(id) {
-            return self.begin_again(id, now);
-        }
+        // By its task it comes before files that wait for memory.
         self.files.known_mut(id).task = Task::Confirm(incarnation);
+        if self.lives.on_its_way(incarnation).history().overlap() == 0 || !self.files.queue_at_once(id) {
+            self.begin_again(id, now);
+        }
     }
 
-    /// Whether the survey that was answered began after the last read, and saw less than was read.
-    fn is_shorter_than_read(&self, id: FileId, size: u64, began: Instant) -> bool {
+    fn is_shorter_than_read(&self, id: FileId, size: u64) -> bool {
+        let incarnation = self.files.known(id).incarnation();
+        incarnation.is_some_and(|own| size < self.lives.on_its_way(own).position().bytes())
+    }
+
+    /// Whether a file that is open holds perhaps another content since the last read, which the survey that was answered
+    /// began after.
+    fn may_be_another(&self, id: FileId, began: Instant) -> bool {
         let file = self.files.known(id);
-        let Task::Follow(incarnation) = file.task else { return false };
-        file.is_open()
+        matches!(file.task, Task::Follow(_))
+            && file.is_open()
             && !matches!(file.state(), State::Reading { .. })
             && file.times.read_at < began
-            && size < self.lives.on_its_way(incarnation).position().bytes()
     }
 
     fn not_seen(&mut self, id: FileId, beside: Option<&Observed>, now: Instant) {

@@ -312,6 +312,11 @@ impl World {
             if let Some(file) = self.disk.find(&observed.path)
                 && self.disk.files[file].identity == observed.identity
             {
+                if let Some((gone, reached)) = self.gone_unread.remove(&file)
+                    && observed.size < reached
+                {
+                    self.oracle.undeclared_bytes += gone;
+                }
                 self.see(file, observed.size);
             }
         }

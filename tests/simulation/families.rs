@@ -163,7 +163,9 @@ pub const FAMILIES: [(Family, Standing); 41] = [
     (Family::Growing, Holds),
     (
         Family::Truth,
-        Open("bytes that a survey showed and nobody read are not declared when they are cut off"),
+        Open(
+            "four of a hundred seeds: bytes that a survey showed and nobody read are not all declared when they are cut off",
+        ),
     ),
     (Family::Removed, Holds),
     (Family::NoState, Holds),

@@ -276,13 +276,29 @@ impl World {
     ) {
         let read_to = self.read_to.get(&file).copied().unwrap_or(0);
         let seen_to = self.seen_to.get(&file).copied().unwrap_or(0);
+        // Of content that came after one that was cut off between two reads, nobody can know more than how far it reached
+        // beyond what was read of that one.
+        let present = self.generation.get(&file).copied().unwrap_or(0);
+        let served = self.served.values().filter(|(of, generation, _)| (*of, *generation) == (file, present));
+        let served_to = served.map(|(.., end)| *end).max().unwrap_or(0);
+        let taken_to = if self.engine.is_some() { self.taken_in(file) } else { 0 };
+        let counted_to = self.counted_to.get(&file).copied().unwrap_or(0);
+        let known_to = read_to.max(served_to).max(taken_to).max(counted_to);
+        self.counted_to.insert(file, seen_to.max(counted_to));
+        let mut gone = 0;
         for (end, number) in &self.disk.files[file].lines {
             if !elsewhere.contains(number) && !self.oracle.is_settled(*number) {
                 self.oracle.bytes_gone(*number, *end <= read_to, why);
-                if *end > read_to && *end <= seen_to && self.engine.is_some() {
-                    self.oracle.undeclared_bytes += self.oracle.text(*number).len() as u64;
+                if *end > known_to && *end <= seen_to && self.engine.is_some() {
+                    gone += (self.oracle.text(*number).len() as u64).min(*end - known_to);
                 }
             }
+        }
+        if known_to > 0 || !self.disk.is_named(file) {
+            self.oracle.undeclared_bytes += gone;
+        } else if gone > 0 {
+            // Nothing was read of it: only that less is there says that it is gone.
+            self.gone_unread.insert(file, (gone, seen_to));
         }
     }
 }

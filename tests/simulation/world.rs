@@ -91,6 +91,11 @@ pub struct World {
     pub read_to: BTreeMap<FileIndex, u64>,
     /// What the daemon was told of each file's present content: its largest size.
     pub seen_to: BTreeMap<FileIndex, u64>,
+    /// How far files were seen to reach that were cut off since, in bytes, until they are read again: what comes instead looks like
+    /// the same.
+    pub counted_to: BTreeMap<FileIndex, u64>,
+    /// What was seen of files and cut off before a byte was read, and how far they reached, in bytes, until they are seen again.
+    pub gone_unread: BTreeMap<FileIndex, (u64, u64)>,
     /// What the read under way of each tail brings: the end of it, and of which file as it was then.
     pub served: BTreeMap<FileId, (FileIndex, u64, u64)>,
     /// How often each file was truncated.
@@ -165,6 +170,8 @@ impl World {
             closed: BTreeMap::new(),
             read_to: BTreeMap::new(),
             seen_to: BTreeMap::new(),
+            counted_to: BTreeMap::new(),
+            gone_unread: BTreeMap::new(),
             served: BTreeMap::new(),
             generation: BTreeMap::new(),
             puts_under_way: BTreeMap::new(),
@@ -291,10 +298,15 @@ impl World {
         let truncations = self.reached.truncations_seen;
         self.tell(event);
         let is_present = generation == self.generation.get(&file).copied().unwrap_or(0);
+        if is_present || truncations != self.reached.truncations_seen {
+            self.counted_to.remove(&file);
+        }
         if is_present && truncations == self.reached.truncations_seen {
             let taken_in = self.taken_in(file);
             let known = self.read_to.entry(file).or_default();
             *known = (*known).max(end.min(taken_in));
+            // What is there counts for what the file holds from now on.
+            self.gone_unread.remove(&file);
             self.see(file, end);
         }
     }

@@ -2,7 +2,8 @@
 
 use crate::engine::port::{Event, Hint};
 use crate::engine::samples::disk::{World, lines, told};
-use crate::engine::samples::path;
+use crate::engine::samples::{path, settings};
+use crate::model::settings::MemorySettings;
 
 #[test]
 fn a_copy_goes_on_where_its_original_was_cut_off() {
@@ -437,5 +438,37 @@ fn a_copy_that_is_being_compressed_is_read_when_it_is_whole() {
         expected.sort();
         assert_eq!(found, expected, "{matches_all}");
         assert!(world.lost.is_empty(), "{:?}", world.lost);
+    }
+}
+
+/// What waits for memory in front of it holds up no look at what is there, and the copy may not lie there for long.
+#[test]
+fn a_file_that_a_look_shows_shorter_is_confirmed_before_those_that_wait_for_memory() {
+    for refilled in [false, true] {
+        let mut settings = settings(1);
+        settings.memory = MemorySettings { buffer: 64 * 1024, buffer_per_file: 64 * 1024 };
+        let mut world = World::of_settings(settings, false);
+        let first = lines("b", 0..20);
+        world.make("b.log", &first);
+        world.make("a.log", &lines("a", 0..1));
+        world.pass(6);
+        drop(world.take());
+        world.takes = false;
+        world.write("a.log", &lines("a", 0..60_000));
+        world.pass(6);
+        let grown = lines("b", 0..40);
+        world.write_silently("b.log", &grown);
+        world.tell(Event::Hint(Hint::Names));
+        world.pass(6);
+        world.make("b.log.1", &grown);
+        // Shorter than what a look saw, also where it is longer than what was read.
+        world.write_silently("b.log", &lines("c", 0..if refilled { 30 } else { 3 }));
+        world.pass(6);
+        world.rename_silently("b.log.1", "away/b.log.1");
+        world.take_unanswered();
+        world.pass(60);
+        let taken = world.take();
+        let of_b: Vec<_> = taken.into_iter().filter(|line| line.starts_with('b')).collect();
+        assert_eq!(of_b, told(&lines("b", 20..40)), "refilled: {refilled}");
     }
 }

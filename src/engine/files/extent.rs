@@ -41,6 +41,14 @@ impl Extent {
         self.written.is_some() && self.read_end_bytes == 0
     }
 
+    /// Whether a look shows less than an earlier one did, and that the file was written since. It is told once.
+    pub(in crate::engine) fn shrinks(&mut self, size: u64, modified: Option<Duration>) -> bool {
+        let before = self.looked.zip(modified);
+        let shown = before.filter(|((before, looked), modified)| size < *before && modified > looked);
+        self.looked = shown.map_or(self.looked, |(_, modified)| Some((size, modified)));
+        shown.is_some()
+    }
+
     /// Whether the file, which is read for the first time, was written since it was found: what was in it then may be gone.
     /// `modified` is when it was written last, if the read reached its end.
     pub(in crate::engine) fn was_written_unread(&self, modified: Option<Duration>) -> bool {
@@ -113,6 +121,19 @@ mod tests {
             assert_eq!(extent.was_written_unread(read), is_written, "{looks:?} {read:?}");
             extent.read_to_end(at(20));
             assert!(!extent.was_written_unread(Some(at(21))), "it was read: {looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_look_shows_that_a_file_shrank_only_when_it_is_younger_and_once() {
+        for (size, modified, shrinks) in
+            [(99, Some(11), true), (100, Some(11), false), (99, Some(10), false), (99, None, false)]
+        {
+            let mut extent = Extent::default();
+            assert!(!extent.shrinks(99, Some(at(9))), "nothing is known");
+            extent.look(100, Some(at(10)));
+            assert_eq!(extent.shrinks(size, modified.map(at)), shrinks, "{size} {modified:?}");
+            assert!(!extent.shrinks(size, modified.map(at)), "it was told");
         }
     }
 

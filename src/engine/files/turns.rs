@@ -35,7 +35,9 @@ impl Files {
         match state {
             State::AwaitsDescriptor => self.to_open.entry(slot).or_default().push_back(id),
             State::Queued => {
-                let is_compared = matches!(self.known(id).task, Task::Comparing { .. } | Task::Alike { .. });
+                let task = self.known(id).task;
+                let is_compared =
+                    matches!(task, Task::Comparing { .. } | Task::Alike { .. } | Task::Confirm(_));
                 let turns = self.to_read.entry(queue).or_default();
                 // A comparison costs no memory, and what is looked for may be gone soon.
                 if is_compared { turns.push_front(id) } else { turns.push_back(id) }
@@ -189,10 +191,13 @@ impl Files {
     /// Open → Queued, whatever it waits for. Tells whether it is: what is blocked stays so.
     pub(in crate::engine) fn queue_at_once(&mut self, id: FileId) -> bool {
         match self.known(id).state() {
-            State::Blocked | State::Queued => {}
-            State::AtEnd | State::FailsToRead { .. } | State::Deferred { .. } | State::Collecting { .. } => {
-                self.set(id, State::Queued);
-            }
+            State::Blocked => {}
+            // It may have been queued for something that waits for memory.
+            State::AtEnd
+            | State::FailsToRead { .. }
+            | State::Deferred { .. }
+            | State::Collecting { .. }
+            | State::Queued => self.set(id, State::Queued),
             _ => self.wrong(id, "Queued"),
         }
         self.known(id).state() == State::Queued
