@@ -35,11 +35,10 @@ impl Files {
         match state {
             State::AwaitsDescriptor => self.to_open.entry(slot).or_default().push_back(id),
             State::Queued => {
-                let task = self.known(id).task;
-                let is_compared =
-                    matches!(task, Task::Comparing { .. } | Task::Alike { .. } | Task::Confirm(_));
-                let turns = self.to_read.entry(queue).or_default();
                 // A comparison costs no memory, and what is looked for may be gone soon.
+                let is_compared =
+                    matches!(file.task, Task::Comparing { .. } | Task::Alike { .. } | Task::Confirm(_));
+                let turns = self.to_read.entry(queue).or_default();
                 if is_compared { turns.push_front(id) } else { turns.push_back(id) }
             }
             State::Deferred { lane } => drop(self.deferred.entry(lane).or_default().insert(id)),
@@ -188,19 +187,15 @@ impl Files {
         }
     }
 
-    /// Open → Queued, whatever it waits for. Tells whether it is: what is blocked stays so.
+    /// Open → Queued, whatever it waits for, in the place that its task has there. Tells whether it is: what is blocked stays so.
     pub(in crate::engine) fn queue_at_once(&mut self, id: FileId) -> bool {
+        use State::{AtEnd, Blocked, Collecting, Deferred, FailsToRead, Queued};
         match self.known(id).state() {
-            State::Blocked => {}
-            // It may have been queued for something that waits for memory.
-            State::AtEnd
-            | State::FailsToRead { .. }
-            | State::Deferred { .. }
-            | State::Collecting { .. }
-            | State::Queued => self.set(id, State::Queued),
+            Blocked => {}
+            AtEnd | FailsToRead { .. } | Deferred { .. } | Collecting { .. } | Queued => self.set(id, Queued),
             _ => self.wrong(id, "Queued"),
         }
-        self.known(id).state() == State::Queued
+        self.known(id).state() == Queued
     }
 
     /// The queues in which files wait to be read, from the one on whose turn comes next: those of one slot share its reads.
