@@ -69,7 +69,9 @@ impl Engine {
         let is_wanted = |unread: &Unread<'_>| {
             let is_there = |source| !self.surveys.is_retired(source);
             unread.let_go_with.is_none_or(is_there)
-                || unread.matched_path.is_some_and(|path| !self.is_left_out(stream, path))
+                || unread.matched_path.is_some_and(|path| {
+                    !self.is_left_out(stream, path) || !self.is_left_out(stream, unread.real_path)
+                })
         };
         let unread = self.lives.unread();
         let missing = unread
@@ -78,7 +80,10 @@ impl Engine {
             identity: unread.identity,
             path: Arc::clone(unread.real_path),
             position: unread.position,
-            left_out: unread.matched_path.filter(|path| self.is_left_out(stream, path)).cloned(),
+            left_out: unread
+                .matched_path
+                .filter(|path| self.is_left_out(stream, path) && self.is_left_out(stream, unread.real_path))
+                .cloned(),
         });
         missing.collect()
     }

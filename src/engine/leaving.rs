@@ -68,6 +68,11 @@ impl Leaving {
         }
     }
 
+    /// Whether a file is to be let go of.
+    pub(super) fn is_to_leave(&self, file: FileId) -> bool {
+        self.files.contains(&file)
+    }
+
     /// A file was let go of.
     pub(super) fn remove(&mut self, file: FileId) {
         self.files.remove(&file);

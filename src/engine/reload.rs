@@ -68,6 +68,9 @@ impl Engine {
         self.saves.room_mut().change(super::stream_names(&self.settings));
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
         self.hand_to_successors();
+        let forsaken: Vec<_> =
+            self.surveys.take_forsaken().into_iter().flat_map(|source| self.streams_of(source)).collect();
+        self.surveys.look_beside(forsaken);
         self.look_for_what_is_back(left_out);
         self.counts.reloads += u64::from(is_changed);
         self.take_up_awaiting(now);
@@ -93,10 +96,14 @@ impl Engine {
         }
     }
 
-    /// What belongs to a source that is no longer configured goes on with one that reads the same names into the same stream,
-    /// as it is: nothing is closed, and whatever is renamed or cut off meanwhile is no other case than at any time.
+    /// What belongs to a source that is no longer configured, or reads its name no longer, goes on with one that reads it into
+    /// the same stream, as it is: nothing is closed, and whatever is renamed or cut off meanwhile is no other case than at any
+    /// time.
     fn hand_to_successors(&mut self) {
-        let orphans = self.files.iter().filter(|(_, file)| self.surveys.is_retired(file.source));
+        let orphans = self
+            .files
+            .iter()
+            .filter(|(id, file)| self.surveys.is_retired(file.source) || self.leaving.is_to_leave(*id));
         let files: Vec<_> = orphans
             .filter_map(|(id, file)| {
                 let former = originals(file.real_path());
@@ -104,6 +111,7 @@ impl Engine {
                 let names = names.chain(former.iter().map(PathBuf::as_path));
                 // What has its name has no other.
                 let names = names.filter(|_| file.name == Name::Lost).chain([&*file.path]);
+                let names = names.chain(file.target.as_deref());
                 Some((id, self.successor(file.stream, names)?))
             })
             .collect();

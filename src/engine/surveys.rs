@@ -121,6 +121,19 @@ impl Surveys {
         self.look_beside.extend(streams);
     }
 
+    /// Sources that are no longer configured, and were to look for stored positions: another is to look now.
+    pub(super) fn take_forsaken(&mut self) -> Vec<SourceId> {
+        let mut forsaken = Vec::new();
+        for source in &self.retired {
+            let of_source = &mut self.sources[source.0];
+            of_source.beside_under_way.clear();
+            if !std::mem::take(&mut of_source.beside).is_empty() {
+                forsaken.push(*source);
+            }
+        }
+        forsaken
+    }
+
     pub(super) fn retired(&self) -> &BTreeSet<SourceId> {
         &self.retired
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::engine::port::{Event, Hint};
+use crate::engine::port::{Effect, Event, Hint};
 use crate::engine::samples::disk::{World, lines, told};
 use crate::engine::samples::path;
 
@@ -203,4 +203,32 @@ fn a_copy_that_is_looked_for_while_its_source_gets_another_name_is_found() {
         assert_eq!(world.take(), told(&lines("b", 10..15)), "source {source}");
         assert_eq!((world.copied, world.lost.len()), (1, 0), "source {source}");
     }
+}
+
+/// The source that was to look for it is asked no more.
+#[test]
+fn what_was_renamed_while_no_process_ran_is_found_though_its_source_gets_another_name_before_it_looks() {
+    let mut world = world();
+    world.pass(3);
+    world.write_silently("b.log", &lines("b", 0..15));
+    world.rename_silently("b.log", "b.log.1");
+    world.restart_for_a_moment();
+    world.change_source(1);
+    world.pass(30);
+    assert_eq!(world.take(), told(&lines("b", 10..15)));
+}
+
+/// Both sources stay; the name goes from one to the other.
+#[test]
+fn a_file_that_another_source_reads_from_now_on_is_not_closed() {
+    let mut world = world();
+    world.exclude(&["b.log"]);
+    let event = world.reload_with_the_rest();
+    let now = world.now();
+    world.engine.handle(event, now);
+    world.engine.check_laws();
+    let effects = std::iter::from_fn(|| world.engine.poll_effect());
+    let closes: Vec<_> = effects.filter(|effect| matches!(effect, Effect::Close(_))).collect();
+    assert!(closes.is_empty(), "{closes:?}");
+    assert!(world.left_out.is_empty());
 }

@@ -274,8 +274,26 @@ impl World {
         self.tell(Event::Reload(Box::new(Reload { is_changed: true, settings, retired, names })));
     }
 
+    /// A configuration with one source more, which reads all names: what the first one leaves out is its alone.
+    pub(in crate::engine) fn reload_with_the_rest(&mut self) -> Event {
+        let mut settings = self.settings.clone();
+        settings.sources.push(settings.sources[0].clone());
+        let mut names = self.names();
+        names.truncate(1);
+        self.excluded.clear();
+        names.extend(self.names().into_iter().take(1));
+        let retired = Default::default();
+        Event::Reload(Box::new(Reload { is_changed: true, settings, retired, names }))
+    }
+
     /// The process ends at once, and another begins.
     pub(in crate::engine) fn restart(&mut self) {
+        self.restart_for_a_moment();
+        self.pass(1);
+    }
+
+    /// As [`restart`](Self::restart), until the first look is answered.
+    pub(in crate::engine) fn restart_for_a_moment(&mut self) {
         self.open.clear();
         self.decompressed.clear();
         self.unanswered.clear();
@@ -288,7 +306,7 @@ impl World {
         };
         let settings = self.settings.clone();
         self.engine = Engine::try_new(settings, memory, 0, self.now()).expect("delays in order");
-        self.pass(1);
+        self.tell(Event::Tick);
     }
 
     /// As [`restart`](Self::restart), after processes that were killed as soon as something was durable, before a file was open.
