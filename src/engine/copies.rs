@@ -318,7 +318,7 @@ impl Engine {
                     || sought.is_older_than(observed.identity))
                 && observed.identity != sought.identity
                 && is_younger(observed.identity, sought.identity)
-                && sought.may_be_copied(observed.identity)
+                && sought.may_be_copied(observed.identity, observed.real_path())
                 && self.files.of(sought.search.stream, observed.identity).is_none()
                 && self.families.may_be_of(self.stream_name(sought.search.stream), [sought.path], observed.owner)
                 // It has a place of its own to go on from; without a birth time, its inode may just be used again.

@@ -100,12 +100,14 @@ impl Engine {
             }
             let (identity, source, stream) = (file.identity, file.source, file.stream);
             let path = Arc::clone(&file.path);
-            let (is_begun, is_left_out) = (file.incarnation().is_some(), self.is_left_out(stream, &path));
+            // What may be a copy is looked for again with what it may be the copy of.
+            let is_unread = file.incarnation().is_none() && !file.kind.only_as_copy;
+            let is_left_out = self.is_left_out(stream, &path);
             if is_left_out {
                 self.tell_left_out(id);
             }
             self.part(id, Parting::LeftInPlace, now);
-            if !is_begun {
+            if is_unread {
                 // Whoever goes on with its names goes on with it, whatever it is called by then; so does its own source, if that
                 // is configured again.
                 let go_on = match is_left_out {

@@ -56,7 +56,7 @@ impl Engine {
         let left_out = self.lives.sources_let_go_of().difference(&retired).copied().collect::<Vec<_>>();
         let back: BTreeSet<_> = back.chain(left_out).collect();
         let look_beside: BTreeSet<StreamId> =
-            back.into_iter().flat_map(|source| settings.sources[source.0].route.streams()).collect();
+            back.iter().flat_map(|source| settings.sources[source.0].route.streams()).collect();
         // Positions of a stream that is only open now may be of files that were renamed since.
         let opened = taken.into_iter().chain(self.settings.streams.len()..settings.streams.len());
         let look_beside = look_beside.into_iter().chain(opened.map(StreamId)).collect();
@@ -67,7 +67,7 @@ impl Engine {
         self.go_on_as_sources_from(before);
         self.saves.room_mut().change(super::stream_names(&self.settings));
         self.surveys.change(self.settings.sources.len(), retired, look_beside);
-        self.hand_to_successors();
+        self.hand_to_successors(&back, now);
         let forsaken: Vec<_> =
             self.surveys.take_forsaken().into_iter().flat_map(|source| self.streams_of(source)).collect();
         self.surveys.look_beside(forsaken);
@@ -99,7 +99,7 @@ impl Engine {
     /// What belongs to a source that is no longer configured, or reads its name no longer, goes on with one that reads it into
     /// the same stream, as it is: nothing is closed, and whatever is renamed or cut off meanwhile is no other case than at any
     /// time.
-    fn hand_to_successors(&mut self) {
+    fn hand_to_successors(&mut self, back: &BTreeSet<SourceId>, now: Instant) {
         let orphans = self
             .files
             .iter()
@@ -123,12 +123,16 @@ impl Engine {
         }
         for of in self.lives.all_sought() {
             let sought = self.lives.sought(of).expect("just listed");
-            let former = originals(sought.path);
-            let names = former.iter().map(PathBuf::as_path).chain([&**sought.path]);
-            let (stream, path) = (sought.search.stream, Arc::clone(sought.path));
-            let is_orphan = self.surveys.is_retired(sought.search.source);
-            if let Some(source) = self.successor(stream, names).filter(|_| is_orphan) {
-                self.lives.hand_search_to(of, source);
+            let (before, stream, path) =
+                (sought.search.source, sought.search.stream, Arc::clone(sought.path));
+            let former = originals(&path);
+            let names = former.iter().map(PathBuf::as_path).chain([&*path]);
+            let successor = match self.surveys.is_retired(before) {
+                true => self.successor(stream, names),
+                false => Some(before).filter(|before| back.contains(before)),
+            };
+            if let Some(source) = successor {
+                self.lives.hand_search_to(of, source, now);
                 self.surveys.seek_beside(source, &path);
             }
         }

@@ -70,7 +70,9 @@ impl Engine {
     fn give_up_searches(&mut self, now: Instant) {
         let is_over = |of: &Incarnation| {
             let search = self.lives.sought(*of).expect("just listed").search;
-            Search { since: search.since, has_looked: search.looked }.is_over(now)
+            // Nobody looks while the source is not configured.
+            !self.surveys.is_retired(search.source)
+                && Search { since: search.since, has_looked: search.looked }.is_over(now)
         };
         let given_up: Vec<_> = self.lives.all_sought().into_iter().filter(is_over).collect();
         let compares =

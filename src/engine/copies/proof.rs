@@ -201,7 +201,7 @@ impl Engine {
                 && sought.position == Offset::ZERO
                 && sought.fingerprint.matches(&file.compared.head)
                 && is_younger(identity, sought.identity)
-                && sought.may_be_copied(identity)
+                && sought.may_be_copied(identity, file.real_path())
         });
         let found = unread.next().map(|sought| sought.incarnation);
         drop(unread);

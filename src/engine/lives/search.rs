@@ -48,10 +48,10 @@ pub(in crate::engine) struct Sought<'a> {
 }
 
 impl Sought<'_> {
-    /// Whether a file is young enough for a copy. Of an incarnation of which nothing was read, no content tells: the copy
-    /// was made since it was looked at.
-    pub(in crate::engine) fn may_be_copied(&self, file: Identity) -> bool {
-        self.position > Offset::ZERO || self.is_older_than(file)
+    /// Whether a file of that real path is young enough for a copy. Of an incarnation of which nothing was read, no content
+    /// tells: the copy was made since it was looked at, and under another name. What has its own name took its place.
+    pub(in crate::engine) fn may_be_copied(&self, file: Identity, path: &Path) -> bool {
+        self.position > Offset::ZERO || (self.is_older_than(file) && **self.path != *path)
     }
 
     /// Whether a file was made since the content was found last.
@@ -202,10 +202,15 @@ impl Lives {
         self.sought.iter().copied().collect()
     }
 
-    /// Another source goes on with a copy of one that is looked for; it has not looked yet.
-    pub(in crate::engine) fn hand_search_to(&mut self, incarnation: Incarnation, source: SourceId) {
+    /// A source goes on with a copy of one that is looked for; it has not looked yet.
+    pub(in crate::engine) fn hand_search_to(
+        &mut self,
+        incarnation: Incarnation,
+        source: SourceId,
+        now: Instant,
+    ) {
         if let Some(Life::SoughtInCopies { search, .. }) = self.by_incarnation.get_mut(&incarnation) {
-            (search.source, search.looked) = (source, false);
+            (search.source, search.looked, search.since) = (source, false, now);
         }
     }
 
