@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::model::offset::Offset;
 use crate::model::route::Route;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
@@ -125,11 +126,12 @@ impl Engine {
             let sought = self.lives.sought(of).expect("just listed");
             let (before, stream, path) =
                 (sought.search.source, sought.search.stream, Arc::clone(sought.path));
+            let has_position = sought.position > Offset::ZERO;
             let former = originals(&path);
             let names = former.iter().map(PathBuf::as_path).chain([&*path]);
             let successor = match self.surveys.is_retired(before) {
                 true => self.successor(stream, names),
-                false => Some(before).filter(|before| back.contains(before)),
+                false => Some(before).filter(|before| has_position && back.contains(before)),
             };
             if let Some(source) = successor {
                 self.lives.hand_search_to(of, source, now);
