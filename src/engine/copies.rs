@@ -37,7 +37,7 @@ use super::Engine;
 use super::archives::is_whole;
 use super::files::State;
 use super::files::file::{Name, Task};
-use super::lives::{Afterwards, CopySearch};
+use super::lives::{Afterwards, CopySearch, Sought};
 use super::parting::Parting;
 use super::port::{FileId, Observation, Observed, Opened};
 use super::report::{Loss, Report, Rotation, Start};
@@ -318,7 +318,7 @@ impl Engine {
                     || sought.is_older_than(observed.identity))
                 && observed.identity != sought.identity
                 && is_younger(observed.identity, sought.identity)
-                && sought.may_be_copied(observed.identity, observed.real_path())
+                && self.may_be_copied(sought, observed.identity, observed.real_path())
                 && self.files.of(sought.search.stream, observed.identity).is_none()
                 && self.families.may_be_of(self.stream_name(sought.search.stream), [sought.path], observed.owner)
                 // It has a place of its own to go on from; without a birth time, its inode may just be used again.
@@ -326,6 +326,13 @@ impl Engine {
                     || self.lives.stored_of(observed.identity, self.stream_name(sought.search.stream)).next().is_none())
         });
         sought.map(|sought| sought.incarnation).collect()
+    }
+
+    /// Whether a file may be the copy of one that is looked for by its age; of one of which nothing was read, by its name, too,
+    /// and only if it has no life of its own.
+    pub(super) fn may_be_copied(&self, sought: &Sought<'_>, file: Identity, path: &Path) -> bool {
+        sought.may_be_copied(file, path)
+            && (sought.position > Offset::ZERO || !self.is_remembered(sought.search.stream, file))
     }
 
     /// A file is open that may be such a copy.

@@ -36,7 +36,7 @@ pub(super) use self::closed::Unread;
 use self::kin::Kin;
 pub(super) use self::moved::Placed;
 use self::order::Closed;
-pub(super) use self::search::CopySearch;
+pub(super) use self::search::{CopySearch, Sought};
 
 /// What becomes of the checkpoint of an incarnation that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //!
 //! Routes what `rules::reload` has merged to streams and files. Files of a source that is no longer configured go on with
 //! one that reads the same names, if there is one. Those that no source ships there, by their names, are let go of
-//! (`leaving.rs`). A file that has lost its name,
-//! and that this process holds open, is read to its end: no configuration would find it again.
+//! (`leaving.rs`). A file that has lost its name, and that this process holds open, is read to its end: no configuration
+//! would find it again.
 //!
 //! *Invariant:* no record changes its stream, and no position is lost.
 
@@ -11,7 +11,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::offset::Offset;
 use crate::model::route::Route;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
@@ -126,12 +125,11 @@ impl Engine {
             let sought = self.lives.sought(of).expect("just listed");
             let (before, stream, path) =
                 (sought.search.source, sought.search.stream, Arc::clone(sought.path));
-            let has_position = sought.position > Offset::ZERO;
             let former = originals(&path);
             let names = former.iter().map(PathBuf::as_path).chain([&*path]);
             let successor = match self.surveys.is_retired(before) {
                 true => self.successor(stream, names),
-                false => Some(before).filter(|before| has_position && back.contains(before)),
+                false => Some(before).filter(|before| back.contains(before)),
             };
             if let Some(source) = successor {
                 self.lives.hand_search_to(of, source, now);

@@ -8,7 +8,6 @@ use crate::engine::Engine;
 use crate::engine::files::file::{FollowedFile, Name, Task};
 use crate::engine::port::FileId;
 use crate::model::identity::Incarnation;
-use crate::model::offset::Offset;
 use crate::model::time::Instant;
 use crate::rules::copies::{HeldBack, Search};
 
@@ -70,10 +69,10 @@ impl Engine {
 
     fn give_up_searches(&mut self, now: Instant) {
         let is_over = |of: &Incarnation| {
-            let sought = self.lives.sought(*of).expect("just listed");
-            // Nobody looks while the source is not configured; what nothing was read of, no content tells later.
-            let waits = sought.position > Offset::ZERO && self.surveys.is_retired(sought.search.source);
-            !waits && Search { since: sought.search.since, has_looked: sought.search.looked }.is_over(now)
+            let search = self.lives.sought(*of).expect("just listed").search;
+            // Nobody looks while the source is not configured.
+            !self.surveys.is_retired(search.source)
+                && Search { since: search.since, has_looked: search.looked }.is_over(now)
         };
         let given_up: Vec<_> = self.lives.all_sought().into_iter().filter(is_over).collect();
         let compares =

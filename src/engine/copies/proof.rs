@@ -201,7 +201,7 @@ impl Engine {
                 && sought.position == Offset::ZERO
                 && sought.fingerprint.matches(&file.compared.head)
                 && is_younger(identity, sought.identity)
-                && sought.may_be_copied(identity, file.real_path())
+                && self.may_be_copied(sought, identity, file.real_path())
         });
         let found = unread.next().map(|sought| sought.incarnation);
         drop(unread);
@@ -220,8 +220,10 @@ impl Engine {
     /// The file is no copy of anything that is known. Where one of its family was cut off since it was made, it is the copy
     /// of a generation that nobody saw.
     fn begin_missed(&mut self, id: FileId, now: Instant) {
-        if !self.is_missed_generation(id) {
-            // It was opened for the comparison alone.
+        let file = self.files.known(id);
+        let is_its_own = self.lives.parted_of(file.identity, file.stream).is_some();
+        if is_its_own || !self.is_missed_generation(id) {
+            // It was opened for the comparison alone, or what was read of it is still on its way.
             self.note_unknown_inside(id);
             return self.part(id, Parting::Handed, now);
         }

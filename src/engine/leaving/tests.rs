@@ -232,3 +232,27 @@ fn a_file_that_another_source_reads_from_now_on_is_not_closed() {
     assert!(closes.is_empty(), "{closes:?}");
     assert!(world.left_out.is_empty());
 }
+
+/// What came unseen between two looks is looked for beside the name, and each of these has been read under it.
+#[test]
+fn what_was_read_of_files_that_were_renamed_while_their_source_was_away_is_no_generation_that_nobody_saw() {
+    let mut world = World::new(false);
+    world.make("b.log", b"");
+    world.pass(2);
+    world.write("b.log", &lines("first", 0..5));
+    world.takes = false;
+    world.rename_silently("b.log", "b.log.2");
+    world.make("b.log", &lines("second", 0..5));
+    world.pass(1);
+    world.leave_out_all();
+    world.rename_silently("b.log", "b.log.1");
+    world.make("b.log", &lines("third", 0..5));
+    world.pass(1);
+    world.reload();
+    world.pass(3);
+    world.take_unanswered();
+    world.pass(60);
+    let expected = ["first", "second", "third"].map(|word| told(&lines(word, 0..5))).concat();
+    assert_eq!(world.take(), expected);
+    assert!(world.lost.is_empty());
+}

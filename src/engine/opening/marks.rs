@@ -104,7 +104,8 @@ impl Engine {
         }
     }
 
-    fn is_remembered(&self, stream: StreamId, file: Identity) -> bool {
+    /// Whether something is known of a file that is not followed.
+    pub(in crate::engine) fn is_remembered(&self, stream: StreamId, file: Identity) -> bool {
         self.lives.parted_of(file, stream).is_some()
             || self.lives.stored_of(file, self.stream_name(stream)).next().is_some()
     }

@@ -274,6 +274,13 @@ impl World {
         self.tell(Event::Reload(Box::new(Reload { is_changed: true, settings, retired, names })));
     }
 
+    /// A configuration without any source.
+    pub(in crate::engine) fn leave_out_all(&mut self) {
+        let (settings, names) = (self.settings.clone(), self.names());
+        let retired = (0..settings.sources.len()).map(SourceId).collect();
+        self.tell(Event::Reload(Box::new(Reload { is_changed: true, settings, retired, names })));
+    }
+
     /// A configuration with one source more, which reads all names: what the first one leaves out is its alone.
     pub(in crate::engine) fn reload_with_the_rest(&mut self) -> Event {
         let mut settings = self.settings.clone();
