@@ -24,6 +24,8 @@ pub enum Excuse {
     StartedAtEnd,
     /// The process was killed, and the line comes again.
     AfterCrash,
+    /// The process was killed while a line waited that stands in parts around this one, or within it.
+    Entwined,
     /// The service took the line, and its answer was lost.
     AnswerLost,
     /// A copy that was found late is read as a file of its own.
@@ -60,7 +62,7 @@ pub enum Basis {
 }
 
 impl Excuse {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::CutOff,
         Self::BetweenTwoLooks,
         Self::DeletedWhileDown,
@@ -70,6 +72,7 @@ impl Excuse {
         Self::LeftOut,
         Self::StartedAtEnd,
         Self::AfterCrash,
+        Self::Entwined,
         Self::AnswerLost,
         Self::InDoubt,
         Self::RestOfCutLine,
@@ -116,6 +119,10 @@ impl Excuse {
             Self::AfterCrash => {
                 "After a crash these are sent again: the records that were under way, and what was acknowledged since \
                  the last checkpoint"
+            }
+            Self::Entwined => {
+                "A line that stands between the parts of another, where a container wrote on both channels at once, is \
+                 done when both are."
             }
             Self::AnswerLost => {
                 "Without a crash a line arrives twice only when the service took it and the answer was lost"

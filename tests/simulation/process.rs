@@ -6,6 +6,7 @@ use std::time::Duration;
 use standpipe::engine::port::{Event, FileId, Reload, Watching};
 use standpipe::engine::{Engine, Memory};
 use standpipe::model::identity::{Identity, RESERVED_AT_ONCE};
+use standpipe::model::offset::Offset;
 use standpipe::model::settings::Packing;
 use standpipe::rules::reload::merge;
 
@@ -59,6 +60,7 @@ impl World {
         self.reached.crashes_during_a_save += u64::from(self.saves_under_way > 0);
         let under_way: u64 = self.puts_under_way.values().sum();
         self.oracle.excuse_repeats(Excuse::AfterCrash, under_way + self.unsaved_lines.0);
+        self.excuse_entwined();
         self.down();
         if self.rng.bool() {
             self.start();
@@ -80,8 +82,30 @@ impl World {
                 .is_some_and(|status| status.files.listed.iter().any(|file| file.acknowledged < file.read)),
         );
         self.oracle.excuse_repeats(Excuse::AfterCrash, self.puts_under_way.values().sum());
+        self.excuse_entwined();
         self.down();
         self.start();
+    }
+
+    /// Messages that stand in each other are durable together.
+    fn excuse_entwined(&mut self) {
+        let open: BTreeSet<_> = self.open.values().copied().collect();
+        let mut lines = 0;
+        for file in open.into_iter().map(|file| &self.disk.files[file]) {
+            let saved = self.saved.values().filter(|saved| saved.identity == file.identity);
+            let saved = saved.max_by_key(|saved| saved.offset);
+            for span in self.shape.entwined(&file.content) {
+                let (start, end) = (Offset::new(span.start), Offset::new(span.end));
+                let is_durable = saved.is_some_and(|saved| {
+                    let mut ranges = saved.settled.ranges().iter();
+                    end <= saved.offset || ranges.any(|range| range.start() <= start && end <= range.end())
+                });
+                let within = file.lines.iter().filter(|(at, _)| span.start < *at && *at <= span.end);
+                let accepted = within.filter(|(_, number)| self.oracle.is_settled_in(*number, file.due));
+                lines += if is_durable { 0 } else { accepted.count() as u64 };
+            }
+        }
+        self.oracle.excuse_repeats(Excuse::Entwined, lines);
     }
 
     /// The process ends, and with it all that it held.

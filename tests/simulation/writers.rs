@@ -1,5 +1,6 @@
 //! Who writes lines, and what stands around them.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,6 +68,38 @@ impl Shape {
             }
             rest = later;
         }
+    }
+}
+
+impl Shape {
+    /// Where messages of both channels stand in each other: all that is settled at once.
+    pub fn entwined(&self, content: &[u8]) -> Vec<Range<u64>> {
+        let mut messages: Vec<Range<u64>> = Vec::new();
+        let (mut last, mut is_open, mut at) = ([None; 2], [false; 2], 0);
+        for line in content.split_inclusive(|byte| *byte == b'\n').filter(|_| self.runtime.is_some()) {
+            let has = |what: &[u8]| line.windows(what.len()).any(|window| window == what);
+            let channel = usize::from(has(b" stderr ") || has(b"\"stream\":\"stderr\""));
+            let goes_on = self.multiline.is_some() && (has(b" F  ") || has(b" P  ") || has(b"\"log\":\" "));
+            let index = last[channel].filter(|_| is_open[channel] || goes_on).unwrap_or(messages.len());
+            messages.resize(messages.len().max(index + 1), at..at);
+            at += line.len() as u64;
+            messages[index].end = at;
+            last[channel] = Some(index);
+            is_open[channel] = !(has(b" F ") || has(b"\\n\",\"stream\":"));
+        }
+        for index in [0, 1].into_iter().filter_map(|channel| last[channel].filter(|_| is_open[channel])) {
+            messages[index].end = at;
+        }
+        let mut found: Vec<(Range<u64>, bool)> = Vec::new();
+        for message in messages {
+            match found.last_mut() {
+                Some((before, is_mixed)) if message.start < before.end => {
+                    (before.end, *is_mixed) = (before.end.max(message.end), true);
+                }
+                _ => found.push((message, false)),
+            }
+        }
+        found.into_iter().filter_map(|(span, is_mixed)| is_mixed.then_some(span)).collect()
     }
 }
 
