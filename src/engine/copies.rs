@@ -146,6 +146,10 @@ impl Engine {
 
     /// The first bytes of a file that nothing is known of; whether it waits for what becomes of another.
     pub(super) fn is_held_back(&mut self, id: FileId, own: Incarnation, bytes: &Bytes, now: Instant) -> bool {
+        if self.is_archive_of_what_waits(id, bytes) {
+            self.drop_copy(id, own, now);
+            return true;
+        }
         let file = self.files.known(id);
         if !file.kind.is_new || bytes.is_empty() {
             return false;

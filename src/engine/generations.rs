@@ -19,7 +19,7 @@ use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
 use super::archives::is_whole;
-use super::files::file::Name;
+use super::files::file::{FollowedFile, Name};
 use super::port::{FileId, Observation, Observed};
 
 impl Engine {
@@ -140,16 +140,6 @@ impl Engine {
         if file.name != Name::Lost || file.family.is_empty() {
             return None;
         }
-        let is_of_family = |path: &Path| {
-            let from = originals(path);
-            let mut names = from.iter().map(PathBuf::as_path).chain([path]);
-            // Where rotators put what they rotate, the last names are left of those that files had.
-            let is_beside = path.parent() == file.real_path().parent();
-            names.any(|name| {
-                let is = |of: &Arc<Path>| **of == *name || (is_beside && of.file_name() == name.file_name());
-                file.family.iter().any(is)
-            })
-        };
         let known = self.lives.known(self.stream_name(file.stream)).filter(|known| {
             known.identity != file.identity
                 && known.position > Offset::ZERO
@@ -158,9 +148,29 @@ impl Engine {
                 && is_younger(file.identity, known.identity)
                 && tried.is_none_or(|tried| known.incarnation < tried)
                 && !self.lives.is_sought(known.incarnation)
-                && is_of_family(known.path)
+                && is_of_family(file, known.path)
         });
         known.map(|known| known.incarnation).max()
+    }
+
+    /// Whether an archive that says `bytes` and no more was made of a file that is open, and of which nothing was taken in
+    /// yet: a group to which more may belong is all that it holds. No position says so.
+    pub(super) fn is_archive_of_what_waits(&self, id: FileId, bytes: &[u8]) -> bool {
+        let file = self.files.known(id);
+        if !file.kind.decompressed || file.name != Name::Lost || file.family.is_empty() {
+            return false;
+        }
+        let mut known = self.lives.known(self.stream_name(file.stream));
+        known.any(|known| {
+            let original = self.lives.file_of(known.incarnation).map(|original| self.files.known(original));
+            known.identity != file.identity
+                && known.position == Offset::ZERO
+                && original.is_some_and(|original| {
+                    original.is_open() && original.end.partial.first_bytes.are_all_of(bytes)
+                })
+                && is_younger(file.identity, known.identity)
+                && is_of_family(file, known.path)
+        })
     }
 
     /// Whether no file claims an incarnation that a file is compared with, and none will: its own was looked for under all
@@ -183,6 +193,18 @@ impl Engine {
         }
         self.drop_copy(id, own, now);
     }
+}
+
+/// Whether a path is a name of the family that a file belongs to.
+fn is_of_family(file: &FollowedFile, path: &Path) -> bool {
+    let from = originals(path);
+    let mut names = from.iter().map(PathBuf::as_path).chain([path]);
+    // Where rotators put what they rotate, the last names are left of those that files had.
+    let is_beside = path.parent() == file.real_path().parent();
+    names.any(|name| {
+        let is = |of: &Arc<Path>| **of == *name || (is_beside && of.file_name() == name.file_name());
+        file.family.iter().any(is)
+    })
 }
 
 #[cfg(test)]

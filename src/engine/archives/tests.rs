@@ -1,7 +1,11 @@
 //! Files that a source matches and a rotator compressed, on a disk of a few.
 
+use std::time::Duration;
+
 use crate::engine::port::Event;
 use crate::engine::samples::disk::{World, lines, told};
+use crate::engine::samples::settings;
+use crate::model::settings::{Grouping, Multiline, StartPattern};
 
 /// Each name is made of the one before, as logrotate does it; the newest is not compressed.
 fn chain(world: &mut World, newest: usize) {
@@ -171,5 +175,45 @@ fn a_drain_tells_of_an_archive_of_which_nothing_is_known() {
         world.pass(10);
         assert_eq!(world.skipped.len(), 1, "{is_followed}");
         assert_eq!(world.take().len(), if is_followed { 30 } else { 0 });
+    }
+}
+
+/// Of a file that holds nothing but a group to which more may belong, no position speaks, only what was read of it.
+#[test]
+fn an_archive_of_what_waits_for_more_is_no_generation_of_its_own() {
+    for matches_all in [false, true] {
+        for (groups, is_other) in [(0, false), (1, false), (0, true)] {
+            let mut settings = settings(1);
+            settings.sources[0].multiline = Some(Multiline {
+                grouping: Grouping::Start(StartPattern::try_new("^#").expect("a regular expression")),
+                max_lines: 500,
+                timeout: Duration::from_secs(5),
+            });
+            let mut world = World::of_settings(settings, matches_all);
+            world.make("app.log", &lines("known", 0..100));
+            world.pass(20);
+            drop(world.take());
+            let content = [lines("# whole", 0..groups), lines("waits", 0..30)].concat();
+            chain(&mut world, 9);
+            world.make("app.log", &content);
+            world.pass(1);
+            let other = lines("waits", if is_other { 1..31 } else { 0..30 });
+            if is_other {
+                chain(&mut world, 9);
+                world.make("app.log", &other);
+            }
+            chain(&mut world, 9);
+            world.make("app.log", &lines("# next", 0..2));
+            world.compress("app.log.1", "app.log.1.gz");
+            world.pass(60);
+            let mut expected = [told(&content), told(&lines("# next", 0..2))].concat();
+            if is_other {
+                expected.extend(told(&other));
+            }
+            expected.sort();
+            let mut found = world.take();
+            found.sort();
+            assert_eq!(found, expected, "all matched: {matches_all}, groups: {groups}, another: {is_other}");
+        }
     }
 }

@@ -23,6 +23,11 @@ impl FirstBytes {
         }
     }
 
+    /// Whether these are all that `content` says.
+    pub(in crate::engine) fn are_all_of(&self, content: &[u8]) -> bool {
+        self.len > 0 && self.len == content.len() && xxh3_128(content) == self.hash
+    }
+
     /// Whether a file that begins with `bytes` now holds something else in the place of these. Where there is less, that
     /// says enough.
     pub(in crate::engine) fn was_replaced_by(&self, bytes: &[u8]) -> bool {
@@ -33,6 +38,21 @@ impl FirstBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn they_are_all_of_what_says_no_more_and_nothing_else() {
+        for (before, content, are_all) in [
+            ("", "", false),
+            ("ab", "ab", true),
+            ("ab", "abc", false),
+            ("ab", "a", false),
+            ("ab", "ac", false),
+            ("ab\0", "ab\0", false),
+        ] {
+            let first = FirstBytes::of(before.as_bytes());
+            assert_eq!(first.are_all_of(content.as_bytes()), are_all, "{before:?} {content:?}");
+        }
+    }
 
     #[test]
     fn only_other_bytes_in_the_place_of_those_that_were_written_replace_them() {
