@@ -29,6 +29,8 @@ struct Missing {
     position: Offset,
     /// The name by which a source read the file, if no source does so any more.
     left_out: Option<Arc<Path>>,
+    /// Whether that was told when it was let go of.
+    is_told: bool,
 }
 
 impl Engine {
@@ -84,6 +86,7 @@ impl Engine {
                 .matched_path
                 .filter(|path| self.is_left_out(stream, path) && self.is_left_out(stream, unread.real_path))
                 .cloned(),
+            is_told: unread.let_go_with.is_some(),
         });
         missing.collect()
     }
@@ -106,7 +109,7 @@ impl Engine {
             missing.into_iter().map(move |missing| (stream, missing)).collect::<Vec<_>>()
         });
         let missing: Vec<_> = missing.collect();
-        for (stream, Missing { identity, path, position, left_out }) in missing {
+        for (stream, Missing { identity, path, position, left_out, is_told }) in missing {
             if path.parent().is_some_and(|directory: &Path| !looked.contains(directory)) {
                 continue;
             }
@@ -115,6 +118,7 @@ impl Engine {
             match found {
                 // A file that the operator left out is searched nowhere else, and its position stays.
                 None if left_out.is_some() => {}
+                Some(_) if left_out.is_some() && is_told => {}
                 None => self.on_missing((source, stream), identity, now),
                 Some(observed) if left_out.is_some() => {
                     let (at, unread) = (position.bytes(), observed.size.saturating_sub(position.bytes()));

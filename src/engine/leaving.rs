@@ -2,7 +2,7 @@
 //!
 //! What was read of such a file is delivered, its position is kept, and nothing more of it is read, under whatever name:
 //! the operator left it out. What is unread of it is no loss, and is told. A file that a source reads, and that was
-//! renamed, is not left out: its name when a source read it tells.
+//! renamed, is not left out: its name when a source read it tells. Nor is one that a source reads by a link.
 //!
 //! Knows the names that each source reads. Does not look whether a file is there.
 //!
@@ -21,6 +21,7 @@ use crate::rules::pattern::SourceNames;
 
 use super::Engine;
 use super::files::State;
+use super::files::file::Name;
 use super::moving::Moves;
 use super::parting::Parting;
 use super::port::FileId;
@@ -85,7 +86,17 @@ impl Engine {
         let sources = (0..self.settings.sources.len()).map(SourceId);
         let configured = sources.filter(|source| !self.surveys.is_retired(*source));
         let mut taking = configured.filter(|source| self.leaving.takes(*source, path));
-        !taking.any(|source| self.sends(source, path, stream))
+        !taking.any(|source| self.sends(source, path, stream)) && !self.is_read_by_link(stream, path)
+    }
+
+    /// Whether a source reads, into a stream, a link that leads to this name.
+    fn is_read_by_link(&self, stream: StreamId, path: &Path) -> bool {
+        self.files.at(path).iter().any(|id| {
+            let file = self.files.known(*id);
+            let is_configured = !self.surveys.is_retired(file.source) && !self.leaving.is_to_leave(*id);
+            let is_link = *file.path != *path && file.name != Name::Lost;
+            file.stream == stream && is_link && is_configured
+        })
     }
 
     /// Lets go of the files that are to be let go of, unless one is just being opened or read.
@@ -117,10 +128,9 @@ impl Engine {
                 };
                 go_on.into_iter().for_each(|source| self.families.note_refused(source, identity));
             }
-            if !is_left_out {
-                // It may have been renamed since it was looked at, to a name that no source matches.
-                self.surveys.look_beside([stream]);
-            }
+            // It may have been renamed since it was looked at, to a name that no source matches; whether a source reads links to
+            // its name, the next look says.
+            self.surveys.look_beside([stream]);
             self.surveys.want_all();
         }
     }

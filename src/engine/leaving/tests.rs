@@ -256,3 +256,36 @@ fn what_was_read_of_files_that_were_renamed_while_their_source_was_away_is_no_ge
     assert_eq!(world.take(), expected);
     assert!(world.lost.is_empty());
 }
+
+/// The names are others, and lead to the same files.
+#[test]
+fn what_was_renamed_before_its_source_reads_links_to_its_name_is_read_to_its_end() {
+    for source in [0, 1] {
+        for (is_renamed_first, is_down) in [(true, false), (false, false), (true, true)] {
+            let mut world = world();
+            world.pass(3);
+            let rotate = |world: &mut World| {
+                world.write_silently("b.log", &lines("b", 0..15));
+                world.rename_silently("b.log", "b.log.1");
+                world.make("b.log", &lines("c", 0..5));
+            };
+            if is_renamed_first {
+                rotate(&mut world);
+            }
+            world.by_links = true;
+            match is_down {
+                true => world.restart(),
+                false => world.change_source(source),
+            }
+            if !is_renamed_first {
+                rotate(&mut world);
+            }
+            world.pass(30);
+            let mut found = world.take();
+            found.sort();
+            let case = format!("source {source}, renamed first: {is_renamed_first}, restarted: {is_down}");
+            assert_eq!(found, [told(&lines("b", 10..15)), told(&lines("c", 0..5))].concat(), "{case}");
+            assert!(world.lost.is_empty(), "{case}");
+        }
+    }
+}

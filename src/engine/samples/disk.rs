@@ -48,6 +48,8 @@ pub(in crate::engine) struct World {
     looks: Vec<FirstLook>,
     /// Names that the one source leaves out.
     excluded: Vec<String>,
+    /// Whether the one source reads links in another directory, of which each leads to the file of its name.
+    pub(in crate::engine) by_links: bool,
     disk: BTreeMap<PathBuf, OnDisk>,
     /// Files that were copied and removed: who has them open still reads them.
     removed: Vec<OnDisk>,
@@ -107,6 +109,7 @@ impl World {
             saved: BTreeMap::new(),
             looks: Vec::new(),
             excluded: Vec::new(),
+            by_links: false,
             disk: BTreeMap::new(),
             removed: Vec::new(),
             open: BTreeMap::new(),
@@ -253,7 +256,11 @@ impl World {
     }
 
     fn names(&self) -> Vec<SourceNames> {
-        let pattern = if self.matches_all { "/log/*" } else { "/log/*.log" };
+        let pattern = match (self.by_links, self.matches_all) {
+            (true, _) => "/links/*.log",
+            (false, true) => "/log/*",
+            (false, false) => "/log/*.log",
+        };
         let patterns = vec![Pattern::parse(pattern).expect("a pattern")];
         let globs = self.excluded.iter().map(|name| ExcludeGlob::parse(name).expect("a glob"));
         let names = SourceNames::new(patterns, Exclude::new(globs.collect()));
@@ -354,9 +361,11 @@ impl World {
     fn observed(&self, name: &Path, file: &OnDisk) -> Observed {
         let is_matched = self.is_matched(name);
         let names = rotated_from(name).into_iter().filter(|from| self.is_matched(from));
+        let is_link = self.by_links && is_matched;
+        let link = || Path::new("/links").join(name.file_name().expect("named"));
         Observed {
-            path: Arc::from(name),
-            target: None,
+            path: if is_link { link().into() } else { Arc::from(name) },
+            target: is_link.then(|| Arc::from(name)),
             identity: self.identity(file),
             size: if file.is_compressed { GZIP.len() as u64 } else { file.content.len() as u64 },
             owner: 0,
@@ -422,7 +431,11 @@ impl World {
                 Event::Opened { file: open.file, result: Err(FileFault::Unreadable("denied".to_owned())) }
             }
             Effect::Open(open) => {
-                let on_disk = self.disk.get(&*open.path);
+                let real = open
+                    .path
+                    .strip_prefix("/links")
+                    .map_or(open.path.clone(), |name| Path::new("/log").join(name).into());
+                let on_disk = self.disk.get(&*real);
                 if open.decompressed && on_disk.is_some_and(|found| !found.is_compressed) {
                     let result = Err(FileFault::Unreadable("no gzip".to_owned()));
                     return Some(Event::Opened { file: open.file, result });
