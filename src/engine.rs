@@ -84,7 +84,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::model::checkpoint::{Checkpoint, DeadLetter, FirstLook};
+use crate::model::checkpoint::{Checkpoint, DeadLetter, FirstLook, KnownPart};
 use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, StreamId, Until};
 use crate::model::time::Instant;
@@ -130,6 +130,8 @@ pub struct Memory {
     pub dead_letter_bytes: BTreeMap<Arc<str>, u64>,
     /// The names that each source reads, in the order of the settings; where none are told, no name is left out.
     pub names: Vec<SourceNames>,
+    /// Which parts of rates were had lately.
+    pub parts: Vec<KnownPart>,
 }
 
 /// Everything that is known and under way.
@@ -176,6 +178,7 @@ impl Engine {
         now: Instant,
     ) -> Result<Self, InvalidBackoff> {
         let mut streams = Streams::try_new(&settings.streams, settings.checkpoint, seed, now)?;
+        streams.begin_with(&memory.parts, now);
         let look_beside = match memory.checkpoints.is_empty() {
             true => BTreeSet::new(),
             false => (0..settings.streams.len()).map(StreamId).collect(),

@@ -279,6 +279,7 @@ fn memory(loaded: Loaded, config: &Config) -> Memory {
     Memory {
         checkpoints: loaded.checkpoints,
         looks: loaded.looks,
+        parts: loaded.parts,
         next_incarnation: loaded.next_incarnation,
         reserved: loaded.reserved,
         first_start: loaded.first_start,

@@ -293,6 +293,7 @@ impl Engine {
             |incarnation| lives.state(incarnation).is_some() || lives.checkpoint(incarnation).is_some();
         save.audit = self.saves.acknowledgements_mut().due(&save, is_known);
         save.reserved = self.lives.numbers_mut().reserve();
+        save.parts = Some(self.streams.known_parts());
         self.effects.push_back(Effect::Save(save));
     }
 

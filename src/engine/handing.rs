@@ -21,7 +21,7 @@ impl Engine {
         let passed = self.streams.advance(now);
         let (mut changed, recovered) = self.streams.take_changed();
         changed.extend(passed.iter().map(|lane| lane.stream));
-        let moved = self.reassign(&changed);
+        let moved = self.reassign(&changed, now);
         for lane in passed {
             let files = moved.iter().filter(|((from, _), _)| *from == lane).map(|(_, files)| files).sum();
             self.report(Report::HandedOn { lane, files });
@@ -59,21 +59,21 @@ impl Engine {
     }
 
     /// Another configuration has come: each file goes to the lane that is its own by now.
-    pub(super) fn spread_anew(&mut self) {
+    pub(super) fn spread_anew(&mut self, now: Instant) {
         let all = (0..self.settings.streams.len()).map(StreamId).collect();
-        self.reassign(&all);
+        self.reassign(&all, now);
     }
 
     /// Moves files of these streams to the lanes that are to carry them. Returns how many, by the lanes from which and to
     /// which they went.
-    fn reassign(&mut self, streams: &BTreeSet<StreamId>) -> BTreeMap<(LaneId, LaneId), usize> {
+    fn reassign(&mut self, streams: &BTreeSet<StreamId>, now: Instant) -> BTreeMap<(LaneId, LaneId), usize> {
         let mut moved = BTreeMap::new();
         if !streams.iter().any(|stream| self.streams.is_spread(*stream)) {
             return moved;
         }
         let of_streams = |state: &&mut IncarnationState| streams.contains(&state.stream());
         for state in self.lives.states_mut().filter(of_streams) {
-            if let Some(from) = self.streams.reassign(state) {
+            if let Some(from) = self.streams.reassign(state, now) {
                 *moved.entry((from, self.streams.lane_for(state))).or_default() += 1;
             }
         }

@@ -78,7 +78,7 @@ impl Engine {
         for state in self.lives.states_mut() {
             self.streams.offer(state, 0);
         }
-        self.spread_anew();
+        self.spread_anew(now);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod activity;
 mod changing;
 mod gathering;
 mod judged;
+mod known_parts;
 mod letters;
 mod sending;
 mod spreading;

@@ -10,6 +10,7 @@ use super::content::Digest;
 use super::identity::{Fingerprint, Identity, Incarnation, Origin, Seen, Window};
 use super::offset::Offset;
 use super::said::Unmade;
+use super::settings::StreamSettings;
 use super::settled::Settled;
 
 /// How far one incarnation of a file has been settled, and how to know that incarnation again.
@@ -126,6 +127,49 @@ pub struct Save {
     pub audit: Vec<Arc<AuditBlock>>,
     /// No start gives an incarnation a number below this one any more.
     pub reserved: u64,
+    /// The parts of rates that are had, in place of those that were durable; `None` where nobody knows of any.
+    pub parts: Option<Vec<KnownPart>>,
+}
+
+/// Which part of the rate of a delivery stream refusals have left, because others send to it, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPart {
+    /// Which stream sends to it.
+    pub stream: Arc<str>,
+    pub delivery_stream: Arc<str>,
+    /// Empty for the region of the process.
+    pub region: Arc<str>,
+    /// Above 0, and below a million.
+    pub millionths: u32,
+}
+
+const MILLION: f64 = 1e6;
+
+impl KnownPart {
+    /// What a stream has of the delivery stream in a place; `None` where that is all, or so good as all.
+    pub fn of(stream: &StreamSettings, place: usize, part: f64) -> Option<Self> {
+        let lane = &stream.spread.lanes[place];
+        let millionths = (part * MILLION).clamp(1.0, MILLION) as u32;
+        (f64::from(millionths) < MILLION).then(|| Self {
+            stream: Arc::clone(&stream.name),
+            delivery_stream: Arc::clone(&lane.delivery_stream),
+            region: lane.region.clone().unwrap_or_default(),
+            millionths,
+        })
+    }
+
+    /// Whether it is of the delivery stream that a stream has in a place.
+    pub fn is_of(&self, stream: &StreamSettings, place: usize) -> bool {
+        let lane = &stream.spread.lanes[place];
+        self.stream == stream.name
+            && self.delivery_stream == lane.delivery_stream
+            && *self.region == *lane.region.as_deref().unwrap_or_default()
+    }
+
+    /// Above 0, and below 1.
+    pub fn part(&self) -> f64 {
+        f64::from(self.millionths) / MILLION
+    }
 }
 
 impl Save {

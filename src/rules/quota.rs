@@ -12,6 +12,7 @@
 //! request that is larger than that goes alone.
 
 mod controller;
+mod known;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -411,6 +412,24 @@ mod tests {
 
     fn defaults() -> Quota {
         Quota::new(settings(2000, 5000, 5_000_000, 0.9), Instant::ZERO)
+    }
+
+    #[test]
+    fn what_was_had_before_counts_until_the_service_answers_and_only_where_refusals_are_learned_from() {
+        let mut quota = defaults();
+        assert!((quota.part() - 1.0).abs() < f64::EPSILON);
+        quota.begin_with(0.25, Instant::ZERO);
+        quota.begin_with(0.5, Instant::ZERO);
+        assert!((quota.part() - 0.25).abs() < f64::EPSILON, "what is known first");
+        let mut asked = defaults();
+        let cost = Cost::of_request(1, 100);
+        asked.answered(cost, 0.0, Instant::ZERO, Instant::at(Duration::from_secs(1)));
+        asked.begin_with(0.25, Instant::at(Duration::from_secs(1)));
+        assert!((asked.part() - 1.0).abs() < f64::EPSILON, "the service knows better");
+        let off = QuotaSettings { adaptive: Adaptive::Off, ..settings(2000, 5000, 5_000_000, 0.9) };
+        let mut fixed = Quota::new(off, Instant::ZERO);
+        fixed.begin_with(0.25, Instant::ZERO);
+        assert!((fixed.part() - 1.0).abs() < f64::EPSILON);
     }
 
     /// Sends `costs` one after the other, as soon as each may leave, until `until`; timers are `late` by up to that.

@@ -9,7 +9,7 @@
 //! removed or damaged the files since; then the affected files are missing from what is loaded, and never at
 //! an offset that was not saved for them.
 //!
-//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `looks`, `audit`
+//! Rooms: `place` (files, modes, fsyncs), `lock`, `schema` (versions, header), `rows` (nouns), `letters`, `looks`, `parts`, `audit`
 //! (RecordIds), `extras` (what a row may be without), `checksum`, `database` (one connection), `reader`.
 
 mod audit;
@@ -21,6 +21,7 @@ mod guard;
 mod letters;
 mod lock;
 mod looks;
+mod parts;
 mod place;
 mod reader;
 mod rows;
@@ -32,7 +33,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
+use crate::model::checkpoint::{Checkpoint, FirstLook, KnownPart, Save};
 use crate::model::identity::Incarnation;
 
 use database::{Change, Database};
@@ -78,6 +79,8 @@ pub struct Loaded {
     pub checkpoints: Vec<Checkpoint>,
     /// When each source was looked at for the first time.
     pub looks: Vec<FirstLook>,
+    /// What refusals had left of rates a while ago at most.
+    pub parts: Vec<KnownPart>,
     /// The first number that may be given to a new incarnation: no number that was ever saved is given again, nor one
     /// that an earlier process had [reserved](Store::reserve). A number that was given, and neither saved nor reserved,
     /// may be given again.
@@ -163,6 +166,7 @@ impl Store {
         let loaded = Loaded {
             checkpoints: contents.checkpoints,
             looks: contents.looks.clone(),
+            parts: contents.parts,
             next_incarnation: meta.next_incarnation,
             reserved: meta.next_incarnation,
             first_start: !meta.started,

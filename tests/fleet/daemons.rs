@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use standpipe::engine::port::{Effect, Event, FileId, Put};
 use standpipe::engine::{Engine, Memory};
-use standpipe::model::checkpoint::Checkpoint;
+use standpipe::model::checkpoint::{Checkpoint, KnownPart};
 use standpipe::model::identity::{Incarnation, RESERVED_AT_ONCE};
 use standpipe::model::time::Instant;
 use standpipe::model::verdict::Outcome;
@@ -42,6 +42,7 @@ pub struct Daemon {
     pub saved: BTreeMap<Incarnation, Checkpoint>,
     pub next_incarnation: u64,
     pub has_saved: bool,
+    pub parts: Vec<KnownPart>,
     ledger: Ledger,
     /// Records that each service took.
     accepted: Vec<u64>,
@@ -74,6 +75,7 @@ impl Fleet {
             saved: BTreeMap::new(),
             next_incarnation: 0,
             has_saved: false,
+            parts: Vec::new(),
             ledger: Ledger::default(),
             accepted: vec![0; plan.services()],
             has_asked: vec![false; plan.services()],
@@ -204,6 +206,7 @@ impl Fleet {
             next_incarnation,
             reserved: daemon.next_incarnation,
             first_start: !daemon.has_saved,
+            parts: daemon.parts.clone(),
             ..Memory::default()
         };
         daemon.process += 1;

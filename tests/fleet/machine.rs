@@ -133,6 +133,7 @@ impl Fleet {
         );
         let daemon = &mut self.daemons[daemon];
         daemon.has_saved = true;
+        daemon.parts = save.parts.unwrap_or_default();
         daemon.next_incarnation = daemon.next_incarnation.max(save.reserved);
         daemon
             .saved

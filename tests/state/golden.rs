@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::stage::Stage;
 
-const VERSIONS: [&str; 6] = ["v1", "v2", "v3", "v4", "v5", "v6"];
+const VERSIONS: [&str; 7] = ["v1", "v2", "v3", "v4", "v5", "v6", "v7"];
 
 fn stage_of(version: &str) -> Stage {
     let stage = Stage::new();

@@ -10,6 +10,7 @@ use super::*;
 use crate::engine::port::{Effect, Event, Hint, Observation, Observed, Opened, Put, Read, Reload};
 use crate::engine::samples::{identity, path, settings};
 use crate::engine::{Memory, Status};
+use crate::model::checkpoint::KnownPart;
 use crate::model::settings::{Api, LaneSettings, Order, Settings, Spread};
 use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason, Verdict};
 use crate::rules::spread::Standing;
@@ -449,6 +450,23 @@ fn files_go_to_another_region_when_none_of_the_first_takes_anything_and_back() {
     }
     assert_eq!(world.files(), before);
     assert_eq!(world.repeats(), 0);
+}
+
+/// Those who share the one come to the other, too.
+#[test]
+fn a_delivery_stream_that_nobody_asked_begins_with_the_part_of_the_one_whose_files_it_takes_over() {
+    let settings = of_lanes(&["a", "away-a"]);
+    let mut world = World::new(settings.clone(), 4);
+    let known = KnownPart::of(&settings.streams[0], 0, 0.125).expect("not all");
+    world.engine.streams.begin_with(&[known], Instant::ZERO);
+    world.modes[0] = Mode::Fails;
+    world.write(5);
+    world.pass(310);
+    assert_eq!(world.files(), [0, 4], "handed on");
+    let parts = world.engine.streams.known_parts();
+    let part =
+        |name: &str| parts.iter().find(|known| *known.delivery_stream == *name).map_or(1.0, KnownPart::part);
+    assert!(part("a") < 0.2 && part("away-a") < 0.5, "{parts:?}");
 }
 
 #[test]

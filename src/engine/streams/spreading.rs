@@ -143,7 +143,7 @@ impl Streams {
     pub(in crate::engine) fn probe(&mut self, lane: LaneId, state: &mut IncarnationState, now: Instant) {
         self.spreadings[lane.stream.0].probe(lane.place, state.incarnation(), now);
         self.lanes[lane].circuit.ask(now);
-        self.move_to(lane, state);
+        self.move_to(lane, state, now);
     }
 
     /// No file has anything to send by which a lane could be asked.
@@ -165,7 +165,11 @@ impl Streams {
     }
 
     /// Moves an incarnation to the lane that is to carry it by now. Returns the lane that carried it, when that was another.
-    pub(in crate::engine) fn reassign(&mut self, state: &mut IncarnationState) -> Option<LaneId> {
+    pub(in crate::engine) fn reassign(
+        &mut self,
+        state: &mut IncarnationState,
+        now: Instant,
+    ) -> Option<LaneId> {
         let stream = state.stream();
         let (spreading, before) = (&self.spreadings[stream.0], state.lane()?);
         if !spreading.is_spread() || spreading.is_probe(before, state.incarnation()) {
@@ -175,13 +179,14 @@ impl Streams {
         if place == before {
             return None;
         }
-        self.move_to(LaneId { stream, place }, state);
+        self.move_to(LaneId { stream, place }, state, now);
         Some(LaneId { stream, place: before })
     }
 
-    fn move_to(&mut self, lane: LaneId, state: &mut IncarnationState) {
+    fn move_to(&mut self, lane: LaneId, state: &mut IncarnationState, now: Instant) {
         if let Some(before) = state.lane() {
             let before = LaneId { stream: lane.stream, place: before };
+            self.begin_like(before, lane, now);
             let records = self.lanes[before].let_go(state);
             state.put_back(records);
         }

@@ -16,6 +16,7 @@
 //! refusals.
 
 mod accepted;
+mod known;
 mod probe;
 mod steps;
 #[cfg(test)]
@@ -75,6 +76,9 @@ const ENDED: f64 = 0.25;
 /// The highest factor of the last while is forgotten within about so many seconds.
 const REMEMBERED_SECONDS: f64 = 30.0;
 
+/// A factor goes up and down all the time; what is usual of it changes within about so many seconds.
+const USUAL_SECONDS: f64 = 10.0;
+
 /// How long the rate is left alone after giving way helped.
 const REST: Duration = Duration::from_secs(5);
 
@@ -96,6 +100,8 @@ pub(super) struct Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Controller {
     value: f64,
+    /// What it was in the middle of the last while, probes left out.
+    usual: f64,
     at: Instant,
     /// How it comes back; none before it was lowered.
     climb: Option<Climb>,
@@ -155,6 +161,7 @@ impl Controller {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             value: 1.0,
+            usual: 1.0,
             at: now,
             climb: None,
             is_silent: false,
@@ -231,6 +238,10 @@ impl Controller {
             return;
         }
         self.highest.value *= (1.0 - seconds / REMEMBERED_SECONDS).max(0.0);
+        if !matches!(self.stage, Stage::Probing(_)) {
+            let weight = 1.0 - (-seconds / USUAL_SECONDS).exp();
+            self.usual *= (self.value / self.usual).powf(weight);
+        }
         let rate = match &self.stage {
             Stage::Probing(_) => return self.find(now),
             Stage::GivingWay { .. } => 0.0,

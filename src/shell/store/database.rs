@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
+use crate::model::checkpoint::{Checkpoint, FirstLook, KnownPart, Save};
 use crate::model::identity::{Incarnation, RESERVED_AT_ONCE};
 use crate::rules::checkpoint::KEEP_UNCLAIMED;
 use crate::rules::dead_letters::is_worth_shrinking;
@@ -23,6 +23,7 @@ use super::audit::Room;
 use super::error::{Fault, StoreError, judge, sqlite_at};
 use super::letters::{self, PageOfIds};
 use super::looks;
+use super::parts;
 use super::place::{Files, Place};
 use super::rows::{self, DeadLetterId, Meta};
 use super::schema::{self, Look};
@@ -53,6 +54,7 @@ pub(super) struct Database {
 pub(super) struct Contents {
     pub(super) checkpoints: Vec<Checkpoint>,
     pub(super) looks: Vec<FirstLook>,
+    pub(super) parts: Vec<KnownPart>,
     /// Rows that cannot be trusted, or that nobody has claimed for long: to be deleted.
     pub(super) dropped: Vec<Incarnation>,
     pub(super) meta: Meta,
@@ -209,6 +211,9 @@ impl Database {
         rows::write_checkpoints(&transaction, &save.checkpoints, now_ms)?;
         rows::delete_checkpoints(&transaction, save.forgotten.iter().copied())?;
         looks::write_looks(&transaction, looks.iter().chain(&save.looks))?;
+        if let Some(had) = &save.parts {
+            parts::replace_parts(&transaction, had, now_ms)?;
+        }
         letters::write_dead_letters(&transaction, &save.dead_letters, last_letter, now_ms)?;
         self.audit.write(&transaction, &save.audit, now_ms)?;
         let (removed_bytes, freed) = letters::delete_dead_letters(&transaction, removed)?;
@@ -292,7 +297,8 @@ fn read(connection: &Connection) -> rusqlite::Result<Option<Contents>> {
     let dead_letter_disk_bytes = letters::dead_letter_disk_bytes(connection)?;
     let last_letter = letters::last_dead_letter(connection)?;
     let looks = looks::read_looks(connection)?;
-    Ok(Some(Contents { checkpoints, looks, dropped, meta, dead_letter_disk_bytes, last_letter }))
+    let parts = parts::read_parts(connection, unix_ms())?;
+    Ok(Some(Contents { checkpoints, looks, parts, dropped, meta, dead_letter_disk_bytes, last_letter }))
 }
 
 fn set_aside(place: &Place, why: &str) -> Result<Option<PathBuf>, StoreError> {
@@ -340,7 +346,7 @@ fn behind_all(next: u64, restored: &[Checkpoint], save: &Save) -> u64 {
 }
 
 /// Milliseconds since 1970; a clock before that is taken for 1970.
-fn unix_ms() -> i64 {
+pub(super) fn unix_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

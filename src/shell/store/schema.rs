@@ -12,10 +12,10 @@ use super::place::Place;
 const APPLICATION_ID: i32 = 0x7374_6470;
 
 /// Each brings a database of version *n* (its place here) to version *n + 1*. Appended to, never changed.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8];
 
 /// The version that this program writes.
-pub(super) const KNOWN: i32 = 7;
+pub(super) const KNOWN: i32 = 8;
 
 const _: () = assert!(MIGRATIONS.len() == KNOWN as usize, "a version for each migration");
 
@@ -129,6 +129,19 @@ CREATE TABLE looks (
     first_nanos INTEGER NOT NULL, -- the first look at the source, in nanoseconds since 1970
     checksum    INTEGER NOT NULL, -- xxh3-64 of all other columns
     PRIMARY KEY (stream, source)
+) STRICT;
+";
+
+/// What refusals have left of the rates of delivery streams. No row, or a damaged one: nothing is known.
+const V8: &str = "
+CREATE TABLE parts (
+    stream          TEXT NOT NULL,    -- as the configuration names it
+    delivery_stream TEXT NOT NULL,    -- the stream as the service names it
+    region          TEXT NOT NULL,    -- empty: the region of the process
+    millionths      INTEGER NOT NULL, -- of the rate
+    time_ms         INTEGER NOT NULL, -- milliseconds since 1970
+    checksum        INTEGER NOT NULL, -- xxh3-64 of all other columns
+    PRIMARY KEY (stream, delivery_stream, region)
 ) STRICT;
 ";
 

@@ -263,6 +263,41 @@ fn a_link_in_place_of_the_lock_is_not_followed() {
 }
 
 #[test]
+fn parts_of_rates_are_kept_for_ten_minutes_and_damaged_ones_are_left_out() {
+    let part = |delivery_stream: &str, millionths| KnownPart {
+        stream: "one".into(),
+        delivery_stream: delivery_stream.into(),
+        region: "".into(),
+        millionths,
+    };
+    let with = |parts: Option<Vec<KnownPart>>| Save { parts, ..Save::default() };
+    let dir = TempDir::new().unwrap();
+    let (mut store, loaded) = open(dir.path());
+    assert_eq!(loaded.parts, []);
+    store.commit(&with(Some(vec![part("a", 9), part("b", 500_000)]))).unwrap();
+    store.commit(&with(None)).unwrap();
+    drop(store);
+    assert_eq!(load(dir.path()).parts, [part("a", 9), part("b", 500_000)]);
+    let (mut store, _) = open(dir.path());
+    store.commit(&with(Some(vec![part("b", 7), part("c", 8)]))).unwrap();
+    drop(store);
+    assert_eq!(load(dir.path()).parts, [part("b", 7), part("c", 8)], "all that there are now");
+    sql(dir.path(), "UPDATE parts SET millionths = 6 WHERE delivery_stream = 'b'");
+    assert_eq!(load(dir.path()).parts, [part("c", 8)]);
+    for (age_minutes, is_believed) in [(9, true), (11, false), (-1, false)] {
+        let connection = Connection::open(dir.path().join("standpipe.db")).unwrap();
+        super::parts::replace_parts(
+            &connection,
+            &[part("c", 8)],
+            super::database::unix_ms() - age_minutes * 60_000,
+        )
+        .unwrap();
+        drop(connection);
+        assert_eq!(load(dir.path()).parts.len(), usize::from(is_believed), "{age_minutes} minutes");
+    }
+}
+
+#[test]
 fn a_state_directory_may_be_a_link() {
     let dir = TempDir::new().unwrap();
     let link = dir.path().join("link");
@@ -280,14 +315,14 @@ fn a_newer_version_is_refused_and_left_untouched() {
     // As it is left by a newer one that was stopped, and by one that was killed with a log.
     sql(
         dir.path(),
-        "PRAGMA user_version = 8; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
+        "PRAGMA user_version = 9; PRAGMA wal_checkpoint(TRUNCATE); UPDATE checkpoints SET offset = 9",
     );
     let killed = crashed(dir.path());
     drop(store);
     for dir in [dir.path(), killed.path()] {
         let before = content(dir);
         for error in [Store::open(dir).unwrap_err(), Reader::open(dir).unwrap_err()] {
-            assert!(matches!(error, StoreError::Newer { found: 8, known: 7, .. }), "{error}");
+            assert!(matches!(error, StoreError::Newer { found: 9, known: 8, .. }), "{error}");
             assert_eq!(error.exit_code(), 78);
         }
         assert_eq!(content(dir), before);
@@ -308,7 +343,7 @@ fn an_older_version_is_read_as_it_is_and_brought_up_to_date_by_the_next_daemon()
          ALTER TABLE checkpoints DROP COLUMN last_seen_nanos; ALTER TABLE checkpoints DROP COLUMN owner; ALTER TABLE checkpoints DROP COLUMN skipped_bytes;
          ALTER TABLE checkpoints DROP COLUMN settled; ALTER TABLE checkpoints DROP COLUMN proof; ALTER TABLE checkpoints DROP COLUMN extras_checksum;
          ALTER TABLE dead_letters DROP COLUMN target; ALTER TABLE dead_letters DROP COLUMN unmade;
-         DROP VIEW audit_readable; DROP TABLE audit; DROP TABLE looks;
+         DROP VIEW audit_readable; DROP TABLE audit; DROP TABLE looks; DROP TABLE parts;
          PRAGMA user_version = 1; PRAGMA wal_checkpoint(TRUNCATE)",
     );
     let stored = Reader::open(dir.path()).unwrap().checkpoints().unwrap();
@@ -328,11 +363,11 @@ fn a_newer_version_that_only_the_log_knows_is_refused() {
     let dir = TempDir::new().unwrap();
     let (mut store, _) = open(dir.path());
     store.commit(&save(&[checkpoint(1, 1)])).unwrap();
-    sql(dir.path(), "PRAGMA user_version = 8");
+    sql(dir.path(), "PRAGMA user_version = 9");
     let killed = crashed(dir.path());
     let before = content(killed.path());
     let error = Store::open(killed.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 8, known: 7, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 8, .. }), "{error}");
     for file in before {
         assert!(content(killed.path()).contains(&file), "{}", file.0.display());
     }

@@ -25,6 +25,11 @@ impl Accepted {
         self.at = now;
     }
 
+    /// Whether nothing was ever accepted.
+    pub(super) fn is_none(&self) -> bool {
+        self.at == self.since
+    }
+
     fn faded(&self, now: Instant) -> f64 {
         self.part * (-now.since(self.at).as_secs_f64() / LATELY).exp()
     }

@@ -279,6 +279,36 @@ fn a_fleet_that_comes_back_after_an_outage_begins_with_what_each_had() {
     }
 }
 
+/// Where all others are gone meanwhile.
+#[test]
+fn a_small_part_that_was_had_before_grows_to_all_within_two_minutes() {
+    for part in [0.002, 0.02, 0.3] {
+        let mut toy = Toy::new(AMPLE, 1, 1);
+        toy.controllers[0].begin_with(part, at(0));
+        assert_eq!((toy.controllers[0].value(), toy.controllers[0].learned()), (part, part));
+        toy.run(Duration::from_secs(120));
+        assert!(toy.controllers[0].value() > 0.95, "{part}: {}", toy.controllers[0].value());
+    }
+}
+
+#[test]
+fn what_is_learned_follows_the_factor_and_not_each_of_its_steps() {
+    let mut toy = Toy::new(Service { quota: 2_000.0, ..AMPLE }, 10, 3);
+    toy.run(Duration::from_secs(60));
+    let (mut factors, mut learned) = (0.0_f64, 0.0_f64);
+    let spread = |each: Vec<f64>| {
+        let (least, most) =
+            each.iter().fold((1.0_f64, 0.0_f64), |(least, most), part| (least.min(*part), most.max(*part)));
+        most / least
+    };
+    for _ in 0..100 {
+        toy.run(Duration::from_millis(300));
+        factors = factors.max(spread(toy.controllers.iter().map(Controller::value).collect()));
+        learned = learned.max(spread(toy.controllers.iter().map(Controller::learned).collect()));
+    }
+    assert!(learned < factors, "{learned} of {factors}");
+}
+
 #[test]
 fn who_is_not_refused_for_longer_than_chance_explains_climbs_faster_than_by_steps() {
     let mut controller = without_credit();

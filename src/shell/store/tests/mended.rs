@@ -17,6 +17,7 @@ fn a_commit_is_made_whole_or_not_at_all() {
         forgotten: vec![Incarnation(2)],
         dead_letters: vec![letter("fine", b"12345"), letter("boom", b"123")],
         looks: Vec::new(),
+        parts: None,
         audit: Vec::new(),
         reserved: 0,
     };
