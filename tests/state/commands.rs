@@ -263,25 +263,27 @@ fn a_file_stops_when_there_is_no_room_for_its_dead_letters() {
     }
     drop(store);
 
-    stage.append("a.log", &lines(0..50));
-    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
-    let mut daemon = stage.run();
-    daemon.await_log("the dead letters are full");
+    // A record is blamed only while others are taken.
     stage.append("b.log", &lines(50..100));
+    let mut daemon = stage.run();
     stage.await_shipped(&["b.log"]);
+    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
+    stage.append("a.log", &lines(0..50));
+    daemon.await_log("the dead letters are full");
     await_that("all but one", || stage.service.tally(STREAM).0.len() == 99);
     let a = stage.log("a.log");
     assert_eq!(stage.say(&["shipped", a.to_str().unwrap()]).code, 1);
     assert_eq!(stage.say(&["dead-letters", "list", "--json"]).json().as_array().unwrap().len(), 256);
     assert_eq!(daemon.stop(), 0);
 
-    // A record is blamed only while others are taken.
+    // Some are refused after others were taken, in whatever order they come.
     stage.append("c.log", &lines(100..150));
-    stage.service.faults(r#"{"next": [{"fault": "invalid_argument", "requests": 1}]}"#);
+    stage.service.faults(r#"{"rates": {"invalid_argument": 0.3}}"#);
     let once = stage.say(&["run", "--once"]);
     assert_eq!(once.code, 1, "{once:?}");
     assert!(once.err.contains("the dead letters are full"), "{}", once.err);
 
+    stage.service.faults("{}");
     assert_eq!(stage.say(&["dead-letters", "purge"]).code, 0);
     assert_eq!(stage.say(&["run", "--once"]).code, 0);
     stage.service.tally(STREAM).check(150);
