@@ -158,7 +158,7 @@ impl Daemon {
             tokio::select! {
                 biased;
                 () = &mut stop, if !stopping => {
-                    info!(patience = ?patience, "stopping: reading what is there and delivering it");
+                    info!(seconds = patience.as_secs_f64(), "stopping: reading what is there and delivering it");
                     systemd::stopping();
                     stopping = true;
                     let end = self.now() + patience;

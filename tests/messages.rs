@@ -146,6 +146,21 @@ fn written(code: &str) -> BTreeSet<Line> {
     written
 }
 
+/// Fields that are written as Debug has it, which is text of Rust, and no value.
+fn debugged(code: &str) -> Vec<String> {
+    let calls = ["trace!(", "debug!(", "info!(", "warn!(", "error!("];
+    let of_calls = calls.iter().flat_map(|call| code.match_indices(call).map(|(at, _)| at + call.len()));
+    let fields = of_calls.flat_map(|at| arguments(&code[at..]));
+    let fields = fields.take_while(|field| !field.is_empty()).filter(|field| !field.starts_with('"'));
+    fields.filter(|field| field.starts_with('?') || field.contains("= ?")).map(str::to_owned).collect()
+}
+
+#[test]
+fn fields_are_values_and_never_debug_text() {
+    assert_eq!(debugged("info!(a, ?b, c = %d, e = ?f, \"said\");"), ["?b", "e = ?f"]);
+    assert_eq!(debugged(&code()), [""; 0]);
+}
+
 /// A sentence as the document has it: an ellipsis for whatever is filled in.
 fn shown(sentence: &str) -> String {
     let mut parts = sentence.split('{');

@@ -256,7 +256,7 @@ async fn try_put(destination: &Destination, text: Option<&str>) -> Result<bool, 
         Some(Verdict::Retry(why)) => {
             Err(format!("PutRecord: {}: {}; {}", why.code, why.message, http::advice(&why)))
         }
-        Some(Verdict::Rejected { code, message }) => Err(format!("PutRecord: {code}: {message}")),
+        Some(Verdict::Rejected { code, message, .. }) => Err(format!("PutRecord: {code}: {message}")),
         None => Err("PutRecord: no answer".to_owned()),
     }
 }

@@ -98,11 +98,34 @@ Exit codes:
   78  Wrong configuration, or state written by a newer version, which is left untouched
   1   Anything else; each command's help says what it means there";
 
+const ELSEWHERE: &str = "Environment and exit codes: standpipe --help, or standpipe(1)";
+
+/// What begins a part of the text, and the section of a man page that it is.
+const HEADINGS: [(&str, &str); 3] =
+    [("Examples:", "EXAMPLES"), ("Environment:", "ENVIRONMENT"), ("Exit codes:", "EXIT STATUS")];
+
 /// `command` with all of it.
 pub(super) fn complete(command: Command) -> Command {
     EXAMPLES.into_iter().fold(command.after_help(ENVIRONMENT), |command, (name, examples)| {
-        command.mut_subcommand(name, |command| command.after_help(section(examples)))
+        let others = if name == "run" { ENVIRONMENT } else { ELSEWHERE };
+        command
+            .mut_subcommand(name, |command| command.after_help(format!("{}\n\n{others}", section(examples))))
     })
+}
+
+/// A man page with what stands behind the options in the sections that man pages have for it.
+pub(super) fn in_sections(page: &str) -> String {
+    let Some((before, rest)) = page.split_once(".SH EXTRA\n") else { return page.to_owned() };
+    let (extra, after) = rest.find(".SH ").map_or((rest, ""), |at| rest.split_at(at));
+    let mut text = before.to_owned();
+    for line in extra.lines() {
+        let heading = HEADINGS.iter().find(|(heading, _)| *heading == line);
+        match heading {
+            Some((_, section)) => text.push_str(&format!(".fi\n.SH {section}\n.nf\n")),
+            None => text.push_str(&format!("{line}\n")),
+        }
+    }
+    format!("{text}.fi\n{after}")
 }
 
 fn section(examples: &[Example]) -> String {
@@ -116,6 +139,19 @@ mod tests {
 
     use super::*;
     use crate::cli::Arguments;
+
+    #[test]
+    fn a_man_page_has_its_examples_variables_and_exit_codes_in_sections() {
+        let page = ".SH OPTIONS\n-h\n.SH EXTRA\nExamples:\n  a\n\nEnvironment:\n  b\n.SH VERSION\n1\n";
+        let expected = ".SH OPTIONS\n-h\n.fi\n.SH EXAMPLES\n.nf\n  a\n\n.fi\n.SH ENVIRONMENT\n.nf\n  b\n.fi\n.SH VERSION\n1\n";
+        assert_eq!(in_sections(page), expected);
+        assert_eq!(in_sections(".SH NAME\n"), ".SH NAME\n");
+        let help =
+            complete(Arguments::command()).find_subcommand_mut("run").unwrap().render_help().to_string();
+        for (heading, _) in HEADINGS {
+            assert!(help.contains(heading), "{heading} {help}");
+        }
+    }
 
     #[test]
     fn each_command_that_is_shown_has_examples_and_each_of_them_is_understood() {

@@ -4,6 +4,8 @@
 //! up that thread and nothing else: lines that find no room are dropped and counted, and the count is logged when there
 //! is room again.
 
+mod advice;
+
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, OnceLock};
@@ -15,12 +17,14 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::format::{self, FormatEvent, FormatFields, JsonFields, Writer, debug_fn};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{Log, LogFormat};
 use crate::model::text::{plain, plain_json};
+
+use advice::Advised;
 
 /// Lines that may wait for the writer: some megabytes.
 const LINES: usize = 16_384;
@@ -54,10 +58,13 @@ pub(super) fn start(log: &Log, bar: Option<ProgressBar>) -> io::Result<WorkerGua
     dropped.get_or_init(|| writer.error_counter());
     let writer = Lines { to: writer, journal };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
+    let objects = format::format().json().flatten_event(true);
     // The journal has the time of each line already.
     let started = match (json, journal) {
-        (true, false) => builder.json().flatten_event(true).try_init(),
-        (true, true) => builder.json().flatten_event(true).without_time().try_init(),
+        (true, false) => builder.fmt_fields(JsonFields::new()).event_format(Advised(objects)).try_init(),
+        (true, true) => {
+            builder.fmt_fields(JsonFields::new()).event_format(Advised(objects.without_time())).try_init()
+        }
         (false, _) => builder.fmt_fields(plain_fields()).event_format(Text { time: !journal }).try_init(),
     };
     started.map_err(|error| io::Error::other(error.to_string()))?;
@@ -187,11 +194,12 @@ impl<W: Write> Output<W> {
         if dropped > self.told {
             let lines = dropped - self.told;
             let message = "log lines were dropped: standard error was not read";
+            let advice = "See why what reads them is slow or stands still, or write fewer (`[log] level`)";
             let priority = if self.journal { priority(Level::WARN) } else { "" };
             if self.json {
                 writeln!(
                     self.to,
-                    "{priority}{{\"level\":\"WARN\",\"message\":\"{message}\",\"lines\":{lines}}}"
+                    "{priority}{{\"level\":\"WARN\",\"message\":\"{message}\",\"lines\":{lines},\"advice\":\"{advice}\"}}"
                 )?;
             } else {
                 writeln!(self.to, "{priority} WARN {message} lines={lines}")?;

@@ -46,6 +46,7 @@ pub(super) struct ManualArgs {
 
 pub(super) fn manual(args: &ManualArgs) -> u8 {
     let written = clap_mangen::generate_to(help::complete(Arguments::command()), &args.dir)
+        .and_then(|()| put_in_sections(&args.dir))
         .and_then(|()| write(&args.dir.join(CONFIGURATION_PAGE), &configuration()));
     match written {
         Ok(()) => DONE,
@@ -56,6 +57,19 @@ pub(super) fn manual(args: &ManualArgs) -> u8 {
 #[expect(clippy::disallowed_methods, reason = "packages want files")]
 fn write(path: &Path, text: &str) -> io::Result<()> {
     std::fs::write(path, text)
+}
+
+/// Gives each page of section 1 the sections that man pages have.
+#[expect(clippy::disallowed_methods, reason = "they were written a moment ago")]
+fn put_in_sections(dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with("standpipe") && name.ends_with(".1") {
+            write(&path, &help::in_sections(&std::fs::read_to_string(&path)?))?;
+        }
+    }
+    Ok(())
 }
 
 /// The page of section 5.

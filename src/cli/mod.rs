@@ -6,7 +6,11 @@
 /// Says on standard error, in one line, what is wrong or was done: names and messages of others are in it.
 macro_rules! complain {
     ($($text:tt)*) => {
-        eprintln!("standpipe: {}", crate::model::text::plain(format!($($text)*)))
+        {
+            use std::io::Write as _;
+            // Nobody may be reading.
+            let _ = writeln!(std::io::stderr(), "standpipe: {}", crate::model::text::plain(format!($($text)*)));
+        }
     };
 }
 
@@ -32,7 +36,8 @@ mod state;
 mod status;
 mod table;
 
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -43,6 +48,7 @@ use rustix::process::DumpableBehavior;
 use crate::config::{Config, Contents, Faults, OnDisk, Overrides, ProcessEnvironment, Routes};
 use crate::daemon::MAX_THREADS;
 use crate::model::text::plain_lines;
+use crate::shell::denied::{self, Wanted};
 
 /// Done.
 const DONE: u8 = 0;
@@ -168,7 +174,7 @@ fn configuration_file(file: Option<&PathBuf>, overrides: &Overrides) -> Option<P
 }
 
 fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config, Faults> {
-    let read = if named(file).is_some() { crate::config::read } else { crate::config::read_unnamed };
+    let read = if named(file).is_some() { read } else { read_unnamed };
     let file = configuration_file(file, overrides);
     let text = file.as_deref().map(read).transpose()?;
     let file = file.as_deref().zip(text.as_deref());
@@ -178,7 +184,7 @@ fn configuration(file: Option<&PathBuf>, overrides: &Overrides) -> Result<Config
 /// What stands in the files of the configuration; `None` when there is no such file, or it cannot be read.
 fn contents(file: Option<&PathBuf>, overrides: &Overrides) -> Option<Contents> {
     let file = configuration_file(file, overrides)?;
-    let text = crate::config::read(&file).ok()?;
+    let text = read(&file).ok()?;
     Some(surrounded(|around| crate::config::contents((&file, &text), around)))
 }
 
@@ -187,7 +193,7 @@ fn contents(file: Option<&PathBuf>, overrides: &Overrides) -> Option<Contents> {
 fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u8> {
     let default = PathBuf::from(DEFAULT_FILE);
     let file = named(file).or_else(|| default.exists().then_some(default));
-    let found = file.as_deref().map(crate::config::read).transpose().and_then(|text| {
+    let found = file.as_deref().map(read).transpose().and_then(|text| {
         let file = file.as_deref().zip(text.as_deref());
         surrounded(|around| Config::state_dir(file, overrides, around))
     });
@@ -197,9 +203,23 @@ fn state_dir(file: Option<&PathBuf>, overrides: &Overrides) -> Result<PathBuf, u
     })
 }
 
+/// What stands in the configuration file at `path`.
+fn read(path: &Path) -> Result<String, Faults> {
+    crate::config::read(path, why_denied)
+}
+
+/// What stands in the configuration file at `path`, which nobody named.
+fn read_unnamed(path: &Path) -> Result<String, Faults> {
+    crate::config::read_unnamed(path, why_denied)
+}
+
+fn why_denied(path: &Path) -> Option<String> {
+    denied::explain(path, Wanted::Read)
+}
+
 /// Where files go by the configuration at `path`.
-fn routes(path: &std::path::Path) -> Result<Routes, Faults> {
-    let text = crate::config::read(path)?;
+fn routes(path: &Path) -> Result<Routes, Faults> {
+    let text = read(path)?;
     surrounded(|around| Routes::read(path, &text, around))
 }
 
@@ -218,7 +238,8 @@ fn surrounded<T>(ask: impl FnOnce(&ProcessEnvironment<'_>) -> T) -> T {
 
 /// Prints everything that is wrong with a configuration, a line each or more.
 fn show_faults(faults: &dyn std::fmt::Display) {
-    eprintln!("{}", plain_lines(&faults.to_string()));
+    // Nobody may be reading.
+    let _ = writeln!(io::stderr(), "{}", plain_lines(&faults.to_string()));
 }
 
 fn fail(error: &dyn std::error::Error) -> u8 {

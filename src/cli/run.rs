@@ -103,12 +103,12 @@ async fn drive(args: &RunArgs, config: &Config, bar: Option<ProgressBar>) -> u8 
         Err(error) => return fail(&error),
     };
     // One pass over the files ends before anybody changes its configuration, and a hangup ends it.
-    let hangups = match (!args.once).then(signals::hangups).transpose() {
-        Ok(hangups) => hangups,
+    let (hangups, closed) = match (!args.once).then(signals::hangups).transpose() {
+        Ok(hangups) => hangups.unzip(),
         Err(error) => return fail(&error),
     };
     let deadline = deadline(args);
-    let mut stop = std::pin::pin!(stop);
+    let mut stop = std::pin::pin!(signals::either(stop, closed));
     let prepared = tokio::select! {
         biased;
         // Nothing was read yet, and the state of a moment ago is as good as ever.
@@ -295,9 +295,9 @@ fn delivery_streams(config: &Config) -> Vec<String> {
 
 /// Says what is about to be read, and where it goes.
 fn tell_start(config: &Config) {
-    let sources: Vec<_> = config.sources.iter().map(|source| &*source.name).collect();
-    let streams = delivery_streams(config);
-    info!(?sources, ?streams, state_dir = %config.state_dir.display(), "starting");
+    let sources = config.sources.iter().map(|source| &*source.name).collect::<Vec<_>>().join(", ");
+    let streams = delivery_streams(config).join(", ");
+    info!(sources, streams, state_dir = %config.state_dir.display(), "starting");
     tell_unmatched(config);
     tell_quotas(config);
 }
@@ -383,7 +383,7 @@ fn tell_quotas(config: &Config) {
         for (place, quota) in settings.quotas() {
             let delivery_stream = &*settings.spread.lanes[place].delivery_stream;
             info!(
-                stream = &*stream.name, delivery_stream, api = ?settings.api,
+                stream = &*stream.name, delivery_stream, api = %settings.api.label(),
                 requests_per_second = quota.requests_per_second, records_per_second = quota.records_per_second,
                 bytes_per_second = quota.bytes_per_second, share = quota.share, "quota"
             );
@@ -393,6 +393,6 @@ fn tell_quotas(config: &Config) {
 
 fn raise_descriptor_limit() {
     if let Err((error, limit)) = files::raise_limit() {
-        warn!(%error, ?limit, "the limit on open files cannot be raised");
+        warn!(%error, limit, "the limit on open files cannot be raised");
     }
 }

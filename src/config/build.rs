@@ -15,7 +15,7 @@ use super::typed::{Document, absolute_dir};
 use super::units::show_size;
 use super::{Aws, Config, Expanded, Health, Log, LogFormat, Overrides, ProcessEnvironment, Stream};
 use crate::model::settings::{
-    CheckpointSettings, MemorySettings, OnDrain, Order, Settings, SourceSettings, StreamSettings, Until,
+    Api, CheckpointSettings, MemorySettings, OnDrain, Order, Settings, SourceSettings, StreamSettings, Until,
 };
 use crate::rules::pattern::absolute;
 
@@ -44,6 +44,7 @@ pub(super) fn build(
         aws: &document.aws,
         shared: Arc::new(Aws::of(&document.aws)),
         order: if overrides.local.is_some() { Order::PerFile } else { Order::Free },
+        api: if overrides.local.is_some() { Api::Auto } else { Api::PutRecord },
         host: around.host,
     };
     // The file's own sources are judged also when the command line replaces them: a file is right or wrong by
@@ -64,8 +65,7 @@ pub(super) fn build(
     let mut templates =
         if sources.have_templates() { streams.templates(&sources.streams, faults) } else { Vec::new() };
     if overrides.local.is_some() {
-        let of_templates = templates.iter_mut().map(|template| &mut template.stream);
-        reached.iter_mut().chain(of_templates).for_each(keep_local);
+        keep_local(reached.iter_mut().chain(templates.iter_mut().map(|template| &mut template.stream)));
     }
     let state_dir = state_dir(&document, overrides, around, faults);
     let settings = settings(&document, overrides, memory, sources.settings, stream_settings);
@@ -119,13 +119,15 @@ fn settings(
     }
 }
 
-/// Takes from a stream what leads to AWS: the embedded delivery stream needs no account, and a role or a profile
+/// Takes from streams what leads to AWS: the embedded delivery stream needs no account, and a role or a profile
 /// would be looked up on the network.
-fn keep_local(stream: &mut Stream) {
-    stream.region = None;
-    stream.aws = Arc::default();
-    stream.role_arn = None;
-    stream.endpoint_url = None;
+fn keep_local<'a>(streams: impl Iterator<Item = &'a mut Stream>) {
+    for stream in streams {
+        stream.region = None;
+        stream.aws = Arc::default();
+        stream.role_arn = None;
+        stream.endpoint_url = None;
+    }
 }
 
 /// Where the state is kept: what the flag says, else the file, else systemd, else the default, which is beside the
@@ -284,6 +286,7 @@ mod tests {
         assert_eq!(config.state_dir, Path::new("/home/me/out/state"));
         assert_eq!(&*config.streams[0].name, "local");
         assert_eq!(config.settings.streams[0].order, Order::PerFile);
+        assert_eq!(config.settings.streams[0].api, Api::Auto);
         assert_eq!(config.health, Health { listen: Some(HEALTH), max_lag: None, hosts: Vec::new() });
     }
 
@@ -366,7 +369,7 @@ mod tests {
             faults.to_string(),
             "command line: --stream: is without PATHs; name the files that go there\n\
              c.toml: source: there is none; write a [[source]] with paths and stream\n\
-             c.toml:1:13: state_dir: is a whole number; write a text in quotes"
+             c.toml:1:13: state_dir: expected a text in quotes, found 1"
         );
         assert!(!faults.only_command_line());
     }

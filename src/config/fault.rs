@@ -5,8 +5,32 @@
 //!
 //! *Invariant:* what leaves this room as an error holds at least one fault.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+
+/// So many faults of one kind are shown.
+const MAX_OF_A_KIND: usize = 20;
+
+/// What a message says whatever value it is about: the words before what to do, without those in quotes and without numbers.
+fn kind(message: &str) -> String {
+    if message.starts_with("expected ") {
+        return "is of another kind than expected".to_owned();
+    }
+    let mut quote = None;
+    let mut kind = String::new();
+    for letter in message.chars() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (Some(_), _) => {}
+            (None, '`' | '"') => quote = Some(letter),
+            (None, ';' | ':') => break,
+            (None, _) if letter.is_ascii_digit() => {}
+            (None, _) => kind.push(letter),
+        }
+    }
+    kind.split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +85,21 @@ impl Faults {
         self.0.iter()
     }
 
+    /// A line for each fault, in that order; of more than twenty of a kind the first, and how many more there are.
+    pub fn lines(&self) -> Vec<String> {
+        let (mut lines, mut kinds) = (Vec::new(), BTreeMap::<String, usize>::new());
+        for fault in &self.0 {
+            let count = kinds.entry(kind(&fault.message)).or_default();
+            *count += 1;
+            if *count <= MAX_OF_A_KIND {
+                lines.push(fault.to_string());
+            }
+        }
+        let more = kinds.into_iter().filter(|(_, count)| *count > MAX_OF_A_KIND);
+        lines.extend(more.map(|(kind, count)| format!("and {} more: {kind}", count - MAX_OF_A_KIND)));
+        lines
+    }
+
     /// Whether the command line alone is to blame: exit code 64 instead of 78.
     pub fn only_command_line(&self) -> bool {
         self.0.iter().all(|fault| fault.place == Place::CommandLine)
@@ -106,13 +145,7 @@ impl From<Fault> for Faults {
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{fault}")?;
-        }
-        Ok(())
+        f.write_str(&self.lines().join("\n"))
     }
 }
 
@@ -138,6 +171,20 @@ mod tests {
             faults.to_string(),
             "command line: --stream: first\na.toml:9:1: a: earlier\na.toml:10:1: b: later"
         );
+    }
+
+    #[test]
+    fn of_many_faults_of_a_kind_twenty_are_shown_and_the_others_counted() {
+        let mut faults = Faults::default();
+        for line in 1..=33 {
+            faults.push(at(line), "paths", format!("`rel/{line}.log` is not absolute; write the whole path"));
+        }
+        for line in 1..=20 {
+            faults.push(at(line), "stream", "is missing; name a delivery stream");
+        }
+        let lines = faults.or(Some(())).expect_err("there are faults").lines();
+        assert_eq!(lines.len(), 20 + 20 + 1);
+        assert_eq!(lines.last().map(String::as_str), Some("and 13 more: is not absolute"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ const BESIDE_A_GOOD_SOURCE: &[(&str, &str)] = &[
     ),
     (
         "state_dir = 5",
-        "c.toml:2:13: state_dir: is a whole number; write a text in quotes",
+        "c.toml:2:13: state_dir: expected a text in quotes, found 5",
     ),
     (
         "[helth]",
@@ -54,7 +54,7 @@ level = "loud""#,
     (
         r#"[log]
 format = ["json"]"#,
-        "c.toml:3:10: log.format: is a list; write a text in quotes",
+        r#"c.toml:3:10: log.format: expected "auto", "text" or "json", found a list"#,
     ),
     (
         "[log]
@@ -63,7 +63,7 @@ colour = true",
     ),
     (
         r#"log = "json""#,
-        "c.toml:2:7: log: is a text; write a table, [log]",
+        r#"c.toml:2:7: log: expected a table, [log], found "json""#,
     ),
     (
         r#"[aws]
@@ -100,7 +100,7 @@ interval = "1 parsec""#,
     (
         "[checkpoint]
 interval = 1",
-        r#"c.toml:3:12: checkpoint.interval: is a whole number; write a duration such as "250ms", "5s" or "1m""#,
+        r#"c.toml:3:12: checkpoint.interval: expected a duration such as "250ms", "5s" or "1m", found 1"#,
     ),
     (
         r#"[checkpoint]
@@ -132,7 +132,7 @@ buffer_per_file = "12 apples""#,
         r#"[shutdown]
 timeout = "25s"
 ship_partial_lines = "yes""#,
-        "c.toml:4:22: shutdown.ship_partial_lines: is a text; write true or false",
+        r#"c.toml:4:22: shutdown.ship_partial_lines: expected true or false, found "yes""#,
     ),
     (
         "[stream.t]",
@@ -148,7 +148,19 @@ c.toml:4:9: stream.ss: no source goes to this stream; did you mean `s`?",
     (
         "[stream]
 s = 1",
-        "c.toml:3:1: stream.s: is a whole number; write a table, [stream.s]",
+        "c.toml:3:1: stream.s: expected a table, [stream.s], found 1",
+    ),
+    (
+        "[stream.s]
+packing = true",
+        r#"c.toml:3:11: stream.s.packing: expected "on" or "off", found true"#,
+    ),
+    (
+        r#"[aws]
+aws_access_key_id = "AKIDEXAMPLE"
+secret-access-key = "no""#,
+        "c.toml:3:1: aws.aws_access_key_id: credentials have no place in this file, which others may read; give the host, pod or task a role, name a profile of ~/.aws/credentials as `profile` in [aws], or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in the environment (docs/aws.md)
+c.toml:4:1: aws.secret-access-key: credentials have no place in this file, which others may read; give the host, pod or task a role, name a profile of ~/.aws/credentials as `profile` in [aws], or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in the environment (docs/aws.md)",
     ),
     (
         "[stream.s]
@@ -169,7 +181,7 @@ quota = { share = 1.5 }",
         "[stream.s]
 quota = { share = 0, adaptive = 1 }",
         "c.toml:3:19: stream.s.quota.share: 0 is out of range; write a number above 0 and at most 1, such as 0.9
-c.toml:3:33: stream.s.quota.adaptive: is a whole number; write true or false",
+c.toml:3:33: stream.s.quota.adaptive: expected true or false, found 1",
     ),
     (
         "[stream.s]
@@ -248,7 +260,7 @@ delivery_streams = ["a", "b", { name = "a", region = "eu-west-1" }]"#,
         r#"[stream.s]
 delivery_streams = ["a", { region = "eu-west-1" }, 7, "no name", { name = "b", zone = "x" }]"#,
         r#"c.toml:3:26: stream.s.delivery_streams.name: is missing; write { name = "logs-1", region = "eu-west-1" }
-c.toml:3:52: stream.s.delivery_streams: is a whole number; write a text in quotes, or a table
+c.toml:3:52: stream.s.delivery_streams: expected a text in quotes, or a table, found 7
 c.toml:3:55: stream.s.delivery_streams: `no name` is not a delivery stream's name; write 1 to 64 of a-z A-Z 0-9 _ . -
 c.toml:3:80: stream.s.delivery_streams.zone: unknown key; known here: name, region"#,
     ),
@@ -340,11 +352,11 @@ c.toml:1:1: source.stream: is missing; name the delivery stream that the lines g
         r#"[source]
 paths = ["/a"]
 stream = "s""#,
-        "c.toml:1:1: source: is a table; write [[source]], with two brackets, for each",
+        "c.toml:1:1: source: expected [[source]], with two brackets, for each, found a table",
     ),
     (
         "source = [1]",
-        "c.toml:1:11: source: is a whole number; write [[source]], with two brackets, for each",
+        "c.toml:1:11: source: expected [[source]], with two brackets, for each, found 1",
     ),
     (
         r#"[[source]]
@@ -356,13 +368,13 @@ stream = "s""#,
         r#"[[source]]
 paths = "/a"
 stream = "s""#,
-        r#"c.toml:2:9: source.paths: is a text; write a list in brackets, ["…"]"#,
+        r#"c.toml:2:9: source.paths: expected a list in brackets, ["…"], found "/a""#,
     ),
     (
         r#"[[source]]
 paths = ["/a", 1]
 stream = "s""#,
-        "c.toml:2:16: source.paths: is a whole number; write a text in quotes",
+        "c.toml:2:16: source.paths: expected a text in quotes, found 1",
     ),
     (
         r#"[[source]]
@@ -401,7 +413,7 @@ stream = """#,
 paths = ["/a"]
 stream = 1
 [stream.t]"#,
-        "c.toml:3:10: source.stream: is a whole number; write a text in quotes",
+        "c.toml:3:10: source.stream: expected a text in quotes, found 1",
     ),
     (
         r#"[[source]]
@@ -410,7 +422,7 @@ stream = "s"
 start_at = "ende"
 follow_symlinks = 0"#,
         r#"c.toml:4:12: source.start_at: `ende` is not one of the choices; write one of "beginning", "end"
-c.toml:5:19: source.follow_symlinks: is a whole number; write true or false"#,
+c.toml:5:19: source.follow_symlinks: expected true or false, found 0"#,
     ),
     (
         r#"[[source]]
@@ -427,7 +439,7 @@ format = "json"
 fields = { env = "${NOWHERE}", list = [1], file = "x", n = nan }"#,
         "c.toml:5:10: source.fields: `file` is said of every line already; give it another name
 c.toml:5:19: source.fields.env: `NOWHERE` is not set in the environment; set it, or write the value
-c.toml:5:39: source.fields.list: is a list; write a text, a number, true or false
+c.toml:5:39: source.fields.list: expected a text, a number, true or false, found a list
 c.toml:5:60: source.fields.n: is no number that JSON has; write a text, a number, true or false",
     ),
     (
@@ -436,7 +448,7 @@ paths = ["/a"]
 stream = "s"
 format = "json"
 fields = "env""#,
-        r#"c.toml:5:10: source.fields: is a text; write a table in braces, { name = "value" }"#,
+        r#"c.toml:5:10: source.fields: expected a table in braces, { name = "value" }, found "env""#,
     ),
     (
         r#"[[source]]
@@ -538,7 +550,7 @@ ignore_older = "a week"
 keep_lines = "ERROR"
 drop_lines = ["DEBUG", "a("]"#,
         "c.toml:4:16: source.ignore_older: `a week` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"
-c.toml:5:14: source.keep_lines: is a text; write a list in brackets, [\"…\"]
+c.toml:5:14: source.keep_lines: expected a list in brackets, [\"…\"], found \"ERROR\"
 c.toml:6:24: source.drop_lines: `a(` is not a regular expression: unclosed group; correct it",
     ),
     (
@@ -760,9 +772,9 @@ fn texts_of_the_environment_stand_for_numbers_and_switches_and_are_blamed_by_nam
     let whole = "a whole number from 1 to 10000";
     for (key, told) in [
         ("max_in_flight = \"${ZERO}\"", format!("3:17: stream.s.max_in_flight: 0 is out of range; write {whole}; the value comes from ${{ZERO}}")),
-        ("max_in_flight = \"${APP:-3}\"", format!("3:17: stream.s.max_in_flight: is a text; write {whole}; the value comes from ${{APP}}")),
-        ("max_in_flight = \"10\"", format!("3:17: stream.s.max_in_flight: is a text; write {whole}")),
-        ("ordered = \"${ZERO}\"", "3:11: stream.s.ordered: is a text; write true or false; the value comes from ${ZERO}".to_owned()),
+        ("max_in_flight = \"${APP:-3}\"", format!("3:17: stream.s.max_in_flight: expected {whole}, found \"${{APP:-3}}\"; the value comes from ${{APP}}")),
+        ("max_in_flight = \"10\"", format!("3:17: stream.s.max_in_flight: expected {whole}, found \"10\"")),
+        ("ordered = \"${ZERO}\"", "3:11: stream.s.ordered: expected true or false, found \"${ZERO}\"; the value comes from ${ZERO}".to_owned()),
         (
             "linger = \"${SECRET}\"",
             "3:10: stream.s.linger: `${SECRET}` is not a duration; write it as \"250ms\", \"5s\" or \"1m\"; \

@@ -249,7 +249,7 @@ impl fmt::Debug for ProcessEnvironment<'_> {
 impl Config {
     /// The configuration in the file at `path`, without flags.
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        Self::of_file(path, &read(path)?, env, &OnDisk)
+        Self::of_file(path, &read(path, |_| None)?, env, &OnDisk)
     }
 
     /// The configuration `text`, without flags, and without what it includes; faults call it `name`.
@@ -334,23 +334,30 @@ fn is_open(url: &str) -> bool {
     !is_loopback && !name.eq_ignore_ascii_case("localhost")
 }
 
+/// Says who is denied a path, and how it is granted, where that can be told.
+pub type WhyDenied = fn(&Path) -> Option<String>;
+
 /// The text of the configuration file at `path`.
-pub fn read(path: &Path) -> Result<String, Faults> {
-    read_or(path, "name a readable file with -c")
+pub fn read(path: &Path, why_denied: WhyDenied) -> Result<String, Faults> {
+    read_or(path, why_denied, "name a readable file with -c")
 }
 
 /// The text of the configuration file at `path`, which nobody named: whoever has none yet is told how to begin.
-pub fn read_unnamed(path: &Path) -> Result<String, Faults> {
+pub fn read_unnamed(path: &Path, why_denied: WhyDenied) -> Result<String, Faults> {
     let begin = "name a readable file with -c, write one from what `standpipe example` prints, or begin without: \
                  standpipe run --local ./shipped '/var/log/app/*.log'";
-    read_or(path, begin)
+    read_or(path, why_denied, begin)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one file that the configuration reads")]
-fn read_or(path: &Path, what_to_do: &str) -> Result<String, Faults> {
+fn read_or(path: &Path, why_denied: WhyDenied, what_to_do: &str) -> Result<String, Faults> {
     std::fs::read_to_string(path).map_err(|why| {
         let place = Place::File(path.display().to_string().into());
-        let message = format!("cannot be read: {why}; {what_to_do}");
+        let denied = (why.kind() == std::io::ErrorKind::PermissionDenied).then(|| why_denied(path)).flatten();
+        let message = match denied {
+            Some(denied) => format!("cannot be read: {why}: {denied}, or {what_to_do}"),
+            None => format!("cannot be read: {why}; {what_to_do}"),
+        };
         Faults::from(Fault { place, key: "configuration".to_owned(), message })
     })
 }
@@ -362,7 +369,9 @@ mod tests {
     #[test]
     fn who_has_no_configuration_yet_is_told_how_to_begin() {
         let missing = Path::new("/nowhere/standpipe.toml");
-        let told = |read: fn(&Path) -> Result<String, Faults>| read(missing).unwrap_err().to_string();
+        let told = |read: fn(&Path, WhyDenied) -> Result<String, Faults>| {
+            read(missing, |_| None).unwrap_err().to_string()
+        };
         for words in ["/nowhere/standpipe.toml", "-c", "standpipe example", "standpipe run --local"] {
             assert!(told(read_unnamed).contains(words), "{words}: {}", told(read_unnamed));
         }

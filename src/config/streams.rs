@@ -79,6 +79,8 @@ pub(super) struct Streams<'a> {
     pub(super) shared: Arc<Aws>,
     /// The order in which records leave, for every stream.
     pub(super) order: Order,
+    /// By which operations records leave, for every stream.
+    pub(super) api: Api,
     /// What the machine is called.
     pub(super) host: &'a str,
 }
@@ -197,7 +199,7 @@ impl Streams<'_> {
         );
         let settings = StreamSettings {
             name: name.into(),
-            api: levels.value(|table| &table.api).unwrap_or(Api::PutRecord),
+            api: levels.value(|table| &table.api).unwrap_or(self.api),
             linger: levels.value(|table| &table.linger).unwrap_or(LINGER),
             packing: levels.packing(),
             max_in_flight: in_flight.unwrap_or(MAX_IN_FLIGHT),

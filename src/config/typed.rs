@@ -298,8 +298,7 @@ fn no_expression(text: &str, fault: &regex::Error) -> String {
 }
 
 fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable {
-    let apis =
-        [("put_record", Api::PutRecord), ("auto", Api::Auto), ("put_record_batch", Api::PutRecordBatch)];
+    let apis = [Api::PutRecord, Api::Auto, Api::PutRecordBatch].map(|api| (api.label(), api));
     StreamTable {
         name,
         spread: spread::table(stream),
@@ -321,7 +320,7 @@ fn stream(name: Typed<String>, stream: &mut Section<'_, '_, '_>) -> StreamTable 
 
 fn packing(stream: &mut Section<'_, '_, '_>) -> PackingTable {
     PackingTable {
-        packing: stream.choice("packing", &[("off", false), ("on", true)]),
+        packing: stream.choice("packing", &[("on", true), ("off", false)]),
         pack_bytes: stream.size("pack_bytes", 1, RECORD_BYTES as u64),
         pack_delay: stream.duration("pack_delay", Duration::from_millis(1), MAX_PACK_DELAY),
         compression: stream

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Faults, Place};
+use crate::model::text::cut;
 
 pub(super) use shape::{Shape, TableShape};
 
@@ -154,7 +155,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             None => (None, self.place.clone()),
             Some((DeValue::Table(table), place, _)) => (Some(table), place),
             Some((other, place, _)) => {
-                let message = format!("is {}; write a table, [{path}]", kind(other));
+                let message = unexpected(&format!("a table, [{path}]"), other);
                 self.walk.faults.push(place.clone(), path.clone(), message);
                 (None, place)
             }
@@ -195,7 +196,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
         let path = self.path_of(key);
         let message = |value: &DeValue<'_>| {
             let brackets = format!("[[{path}]]");
-            format!("is {}; write {brackets}, with two brackets, for each", kind(value))
+            unexpected(&format!("{brackets}, with two brackets, for each"), value)
         };
         let items = match self.ask(key) {
             None => {
@@ -251,7 +252,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                     self.shape.named = Some(Box::new(shape));
                 }
                 other => {
-                    let message = format!("is {}; write a table, [{path}]", kind(other));
+                    let message = unexpected(&format!("a table, [{path}]"), other);
                     self.walk.faults.push(place, &path, message);
                 }
             }
@@ -289,6 +290,7 @@ impl<'t, 'a> Section<'_, 't, 'a> {
                 continue;
             }
             let message = match (self.confined, nearest(name, self.shape.names())) {
+                _ if is_credential(name) => CREDENTIALS.to_owned(),
                 (Some(message), _) => message.to_owned(),
                 (None, Some(near)) => format!("unknown key; did you mean `{near}`?"),
                 (None, None) => {
@@ -300,6 +302,27 @@ impl<'t, 'a> Section<'_, 't, 'a> {
             self.walk.faults.push(place, self.path_of(name), message);
         }
     }
+}
+
+/// What is said of a key for credentials.
+const CREDENTIALS: &str = "credentials have no place in this file, which others may read; give the host, pod or task a role, name \
+                           a profile of ~/.aws/credentials as `profile` in [aws], or set AWS_ACCESS_KEY_ID, \
+                           AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in the environment (docs/aws.md)";
+
+/// Whether somebody who writes this key has credentials in mind, as AWS or other programs call them.
+fn is_credential(key: &str) -> bool {
+    let key: String =
+        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let names = [
+        "accesskeyid",
+        "accesskey",
+        "secretaccesskey",
+        "secretkey",
+        "sessiontoken",
+        "securitytoken",
+        "credentials",
+    ];
+    names.contains(&key.strip_prefix("aws").unwrap_or(&key))
 }
 
 /// The word most like `name`, if any is like it at all.
@@ -316,14 +339,21 @@ pub(super) fn json(text: &str) -> String {
     serde_json::to_string(text).expect("a text is JSON")
 }
 
-fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a fraction",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date or time",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
+/// What is said of a value of another kind than is expected.
+fn unexpected(expected: &str, value: &DeValue<'_>) -> String {
+    /// A text that is longer is cut: its line and column are told.
+    const MAX_TEXT_BYTES: usize = 40;
+    let found = match value {
+        DeValue::String(text) if text.len() > MAX_TEXT_BYTES => {
+            format!("{:?}", format!("{}…", cut(text, MAX_TEXT_BYTES)))
+        }
+        DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(digits) => digits.to_string(),
+        DeValue::Float(digits) => digits.to_string(),
+        DeValue::Boolean(switch) => switch.to_string(),
+        DeValue::Datetime(_) => "a date or time".to_owned(),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    };
+    format!("expected {expected}, found {found}")
 }

@@ -3,6 +3,8 @@
 //! Knows the words, and which reports come so often that only the first of a minute is written out. Does not know
 //! why something is reported: that is the engine's. Called by the driver.
 
+mod outages;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +17,10 @@ use crate::model::time::Instant;
 use crate::model::verdict::Retry;
 use crate::rules::repeats::Repeats;
 use crate::shell::files::problems::Problem;
+use crate::shell::http::advice;
 use crate::shell::http::snapshot::About;
+
+use outages::{Outages, Repeated};
 
 /// How many lines about names that are not read are written for each source in a minute, and about files otherwise.
 const UNREAD_AT_ONCE: u64 = 20;
@@ -31,6 +36,7 @@ pub(super) struct Log {
     dead_letters: Repeats<StreamId>,
     stuck_records: Repeats<StreamId>,
     shortened: Repeats<SourceId>,
+    outages: Outages,
     /// What was told to be missing, so that it is told once for all streams.
     missing: Vec<Retry>,
 }
@@ -43,6 +49,7 @@ impl Default for Log {
             dead_letters: Repeats::default(),
             stuck_records: Repeats::default(),
             shortened: Repeats::default(),
+            outages: Outages::default(),
             missing: Vec::new(),
         }
     }
@@ -115,11 +122,11 @@ impl Log {
             | Report::Stopped { lane, .. }
             | Report::Resumed { lane, .. }
             | Report::HandedOn { lane, .. }
-            | Report::TakenBack { lane, .. } => of_lane(report, *lane, about),
+            | Report::TakenBack { lane, .. } => self.of_lane(report, *lane, about, now),
             Report::BatchesWouldHelp { stream: of } => batches_would_help(stream(of)),
-            Report::DeadLettered { stream: of, path, offset, code, message } => {
+            Report::DeadLettered { stream: of, path, offset, why } => {
                 if self.dead_letters.is_new(*of, now) {
-                    dead_lettered(stream(of), path, *offset, code, message);
+                    dead_lettered(stream(of), path, *offset, why);
                 }
             }
             Report::RecordStuck { stream: of, path, offset, why, after } => {
@@ -132,7 +139,7 @@ impl Log {
                     shortened(source(of), path, *messages);
                 }
             }
-            Report::Stuck { source: of, path, offset } => stuck(source(of), path, *offset),
+            Report::Stuck { source: of, path, offset, why } => stuck(source(of), path, *offset, why),
             Report::Matchless { source: of } => matchless(source(of)),
             Report::Silent { source: of } => silent(source(of)),
             Report::Speaks { source: of } => info!(source = source(of), "the file system answers again"),
@@ -141,11 +148,27 @@ impl Log {
         }
     }
 
+    /// Writes what a report says of a lane, unless it is of an outage that is counted.
+    fn of_lane(&mut self, report: &Report, lane: LaneId, about: &About, now: Instant) {
+        if self.outages.is_told(report, now) {
+            of_lane(report, lane, about);
+        }
+    }
+
     /// Writes how many reports were counted instead of written, once their minute is over.
     pub(super) fn tell_repeats(&mut self, about: &About, now: Instant) {
         for (stream, count) in self.dead_letters.due(now) {
             let stream = &*about.streams[stream.0].name;
             error!(stream, count, "more records were put aside as dead letters");
+        }
+        for Repeated { lane, count, held: now_held } in self.outages.due(now) {
+            let at = (&*about.streams[lane.stream.0].name, about.delivery_stream_beside_others(lane));
+            if count > 0 {
+                held_again(at, count);
+            }
+            if let Some(why) = now_held {
+                held(at, &why);
+            }
         }
         for (stream, count) in self.stuck_records.due(now) {
             let stream = &*about.streams[stream.0].name;
@@ -174,7 +197,7 @@ impl Log {
         self.missing.push(why.clone());
         let stream = &*about.streams[stream.0].name;
         error!(
-            stream, code = %why.code, error = %why.message,
+            stream, code = %why.code, error = %why.message, advice = advice(why),
             "nothing can be delivered yet; looking again until it can"
         );
     }
@@ -183,7 +206,7 @@ impl Log {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let of_sources = [&self.unread, &self.files, &self.shortened].map(Repeats::deadline);
         let of_streams = [&self.dead_letters, &self.stuck_records].map(Repeats::deadline);
-        of_sources.into_iter().chain(of_streams).flatten().min()
+        of_sources.into_iter().chain(of_streams).chain([self.outages.deadline()]).flatten().min()
     }
 }
 
@@ -286,22 +309,27 @@ fn handed_on((stream, delivery_stream): At<'_>, files: usize) {
 fn held((stream, delivery_stream): At<'_>, why: &Retry) {
     error!(
         stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message,
-        request_id = why.request_id(), endpoint = why.endpoint(),
+        request_id = why.request_id(), endpoint = why.endpoint(), advice = advice(why),
         "not delivering; trying again until it works"
     );
+}
+
+fn held_again((stream, delivery_stream): At<'_>, count: u64) {
+    warn!(stream, delivery_stream, count, "was held, and delivered again, more often");
 }
 
 fn still_held((stream, delivery_stream): At<'_>, why: &Retry, tries: u32, after: Duration) {
     error!(
         stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message, tries,
-        seconds = after.as_secs(), request_id = why.request_id(), endpoint = why.endpoint(), "still not delivering"
+        seconds = after.as_secs(), request_id = why.request_id(), endpoint = why.endpoint(), advice = advice(why),
+        "still not delivering"
     );
 }
 
 fn stopped((stream, delivery_stream): At<'_>, why: &Retry) {
     error!(
         stream, delivery_stream, code = %why.code, reason = why.reason.label(), error = %why.message,
-        request_id = why.request_id(), endpoint = why.endpoint(),
+        request_id = why.request_id(), endpoint = why.endpoint(), advice = advice(why),
         "stopped: nothing more is sent until the configuration is read again"
     );
 }
@@ -314,10 +342,10 @@ fn batches_would_help(stream: &str) {
     );
 }
 
-fn dead_lettered(stream: &str, path: &Path, offset: Offset, code: &str, message: &str) {
+fn dead_lettered(stream: &str, path: &Path, offset: Offset, why: &Retry) {
     error!(
-        stream, path = %path.display(), offset = offset.bytes(), code = %code, error = %message,
-        "put aside as a dead letter"
+        stream, path = %path.display(), offset = offset.bytes(), code = %why.code, error = %why.message,
+        request_id = why.request_id(), endpoint = why.endpoint(), "put aside as a dead letter"
     );
 }
 
@@ -347,9 +375,10 @@ fn silent(source: &str) {
     );
 }
 
-fn stuck(source: &str, path: &Path, offset: Offset) {
+fn stuck(source: &str, path: &Path, offset: Offset, why: &Retry) {
     error!(
-        source, path = %path.display(), offset = offset.bytes(),
+        source, path = %path.display(), offset = offset.bytes(), code = %why.code, error = %why.message,
+        request_id = why.request_id(), endpoint = why.endpoint(),
         "refused by the service, and the dead letters are full: this file waits until `standpipe dead-letters replay` or \
          `purge` gives room"
     );

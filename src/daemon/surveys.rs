@@ -83,7 +83,7 @@ mod tests {
     use crate::shell::files::Refusal;
 
     fn problem(path: &str) -> Problem {
-        Problem { path: path.into(), source: SourceId(0), reason: Refusal::Denied }
+        Problem { path: path.into(), source: SourceId(0), reason: Refusal::Denied(String::new()) }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::model::record::Record;
 use crate::model::said::{SaidIn, Unmade};
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::model::verdict::{Encrypted, Outcome};
+use crate::model::verdict::{Encrypted, Outcome, Retry, RetryReason};
 
 use super::Engine;
 use super::incarnation::{Blocked, IncarnationState};
@@ -87,7 +87,7 @@ impl Engine {
                 self.settle(&record, Settlement::Nothing);
                 continue;
             }
-            let blocked = Blocked { record, code: why.code, message: why.message, unmade: None };
+            let blocked = Blocked { record, why, unmade: None };
             settled += self.set_aside(stream, blocked);
         }
         for incarnation in touched {
@@ -138,8 +138,8 @@ impl Engine {
                 Unsendable::Unfit => (UNFIT, &unfit),
             };
             let unmade = said.map(|said| Box::new(Unmade { said: *said, file }));
-            let (code, message) = (code.into(), Arc::clone(message));
-            settled += self.set_aside(stream, Blocked { record, code, message, unmade });
+            let why = Retry::new(RetryReason::Rejected, code, Arc::clone(message));
+            settled += self.set_aside(stream, Blocked { record, why, unmade });
         }
         for incarnation in touched {
             self.after_settling(incarnation, std::mem::take(&mut settled), now);
@@ -150,14 +150,13 @@ impl Engine {
     /// place in the file, and the file is read no further. Returns how many bytes of the file that settles.
     fn set_aside(&mut self, stream: StreamId, blocked: Blocked) -> u64 {
         let letter = self.dead_letter(&blocked);
-        let record = &blocked.record;
         if self.saves.has_room_for(&letter) {
-            self.add_dead_letter(stream, letter);
-            return self.settle(record, Settlement::DeadLetter);
+            self.add_dead_letter(stream, letter, blocked.why);
+            return self.settle(&blocked.record, Settlement::DeadLetter);
         }
-        let offset = record.span.start();
+        let (offset, why) = (blocked.record.span.start(), blocked.why.clone());
         if let Some((source, path)) = self.block(blocked) {
-            self.report(Report::Stuck { source, path, offset });
+            self.report(Report::Stuck { source, path, offset, why });
         }
         0
     }
@@ -197,7 +196,7 @@ impl Engine {
             for blocked in self.take_blocked(incarnation) {
                 let letter = self.dead_letter(&blocked);
                 if self.saves.has_room_for(&letter) {
-                    self.add_dead_letter(stream, letter);
+                    self.add_dead_letter(stream, letter, blocked.why);
                     touched.extend(blocked.record.incarnations());
                     settled += self.settle(&blocked.record, Settlement::DeadLetter);
                 } else {
@@ -215,7 +214,7 @@ impl Engine {
     }
 
     /// What is kept of a record that is never accepted.
-    fn dead_letter(&self, Blocked { record, code, message, unmade }: &Blocked) -> DeadLetter {
+    fn dead_letter(&self, Blocked { record, why, unmade }: &Blocked) -> DeadLetter {
         let whose = self.lives.on_its_way(record.incarnation).whose();
         DeadLetter {
             stream: Arc::clone(&whose.stream_name),
@@ -223,21 +222,20 @@ impl Engine {
             path: Arc::clone(&whose.path),
             target: whose.target.clone(),
             offset: record.span.start(),
-            code: cut_message(code),
-            message: cut_message(message),
+            code: cut_message(&why.code),
+            message: cut_message(&why.message),
             data: record.data.clone(),
             unmade: unmade.clone(),
         }
     }
 
-    fn add_dead_letter(&mut self, stream: StreamId, letter: DeadLetter) {
+    fn add_dead_letter(&mut self, stream: StreamId, letter: DeadLetter, why: Retry) {
         let (path, offset, code) = (Arc::clone(&letter.path), letter.offset, Arc::clone(&letter.code));
-        let message = Arc::clone(&letter.message);
         let counted = &mut self.counts.streams[stream.0].dead_letters;
         let known = counted.len() < MAX_CODES_COUNTED || counted.contains_key(&code);
         *counted.entry(if known { Arc::clone(&code) } else { "other".into() }).or_default() += 1;
         self.saves.add_dead_letter(letter);
-        self.report(Report::DeadLettered { stream, path, offset, code, message });
+        self.report(Report::DeadLettered { stream, path, offset, why });
     }
 
     /// Settles a record in each ledger that has an entry of it. Returns how many bytes of files that settles, before a frontier or

@@ -33,6 +33,7 @@ use crate::model::said::Unmade;
 use crate::model::seldom::Seldom;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
+use crate::model::verdict::Retry;
 use crate::rules::arrivals::ArrivalTimes;
 use crate::rules::history::{Head, History};
 use crate::rules::ledger::Ledger;
@@ -91,8 +92,8 @@ struct Outgoing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Blocked {
     pub(super) record: Record,
-    pub(super) code: Arc<str>,
-    pub(super) message: Arc<str>,
+    /// Why it is not accepted.
+    pub(super) why: Retry,
     /// What it takes to make records of it, where it is none.
     pub(super) unmade: Option<Box<Unmade>>,
 }

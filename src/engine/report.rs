@@ -68,13 +68,13 @@ pub enum Report {
     /// A lane takes records again, and has its files back.
     TakenBack { lane: LaneId, files: usize },
     /// A record that can never be accepted was put aside.
-    DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, code: Arc<str>, message: Arc<str> },
+    DeadLettered { stream: StreamId, path: Arc<Path>, offset: Offset, why: Retry },
     /// A record fails alone, for so long by now; nothing else waits for it.
     RecordStuck { stream: StreamId, path: Arc<Path>, offset: Offset, why: Retry, after: Duration },
     /// Of messages that were too long only the beginning is sent.
     Shortened { source: SourceId, path: Arc<Path>, messages: u64 },
     /// A record can never be accepted, and there is no room for more dead letters: its file waits there.
-    Stuck { source: SourceId, path: Arc<Path>, offset: Offset },
+    Stuck { source: SourceId, path: Arc<Path>, offset: Offset, why: Retry },
     /// Progress could not be made durable; it is tried again.
     NotSaved { why: String },
     /// Progress is durable again.

@@ -245,8 +245,8 @@ impl Streams {
                     judged.delivered.push((record, encrypted, id));
                     continue;
                 }
-                Verdict::Rejected { code, message } => {
-                    let why = Retry::new(RetryReason::Rejected, code, message);
+                Verdict::Rejected { code, message, answer } => {
+                    let why = Retry { answer, ..Retry::new(RetryReason::Rejected, code, message) };
                     (why.clone(), Some(lane.ladder.refused(place, why, at, now)))
                 }
                 Verdict::Retry(why) if why.is_evidence() => {

@@ -276,6 +276,17 @@ pub enum Api {
     PutRecordBatch,
 }
 
+impl Api {
+    /// As it stands in the configuration.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::PutRecord => "put_record",
+            Self::Auto => "auto",
+            Self::PutRecordBatch => "put_record_batch",
+        }
+    }
+}
+
 /// How many lines a record holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {

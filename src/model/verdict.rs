@@ -17,7 +17,12 @@ pub enum Verdict {
     /// Not accepted, or not known to be: to be sent again.
     Retry(Retry),
     /// Refused for what it is: for the dead letters, if the stream takes others.
-    Rejected { code: Arc<str>, message: Arc<str> },
+    Rejected {
+        code: Arc<str>,
+        message: Arc<str>,
+        /// Who was asked, and which answer said so.
+        answer: Option<Answer>,
+    },
 }
 
 impl Verdict {
@@ -43,16 +48,16 @@ pub struct Retry {
     pub code: Arc<str>,
     /// What happened, for a person. Never the record's content.
     pub message: Arc<str>,
-    /// Which answer of the service said so, if one did: what its support asks for.
+    /// Who was asked, and which answer said so: what the service's support asks for. `None` where nobody was asked.
     pub answer: Option<Answer>,
 }
 
-/// One answer of the service.
+/// One request of which something came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The number that the service gave the request.
-    pub request_id: Arc<str>,
-    /// Where it answers; without user and password.
+    /// The number that the service gave the request; `None` where what answered gave none, as a proxy.
+    pub request_id: Option<Arc<str>>,
+    /// Where it was sent to; without user and password.
     pub endpoint: Arc<str>,
 }
 
@@ -78,10 +83,10 @@ impl Retry {
 
     /// The number that the service gave the request, if it answered.
     pub fn request_id(&self) -> Option<&str> {
-        self.answer.as_ref().map(|answer| &*answer.request_id)
+        self.answer.as_ref()?.request_id.as_deref()
     }
 
-    /// Where the service answered, if it did.
+    /// Where the request was sent to, if one was.
     pub fn endpoint(&self) -> Option<&str> {
         self.answer.as_ref().map(|answer| &*answer.endpoint)
     }

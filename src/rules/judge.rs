@@ -62,8 +62,9 @@ pub fn failure(verdict: &Verdict) -> Option<&Retry> {
 /// Why the record was refused for what it is.
 pub fn refusal(verdict: &Verdict) -> Option<Retry> {
     match verdict {
-        Verdict::Rejected { code, message } => {
-            Some(Retry::new(RetryReason::Rejected, Arc::clone(code), Arc::clone(message)))
+        Verdict::Rejected { code, message, answer } => {
+            let why = Retry::new(RetryReason::Rejected, Arc::clone(code), Arc::clone(message));
+            Some(Retry { answer: answer.clone(), ..why })
         }
         Verdict::Delivered { .. } | Verdict::Retry(_) => None,
     }
@@ -101,7 +102,11 @@ mod tests {
             's' => Verdict::Retry(retry(RetryReason::Server, "InternalFailure")),
             'n' => Verdict::Retry(retry(RetryReason::Network, "Timeout")),
             'c' => Verdict::Retry(retry(RetryReason::Setup, "ResourceNotFoundException")),
-            'r' => Verdict::Rejected { code: "InvalidArgumentException".into(), message: "why".into() },
+            'r' => Verdict::Rejected {
+                code: "InvalidArgumentException".into(),
+                message: "why".into(),
+                answer: None,
+            },
             other => panic!("no verdict {other}"),
         }
     }

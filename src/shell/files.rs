@@ -27,7 +27,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,7 @@ use crate::engine::port::FileFault;
 use crate::model::identity::Fingerprint;
 use crate::model::offset::Offset;
 use crate::rules::pattern::{Exclude, Pattern, SourceNames};
+use crate::shell::denied::{self, Wanted};
 
 pub use compressed::{Compressed, decompressed, open_compressed};
 pub use held::look_at_held;
@@ -85,7 +86,7 @@ pub enum Refusal {
     Link,
     #[error("a symbolic link that leads nowhere")]
     Dangling,
-    #[error("a symbolic link to {0:?}, which lies in none of link_targets")]
+    #[error("a symbolic link to {}, which lies in none of link_targets", .0.display())]
     Elsewhere(PathBuf),
     #[error("too many symbolic links, or a loop of them")]
     Loop,
@@ -97,8 +98,9 @@ pub enum Refusal {
     /// With its kind, article included.
     #[error("not a regular file but {0}")]
     NotRegular(&'static str),
-    #[error("permission denied")]
-    Denied,
+    /// With who is denied what, where that can be told.
+    #[error("permission denied{0}")]
+    Denied(String),
     #[error("the state directory, of which nothing is shipped")]
     StateDirectory,
     /// With the file system's name.
@@ -115,11 +117,21 @@ impl Refusal {
     /// What a failed system call on a name means, other than that there is no such file.
     fn of(fault: Errno) -> Self {
         match fault {
-            Errno::ACCESS | Errno::PERM => Self::Denied,
+            Errno::ACCESS | Errno::PERM => Self::Denied(String::new()),
             Errno::LOOP => Self::Loop,
             // Opening a socket, or a device without a driver.
             Errno::NXIO => Self::NotRegular("a socket or a device"),
             other => Self::Failed(io::Error::from(other).to_string()),
+        }
+    }
+
+    /// The refusal of what has this path.
+    fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Denied(why) if why.is_empty() => {
+                Self::Denied(denied::explain(path, Wanted::Read).map_or(why, |told| format!(": {told}")))
+            }
+            other => other,
         }
     }
 }

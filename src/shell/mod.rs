@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod control;
+pub mod denied;
 pub mod files;
 pub mod firehose;
 pub mod http;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::world::{World, finished, text};
+use crate::world::{World, finished, standpipe, text};
 
 #[test]
 fn a_wrong_configuration_names_file_line_column_and_key() {
@@ -18,6 +18,18 @@ fn a_wrong_configuration_names_file_line_column_and_key() {
     let (code, _, said) = finished(&["run", "-c", "/nonexistent/c.toml"]);
     assert_eq!(code, 78);
     assert!(said.contains("/nonexistent/c.toml"), "{said}");
+}
+
+#[test]
+fn a_reader_that_is_gone_changes_no_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.toml");
+    fs::write(&config, "colour = 1\n").unwrap();
+    for args in [&["check", text(&config)][..], &["shipped", "/a.log", "--state-dir", "/nowhere"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let status = standpipe(args).stderr(full).status().unwrap();
+        assert!(matches!(status.code(), Some(78 | 74)), "{args:?}: {status}");
+    }
 }
 
 #[test]

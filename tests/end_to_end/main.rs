@@ -20,6 +20,7 @@ mod hangs;
 mod health;
 mod input;
 mod joined;
+mod logs;
 mod network;
 mod once;
 mod packing;

@@ -143,7 +143,11 @@ impl Service {
                 oracle.refuse(data);
                 reached.refused_records_of_many_lines += u64::from(has_many_lines(data));
             }
-            all(Verdict::Rejected { code: "InvalidArgumentException".into(), message: "no".into() })
+            all(Verdict::Rejected {
+                code: "InvalidArgumentException".into(),
+                message: "no".into(),
+                answer: None,
+            })
         } else if hit(faults.nonsense) {
             all(retry(RetryReason::Ambiguous))
         } else if hit(faults.accept_then_lose) {
@@ -182,9 +186,11 @@ impl Service {
             Illness::Down => Some(retry(RetryReason::Server)),
             Illness::Refusing => Some(retry(RetryReason::Setup)),
             Illness::Throttling => Some(retry(RetryReason::Throttled)),
-            Illness::Rejecting => {
-                Some(Verdict::Rejected { code: "InvalidArgumentException".into(), message: "no".into() })
-            }
+            Illness::Rejecting => Some(Verdict::Rejected {
+                code: "InvalidArgumentException".into(),
+                message: "no".into(),
+                answer: None,
+            }),
             Illness::Slow | Illness::Silent => None,
         }
     }

@@ -188,7 +188,7 @@ async fn read_again(
     systemd::reloading();
     let (file, overrides) = (args.config.clone(), overrides(args));
     let read = aside(move || configuration(file.as_ref(), &overrides)).await;
-    let config = read.map_err(|faults| faults.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let config = read.map_err(|faults| faults.lines())?;
     watch.took(&config);
     warn_of_what_needs_a_restart(started_with, &config);
     tell_unmatched(&config);

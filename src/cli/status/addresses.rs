@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::config::Overrides;
 
-use super::super::{CONFIGURATION, DEFAULT_FILE, USAGE, configure, named};
+use super::super::{CONFIGURATION, DEFAULT_FILE, USAGE, configure, named, read};
 use super::ask::{Failure, address};
 
 /// Where a daemon answers of which nothing else is said.
@@ -23,7 +23,7 @@ pub(in crate::cli) fn addresses(config: Option<&PathBuf>, urls: &[String]) -> Re
         return urls.iter().map(|url| address(url)).collect::<Result<_, _>>().map_err(wrong);
     }
     let named = named(config);
-    let is_there = || crate::config::read(&PathBuf::from(DEFAULT_FILE)).is_ok();
+    let is_there = || read(&PathBuf::from(DEFAULT_FILE)).is_ok();
     if named.is_none() && !is_there() {
         return Ok(vec![DEFAULT_ADDRESS.to_owned()]);
     }

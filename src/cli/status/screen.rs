@@ -7,7 +7,7 @@
 use console::{Key, Style, truncate_str};
 
 /// What the keys do, in the last row.
-const HELP: &str = "q leaves   arrows, Page Up and Page Down move   / filters by name";
+const HELP: &str = "q leaves   arrows and Page Up, Down move   / filters";
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -107,7 +107,9 @@ impl Screen {
             (0, 0) => String::new(),
             (above, below) => format!("   {above} lines above, {below} below"),
         };
-        format!("{HELP}{filter}{place}")
+        // Beside a filter there is no room for both in 80 columns.
+        let help = if filter.is_empty() { HELP } else { "q leaves" };
+        format!("{help}{filter}{place}")
     }
 }
 

@@ -91,7 +91,7 @@ fn what_is_wrong_in_an_included_file_is_told_with_its_place() {
             "[stream.m]\n[stream.s]\nordered = true",
             "/c/a:2:9: stream.s: [stream.s] stands at /c.toml:5:9, too; keep one of them".to_owned(),
         ),
-        ("[[source]]\npaths = [\"/n\"]\nstream = 3", "/c/a:3:10: source.stream: is a whole number; write a text in quotes".to_owned()),
+        ("[[source]]\npaths = [\"/n\"]\nstream = 3", "/c/a:3:10: source.stream: expected a text in quotes, found 3".to_owned()),
         (
             "[[source]]\npaths = [\"/m\"]\nstream = \"s\"\nname = \"n\"",
             "/c/a:2:10: source.paths: `/m` and the source at /c.toml:3:10 send the same files into the same stream; leave \

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Section, Shape, Typed, json, kind};
+use super::{Section, Shape, Typed, json, unexpected};
 use crate::config::env::{self, Completed};
 use crate::config::expanded::Expanded;
 use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
@@ -35,7 +35,7 @@ impl Section<'_, '_, '_> {
         self.shape.declare(key, Shape::Texts);
         let (value, place, _) = self.ask(key)?;
         let DeValue::Array(items) = value else {
-            let message = format!("is {}; write a list in brackets, [\"…\"]", kind(value));
+            let message = unexpected("a list in brackets, [\"…\"]", value);
             self.walk.faults.push(place, path, message);
             return None;
         };
@@ -60,7 +60,7 @@ impl Section<'_, '_, '_> {
         self.shape.declare(key, Shape::TextsOrTables(shape));
         let (value, place, _) = self.ask(key)?;
         let DeValue::Array(items) = value else {
-            let message = format!("is {}; write a list in brackets, [\"…\"]", kind(value));
+            let message = unexpected("a list in brackets, [\"…\"]", value);
             self.walk.faults.push(place, path, message);
             return None;
         };
@@ -94,7 +94,7 @@ impl Section<'_, '_, '_> {
         self.shape.declare(key, Shape::Members);
         let (value, place, _) = self.ask(key)?;
         let DeValue::Table(table) = value else {
-            let message = format!("is {}; write a table in braces, {{ name = \"value\" }}", kind(value));
+            let message = unexpected("a table in braces, { name = \"value\" }", value);
             self.walk.faults.push(place, path, message);
             return None;
         };
@@ -123,11 +123,12 @@ impl Section<'_, '_, '_> {
         choices: &[(&'static str, T)],
     ) -> Option<Typed<T>> {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-        self.scalar(key, Shape::Choice(words.clone()), TEXT, |scalar| {
+        let expected = quoted(words.iter().copied(), " or ");
+        self.scalar(key, Shape::Choice(words.clone()), &expected, |scalar| {
             let text = scalar.text()?;
             let known = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
             Some(known.ok_or_else(|| {
-                let words = quoted(words.iter().copied());
+                let words = quoted(words.iter().copied(), ", ");
                 format!("`{text}` is not one of the choices; write one of {words}")
             }))
         })
@@ -267,7 +268,7 @@ impl Section<'_, '_, '_> {
             DeValue::Float(digits) => Scalar::Fraction(digits.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(switch) => Scalar::Switch(*switch),
             DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-                self.walk.faults.push(place, key, format!("is {}; write {expected}", kind(value)));
+                self.walk.faults.push(place, key, unexpected(expected, value));
                 return None;
             }
         };
@@ -276,7 +277,7 @@ impl Section<'_, '_, '_> {
         let message = match parsed {
             Some(Ok(value)) => return Some(Typed { value, place, key: key.to_owned() }),
             Some(Err(message)) => message,
-            None => format!("is {}; write {expected}", kind(value)),
+            None => unexpected(expected, value),
         };
         self.walk.faults.push(place, key, origin.name(message));
         None
@@ -338,9 +339,13 @@ fn duration_within(text: &str, from: Duration, to: Duration) -> Result<Duration,
     }
 }
 
-/// `words` in quotes, with commas.
-fn quoted<'k>(words: impl Iterator<Item = &'k str>) -> String {
-    words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
+/// `words` in quotes, with `between` before the last of them and commas elsewhere.
+fn quoted<'k>(words: impl Iterator<Item = &'k str>, between: &str) -> String {
+    let mut words: Vec<_> = words.map(|word| format!("\"{word}\"")).collect();
+    match words.pop() {
+        Some(last) if !words.is_empty() => format!("{}{between}{last}", words.join(", ")),
+        last => last.unwrap_or_default(),
+    }
 }
 
 /// A value that holds no others, its references to the environment replaced.

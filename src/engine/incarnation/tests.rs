@@ -11,6 +11,7 @@ use crate::engine::shaping::{Piece, Unsendable};
 use crate::model::identity::Fingerprint;
 use crate::model::offset::Span;
 use crate::model::record::Backing;
+use crate::model::verdict::{Retry, RetryReason};
 use crate::rules::ledger::Settlement;
 
 fn state() -> IncarnationState {
@@ -138,8 +139,7 @@ fn a_record_without_room_among_the_dead_letters_brings_the_incarnation_to_rest_w
     let second = state.take_ready().expect("two were read");
     let blocked = |record: &Record| Blocked {
         record: record.clone(),
-        code: "code".into(),
-        message: "why".into(),
+        why: Retry::new(RetryReason::Rejected, "code", "why"),
         unmade: None,
     };
     assert!(state.block(blocked(&first)), "the first that is blocked");

@@ -94,7 +94,7 @@ fn delivered() -> Verdict {
 }
 
 fn rejected() -> Verdict {
-    Verdict::Rejected { code: "InvalidRecord".into(), message: "no".into() }
+    Verdict::Rejected { code: "InvalidRecord".into(), message: "no".into(), answer: None }
 }
 
 fn retry(reason: RetryReason) -> Verdict {

@@ -262,8 +262,8 @@ pub(super) fn provider_config(region: &str, aws: &Aws, connections: &Connections
 /// Asks a provider of the SDK; the layers of its error go to the log at debug level.
 async fn ask(provider: &impl ProvideCredentials) -> Result<Credentials, String> {
     provider.provide_credentials().await.map_err(|error| {
-        let said: Vec<_> = layers(&error).iter().map(ToString::to_string).collect();
-        debug!(?said, "a provider gives no credentials");
+        let said = layers(&error).iter().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        debug!(said, "a provider gives no credentials");
         root(&error)
     })
 }

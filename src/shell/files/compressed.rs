@@ -56,7 +56,7 @@ pub fn open_compressed(path: &Path, reach: Reach<'_>) -> Result<(Compressed, Ope
     };
     let compressed = Compressed { file, state: Mutex::default() };
     let head = compressed.read(Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
-        FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
+        FileFault::Unreadable(why) => FileFault::Unreadable(format!("{}: {why}", path.display())),
         other => other,
     })?;
     Ok((compressed, Opened { size, head, ..opened }))

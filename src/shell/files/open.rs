@@ -40,7 +40,8 @@ const TO_FIND: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 /// # Errors
 /// [`FileFault::Gone`] when there is no such file, [`FileFault::NoDescriptor`] when no more can be open; otherwise [`FileFault::Unreadable`], with the path.
 pub fn open(path: &Path, reach: Reach<'_>) -> Result<(File, Opened), FileFault> {
-    let refuse = |refusal: Refusal| FileFault::Unreadable(format!("{path:?}: {refusal}"));
+    let refuse =
+        |refusal: Refusal| FileFault::Unreadable(format!("{}: {}", path.display(), refusal.at(path)));
     let found = if reach.follows() {
         rustix::fs::open(path, TO_FIND, Mode::empty()).map_err(Fault::Kernel)
     } else {
@@ -56,7 +57,7 @@ pub fn open(path: &Path, reach: Reach<'_>) -> Result<(File, Opened), FileFault> 
     let look = Look::of(&file).map_err(|fault| refuse(Refusal::of(fault)))?;
     let head = super::read(&file, Offset::ZERO, HEAD_BYTES).map_err(|fault| match fault {
         FileFault::Gone | FileFault::NoDescriptor => fault,
-        FileFault::Unreadable(why) => FileFault::Unreadable(format!("{path:?}: {why}")),
+        FileFault::Unreadable(why) => FileFault::Unreadable(format!("{}: {why}", path.display())),
     })?;
     let opened =
         Opened { identity: look.identity, size: look.size, head, held: None, place: place.map(Arc::from) };
@@ -175,7 +176,7 @@ mod tests {
     fn refusal(path: &Path, follow_symlinks: bool) -> String {
         match open(path, follow_symlinks).unwrap_err() {
             FileFault::Unreadable(why) => {
-                let named = format!("{path:?}: ");
+                let named = format!("{}: ", path.display());
                 why.strip_prefix(&named).unwrap_or_else(|| panic!("no path in {why}")).to_owned()
             }
             other => panic!("{path:?}: {other}"),

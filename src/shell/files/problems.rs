@@ -98,8 +98,8 @@ mod tests {
         for number in 0..40_000 {
             noted.note(problem(number, Refusal::Dangling));
         }
-        noted.note(problem(50_000, Refusal::Denied));
-        noted.note(problem(50_000, Refusal::Denied));
+        noted.note(problem(50_000, Refusal::Denied(String::new())));
+        noted.note(problem(50_000, Refusal::Denied(String::new())));
         let mut others = Noted::default();
         others.note(problem(1, Refusal::Dangling));
         others.note(problem(60_000, Refusal::Link));
@@ -109,7 +109,7 @@ mod tests {
         let last = &problems.named[MAX_NAMED - 3..];
         let expected = [
             problem(997, Refusal::Dangling),
-            problem(50_000, Refusal::Denied),
+            problem(50_000, Refusal::Denied(String::new())),
             problem(60_000, Refusal::Link),
         ];
         assert_eq!(last, expected);

@@ -336,7 +336,8 @@ impl Round {
     }
 
     fn note(&mut self, problem: Problem) {
-        if matches!(problem.reason, Refusal::Denied | Refusal::Failed(_)) {
+        let problem = Problem { reason: problem.reason.at(&problem.path), ..problem };
+        if matches!(problem.reason, Refusal::Denied(_) | Refusal::Failed(_)) {
             self.hidden.insert(&problem.path);
         }
         self.problems.note(problem);

@@ -95,7 +95,9 @@ impl Destination {
             }
             Err(error) => Err(match reached.placed(judge(&error, &mut Sent::new(&[]))) {
                 Verdict::Retry(why) => why,
-                Verdict::Rejected { code, message } => Retry::new(RetryReason::Setup, code, message),
+                Verdict::Rejected { code, message, answer } => {
+                    Retry { answer, ..Retry::new(RetryReason::Setup, code, message) }
+                }
                 Verdict::Delivered { .. } => unreachable!("an error accepts nothing"),
             }),
         }

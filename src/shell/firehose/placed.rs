@@ -35,15 +35,14 @@ impl Reached {
         }
     }
 
-    /// With the number of the request that the service answered, if it has one.
+    /// With the place that answered, and the number that it gave the request, if it gave one.
     pub(super) fn numbered(&self, verdict: Verdict, number: Option<&Arc<str>>) -> Verdict {
-        match (verdict, number) {
-            (Verdict::Retry(why), Some(request_id)) => {
-                let answer =
-                    Answer { request_id: Arc::clone(request_id), endpoint: self.endpoint.as_str().into() };
-                Verdict::Retry(Retry { answer: Some(answer), ..why })
-            }
-            (verdict, _) => verdict,
+        let endpoint = self.endpoint.as_str().into();
+        let answer = Some(Answer { request_id: number.map(Arc::clone), endpoint });
+        match verdict {
+            Verdict::Retry(why) => Verdict::Retry(Retry { answer, ..why }),
+            Verdict::Rejected { code, message, .. } => Verdict::Rejected { code, message, answer },
+            Verdict::Delivered { .. } => verdict,
         }
     }
 }

@@ -174,6 +174,7 @@ fn judge_refusal(message: &str, (code, clean): &(String, String)) -> Verdict {
     Verdict::Rejected {
         code: kept(code, MAX_CODE_BYTES).into(),
         message: kept(clean, MAX_MESSAGE_BYTES).into(),
+        answer: None,
     }
 }
 
@@ -316,7 +317,7 @@ mod tests {
     #[test]
     fn what_the_service_says_is_kept_in_one_line_of_bounded_length() {
         let said = "first\n2026-11-25T00:00:00Z ERROR forged \x1b[31mred".to_owned() + &"m".repeat(200_000);
-        let Verdict::Rejected { code, message } = judge("InvalidArgumentException", &said, 400) else {
+        let Verdict::Rejected { code, message, .. } = judge("InvalidArgumentException", &said, 400) else {
             panic!("a refusal")
         };
         assert_eq!(&*code, "InvalidArgumentException");
@@ -349,7 +350,7 @@ mod tests {
         ];
         for (code, message, expected) in rows {
             let (code, message) = match judge_code(code, message, 400, &mut sent) {
-                Verdict::Rejected { code, message } | Verdict::Retry(Retry { code, message, .. }) => {
+                Verdict::Rejected { code, message, .. } | Verdict::Retry(Retry { code, message, .. }) => {
                     (code, message)
                 }
                 Verdict::Delivered { .. } => panic!("an error accepts nothing"),

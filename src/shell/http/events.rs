@@ -15,6 +15,7 @@ use crate::model::offset::Offset;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::text::cut;
 use crate::model::time::Instant;
+use crate::model::verdict::Retry;
 
 /// How many events are kept.
 const MAX_EVENTS: usize = 100;
@@ -68,7 +69,7 @@ pub(super) struct Noted {
 impl Events {
     /// Notes what the engine reports, if it is more than the daily round.
     pub fn note(&mut self, report: &Report, now: Instant) {
-        if let Report::DeadLettered { stream, code, message, .. } = report
+        if let Report::DeadLettered { stream, why: Retry { code, message, .. }, .. } = report
             && self.first_letters.len() < MAX_CODES
         {
             let first = self.first_letters.entry((*stream, Arc::clone(code)));
@@ -207,8 +208,8 @@ fn of_a_stream(report: &Report) -> Option<Told> {
         }
         Report::HandedOn { lane, files } => handed_on(stream(&lane.stream), *files),
         Report::TakenBack { lane, files } => taken_back(stream(&lane.stream), *files),
-        Report::DeadLettered { stream: of, path, offset, code, message } => {
-            let message = format!("offset {}: {code}: {message}", offset.bytes());
+        Report::DeadLettered { stream: of, path, offset, why } => {
+            let message = format!("offset {}: {}: {}", offset.bytes(), why.code, why.message);
             ("dead_letter", Level::Error, file(of, path), message)
         }
         Report::RecordStuck { stream: of, path, offset, why, .. } => {
@@ -260,6 +261,7 @@ fn taken_back(stream: About, files: usize) -> Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::verdict::RetryReason;
 
     fn at(seconds: u64) -> Instant {
         Instant::at(Duration::from_secs(seconds))
@@ -270,8 +272,7 @@ mod tests {
             stream: StreamId(stream),
             path: Path::new("/log/a").into(),
             offset: Offset::new(7),
-            code: code.into(),
-            message: message.into(),
+            why: Retry::new(RetryReason::Rejected, code, message),
         }
     }
 

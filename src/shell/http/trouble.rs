@@ -46,6 +46,9 @@ pub struct StuckRecord {
     pub code: String,
     /// What the service or the network said.
     pub message: String,
+    /// The number that the service gave the last request; absent where nothing answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
     /// How long the record has failed alone.
     #[serde(deserialize_with = "amount")]
     pub age_seconds: f64,
@@ -71,6 +74,7 @@ impl StuckRecord {
             offset: record.offset.bytes(),
             code: record.why.code.to_string(),
             message: record.why.message.to_string(),
+            request_id: record.why.request_id().map(str::to_owned),
             age_seconds: seconds(snapshot.status.at.since(record.since)),
         }
     }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
+use crate::shell::denied::{self, Wanted};
+
 /// Why the state could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -62,9 +64,14 @@ impl StoreError {
     }
 }
 
-/// Puts the path to an I/O error.
+/// Puts the path to an I/O error; to one that is for want of permission, who is denied what.
 pub(super) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
-    move |source| StoreError::Io { path: path.to_owned(), source }
+    move |source| {
+        let denied = || denied::explain(path, Wanted::Write).map(|told| format!("{source}: {told}"));
+        let told = (source.kind() == io::ErrorKind::PermissionDenied).then(denied).flatten();
+        let source = told.map_or(source, |told| io::Error::new(io::ErrorKind::PermissionDenied, told));
+        StoreError::Io { path: path.to_owned(), source }
+    }
 }
 
 /// Puts the path to an SQLite error.

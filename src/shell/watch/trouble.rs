@@ -23,15 +23,15 @@ pub(super) enum Trouble {
     Unavailable(String),
     #[error("the thread that reads inotify does not run")]
     Dead,
-    #[error("no inotify watch is left for {0:?}: raise the sysctl fs.inotify.max_user_watches")]
+    #[error("no inotify watch is left for {}: raise the sysctl fs.inotify.max_user_watches", .0.display())]
     Watches(PathBuf),
     #[error(
         "{of} directories are more than the {most} of memory.max_watches: raise that, or name fewer directories"
     )]
     Many { most: usize, of: usize },
-    #[error("{0:?} cannot be watched: {1}")]
+    #[error("{} cannot be watched: {}", .0.display(), .1)]
     Directory(PathBuf, String),
-    #[error("{0:?} is on {1}, where not every change makes an event")]
+    #[error("{} is on {}, where not every change makes an event", .0.display(), .1)]
     FileSystem(PathBuf, &'static str),
 }
 

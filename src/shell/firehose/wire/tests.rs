@@ -227,7 +227,7 @@ fn kind(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Delivered { encrypted, id } => format!("delivered {encrypted:?} as {id:?}"),
         Verdict::Retry(why) => format!("retry {} {}", why.reason.label(), why.code),
-        Verdict::Rejected { code, message } => format!("rejected {code} {message}"),
+        Verdict::Rejected { code, message, .. } => format!("rejected {code} {message}"),
     }
 }
 
