@@ -65,6 +65,9 @@ const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
 /// How many results are taken before the loop turns: each turn asks everybody who may have something to say.
 const TAKEN_TOGETHER: usize = 16;
 
+/// How long that may take, but for the last of them.
+const TAKEN_FOR: Duration = Duration::from_millis(5);
+
 /// Everything that the daemon drives.
 #[derive(Debug)]
 pub struct Daemon {
@@ -319,9 +322,13 @@ impl Daemon {
 
     /// Takes a result in, and some of those that are there as well.
     fn take_with_others(&mut self, done: Done) {
+        let began = Clock::now();
         self.take(done);
         for _ in 1..TAKEN_TOGETHER {
             self.launch();
+            if began.elapsed() > TAKEN_FOR {
+                break;
+            }
             let Some(done) = self.tasks.try_next() else { break };
             self.take(done);
         }

@@ -22,7 +22,7 @@
 //!
 //! | handlers | take in |
 //! |---|---|
-//! | `names.rs`, `beside.rs` | surveys and hints |
+//! | `taking.rs`, `names.rs`, `beside.rs` | surveys and hints |
 //! | `generations.rs`, `archives.rs` | generations that were missed, and those that are compressed |
 //! | `opening.rs` | files that were opened |
 //! | `copies.rs` | what a rotator copied before it truncated |
@@ -76,6 +76,7 @@ mod startup;
 mod status;
 mod streams;
 mod surveys;
+mod taking;
 mod unnamed;
 mod unwanted;
 
@@ -105,7 +106,7 @@ use self::lane::Ready;
 use self::leaving::Leaving;
 use self::lives::Lives;
 use self::numbers::Numbers;
-use self::port::{Effect, Event, Survey};
+use self::port::{Effect, Event};
 use self::report::{Counts, Report, SourceCounts, StreamCounts};
 use self::saves::Saves;
 use self::startup::Startup;
@@ -221,9 +222,19 @@ impl Engine {
 
     /// Takes in one event; what it leads to waits in [`poll_effect`](Self::poll_effect).
     pub fn handle(&mut self, event: Event, now: Instant) {
+        let files = self.files_with(&event);
+        if files == usize::MAX {
+            self.take_in(files, now);
+        }
+        self.hear(event, now);
+        self.take_in(files, now);
+        self.go_on_with_all(now);
+    }
+
+    fn hear(&mut self, event: Event, now: Instant) {
         match event {
             Event::Hint(hint) => self.on_hint(hint),
-            Event::Observed(observation) => self.on_observed(observation, now),
+            Event::Observed(observation) => self.on_observed(observation),
             Event::Opened { file, result } => self.on_opened(file, result, now),
             Event::Bytes { file, result, unix_time, modified, begins } => {
                 self.on_bytes(file, result, (unix_time, modified, begins), now);
@@ -256,6 +267,10 @@ impl Engine {
             Event::Drain => self.on_drain(),
             Event::Leave => self.on_leave(),
         }
+    }
+
+    /// Does what is due, and what may be done now.
+    fn go_on_with_all(&mut self, now: Instant) {
         self.ask_for_streams();
         self.let_go_of_leaving(now);
         self.carry_out_moves(now);
@@ -274,7 +289,10 @@ impl Engine {
         self.send(now);
         self.save(now);
         self.go_unsaved(now);
-        self.startup.advance(&self.surveys, &self.files);
+        // What is found by the looks that are being taken in was there, too.
+        if !self.surveys.takings().any() {
+            self.startup.advance(&self.surveys, &self.files);
+        }
     }
 
     /// The next thing to do, if any.
@@ -286,6 +304,7 @@ impl Engine {
     pub fn next_deadline(&self, now: Instant) -> Option<Instant> {
         let needs_tick = self.files.needs_tick() || self.lives.seeks();
         let deadlines = [
+            self.surveys.takings().deadline(now),
             self.surveys.deadline(needs_tick, now),
             self.streams.deadline(),
             self.saves.deadline(now),
@@ -371,18 +390,6 @@ impl Engine {
         self.effects.push_back(Effect::Report(report));
     }
 
-    fn survey(&mut self, now: Instant) {
-        for (source, also) in self.surveys.begin_due(now) {
-            let held = self.held(source);
-            let mut also: BTreeSet<_> = also.into_iter().collect();
-            for stream in self.streams_of(source) {
-                also.extend(self.lives.closed_directories(self.stream_name(stream)));
-            }
-            let also = also.into_iter().collect();
-            self.effects.push_back(Effect::Survey(Survey { source, also, held }));
-        }
-    }
-
     fn everything_is_settled(&self) -> bool {
         !self.streams.any_under_way() && self.lives.states().all(IncarnationState::has_come_to_rest)
     }
@@ -390,10 +397,5 @@ impl Engine {
     /// The name of a delivery stream in the configuration.
     fn stream_name(&self, stream: StreamId) -> &Arc<str> {
         &self.settings.streams[stream.0].name
-    }
-
-    /// The delivery stream of this name, if it was ever configured.
-    fn stream_called(&self, name: &str) -> Option<StreamId> {
-        self.settings.streams.iter().position(|stream| *stream.name == *name).map(StreamId)
     }
 }

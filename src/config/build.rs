@@ -4,6 +4,7 @@
 //! a value that is missing here is either absent or reported already.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,9 @@ pub(super) fn build(
     })
 }
 
+/// How many files of a survey are gone through at once: some milliseconds.
+const FILES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(512).expect("above zero");
+
 /// What the engine is told.
 fn settings(
     document: &Document,
@@ -111,6 +115,7 @@ fn settings(
                 .map_or(CHECKPOINT_MAX_BYTES, |typed| typed.value),
         },
         memory,
+        files_at_once: FILES_AT_ONCE,
         until: if overrides.once { Until::EndOfFiles } else { Until::Drained },
         on_drain: match document.ship_partial_lines.as_ref().is_some_and(|ship| ship.value) {
             true => OnDrain::ShipPartialLines,

@@ -40,9 +40,10 @@ enum Inside {
 pub(super) struct Archives(BTreeMap<(SourceId, Identity), Inside>);
 
 /// An archive that is to be opened.
-pub(super) struct Archive<'a> {
+#[derive(Debug)]
+pub(super) struct Archive {
     stream: StreamId,
-    observed: &'a Observed,
+    observed: Observed,
     /// Whether it came while nobody looked, by its name and its age.
     is_missed: bool,
 }
@@ -59,30 +60,27 @@ pub(super) fn is_whole(observed: &Observed, there: &HashMap<&Path, &Observed>) -
 
 impl Engine {
     /// Says of what a source matches, and a rotator may have compressed, which names it may have had.
-    pub(super) fn name_archives(&self, observation: &mut Observation) {
-        let source = observation.source;
-        for observed in observation.files.iter_mut().filter(|observed| observed.is_matched) {
-            if uncompressed(observed.real_path()).is_none() {
-                continue;
-            }
-            let real = Arc::clone(observed.real_path());
-            let is_taken = |name: &Path| {
-                name.file_name()
-                    .is_some_and(|name| self.leaving.takes(source, &observed.path.with_file_name(name)))
-            };
-            let names = rotated_from(&real).into_iter().filter(|name| is_taken(name));
-            observed.rotated_from = names.map(Arc::from).collect();
+    pub(super) fn name_archive(&self, source: SourceId, observed: &mut Observed) {
+        if !observed.is_matched || uncompressed(observed.real_path()).is_none() {
+            return;
         }
+        let real = Arc::clone(observed.real_path());
+        let is_taken = |name: &Path| {
+            name.file_name()
+                .is_some_and(|name| self.leaving.takes(source, &observed.path.with_file_name(name)))
+        };
+        let names = rotated_from(&real).into_iter().filter(|name| is_taken(name));
+        observed.rotated_from = names.map(Arc::from).collect();
     }
 
     /// The archives that were not opened yet, and are whole.
     pub(super) fn find_archives<'a>(
         &mut self,
         observation: &'a Observation,
-        seen: &BTreeMap<Identity, &'a Observed>,
-    ) -> Vec<Archive<'a>> {
+        seen: impl Iterator<Item = &'a Observed>,
+    ) -> Vec<Archive> {
         let source = observation.source;
-        let archives: Vec<_> = seen.values().copied().filter(|observed| is_archive(observed)).collect();
+        let archives: Vec<_> = seen.filter(|observed| is_archive(observed)).collect();
         if archives.is_empty() || self.surveys.is_too_late(source) {
             return Vec::new();
         }
@@ -108,7 +106,7 @@ impl Engine {
             let name = self.stream_name(stream);
             if self.families.may_be_of(name, &observed.rotated_from, observed.owner) {
                 let is_missed = self.was_missed((source, name), observed, &there);
-                found.push(Archive { stream, observed, is_missed });
+                found.push(Archive { stream, observed: observed.clone(), is_missed });
             } else {
                 strange.push(observed.identity);
             }
@@ -120,8 +118,11 @@ impl Engine {
     }
 
     /// Opens archives as what they were: those of which a position is known go on with it, and others are compared.
-    pub(super) fn open_archives(&mut self, source: SourceId, archives: &[Archive<'_>], now: Instant) {
+    pub(super) fn open_archives(&mut self, source: SourceId, archives: &[Archive], now: Instant) {
         for Archive { stream, observed, is_missed } in archives {
+            if self.files.of(*stream, observed.identity).is_some() {
+                continue;
+            }
             let is_known = self.is_known(source, observed);
             self.unwanted.archives.0.insert((source, observed.identity), Inside::Asked);
             let id = self.follow((source, *stream), observed, Name::Lost, now);

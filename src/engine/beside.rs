@@ -4,7 +4,7 @@
 //! comes back, its directory is looked into once; what is not there may be in a copy, or compressed. A file whose name no
 //! source reads any more was left out by the operator: it is told, and not gone on with.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,17 +34,16 @@ struct Missing {
 }
 
 impl Engine {
-    pub(super) fn look_beside(
+    pub(super) fn look_beside<'a>(
         &mut self,
         source: SourceId,
-        seen: &BTreeMap<Identity, &Observed>,
-        beside: &BTreeMap<Identity, &Observed>,
+        shown: impl Iterator<Item = &'a Observed>,
         hidden: &Hidden,
         now: Instant,
     ) {
         let looked = self.surveys.looked_into(source, hidden);
         if !looked.is_empty() {
-            self.match_stored(source, &looked, seen, beside, now);
+            self.match_stored(source, &looked, shown, now);
         }
         let streams = self
             .surveys
@@ -91,16 +90,15 @@ impl Engine {
         missing.collect()
     }
 
-    fn match_stored(
+    fn match_stored<'a>(
         &mut self,
         source: SourceId,
         looked: &BTreeSet<Arc<Path>>,
-        seen: &BTreeMap<Identity, &Observed>,
-        beside: &BTreeMap<Identity, &Observed>,
+        shown: impl Iterator<Item = &'a Observed>,
         now: Instant,
     ) {
         let mut by_inode: HashMap<u64, Vec<&Observed>> = HashMap::new();
-        for observed in beside.values().chain(seen.values()) {
+        for observed in shown {
             by_inode.entry(observed.identity.inode).or_default().push(observed);
         }
         let streams = self.streams_of(source);

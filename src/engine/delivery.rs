@@ -272,6 +272,9 @@ impl Engine {
 
     /// Starts the save that is due.
     pub(super) fn save(&mut self, now: Instant) {
+        if self.holds_saves() {
+            return;
+        }
         let unread = self.surveys.all_finished().then(|| self.unread_file());
         if let Some(Some(id)) = unread {
             self.files.note_found(id);

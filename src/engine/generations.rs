@@ -27,12 +27,11 @@ impl Engine {
     pub(super) fn follow_missed(
         &mut self,
         observation: &Observation,
-        seen: &BTreeMap<Identity, &Observed>,
+        is_seen: impl Fn(&Identity) -> bool,
         beside: &BTreeMap<Identity, &Observed>,
         now: Instant,
     ) {
         let source = observation.source;
-        self.note_look(source, now);
         if observation.hidden.is_empty() {
             let streams = self.streams_of(source);
             let is_passed_over = |file: &Identity| {
@@ -41,9 +40,8 @@ impl Engine {
                     .into_iter()
                     .any(|id| self.files.known(id).times.passed_over_in == self.surveys.look())
             };
-            self.families.keep_only(source, |file| {
-                seen.contains_key(file) || beside.contains_key(file) || is_passed_over(file)
-            });
+            self.families
+                .keep_only(source, |file| is_seen(file) || beside.contains_key(file) || is_passed_over(file));
         }
         let is_unclaimed = |observed: &&&Observed| {
             self.is_known(source, observed) && self.followed(source, observed).is_none()
@@ -77,15 +75,14 @@ impl Engine {
         }
     }
 
-    /// A source was looked at. The first look ever is to be durable, whatever it showed: what comes under its names from now
-    /// on is new, also to a later process that finds it renamed.
-    fn note_look(&mut self, source: SourceId, now: Instant) {
+    /// A source was looked at. The first look ever, which is returned, is to be durable, whatever it showed: what comes under its
+    /// names from now on is new, also to a later process that finds it renamed.
+    pub(super) fn note_look(&mut self, source: SourceId) -> Option<FirstLook> {
         let (looked, nanos) = (self.looked(source), self.surveys.unix_nanos());
         self.families.note_look(source, nanos);
-        if self.families.note_first_look(looked.clone(), nanos) {
-            let (stream, name) = looked;
-            self.saves.await_first_look(source, FirstLook { stream, source: name, nanos }, now);
-        }
+        let is_first = self.families.note_first_look(looked.clone(), nanos);
+        let (stream, source) = looked;
+        is_first.then_some(FirstLook { stream, source, nanos })
     }
 
     /// Whether a file could not be opened under its name, and is to be tried under another.

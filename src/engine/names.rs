@@ -5,26 +5,38 @@
 //! *Invariant (L9):* whatever hints said or failed to say, every survey of a source compares all that is there with all
 //! that is known of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::model::hidden::Hidden;
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
-use crate::model::settings::{SourceId, StartAt, StreamId};
+use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
-use crate::rules::rotation::{is_moved, uncompressed};
+use crate::rules::rotation::is_moved;
 
 use super::Engine;
 use super::files::State;
 use super::files::file::{FollowedFile, Name, Task, saved_names};
 use super::incarnation::Names;
-use super::port::{FileId, Hint, Observation, Observed};
+use super::port::{Effect, FileId, Hint, Observed, Survey};
 use super::report::{Report, Rotation};
 
 mod at_rest;
 
 impl Engine {
+    /// Begins the surveys that are due.
+    pub(super) fn survey(&mut self, now: Instant) {
+        for (source, also) in self.surveys.begin_due(now) {
+            let held = self.held(source);
+            let mut also: BTreeSet<_> = also.into_iter().collect();
+            for stream in self.streams_of(source) {
+                also.extend(self.lives.closed_directories(self.stream_name(stream)));
+            }
+            let also = also.into_iter().collect();
+            self.effects.push_back(Effect::Survey(Survey { source, also, held }));
+        }
+    }
+
     pub(super) fn on_hint(&mut self, hint: Hint) {
         match hint {
             Hint::Grown(path) => {
@@ -48,87 +60,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_observed(&mut self, mut observation: Observation, now: Instant) {
-        let source = observation.source;
-        self.note_unused(source);
-        let (began, at_first_start) = self.surveys.answered(source, observation.unix_time, now);
-        if self.surveys.speaks(source) {
-            self.report(Report::Speaks { source });
-        }
-        // A survey that began before a reload still shows what is no longer configured.
-        if self.surveys.is_retired(source) {
-            return self.on_held(&observation.held, now);
-        }
-        self.name_archives(&mut observation);
-        let observation = &observation;
-        let (seen, beside) = self.one_name_each(observation, began);
-        self.follow_missed(observation, &seen, &beside, now);
-        let archives = self.find_archives(observation, &seen);
-        self.compare_known(source, &seen, &beside, &observation.hidden, began, now);
-        self.open_archives(source, &archives, now);
-        for observed in seen.values() {
-            if !self.is_too_old(source, observed, observation.unix_time)
-                && !self.is_compressed(source, observed)
-            {
-                self.meet(source, observed, at_first_start, began, now);
-            }
-        }
-        if at_first_start && self.settings.sources[source.0].start_at == StartAt::End {
-            self.saves.await_look(source, now);
-        }
-
-        self.look_beside(source, &seen, &beside, &observation.hidden, now);
-        self.open_late(source, &beside, now);
-        self.fix_held_ends(source, &observation.held);
-        self.on_held(&observation.held, now);
-        let compressed = seen.values().filter(|observed| uncompressed(&observed.path).is_some());
-        let candidates = beside.values().chain(compressed).copied();
-        self.open_candidates(observation, candidates, now);
-        self.note_seams(observation);
-        self.forget_compressed(source, &seen, &observation.hidden);
-        self.forget_archives(observation);
-        self.forget_told(observation);
-        let matched = observation.files.iter().filter(|file| file.is_matched).count();
-        if self.surveys.taken_in(source, matched, now) {
-            self.report(Report::Matchless { source });
-        }
-    }
-
-    /// One name for each file that is not as it was (a file may have several): the one it is known by, else the first. First the
-    /// files that the source matches, then those that only lie beside them.
-    fn one_name_each<'a>(
-        &mut self,
-        observation: &'a Observation,
-        began: Instant,
-    ) -> (BTreeMap<Identity, &'a Observed>, BTreeMap<Identity, &'a Observed>) {
-        // A survey that began before a reload still shows what was left out since.
-        let is_outdated = self.leaving.is_outdated(began);
-        let (mut seen, mut beside) = (BTreeMap::new(), BTreeMap::new());
-        let may_pass_over = self.may_pass_over(observation.source, began);
-        for observed in &observation.files {
-            if may_pass_over && self.pass_over_at_rest(observation.source, observed) {
-                continue;
-            }
-            let known = self.followed(observation.source, observed).map(|id| self.files.known(id));
-            // What is compressed into a file goes on, whatever the source makes of the file's name.
-            let is_shown = observed.is_matched
-                && (!is_outdated || self.leaving.takes(observation.source, &observed.path))
-                && known.is_none_or(|file| !file.kind.decompressed);
-            let names = if is_shown { &mut seen } else { &mut beside };
-            if known.is_some_and(|file| file.path == observed.path) {
-                names.insert(observed.identity, observed);
-            } else {
-                names.entry(observed.identity).or_insert(observed);
-            }
-        }
-        if may_pass_over {
-            self.forget_other_names(observation.source, &mut seen);
-        }
-        (seen, beside)
-    }
-
     /// Opens files again that were renamed, read to their end and closed, and that were written to since.
-    fn open_late(&mut self, source: SourceId, beside: &BTreeMap<Identity, &Observed>, now: Instant) {
+    pub(super) fn open_late(
+        &mut self,
+        source: SourceId,
+        beside: &BTreeMap<Identity, &Observed>,
+        now: Instant,
+    ) {
         let streams = self.streams_of(source);
         for (identity, observed) in beside {
             let late = streams.iter().find(|stream| {
@@ -142,30 +80,8 @@ impl Engine {
         }
     }
 
-    /// Compares what is known of a source's files with what was seen.
-    fn compare_known(
-        &mut self,
-        source: SourceId,
-        seen: &BTreeMap<Identity, &Observed>,
-        beside: &BTreeMap<Identity, &Observed>,
-        hidden: &Hidden,
-        began: Instant,
-        now: Instant,
-    ) {
-        let of_source = self.files.iter().filter(|(_, file)| file.source == source);
-        let known = of_source.filter(|(id, _)| !self.is_passed_over(*id));
-        let known: Vec<_> = known.map(|(id, file)| (id, file.identity)).collect();
-        for (id, identity) in known {
-            if let Some(observed) = seen.get(&identity) {
-                self.seen_again(id, observed, began, now);
-            } else if !hidden.holds(&self.files.known(id).path) {
-                self.not_seen(id, beside.get(&identity).copied(), now);
-            }
-        }
-    }
-
     /// A file that a source matches: it is new, or the source's already, or another source of the stream has it.
-    fn meet(
+    pub(super) fn meet(
         &mut self,
         source: SourceId,
         observed: &Observed,
@@ -203,7 +119,7 @@ impl Engine {
         }
     }
 
-    fn seen_again(&mut self, id: FileId, observed: &Observed, began: Instant, now: Instant) {
+    pub(super) fn seen_again(&mut self, id: FileId, observed: &Observed, began: Instant, now: Instant) {
         self.files.find_name(id);
         self.files.known_mut(id).kind.is_unexplained = false;
         let source = self.files.known(id).source;
@@ -281,7 +197,7 @@ impl Engine {
             && file.times.read_at < began
     }
 
-    fn not_seen(&mut self, id: FileId, beside: Option<&Observed>, now: Instant) {
+    pub(super) fn not_seen(&mut self, id: FileId, beside: Option<&Observed>, now: Instant) {
         let file = self.files.known(id);
         let is_closed = !file.is_open() && !matches!(file.state(), State::Opening { .. });
         let (source, from, before) = (file.source, Arc::clone(&file.path), file.name);
@@ -377,7 +293,7 @@ mod tests {
     use super::*;
     use crate::engine::Memory;
     use crate::engine::incarnation::Whose;
-    use crate::engine::port::{Effect, Event, Held, Opened, Watching};
+    use crate::engine::port::{Event, Held, Observation, Opened, Watching};
     use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
     use crate::model::checkpoint::Checkpoint;
     use crate::model::route::Route;

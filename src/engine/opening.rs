@@ -38,10 +38,11 @@ impl Engine {
     /// Opens files as far as descriptors reach.
     pub(super) fn open_waiting(&mut self, now: Instant) {
         self.descriptors.pass(now);
-        while let Some(id) = self
-            .files
-            .next_to_open(|slot| self.descriptors.may_open(slot) && !self.saves.awaits_look(slot.source, now))
-        {
+        while let Some(id) = self.files.next_to_open(|slot| {
+            self.descriptors.may_open(slot)
+                && !self.saves.awaits_look(slot.source, now)
+                && !self.surveys.takings().is_marking(slot.source)
+        }) {
             if self.descriptors.are_used_up() && !self.close_idle(now) {
                 break;
             }
@@ -49,9 +50,8 @@ impl Engine {
             let file = self.files.known(id);
             self.descriptors.begin_opening(file.slot());
             let (path, decompressed) = (Arc::clone(&file.path), file.kind.decompressed);
-            let held = self.held_at_name_of(id);
-            let open = Open { file: id, source: file.source, path, decompressed, held };
-            self.effects.push_back(Effect::Open(open));
+            let (source, held) = (file.source, self.held_at_name_of(id));
+            self.effects.push_back(Effect::Open(Open { file: id, source, path, decompressed, held }));
         }
     }
 

@@ -130,6 +130,11 @@ impl Engine {
         self.settings.sources[source.0].route.leads_to(stream)
     }
 
+    /// The delivery stream of this name, if it was ever configured.
+    pub(super) fn stream_called(&self, name: &str) -> Option<StreamId> {
+        self.settings.streams.iter().position(|stream| *stream.name == *name).map(StreamId)
+    }
+
     /// The sources whose files may go to a stream.
     pub(super) fn sources_of(&self, stream: StreamId) -> Vec<SourceId> {
         let sources = (0..self.settings.sources.len()).map(SourceId);

@@ -130,6 +130,13 @@ impl Saves {
         self.pace.changed(0, now);
     }
 
+    /// Marks of files that the first look at a source showed are to be durable, all of them, before its files are opened.
+    pub(super) fn await_marks(&mut self, source: SourceId) {
+        if let Some(look) = self.looks.get_mut(&source).filter(|_| self.marks_wait) {
+            look.is_under_way = false;
+        }
+    }
+
     /// Whoever asked for a move is answered once it is durable, which is due at once.
     pub(super) fn await_answer(&mut self, number: MoveId, moved: Vec<Moved>, now: Instant) {
         self.answers.push((number, moved, false));

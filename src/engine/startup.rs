@@ -51,7 +51,6 @@ impl Startup {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use super::*;
     use crate::engine::files::file::{FollowedFile, Name};
@@ -77,7 +76,7 @@ mod tests {
         let first = [find(&mut files, 1), find(&mut files, 2)];
         startup.advance(&surveys, &files);
         assert_eq!(startup, Startup::Finding, "the source has not answered");
-        surveys.answered(SourceId(0), Duration::ZERO, at(1));
+        surveys.shown(SourceId(0));
         for (inode, id) in (3..).zip(first) {
             startup.advance(&surveys, &files);
             assert!(!startup.is_over(), "{id:?} is not open");
@@ -97,7 +96,7 @@ mod tests {
         let (mut files, mut startup) = (Files::default(), Startup::Finding);
         drop(surveys.begin_due(at(0)));
         let gone = find(&mut files, 1);
-        surveys.answered(SourceId(0), Duration::ZERO, at(1));
+        surveys.shown(SourceId(0));
         startup.advance(&surveys, &files);
         assert!(!startup.is_over());
         files.remove(gone);

@@ -7,25 +7,30 @@
 //!
 //! *Invariant (L9):* hints only bring forward what is due anyway.
 
+mod answers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::hidden::Hidden;
-use crate::model::identity::unix_nanos;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::model::watching::Watching;
 use crate::rules::cadence::{Pace, late_at, next_tick};
+
+use super::taking::Takings;
 
 /// The looks at one source.
 #[derive(Debug, Default)]
 struct OfSource {
     /// Something asks for a survey as soon as may be.
     wanted: bool,
-    /// Whether one is under way.
+    /// Whether one is under way, or what it showed is not all taken in.
     under_way: bool,
+    /// Whether the one under way was answered.
+    is_shown: bool,
     began: Option<Instant>,
     took: Duration,
     /// Whether the one under way was said to be late.
@@ -53,7 +58,7 @@ struct OfSource {
 impl OfSource {
     /// When the survey under way is late, unless that was said.
     fn late_at(&self) -> Option<Instant> {
-        self.began.filter(|_| self.under_way && !self.is_silent).map(late_at)
+        self.began.filter(|_| self.under_way && !self.is_shown && !self.is_silent).map(late_at)
     }
 }
 
@@ -78,6 +83,7 @@ pub(super) struct Surveys {
     unix_nanos: i64,
     /// How many surveys were answered.
     looks: u64,
+    takings: Takings,
 }
 
 impl Surveys {
@@ -96,6 +102,7 @@ impl Surveys {
             tick_at: Instant::ZERO,
             unix_nanos: 0,
             looks: 0,
+            takings: Takings::default(),
         }
     }
 
@@ -299,39 +306,6 @@ impl Surveys {
         places.map(|(place, _)| SourceId(place)).filter(|source| !self.is_retired(*source)).collect()
     }
 
-    /// A survey of `source` is answered; tells whether it was late.
-    pub(super) fn speaks(&mut self, source: SourceId) -> bool {
-        std::mem::take(&mut self.sources[source.0].is_silent)
-    }
-
-    /// When the survey of `source` that is answered now began; and whether what it shows was there at the first start.
-    pub(super) fn answered(&mut self, id: SourceId, unix_time: Duration, now: Instant) -> (Instant, bool) {
-        self.unix_nanos = unix_nanos(unix_time);
-        self.looks += 1;
-        let source = &mut self.sources[id.0];
-        source.under_way = false;
-        let began = source.began.expect("an answer comes for a survey that began");
-        source.took = now.since(began);
-        let at_first_start = self.first_start && !source.answered;
-        source.answered = true;
-        (began, at_first_start)
-    }
-
-    /// What the survey of `source` showed has been taken in. When the engine is to finish, another look is needed only if
-    /// something asked for one meanwhile. Tells whether it was the first look, and no file matched.
-    pub(super) fn taken_in(&mut self, id: SourceId, matched_files: usize, now: Instant) -> bool {
-        let source = &mut self.sources[id.0];
-        let is_first = source.matched_files.is_none();
-        source.matched_files = Some(matched_files);
-        source.finished |= source.began_finishing && !source.wanted;
-        source.ends_are_fixed |= source.began_finishing;
-        self.matchless_since = match self.all_answered() && self.matched_files() == 0 {
-            true => self.matchless_since.or(Some(now)),
-            false => None,
-        };
-        is_first && matched_files == 0
-    }
-
     /// Since when no source has matched any file.
     pub(super) fn matchless_since(&self) -> Option<Instant> {
         self.matchless_since
@@ -402,6 +376,15 @@ mod tests {
         Instant::at(Duration::from_millis(millis))
     }
 
+    impl Surveys {
+        /// What was shown is taken in at once.
+        fn answer(&mut self, source: SourceId, now: Instant) {
+            self.answered(source, Duration::ZERO, now);
+            self.shown(source);
+            self.let_go(source);
+        }
+    }
+
     fn surveys() -> Surveys {
         Surveys::new(2, false, BTreeSet::new())
     }
@@ -414,7 +397,7 @@ mod tests {
     fn a_source_that_does_not_answer_holds_up_no_other() {
         let mut surveys = surveys();
         assert_eq!(begun(&mut surveys, at(0)), [A, B]);
-        surveys.answered(B, Duration::ZERO, at(1));
+        surveys.answer(B, at(1));
         assert_eq!(begun(&mut surveys, at(20_000)), [B], "A is under way for ever");
         assert_eq!(surveys.fall_silent(at(29_999)), []);
         assert_eq!(surveys.fall_silent(at(30_000)), [A]);
@@ -426,8 +409,8 @@ mod tests {
     fn what_hints_ask_for_waits_for_ten_times_what_the_last_look_took() {
         let mut surveys = surveys();
         drop(begun(&mut surveys, at(0)));
-        surveys.answered(A, Duration::ZERO, at(1));
-        surveys.answered(B, Duration::ZERO, at(30));
+        surveys.answer(A, at(1));
+        surveys.answer(B, at(30));
         surveys.want_all();
         assert_eq!(begun(&mut surveys, at(50)), [A]);
         assert_eq!(begun(&mut surveys, at(299)), []);
@@ -438,10 +421,10 @@ mod tests {
     fn nothing_matches_from_the_last_first_look_on_until_a_file_is_there() {
         let mut surveys = surveys();
         begun(&mut surveys, at(0));
-        surveys.answered(A, Duration::ZERO, at(1));
+        surveys.answer(A, at(1));
         assert!(surveys.taken_in(A, 0, at(1)), "told at its first look");
         assert_eq!(surveys.matchless_since(), None, "the other was not looked at");
-        surveys.answered(B, Duration::ZERO, at(5));
+        surveys.answer(B, at(5));
         assert!(surveys.taken_in(B, 0, at(5)));
         assert!(!surveys.taken_in(A, 0, at(9)), "once");
         assert_eq!(surveys.matchless_since(), Some(at(5)));
@@ -457,20 +440,20 @@ mod tests {
         drop(begun(&mut surveys, at(0)));
         surveys.finish();
         for source in [A, B] {
-            surveys.answered(source, Duration::ZERO, at(1));
+            surveys.answer(source, at(1));
             surveys.taken_in(source, 1, at(0));
         }
         assert!(!surveys.all_finished(), "both began before");
         assert_eq!(begun(&mut surveys, at(100)), [A, B]);
-        surveys.answered(A, Duration::ZERO, at(101));
-        surveys.answered(B, Duration::ZERO, at(101));
+        surveys.answer(A, at(101));
+        surveys.answer(B, at(101));
         surveys.seek_beside(B, Path::new("/log/a.log"));
         surveys.taken_in(A, 1, at(0));
         surveys.taken_in(B, 1, at(0));
         assert!(!surveys.all_finished(), "a file is looked for");
         assert_eq!(begun(&mut surveys, at(200)), [B]);
         assert!(surveys.has_looked_beside(B, Path::new("/log/b.log")));
-        surveys.answered(B, Duration::ZERO, at(201));
+        surveys.answer(B, at(201));
         surveys.taken_in(B, 1, at(0));
         assert!(surveys.all_finished());
         assert_eq!(surveys.deadline(false, at(300)), None);
@@ -480,9 +463,9 @@ mod tests {
     fn positions_are_looked_for_beside_names_once_all_sources_of_their_stream_were_looked_at() {
         let mut surveys = Surveys::new(2, false, [StreamId(0)].into());
         drop(begun(&mut surveys, at(0)));
-        surveys.answered(A, Duration::ZERO, at(1));
+        surveys.answer(A, at(1));
         assert_eq!(surveys.take_look_beside(|_, _| true), []);
-        surveys.answered(B, Duration::ZERO, at(1));
+        surveys.answer(B, at(1));
         assert_eq!(surveys.take_look_beside(|_, _| true), [(StreamId(0), A)]);
         assert_eq!(surveys.take_look_beside(|_, _| true), []);
     }

@@ -3,7 +3,7 @@
 //! Knows what is unwanted of a file of which nothing is known. A file that is followed already, or of which a position is
 //! stored, is never unwanted: what it gets belongs to what was shipped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -165,22 +165,26 @@ impl Engine {
         if !self.unwanted.told.keys().any(|(of, _)| *of == source) {
             return;
         }
-        let present: BTreeSet<_> = observation.files.iter().map(|file| &file.path).collect();
         let files = &self.files;
-        let is_there = |path: &Arc<Path>| present.contains(path) || !files.at(path).is_empty();
-        self.unwanted.told.retain(|(of, path), _| *of != source || is_there(path));
+        let of_source = self.unwanted.told.keys().filter(|(of, _)| *of == source);
+        let mut gone: HashSet<_> =
+            of_source.map(|(_, path)| Arc::clone(path)).filter(|path| files.at(path).is_empty()).collect();
+        for file in &observation.files {
+            gone.remove(&file.path);
+        }
+        self.unwanted.told.retain(|(of, path), _| *of != source || !gone.contains(path));
     }
 
     /// Compressed files that the source shows no more are forgotten.
     pub(super) fn forget_compressed(
         &mut self,
         source: SourceId,
-        seen: &BTreeMap<Identity, &Observed>,
+        is_seen: impl Fn(&Identity) -> bool,
         hidden: &Hidden,
     ) {
-        self.unwanted.compressed.retain(|(of, identity), known| {
-            *of != source || seen.contains_key(identity) || hidden.holds(&known.path)
-        });
+        self.unwanted
+            .compressed
+            .retain(|(of, identity), known| *of != source || is_seen(identity) || hidden.holds(&known.path));
     }
 
     /// Whether a file has a life in the stream of a source.

@@ -3,7 +3,7 @@
 mod multiline;
 mod spread;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub struct Settings {
     pub streams: Vec<StreamSettings>,
     pub checkpoint: CheckpointSettings,
     pub memory: MemorySettings,
+    /// How many of the files that a survey shows are gone through with one event: whoever else waits is heard in between.
+    pub files_at_once: NonZeroUsize,
     pub until: Until,
     pub on_drain: OnDrain,
 }

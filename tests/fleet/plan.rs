@@ -1,6 +1,6 @@
 //! What a fleet is made of, and the settings of its daemons.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use standpipe::model::limits::RECORD_BYTES;
@@ -93,6 +93,7 @@ impl Plan {
             streams: tenants.into_iter().map(|(name, spread)| self.stream(name, spread)).collect(),
             checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
             memory: MemorySettings { buffer: (self.lanes as u64) << 20, buffer_per_file: 1 << 20 },
+            files_at_once: NonZeroUsize::MAX,
             until: Until::Drained,
             on_drain: OnDrain::KeepPartialLines,
         }

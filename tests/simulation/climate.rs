@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -335,6 +335,11 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             max_bytes: rng.u64(1_000..1_000_000),
         },
         memory: MemorySettings { buffer: 4 << 20, buffer_per_file: 2 << 20 },
+        // Not drawn by itself, either. Half of the worlds take surveys in by a few files at once.
+        files_at_once: match max_in_flight.get() as usize % 8 {
+            few @ 4..=7 => NonZeroUsize::new(few - 3).expect("above zero"),
+            _ => NonZeroUsize::MAX,
+        },
         until: Until::Drained,
         on_drain: OnDrain::KeepPartialLines,
     }

@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+/// How long before a look a file must have been written last for a later write to tell another moment, on clocks of file
+/// systems that tick every few milliseconds, and beside servers whose clocks are not this machine's.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// How far a file reached with the content that it has.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Extent {
@@ -55,6 +59,15 @@ impl Extent {
         let is_written = |looked: Duration| modified.is_none_or(|modified| modified > looked);
         self.written.is_none()
             && (self.was_written || self.looked.is_some_and(|(_, looked)| is_written(looked)))
+    }
+
+    /// Whether the file, which is read for the first time, is as the look was that `found` it: had it been written since, and
+    /// had that not been seen, a later moment would be told. `modified` is when it was written last, if the read reached its
+    /// end.
+    pub(in crate::engine) fn is_as_found(&self, modified: Option<Duration>, found: Duration) -> bool {
+        let is_settled = |looked: Duration| looked + SETTLED <= found;
+        let as_looked = self.looked.filter(|(_, looked)| Some(*looked) == modified && is_settled(*looked));
+        self.written.is_none() && !self.was_written && as_looked.is_some()
     }
 
     /// The file was read to its end, having been written last at `modified`. A look that came in before may be younger than
@@ -121,6 +134,25 @@ mod tests {
             assert_eq!(extent.was_written_unread(read), is_written, "{looks:?} {read:?}");
             extent.read_to_end(at(20));
             assert!(!extent.was_written_unread(Some(at(21))), "it was read: {looks:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_as_it_was_found_while_it_tells_the_moment_that_it_told_then_and_that_was_a_while_before() {
+        for (looks, read, found, is_as_found) in [
+            (&[10][..], Some(at(10)), at(2_010), true),
+            (&[10], Some(at(10)), at(2_009), false),
+            (&[10], Some(at(11)), at(9_000), false),
+            (&[10], Some(at(9)), at(9_000), false),
+            (&[10], None, at(9_000), false),
+            (&[], Some(at(10)), at(9_000), false),
+            (&[10, 12], Some(at(10)), at(9_000), false),
+        ] {
+            let mut extent = Extent::default();
+            looks.iter().for_each(|look| extent.look(1, Some(at(*look))));
+            assert_eq!(extent.is_as_found(read, found), is_as_found, "{looks:?} {read:?} {found:?}");
+            extent.read_to_end(at(10));
+            assert!(!extent.is_as_found(Some(at(10)), found), "it was read: {looks:?}");
         }
     }
 

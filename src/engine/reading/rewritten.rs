@@ -134,16 +134,19 @@ impl Engine {
     }
 
     /// Whether these are the first bytes of a file that was not read for a while: it was empty, or was written between its
-    /// first look and this read, or there was no memory to read it. It may have been written to and cut off meanwhile, more than once.
+    /// first look and this read, or there was no memory to read it. It may have been written to and cut off meanwhile, more than
+    /// once; not so a file that tells of its last write what it told when it was found, and that nobody saw before.
     pub(super) fn waited_unread(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
         let (end, state) = (&self.files.known(id).end, self.lives.on_its_way(incarnation));
-        let since = Duration::from_nanos(u64::try_from(state.whose().seen.last_nanos).unwrap_or_default());
+        let unix_time = |nanos: i64| Duration::from_nanos(u64::try_from(nanos).unwrap_or_default());
+        let (since, found) = (state.whose().seen.last_nanos, self.files.known(id).times.found_nanos);
+        let is_as_found = since >= found && end.extent.is_as_found(chunk.modified, unix_time(found));
         state.position() == Offset::ZERO
             && end.extent.read_end_bytes == 0
             && !chunk.bytes.is_empty()
             && (end.extent.was_empty()
                 || end.extent.was_written_unread(chunk.modified)
-                || chunk.unix_time.saturating_sub(since) > UNREAD_PATIENCE)
+                || chunk.unix_time.saturating_sub(unix_time(since)) > UNREAD_PATIENCE && !is_as_found)
     }
 
     /// Whether the first bytes of the file, and those before the position, are those of last time.
