@@ -86,7 +86,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::model::checkpoint::{Checkpoint, DeadLetter, FirstLook, KnownPart};
-use crate::model::identity::Incarnation;
 use crate::model::settings::{OnDrain, Settings, StreamId, Until};
 use crate::model::time::Instant;
 use crate::rules::dead_letters::Room;
@@ -102,7 +101,6 @@ use self::families::Families;
 use self::files::Files;
 use self::incarnation::IncarnationState;
 use self::intake::Intake;
-use self::lane::Ready;
 use self::leaving::Leaving;
 use self::lives::Lives;
 use self::numbers::Numbers;
@@ -159,12 +157,6 @@ pub struct Engine {
 /// The streams that have parts of the room for dead letters.
 fn stream_names(settings: &Settings) -> impl Iterator<Item = Arc<str>> {
     settings.streams.iter().map(|stream| Arc::clone(&stream.name))
-}
-
-impl Ready for Lives {
-    fn ready(&mut self, incarnation: Incarnation) -> &mut IncarnationState {
-        self.on_its_way_mut(incarnation)
-    }
 }
 
 impl Engine {

@@ -277,6 +277,19 @@ impl Files {
         meant_id
     }
 
+    /// Another file was opened than the one that `id` stood for: that of `other`, which is not open. Each stands for what the
+    /// other stood for: `id` is open, and what is under way of `other` goes on, for another file than its own.
+    pub(super) fn exchange(&mut self, id: FileId, other: FileId) {
+        let (mut meant, mut found) = (self.remove(id), self.remove(other));
+        let state = found.state;
+        meant.kind.awaits_another = matches!(state.get(), State::Opening { .. });
+        found.kind.awaits_another = false;
+        std::mem::swap(&mut meant.is_late, &mut found.is_late);
+        self.insert(id, FollowedFile { state: StateOf(State::AtEnd), ..found });
+        self.insert(other, FollowedFile { state, ..meant });
+        self.enter_queue(other, state.get());
+    }
+
     /// The file has another name.
     pub(super) fn rename(&mut self, id: FileId, path: Arc<Path>, target: Option<Arc<Path>>) {
         self.unindex(id);

@@ -13,7 +13,16 @@ use crate::model::time::Instant;
 
 use super::Engine;
 use super::incarnation::IncarnationState;
+use super::lane::Ready;
+use super::lives::Lives;
 use super::report::Report;
+
+/// Lanes send what incarnations have ready.
+impl Ready for Lives {
+    fn ready(&mut self, incarnation: Incarnation) -> &mut IncarnationState {
+        self.on_its_way_mut(incarnation)
+    }
+}
 
 impl Engine {
     /// Hands on the files of lanes that are held for long, and gives lanes that take records again theirs back.

@@ -74,6 +74,15 @@ impl Leaving {
         self.files.contains(&file)
     }
 
+    /// Whether a file is to be let go of, from now on.
+    pub(super) fn set(&mut self, file: FileId, leaves: bool) {
+        if leaves {
+            self.files.insert(file);
+        } else {
+            self.files.remove(&file);
+        }
+    }
+
     /// A file was let go of.
     pub(super) fn remove(&mut self, file: FileId) {
         self.files.remove(&file);

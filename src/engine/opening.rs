@@ -5,6 +5,7 @@
 //!
 //! *Invariant:* what is opened again under its name goes on only as the file that was closed.
 
+mod another;
 mod held;
 mod marks;
 mod missing;
@@ -20,7 +21,7 @@ use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::history::{Head, History};
 use crate::rules::idle::{self, AtEnd};
-use crate::rules::rotation::{recognise, same_file};
+use crate::rules::rotation::recognise;
 
 use super::Engine;
 use super::files::State;
@@ -96,6 +97,9 @@ impl Engine {
             && !self.note_answer(id)
         {
             self.descriptors.end_opening(slot);
+        }
+        if std::mem::take(&mut self.files.known_mut(id).kind.awaits_another) {
+            return self.on_another_opened(id, result.is_ok(), now);
         }
         let opened = match result {
             Ok(opened) => opened,
@@ -314,38 +318,6 @@ impl Engine {
         self.saves.note_changed(incarnation, 0, now);
         self.report(Report::Following { source, path, at, why: Start::Checkpoint });
         self.queue_read(id);
-    }
-
-    /// Whether the file that was opened is the one that was meant to be.
-    ///
-    /// If another has taken the name since the last look, that one is followed from here on, for nobody may have seen
-    /// it, or ever see it again under this name; and the one that was meant is looked for.
-    fn is_as_expected(&mut self, id: FileId, opened: &Opened, now: Instant) -> bool {
-        let file = self.files.known(id);
-        if same_file(file.identity, opened.identity) {
-            return true;
-        }
-        let (whose, name) = ((file.source, file.stream), file.name);
-        // Where a link leads elsewhere since the look, what was opened lies there. If that is not told, the next look tells it.
-        let is_nowhere = file.target.is_some() && opened.place.is_none();
-        if is_nowhere || self.files.of(file.stream, opened.identity).is_some() || name == Name::Lost {
-            self.close_descriptor(id);
-            self.seek(id, now);
-            return false;
-        }
-        let path = Arc::clone(&file.path);
-        let (found_nanos, owner) = (file.times.found_nanos, file.kind.owner);
-        let mut other = FollowedFile::found(whose, path, opened.identity, name, now);
-        (other.times.found_nanos, other.kind.owner) = (found_nanos, owner);
-        other.target = opened.place.clone().filter(|_| file.target.is_some());
-        let meant_incarnation = file.incarnation();
-        let meant = self.files.replace(id, other);
-        if let Some(incarnation) = meant_incarnation {
-            self.lives.move_to(incarnation, meant);
-        }
-        self.leaving.renumber(id, meant);
-        self.seek(meant, now);
-        true
     }
 
     /// A file that was closed for want of descriptors is open again.

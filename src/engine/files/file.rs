@@ -218,6 +218,8 @@ pub(in crate::engine) struct Kind {
     pub(in crate::engine) is_moved: bool,
     /// The user ID that it belongs to.
     pub(in crate::engine) owner: u32,
+    /// What is being opened is not this file: the answer tells nothing of it.
+    pub(in crate::engine) awaits_another: bool,
     /// The name was lost, and nothing has said yet whether the file has another.
     pub(in crate::engine) is_unexplained: bool,
     /// The real path that it had before it was renamed last.

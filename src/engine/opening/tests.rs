@@ -1,8 +1,14 @@
 //! Files that are opened, and what the kernel says they are by then.
 
-use crate::engine::port::{Event, Hint};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::engine::port::{Effect, Event, FileFault, FileId, Hint, Observation, Observed, Opened};
 use crate::engine::samples::disk::{World, lines, told};
-use crate::engine::samples::path;
+use crate::engine::samples::{at, identity, path, settings};
+use crate::engine::{Engine, Memory};
+use crate::model::settings::{SourceId, StreamId};
 
 #[test]
 fn a_file_that_overlayfs_copies_up_while_it_is_read_is_the_file_that_it_was() {
@@ -223,4 +229,82 @@ fn what_had_a_rotators_name_before_the_first_look_is_left_alone_though_that_foun
         world.pass(60);
     }
     assert!(world.take().iter().all(|line| line.starts_with("new")));
+}
+
+/// What an engine wants, once it was told something: files to open, and files to close.
+fn wants(engine: &mut Engine, event: Event, second: u64) -> (Vec<(FileId, String)>, Vec<FileId>) {
+    let (mut opens, mut closes, mut waiting) = (Vec::new(), Vec::new(), vec![event]);
+    while let Some(event) = waiting.pop() {
+        engine.handle(event, at(second));
+        engine.check_laws();
+        while let Some(effect) = engine.poll_effect() {
+            match effect {
+                Effect::Open(open) => {
+                    let name = open.path.file_name().expect("named").to_string_lossy();
+                    opens.push((open.file, name.into_owned()));
+                }
+                Effect::Close(file) => closes.push(file),
+                Effect::Save(_) => waiting.push(Event::Saved(Ok(()))),
+                _ => {}
+            }
+        }
+    }
+    (opens, closes)
+}
+
+fn look(files: &[(&str, u64)]) -> Event {
+    let files = files.iter().map(|(name, inode)| Observed {
+        path: path(name),
+        target: None,
+        identity: identity(*inode),
+        size: 5,
+        owner: 0,
+        modified: None,
+        is_matched: true,
+        rotated_from: Vec::new(),
+    });
+    Event::Observed(Observation {
+        source: SourceId(0),
+        files: files.collect(),
+        hidden: Default::default(),
+        held: Vec::new(),
+        unix_time: Duration::from_secs(1),
+    })
+}
+
+/// The file may be under no name by the time that its own opening is over.
+#[test]
+fn a_file_that_is_opened_under_the_name_of_another_while_its_own_opening_is_under_way_stays_open() {
+    let open = |file, inode: Option<u64>| {
+        let opened = |inode| Opened {
+            identity: identity(inode),
+            size: 5,
+            head: Bytes::from(format!("{inode:04}\n")),
+            held: None,
+            place: None,
+        };
+        Event::Opened { file, result: inode.map(opened).ok_or(FileFault::Gone) }
+    };
+    // What the second name leads to by then: another file, the first one, or none.
+    for then in [Some(3), Some(1), None] {
+        let mut engine = Engine::try_new(settings(1), Memory::default(), 0, at(0)).expect("delays in order");
+        drop(wants(&mut engine, Event::Tick, 1));
+        let (opens, _) = wants(&mut engine, look(&[("a.log", 1), ("b.log", 2)]), 1);
+        let of = |name: &str| opens.iter().find(|(_, other)| other == name).expect("to be opened").0;
+        let (a, b) = (of("a.log"), of("b.log"));
+        let (_, closes) = wants(&mut engine, open(a, Some(2)), 2);
+        assert_eq!(closes, [], "{then:?}");
+        assert_eq!(engine.files.of(StreamId(0), identity(2)), Some(a), "{then:?}");
+        assert!(engine.files.known(a).is_open(), "{then:?}");
+        let (_, closes) = wants(&mut engine, open(b, then), 3);
+        assert_eq!(closes, then.map(|_| b).into_iter().collect::<Vec<_>>(), "{then:?}");
+        assert_eq!(engine.files.of(StreamId(0), identity(1)), Some(b), "it is looked for: {then:?}");
+        // The next look tells what became of the names.
+        drop(wants(&mut engine, Event::Hint(Hint::Names), 10));
+        drop(wants(&mut engine, Event::Tick, 20));
+        let (opens, _) = wants(&mut engine, look(&[("a.log", 2), ("b.log", 3), ("c.log", 1)]), 20);
+        let mut opens: Vec<_> = opens.into_iter().map(|(_, name)| name).collect();
+        opens.sort();
+        assert_eq!(opens, ["b.log", "c.log"], "{then:?}");
+    }
 }
