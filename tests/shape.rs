@@ -114,9 +114,9 @@ fn items_are_read_as_rustfmt_leaves_them() {
     let text = "//! It is a module.\n\
                 \n\
                 /// A struct.\n\
-                pub struct Three<'a> {\n    /// One that counts.\n    pub(super) one: u8,\n    two: &'a str,\n    r#three: u8,\n}\n\
+                pub struct Three<'a> {\n    /// One that counts.\n    pub(super) one: u8,\n    pub(in crate::one) two: &'a str,\n    r#three: u8,\n}\n\
                 struct Unit;\n\
-                impl Three<'_> {\n    pub const fn long(\n        self,\n    ) -> u8 {\n        fn inner() {\n        }\n        1\n    }\n}\n\
+                impl Three<'_> {\n    pub(in crate::one) const fn long(\n        self,\n    ) -> u8 {\n        fn inner() {\n        }\n        1\n    }\n}\n\
                 trait Promise {\n    fn only(&self);\n}\n\
                 #[cfg(test)]\nmod elsewhere;\n\
                 fn last() {}\n\
@@ -209,10 +209,17 @@ fn test_modules(lines: &[String]) -> Vec<String> {
     pairs.filter_map(|pair| pair[1].split_once("mod ")?.1.strip_suffix(';').map(str::to_owned)).collect()
 }
 
-/// A file's lines up to the module of its unit tests.
+/// A file's lines up to the module of its unit tests, each with a visibility of one word.
 fn without_tests(lines: &[String]) -> Vec<String> {
     let tests = lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].ends_with('{'));
-    lines[..tests.unwrap_or(lines.len())].to_vec()
+    let lines = lines[..tests.unwrap_or(lines.len())].iter();
+    let plain = |line: &String| match line.split_once("pub(in ") {
+        Some((before, behind)) if before.trim().is_empty() => {
+            format!("{before}pub{}", behind.split_once(')').map_or("", |(_, behind)| behind))
+        }
+        _ => line.clone(),
+    };
+    lines.map(plain).collect()
 }
 
 /// Every function with a body; the size is in lines.

@@ -7,6 +7,7 @@
 
 mod alike;
 mod blocked;
+mod exchange;
 mod extent;
 pub(super) mod file;
 pub(super) mod first_bytes;
@@ -70,16 +71,28 @@ pub(super) enum State {
 
 /// The state of one file. Only this room writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StateOf(State);
+pub(super) struct StateOf {
+    state: State,
+    /// Whether an answer that is awaited is late.
+    is_late: bool,
+}
 
 impl StateOf {
     /// A file that was just found.
     pub(super) fn found() -> Self {
-        Self(State::Closed)
+        Self::of(State::Closed)
+    }
+
+    fn of(state: State) -> Self {
+        Self { state, is_late: false }
     }
 
     pub(super) fn get(self) -> State {
-        self.0
+        self.state
+    }
+
+    pub(super) fn is_late(self) -> bool {
+        self.is_late
     }
 }
 
@@ -264,30 +277,6 @@ impl Files {
             self.by_identity.remove(&key);
         }
         *file
-    }
-
-    /// Another file was opened than the one that `id` stood for: `id` stands for `other` from now on, which is open, and
-    /// the one that was meant is closed and gets another number, which is returned.
-    pub(super) fn replace(&mut self, id: FileId, other: FollowedFile) -> FileId {
-        let meant = self.remove(id);
-        let meant_id = FileId(self.next);
-        self.next += 1;
-        self.insert(meant_id, FollowedFile { state: StateOf::found(), ..meant });
-        self.insert(id, FollowedFile { state: StateOf(State::AtEnd), ..other });
-        meant_id
-    }
-
-    /// Another file was opened than the one that `id` stood for: that of `other`, which is not open. Each stands for what the
-    /// other stood for: `id` is open, and what is under way of `other` goes on, for another file than its own.
-    pub(super) fn exchange(&mut self, id: FileId, other: FileId) {
-        let (mut meant, mut found) = (self.remove(id), self.remove(other));
-        let state = found.state;
-        meant.kind.awaits_another = matches!(state.get(), State::Opening { .. });
-        found.kind.awaits_another = false;
-        std::mem::swap(&mut meant.is_late, &mut found.is_late);
-        self.insert(id, FollowedFile { state: StateOf(State::AtEnd), ..found });
-        self.insert(other, FollowedFile { state, ..meant });
-        self.enter_queue(other, state.get());
     }
 
     /// The file has another name.

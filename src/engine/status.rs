@@ -242,7 +242,7 @@ impl Engine {
     /// Everything as it stands now.
     pub fn status_in(&mut self, detail: Detail, now: Instant) -> Status {
         let unreadable = self.unwanted.told.iter().map(|((source, path), why)| (*source, path, why.as_str()));
-        let late = self.files.iter().filter(|(_, file)| file.is_late);
+        let late = self.files.iter().filter(|(_, file)| file.state.is_late());
         let late = late.map(|(_, file)| (file.source, &file.path, LATE));
         let mut unreadable = unreadable.chain(late);
         let lives = &self.lives;

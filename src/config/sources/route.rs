@@ -22,6 +22,21 @@ pub(in crate::config) enum Destination {
     ByPath(Box<ByPath>, Option<Typed<String>>),
 }
 
+/// Refuses what says to which streams files may go, of a source that has one.
+fn refuse_pointless(table: &SourceTable, faults: &mut Faults) {
+    let pointless = [
+        table.routing.streams.as_ref().and_then(|globs| globs.first()).map(Typed::spot),
+        table.routing.default_stream.as_ref().map(Typed::spot),
+        table.routing.max_streams.as_ref().filter(|most| most.value != MAX_STREAMS).map(Typed::spot),
+    ];
+    for spot in pointless.into_iter().flatten() {
+        faults.add(spot.fault(
+            "says to which streams files may go, and they all go to one; write fields in `stream`, as \"logs-{namespace}\", \
+             or leave it out",
+        ));
+    }
+}
+
 /// Where the source `table`, which is called `name` on the machine `host`, sends its lines.
 pub(in crate::config) fn destination(
     table: &SourceTable,
@@ -31,17 +46,7 @@ pub(in crate::config) fn destination(
 ) -> Destination {
     let routing = &table.routing;
     if !is_template(&stream.value) {
-        let pointless = [
-            routing.streams.as_ref().and_then(|globs| globs.first()).map(Typed::spot),
-            routing.default_stream.as_ref().map(Typed::spot),
-            routing.max_streams.as_ref().filter(|most| most.value != MAX_STREAMS).map(Typed::spot),
-        ];
-        for spot in pointless.into_iter().flatten() {
-            faults.add(spot.fault(
-                "says to which streams files may go, and they all go to one; write fields in `stream`, as \"logs-{namespace}\", \
-                 or leave it out",
-            ));
-        }
+        refuse_pointless(table, faults);
         return Destination::One(stream.clone());
     }
     let one = || Destination::One(stream.clone());

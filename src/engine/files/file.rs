@@ -43,8 +43,6 @@ pub(in crate::engine) struct FollowedFile {
     pub(in crate::engine) times: Times,
     /// Failed tries in a row.
     pub(in crate::engine) failures: u32,
-    /// Whether an answer that is awaited is late.
-    pub(in crate::engine) is_late: bool,
     pub(in crate::engine) compared: Seldom<Compared>,
 }
 
@@ -280,7 +278,6 @@ impl FollowedFile {
                 found_nanos: 0,
             },
             failures: 0,
-            is_late: false,
             compared: Seldom::default(),
         }
     }

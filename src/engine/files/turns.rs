@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::settings::LaneId;
 use crate::model::time::Instant;
 
-use super::{Files, ReadQueue, Slot, State, StateOf};
+use super::{Files, ReadQueue, Slot, State};
 use crate::engine::files::file::{Name, Task};
 use crate::engine::port::{FileId, Read};
 
@@ -23,7 +23,7 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 impl Files {
     pub(super) fn set(&mut self, id: FileId, state: State) {
         self.leave_queue(id);
-        self.known_mut(id).state = StateOf(state);
+        self.known_mut(id).state.state = state;
         self.note_tick(id);
         self.enter_queue(id, state);
     }
@@ -44,7 +44,7 @@ impl Files {
             State::Deferred { lane } => drop(self.deferred.entry(lane).or_default().insert(id)),
             State::Collecting { until } => drop(self.collecting.insert((until, id))),
             // The lateness of an answer is said once.
-            State::Opening { .. } | State::Reading { .. } if self.known(id).is_late => {}
+            State::Opening { .. } | State::Reading { .. } if file.state.is_late => {}
             State::Opening { due, .. } | State::Reading { due, .. } => drop(self.awaited.insert((due, id))),
             State::Closed
             | State::Sought
@@ -359,7 +359,7 @@ impl Files {
             && due <= now
         {
             self.awaited.pop_first();
-            self.known_mut(id).is_late = true;
+            self.known_mut(id).state.is_late = true;
             late.push(id);
         }
         late
@@ -367,7 +367,7 @@ impl Files {
 
     /// An answer has come; tells whether it was late.
     pub(in crate::engine) fn answered(&mut self, id: FileId) -> bool {
-        std::mem::take(&mut self.known_mut(id).is_late)
+        std::mem::take(&mut self.known_mut(id).state.is_late)
     }
 
     /// When a file is to be read though nothing happens.

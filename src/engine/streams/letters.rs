@@ -230,10 +230,7 @@ impl Streams {
         let verdicts = &outcome.verdicts;
         assert_eq!(verdicts.len(), letters.len(), "L7: one verdict for each letter");
         let counts = &mut counts[id.stream.0];
-        *counts.requests.entry((operation, end_of(verdicts))).or_default() += 1;
-        counts.request_took.entry(operation).or_default().observe(outcome.took);
-        let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
-        counts.throttled += u64::from(verdicts.iter().filter_map(failure).any(is_throttled));
+        count(counts, operation, outcome);
         self.activity[id].note_answer(verdicts, now);
         let lane = &mut self.lanes[id];
         let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
@@ -258,16 +255,7 @@ impl Streams {
                 Verdict::Retry(why) => why.clone(),
             };
             let failures = waiting.failures + 1;
-            // A group may be refused for one of its letters: then each is sent by itself.
-            let is_over = match why.reason {
-                RetryReason::Setup => true,
-                RetryReason::Rejected => is_alone,
-                RetryReason::Throttled
-                | RetryReason::Server
-                | RetryReason::Network
-                | RetryReason::Ambiguous => failures >= TRIES,
-            };
-            if is_over || self.is_draining {
+            if is_over(why.reason, failures, is_alone) || self.is_draining {
                 setup = setup.or_else(|| Some(why.clone()).filter(|why| why.reason == RetryReason::Setup));
                 ends.push((number, LetterEnd::Kept(why)));
                 continue;
@@ -286,6 +274,26 @@ impl Streams {
             reports.extend(self.stop_for_encryption(id, now));
         }
         Some((ends, reports))
+    }
+}
+
+/// Counts a request with letters.
+fn count(counts: &mut StreamCounts, operation: Operation, outcome: &Outcome) {
+    *counts.requests.entry((operation, end_of(&outcome.verdicts))).or_default() += 1;
+    counts.request_took.entry(operation).or_default().observe(outcome.took);
+    let is_throttled = |why: &Retry| why.reason == RetryReason::Throttled;
+    counts.throttled += u64::from(outcome.verdicts.iter().filter_map(failure).any(is_throttled));
+}
+
+/// Whether a letter that was not taken so often is not sent again. A group may be refused for one of its letters: then each is
+/// sent by itself.
+fn is_over(why: RetryReason, failures: u32, is_alone: bool) -> bool {
+    match why {
+        RetryReason::Setup => true,
+        RetryReason::Rejected => is_alone,
+        RetryReason::Throttled | RetryReason::Server | RetryReason::Network | RetryReason::Ambiguous => {
+            failures >= TRIES
+        }
     }
 }
 
