@@ -145,12 +145,15 @@ pub struct KnownPart {
 
 const MILLION: f64 = 1e6;
 
+/// From here on it is as good as all: what comes back after a refusal comes nearer to 1, and never to it.
+const AS_GOOD_AS_ALL: f64 = 0.99;
+
 impl KnownPart {
-    /// What a stream has of the delivery stream in a place; `None` where that is all, or so good as all.
+    /// What a stream has of the delivery stream in a place; `None` where that is as good as all.
     pub fn of(stream: &StreamSettings, place: usize, part: f64) -> Option<Self> {
         let lane = &stream.spread.lanes[place];
         let millionths = (part * MILLION).clamp(1.0, MILLION) as u32;
-        (f64::from(millionths) < MILLION).then(|| Self {
+        (part < AS_GOOD_AS_ALL).then(|| Self {
             stream: Arc::clone(&stream.name),
             delivery_stream: Arc::clone(&lane.delivery_stream),
             region: lane.region.clone().unwrap_or_default(),

@@ -457,6 +457,7 @@ fn files_go_to_another_region_when_none_of_the_first_takes_anything_and_back() {
 fn a_delivery_stream_that_nobody_asked_begins_with_the_part_of_the_one_whose_files_it_takes_over() {
     let settings = of_lanes(&["a", "away-a"]);
     let mut world = World::new(settings.clone(), 4);
+    assert_eq!(KnownPart::of(&settings.streams[0], 0, 0.995), None, "as good as all");
     let known = KnownPart::of(&settings.streams[0], 0, 0.125).expect("not all");
     world.engine.streams.begin_with(&[known], Instant::ZERO);
     world.modes[0] = Mode::Fails;
