@@ -232,7 +232,7 @@ fn surrounded<T>(ask: impl FnOnce(&ProcessEnvironment<'_>) -> T) -> T {
         env: &|name| std::env::var(name).ok(),
         current_dir: &current_dir,
         exists: &|path| path.symlink_metadata().is_ok(),
-        files: &OnDisk,
+        files: &OnDisk { why_denied },
     })
 }
 

@@ -31,6 +31,9 @@ pub trait Files {
     /// # Errors
     /// What is wrong with it, and what to do.
     fn text(&self, path: &Path) -> Result<String, String>;
+
+    /// Who was denied `path` by the error `why`, and how it is granted, where that can be told.
+    fn why_denied(&self, path: &Path, why: &io::Error) -> Option<String>;
 }
 
 /// Nothing can be included.
@@ -44,6 +47,10 @@ impl Files for NoFiles {
 
     fn text(&self, _: &Path) -> Result<String, String> {
         Err("cannot be read: there are no files here".to_owned())
+    }
+
+    fn why_denied(&self, _: &Path, _: &io::Error) -> Option<String> {
+        None
     }
 }
 
@@ -84,6 +91,10 @@ impl Files for Noted<'_> {
         let text = self.files.text(path);
         self.note(path, text.as_deref().map_err(String::as_str));
         text
+    }
+
+    fn why_denied(&self, path: &Path, why: &io::Error) -> Option<String> {
+        self.files.why_denied(path, why)
     }
 }
 
@@ -150,7 +161,10 @@ fn matching(entry: &IncludeGlob, base: &Path, files: &dyn Files) -> Result<Vec<P
     let mut names = match files.names(&dir) {
         Ok(names) => names,
         Err(why) if why.kind() == io::ErrorKind::NotFound => Vec::new(),
-        Err(why) => return Err(format!("{} cannot be listed: {why}; make it readable", dir.display())),
+        Err(why) => {
+            let how = files.why_denied(&dir, &why).unwrap_or_else(|| "make it readable".to_owned());
+            return Err(format!("{} cannot be listed: {why}; {how}", dir.display()));
+        }
     };
     names.sort();
     let paths = names.into_iter().map(|name| dir.join(name));
@@ -194,13 +208,19 @@ impl Files for OnDisk {
     }
 
     fn text(&self, path: &Path) -> Result<String, String> {
-        let unreadable =
-            |why| format!("cannot be read: {why}; make it readable, or leave it out of `include`");
+        let unreadable = |why: io::Error| {
+            let how = self.why_denied(path, &why).unwrap_or_else(|| "make it readable".to_owned());
+            format!("cannot be read: {why}; {how}, or leave it out of `include`")
+        };
         // Before it is opened, which waits for a writer where it is a FIFO.
         if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
             return Err("is no regular file; leave it out of `include`".to_owned());
         }
         std::fs::read_to_string(path).map_err(unreadable)
+    }
+
+    fn why_denied(&self, path: &Path, why: &io::Error) -> Option<String> {
+        (why.kind() == io::ErrorKind::PermissionDenied).then(|| (self.why_denied)(path)).flatten()
     }
 }
 

@@ -238,7 +238,10 @@ pub struct ProcessEnvironment<'a> {
 
 /// The files of this machine.
 #[derive(Clone, Copy, Debug)]
-pub struct OnDisk;
+pub struct OnDisk {
+    /// Asked where one is denied.
+    pub why_denied: WhyDenied,
+}
 
 impl fmt::Debug for ProcessEnvironment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,7 +252,7 @@ impl fmt::Debug for ProcessEnvironment<'_> {
 impl Config {
     /// The configuration in the file at `path`, without flags.
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Faults> {
-        Self::of_file(path, &read(path, |_| None)?, env, &OnDisk)
+        Self::of_file(path, &read(path, |_| None)?, env, &OnDisk { why_denied: |_| None })
     }
 
     /// The configuration `text`, without flags, and without what it includes; faults call it `name`.

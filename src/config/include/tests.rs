@@ -21,6 +21,10 @@ impl Files for Known {
     fn text(&self, path: &Path) -> Result<String, String> {
         self.0[path.to_str().expect("a text")].map(str::to_owned).map_err(str::to_owned)
     }
+
+    fn why_denied(&self, path: &Path, _: &io::Error) -> Option<String> {
+        (path == Path::new("/denied")).then(|| "uid 7 may not read it".to_owned())
+    }
 }
 
 fn around<'a>(files: &'a dyn Files) -> ProcessEnvironment<'a> {
@@ -121,7 +125,7 @@ fn an_entry_is_a_path_or_a_glob_over_the_names_in_a_directory() {
         ("", "is empty; write a path, or a glob such as \"conf.d/*.toml\""),
         ("/c/", "`/c/` is a directory; write `/c/*.toml` for the files in it"),
         ("/*/a.toml", "`/*/a.toml` has a glob in its directory; write out all but the files' names"),
-        ("/denied/a", "/denied cannot be listed: permission denied; make it readable"),
+        ("/denied/a", "/denied cannot be listed: permission denied; uid 7 may not read it"),
     ];
     for (entry, told) in table {
         let main = format!("{A}[[source]]\npaths = [\"/c\"]\nstream = \"c\"\n");
@@ -140,7 +144,8 @@ fn only_regular_files_are_read_from_disk() {
     std::os::unix::fs::symlink("a", path("link")).expect("linked");
     rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
         .expect("made");
-    let mut names = OnDisk.names(dir.path()).expect("it can be listed");
+    let files = OnDisk { why_denied: |path| path.ends_with("a").then(|| "uid 7 may not read it".to_owned()) };
+    let mut names = files.names(dir.path()).expect("it can be listed");
     names.sort();
     assert_eq!(names, ["a", "fifo", "link"]);
     for (name, found) in [
@@ -155,7 +160,14 @@ fn only_regular_files_are_read_from_disk() {
             ),
         ),
     ] {
-        assert_eq!(OnDisk.text(&path(name)).as_deref().map_err(String::as_str), found, "{name}");
+        assert_eq!(files.text(&path(name)).as_deref().map_err(String::as_str), found, "{name}");
+    }
+    for (name, why, told) in [
+        ("a", io::ErrorKind::PermissionDenied, Some("uid 7 may not read it")),
+        ("a", io::ErrorKind::NotFound, None),
+        ("b", io::ErrorKind::PermissionDenied, None),
+    ] {
+        assert_eq!(files.why_denied(&path(name), &why.into()).as_deref(), told, "{name}, {why}");
     }
 }
 
