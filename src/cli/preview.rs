@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use clap::Args;
 
 use crate::config::{Config, Overrides};
-use crate::engine::port::{FileFault, Observed};
+use crate::engine::port::{FileFault, Observed, Opened};
 use crate::engine::preview::{self, Becomes, Beginning, Preview};
 use crate::model::limits::{BILLING_STEP_BYTES, billed_bytes};
 use crate::model::offset::Offset;
@@ -19,7 +19,9 @@ use crate::model::route::Destined;
 use crate::model::settings::{Compression, SourceId, StreamId};
 use crate::model::text::{exact, plain, plain_path};
 use crate::rules::compression::compression;
-use crate::shell::files::{self, SourceFiles, Surveyed};
+use crate::rules::rotation::family::rotated_from;
+use crate::rules::rotation::uncompressed;
+use crate::shell::files::{self, Compressed, SourceFiles, Surveyed};
 
 use super::run::{source_files, surveys};
 use super::{DONE, FAILED, configure, named};
@@ -70,7 +72,7 @@ pub(super) fn preview(args: &PreviewArgs) -> u8 {
         };
         is_matched = true;
         // Nobody may be reading; what cannot be read is told.
-        match show(&mut out, &config, &surveyed.observation.source, file, args.lines) {
+        match show(&mut out, (&config, &sources[source]), &surveyed.observation.source, file, args.lines) {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => {
                 code = FAILED;
@@ -117,7 +119,7 @@ fn why_not(path: &Path, sources: &[SourceFiles], surveys: &[Surveyed]) -> String
 #[expect(clippy::disallowed_methods, reason = "JSON records say when they were read")]
 fn show(
     out: &mut impl Write,
-    config: &Config,
+    (config, of_source): (&Config, &SourceFiles),
     source: &SourceId,
     file: &Observed,
     lines: NonZeroUsize,
@@ -131,10 +133,8 @@ fn show(
         Destined::Nowhere(why) => return Ok(Err(FileFault::Unreadable(why))),
     };
     let (stream, stream_settings) = (&config.streams[place], &config.settings.streams[place]);
-    let of_source = &config.sources[source.0];
-    let reach = files::Reach::new(of_source.follow_symlinks, &of_source.link_targets);
-    let (opened, head) = match files::open(&file.path, reach) {
-        Ok((opened, found)) => (opened, found),
+    let (content, head) = match open(of_source, file) {
+        Ok(opened) => opened,
         Err(fault) => return Ok(Err(fault)),
     };
     writeln!(
@@ -149,7 +149,14 @@ fn show(
         writeln!(out, "  is skipped: it is compressed ({format}), and a log is text")?;
         return Ok(Ok(()));
     }
-    let (bytes, is_cut) = match first_lines(&opened, lines) {
+    if let Content::Archived(_) = content {
+        writeln!(
+            out,
+            "  a rotated file, decompressed: what was not delivered of it before it was compressed is read, and nothing \
+             of a file that nobody knows"
+        )?;
+    }
+    let (bytes, is_cut) = match first_lines(&content, lines) {
         Ok(read) => read,
         Err(fault) => return Ok(Err(fault)),
     };
@@ -165,11 +172,42 @@ fn show(
     Ok(Ok(()))
 }
 
+/// What a file holds, as it is read.
+enum Content {
+    Plain(std::fs::File),
+    /// A rotator compressed it.
+    Archived(Compressed),
+}
+
+impl Content {
+    fn read(&self, at: Offset) -> Result<Bytes, FileFault> {
+        match self {
+            Self::Plain(file) => files::read(file, at, READ_BYTES),
+            Self::Archived(file) => file.read(at, READ_BYTES),
+        }
+    }
+}
+
+/// Opens a file as the daemon does: as what was compressed, where its name says that a rotator did that.
+fn open(of_source: &SourceFiles, file: &Observed) -> Result<(Content, Opened), FileFault> {
+    let (opened, head) = files::open(&file.path, of_source.reach())?;
+    let real = file.real_path();
+    let names = of_source.names();
+    let is_taken =
+        |name: &PathBuf| name.file_name().is_some_and(|name| names.takes(&file.path.with_file_name(name)));
+    let is_archive = uncompressed(real).is_some() && rotated_from(real).iter().any(is_taken);
+    if is_archive && compression(&head.head) == Some("gzip") {
+        let (archived, head) = files::open_compressed(&file.path, of_source.reach())?;
+        return Ok((Content::Archived(archived), head));
+    }
+    Ok((Content::Plain(opened), head))
+}
+
 /// The first `lines` of a file, and whether that was too much.
-fn first_lines(file: &std::fs::File, lines: NonZeroUsize) -> Result<(Bytes, bool), FileFault> {
+fn first_lines(file: &Content, lines: NonZeroUsize) -> Result<(Bytes, bool), FileFault> {
     let (mut all, mut found) = (BytesMut::new(), 0);
     while all.len() < MAX_BYTES {
-        let read = files::read(file, Offset::new(all.len() as u64), READ_BYTES)?;
+        let read = file.read(Offset::new(all.len() as u64))?;
         let missing = lines.get() - found;
         let last = memchr::memchr_iter(b'\n', &read).nth(missing - 1);
         found += memchr::memchr_iter(b'\n', &read).count().min(missing);

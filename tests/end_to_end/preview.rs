@@ -1,6 +1,10 @@
 //! `standpipe preview`: what a file would become, and nothing else happens.
 
 use std::fs;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::world::{World, append, eventually, finished, text};
 
@@ -101,4 +105,26 @@ fn compressed_records_are_shown_as_what_they_hold() {
     assert_eq!(code, 0);
     let line = said.lines().find(|line| line.contains("0123456789")).expect("a record");
     assert!(line.contains(" bytes, 1000 lines, 1 x 5 KiB, gzip of 11000 bytes: 0123456789\\n"), "{line}");
+}
+
+#[test]
+fn a_rotated_file_that_was_compressed_is_shown_as_what_it_was() {
+    let mut world = World::new().matching("app.log*");
+    let gzip = |name: &str, content: &str| {
+        let mut encoder = GzEncoder::new(fs::File::create(world.file(name)).unwrap(), Compression::fast());
+        encoder.write_all(content.as_bytes()).unwrap();
+        encoder.finish().unwrap();
+    };
+    gzip("app.log.2.gz", "one\ntwo\nthree\n");
+    let (code, said, _) = preview(&world, &["--lines", "2", text(&world.file("app.log.2.gz"))]);
+    assert!(code == 0 && said.contains("\n  a rotated file, decompressed: "), "{said}");
+    assert!(
+        said.contains("\n  4 bytes, 1 line, 1 x 5 KiB: one\\n\n  4 bytes, 1 line, 1 x 5 KiB: two\\n\n"),
+        "{said}"
+    );
+    assert!(!said.contains("three"), "{said}");
+    // Where no source reads what the name says that it was.
+    world = world.matching("*.gz");
+    let (code, said, _) = preview(&world, &[text(&world.file("app.log.2.gz"))]);
+    assert!(code == 0 && said.contains("is skipped: it is compressed (gzip)"), "{said}");
 }
