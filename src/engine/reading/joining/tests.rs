@@ -1,5 +1,6 @@
 //! A log that is rotated in the middle of what its program says.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use crate::engine::port::{Effect, Event, Move, MoveId};
@@ -10,6 +11,7 @@ use crate::model::settings::{
     Api, Audit, Envelope, Format, Grouping, MemorySettings, Multiline, OnDrain, Oversize, Preset, Runtime,
     Settings,
 };
+use crate::rules::dead_letters::MAX_DEAD_LETTER_BYTES;
 
 use super::*;
 
@@ -68,7 +70,11 @@ fn settle_together(world: &World, (first, at): (&str, u64), (second, head): (&st
         for saved in &save.checkpoints {
             let is_done = |at: u64| {
                 saved.offset.bytes() >= at
-                    || saved.settled.ranges().iter().any(|range| range.end().bytes() >= at)
+                    || saved
+                        .settled
+                        .ranges()
+                        .iter()
+                        .any(|range| (range.start().bytes()..range.end().bytes()).contains(&(at - 1)))
             };
             if saved.identity == names[0] {
                 done[0] = is_done(at);
@@ -331,6 +337,59 @@ fn a_dead_letter_of_both_files_names_the_first_and_is_durable_with_both_position
     assert_eq!(String::from_utf8_lossy(&said), "onetwo and more\n");
     assert_eq!(letters[0].offset, Offset::ZERO);
     assert_eq!(letters[0].path, path(names.1));
+}
+
+/// Neither file's position passes a record that nothing keeps; what comes after it in the second file is sent, and a drain ends.
+#[test]
+fn a_dead_letter_of_both_files_that_has_no_room_holds_both_positions_until_there_is_some() {
+    let mut settings = containers();
+    settings.sources[0].max_message_bytes = 6;
+    settings.sources[0].oversize = Oversize::DeadLetter;
+    let stream = Arc::clone(&settings.streams[0].name);
+    let (first, second) = (cri("P", "one"), cri("F", "two and more") + &cri("F", "three"));
+    let names = ("0.log", "0.log.20261129-220000");
+    let head = cri("F", "two and more").len() as u64;
+    let letters = |world: &World| {
+        let letters = world.saves.iter().flat_map(|save| &save.dead_letters);
+        String::from_utf8(letters.flat_map(|letter| letter.data.to_vec()).collect()).expect("text")
+    };
+    for (is_drained, is_restarted) in [(false, false), (false, true), (true, false)] {
+        let case = format!("drained {is_drained}, restarted {is_restarted}");
+        let mut world = with_log(settings.clone(), names.0, first.as_bytes());
+        let full = |world: &mut World| world.engine.saves.room_mut().take(&stream, MAX_DEAD_LETTER_BYTES);
+        full(&mut world);
+        world.rename_silently(names.0, names.1);
+        world.make(names.0, second.as_bytes());
+        world.pass(10);
+        assert_eq!(records(&mut world), ["three\n"], "{case}");
+        assert_eq!((&*letters(&world), world.saved_to(names.0)), ("", Some(0)), "{case}");
+        assert_eq!(world.saved_to(names.1).unwrap_or_default(), 0, "{case}");
+        if is_drained {
+            world.tell(Event::Drain);
+            world.pass(1);
+            assert!(world.engine.is_done(), "{case}");
+            continue;
+        }
+        if is_restarted {
+            // What stands behind it was delivered, so the second file is no new one: each says its own.
+            world.restart();
+            world.pass(10);
+            assert_eq!(
+                (&*letters(&world), records(&mut world)),
+                ("two and more\n", vec!["one\n".to_owned()])
+            );
+            assert_eq!(world.saved_to(names.0), Some(second.len() as u64), "{case}");
+            continue;
+        }
+        let freed = BTreeMap::from([(Arc::clone(&stream), MAX_DEAD_LETTER_BYTES)]);
+        world.tell(Event::DeadLettersDeleted(freed));
+        world.pass(3);
+        assert_eq!(letters(&world), "onetwo and more\n", "{case}");
+        settle_together(&world, (names.1, first.len() as u64), (names.0, head));
+        assert_eq!(world.saved_to(names.0), Some(second.len() as u64), "{case}");
+        assert!(records(&mut world).is_empty(), "{case}");
+        assert_eq!(world.engine.status(world.now()).buffered_bytes, 0, "{case}");
+    }
 }
 
 /// The position of the first file is moved while its last record is under way: what of it is in the second file still comes.
