@@ -175,13 +175,14 @@ impl Tasks {
 
     /// Surveys one source, in its own lane.
     pub(super) fn survey(&mut self, request: Survey) {
-        let Survey { source, also, held } = request;
+        let Survey { source, also, held, renamed } = request;
         // What is compressed was made by who rotates, and is theirs to remove.
         let held = self.plain(&held);
         let files = Arc::clone(&self.sources[source.0]);
         let mut listings = self.seen.take_listings(source);
         self.block(source, move || {
-            let mut surveyed = files::survey_again(&files, source, &also, (unix_time(), &mut listings));
+            let beside = files::Beside { also: &also, renamed: &renamed };
+            let mut surveyed = files::survey_again(&files, source, beside, (unix_time(), &mut listings));
             surveyed.observation.held = files::look_at_held(&held);
             let directories = Directories::look_at(std::mem::take(&mut surveyed.directories));
             Done::Surveyed(source, Box::new(SurveyedSource { surveyed, directories, listings }))

@@ -147,6 +147,7 @@ mod tests {
                 modified: None,
                 is_matched: true,
                 rotated_from: Vec::new(),
+                is_told: false,
             }
         }
 

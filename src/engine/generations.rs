@@ -119,7 +119,8 @@ impl Engine {
             return false;
         };
         let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
-        let known = current.filter(|current| self.is_known(source, current));
+        // Where it is told that the file had the name, no time need say so.
+        let known = current.filter(|current| !observed.is_told && self.is_known(source, current));
         let current_nanos = known.filter_map(|known| known.identity.birth_nanos).max();
         is_missed(observed.identity.birth_nanos, Family { first_seen_nanos, current_nanos })
             && self.families.may_be_of(stream, names, observed.owner)
@@ -211,6 +212,7 @@ mod tests {
     use super::*;
     use crate::engine::Memory;
     use crate::engine::port::{Effect, Event, Opened};
+    use crate::engine::samples::disk::{World, lines, told};
     use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
     use crate::model::checkpoint::Checkpoint;
     use crate::model::identity::Seen;
@@ -227,6 +229,7 @@ mod tests {
             modified: None,
             is_matched,
             rotated_from: if is_matched { Vec::new() } else { vec![path("app.log")] },
+            is_told: false,
         }
     }
 
@@ -264,6 +267,39 @@ mod tests {
             }
         }
         opened
+    }
+
+    #[test]
+    fn a_log_that_nobody_saw_is_found_under_whatever_name_somebody_saw_it_get() {
+        for (is_told, is_twice) in [(true, false), (true, true), (false, false)] {
+            let mut world = World::new(false);
+            world.make("app.log", &lines("first", 0..3));
+            world.pass(6);
+            world.rename_silently("app.log", "app.log.1");
+            world.make("app.log", &lines("second", 0..3));
+            if is_told {
+                world.rename("app.log", "odd");
+            } else {
+                world.rename_silently("app.log", "odd");
+            }
+            if is_twice {
+                world.rename("odd", "stranger");
+            }
+            world.make("app.log", &lines("third", 0..3));
+            world.pass(12);
+            let second = if is_told { lines("second", 0..3) } else { Vec::new() };
+            let expected = told(&[lines("first", 0..3), second, lines("third", 0..3)].concat());
+            assert_eq!(world.take(), expected, "told {is_told}, twice {is_twice}");
+        }
+        // What had another name all along is nobody's.
+        let mut world = World::new(false);
+        world.restart();
+        world.make("app.log", &lines("first", 0..3));
+        world.make("strange", &lines("strange", 0..3));
+        world.pass(6);
+        world.rename("strange", "stranger");
+        world.pass(12);
+        assert_eq!(world.take(), told(&lines("first", 0..3)));
     }
 
     #[test]

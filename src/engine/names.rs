@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::model::identity::Identity;
 use crate::model::offset::Offset;
+use crate::model::renamed::Renamed;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::rotation::is_moved;
@@ -33,7 +34,8 @@ impl Engine {
                 also.extend(self.lives.closed_directories(self.stream_name(stream)));
             }
             let also = also.into_iter().collect();
-            self.effects.push_back(Effect::Survey(Survey { source, also, held }));
+            let renamed = self.surveys.renames_mut().hand(source);
+            self.effects.push_back(Effect::Survey(Survey { source, also, held, renamed }));
         }
     }
 
@@ -44,6 +46,10 @@ impl Engine {
                     self.files.known_mut(file).end.is_hinted = true;
                     self.queue_read(file);
                 }
+            }
+            Hint::Renamed(renamed) => {
+                self.note_renamed(&renamed);
+                self.on_hint(Hint::Names);
             }
             // What comes and goes during a drain asks for no further look.
             Hint::Names if self.finishing.is_some() => {}
@@ -56,6 +62,16 @@ impl Engine {
                 for file in self.files.ids() {
                     self.queue_read(file);
                 }
+            }
+        }
+    }
+
+    /// A file has another name than one that a source reads: it may be a log that nobody saw yet.
+    fn note_renamed(&mut self, renamed: &Renamed) {
+        for source in (0..self.settings.sources.len()).map(SourceId) {
+            if !self.surveys.is_retired(source) {
+                let is_read = self.leaving.takes(source, &renamed.from);
+                self.surveys.renames_mut().note(source, renamed, is_read);
             }
         }
     }
@@ -359,6 +375,7 @@ mod tests {
             modified: None,
             is_matched: true,
             rotated_from: Vec::new(),
+            is_told: false,
         });
         Event::Observed(Observation {
             source: SourceId(source),

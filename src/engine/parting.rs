@@ -145,6 +145,7 @@ mod tests {
             modified: None,
             is_matched: true,
             rotated_from: Vec::new(),
+            is_told: false,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::model::hidden::Hidden;
 use crate::model::identity::{Fingerprint, Identity, Window};
 use crate::model::offset::Offset;
 use crate::model::operation::Operation;
+use crate::model::renamed::Renamed;
 use crate::model::settings::{LaneId, Settings, SourceId};
 use crate::model::verdict::{Outcome, Retry};
 use crate::rules::pattern::SourceNames;
@@ -75,6 +76,8 @@ pub struct Survey {
     pub also: Vec<Arc<Path>>,
     /// Open files to look at: whether they have a name anywhere.
     pub held: Vec<FileId>,
+    /// Files that had names which the source matches, and what they are called now, whatever that is.
+    pub renamed: Vec<Renamed>,
 }
 
 /// Which file to open, and as what.
@@ -288,6 +291,8 @@ pub enum Hint {
     Grown(Arc<Path>),
     /// Names have come, gone or changed somewhere.
     Names,
+    /// One of them is another now.
+    Renamed(Renamed),
     /// Hints were lost: look at everything.
     Everything,
 }
@@ -347,6 +352,8 @@ pub struct Observed {
     /// Of a file that the source does not match, or a rotator compressed: the real paths that the source does match, or would,
     /// and that a rotator may have renamed the file from.
     pub rotated_from: Vec<Arc<Path>>,
+    /// Whether the kernel said that the file had such a name, which otherwise its name says.
+    pub is_told: bool,
 }
 
 impl Observed {

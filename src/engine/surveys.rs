@@ -8,6 +8,7 @@
 //! *Invariant (L9):* hints only bring forward what is due anyway.
 
 mod answers;
+mod renames;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::model::time::Instant;
 use crate::model::watching::Watching;
 use crate::rules::cadence::{Pace, late_at, next_tick};
 
+use self::renames::Renames;
 use super::taking::Takings;
 
 /// The looks at one source.
@@ -84,6 +86,7 @@ pub(super) struct Surveys {
     /// How many surveys were answered.
     looks: u64,
     takings: Takings,
+    renames: Renames,
 }
 
 impl Surveys {
@@ -103,6 +106,7 @@ impl Surveys {
             unix_nanos: 0,
             looks: 0,
             takings: Takings::default(),
+            renames: Renames::default(),
         }
     }
 

@@ -168,6 +168,7 @@ impl Engine {
                 self.report(Report::Speaks { source });
             }
             let (began, at_first_start, is_first) = self.surveys.answered(source, observation.unix_time, now);
+            self.surveys.renames_mut().answered(source, observation.hidden.is_empty());
             // A survey that began before a reload still shows what is no longer configured.
             if self.surveys.is_retired(source) {
                 self.surveys.shown(source);

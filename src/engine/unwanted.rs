@@ -231,6 +231,7 @@ mod tests {
             owner: 0,
             is_matched: true,
             rotated_from: Vec::new(),
+            is_told: false,
         };
         let files = days.iter().enumerate().map(observed).collect();
         let observation = Observation {
@@ -298,6 +299,7 @@ mod tests {
                             owner: 0,
                             is_matched: true,
                             rotated_from: Vec::new(),
+                            is_told: false,
                         };
                         Event::Observed(Observation {
                             source: SourceId(0),

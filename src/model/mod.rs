@@ -18,6 +18,7 @@ pub mod operation;
 pub mod path_fields;
 pub mod record;
 pub mod record_id;
+pub mod renamed;
 pub mod route;
 pub mod said;
 pub mod seldom;

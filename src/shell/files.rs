@@ -48,7 +48,7 @@ pub(super) use look::{Links, Look};
 pub use open::{is_still, open};
 pub use reach::Reach;
 pub use reserved::read_content;
-pub use survey::{Listings, Surveyed, survey_again, survey_source};
+pub use survey::{Beside, Listings, Surveyed, survey_again, survey_source};
 
 /// Which files one source reads.
 #[derive(Clone, Debug, Default)]

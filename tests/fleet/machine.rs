@@ -84,6 +84,7 @@ impl Fleet {
             modified: None,
             is_matched: true,
             rotated_from: Vec::new(),
+            is_told: false,
         }
     }
 

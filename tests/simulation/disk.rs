@@ -180,8 +180,12 @@ impl Disk {
                 let is_matched = is_matched(path);
                 let beside = request.also.iter().any(|directory| path.parent() == Some(directory));
                 let file = &self.files[index];
-                let rotated_from =
-                    if is_matched || target.is_some() { Vec::new() } else { rotated_from(path) };
+                let is_beside = !is_matched && target.is_none();
+                let told = request.renamed.iter().filter(|renamed| is_beside && *renamed.to == **path);
+                let told: Vec<_> = told.map(|renamed| Arc::clone(&renamed.from)).collect();
+                let is_told = !told.is_empty();
+                let mut rotated_from = if is_beside { rotated_from(path) } else { Vec::new() };
+                rotated_from.extend(told);
                 (is_matched || beside || !rotated_from.is_empty()).then(|| Observed {
                     path: Arc::from(path.as_path()),
                     target,
@@ -191,6 +195,7 @@ impl Disk {
                     modified: Some(file.modified()),
                     is_matched,
                     rotated_from,
+                    is_told,
                 })
             })
             .collect();

@@ -135,6 +135,7 @@ impl Found {
             modified: None,
             is_matched,
             rotated_from: Vec::new(),
+            is_told: false,
         }
     }
 }

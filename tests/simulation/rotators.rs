@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use standpipe::engine::FileState;
 use standpipe::engine::port::Hint;
+use standpipe::model::renamed::Renamed;
 use standpipe::rules::rotation::family::rotated_from;
 
 use super::disk::{FileIndex, LineNumber};
@@ -23,10 +24,17 @@ impl World {
         }
         self.disk.rename(name, &old);
         self.note_renamed(file, &old);
-        self.hint(Hint::Names);
+        self.hint_renamed(name, &old);
         if self.rng.bool() {
             self.create(name);
         }
+    }
+
+    /// Both names of a file that was renamed are told, where both directories are watched.
+    pub fn hint_renamed(&mut self, from: &Path, to: &Path) {
+        let is_away = [from, to].iter().any(|name| name.starts_with("/away"));
+        let renamed = || Renamed { from: from.into(), to: to.into() };
+        self.hint(if is_away { Hint::Names } else { Hint::Renamed(renamed()) });
     }
 
     /// A file has a name now that no source matches: unless it is one that rotators make, and the file has a birth time,

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use standpipe::engine::port::Hint;
-
 use super::actions::Deed;
 use super::cuts::Rest;
 use super::disk::FileIndex;
@@ -357,7 +355,7 @@ impl World {
         if !self.is_matched(file) {
             self.note_renamed(file, to);
         }
-        self.hint(Hint::Names);
+        self.hint_renamed(from, to);
     }
 
     /// A file has its name again: what had it meanwhile, and was rotated away before anybody saw it, is younger.
@@ -415,7 +413,7 @@ impl World {
         self.disk.append(file, number, &text, false);
         self.make_due(file, 0);
         self.disk.rename(name, to);
-        self.hint(Hint::Names);
+        self.hint_renamed(name, to);
         self.then(Duration::from_secs(1), Special::Grow { name: to.to_owned(), pieces });
     }
 

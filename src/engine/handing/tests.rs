@@ -146,6 +146,7 @@ impl World {
             modified: None,
             is_matched: true,
             rotated_from: Vec::new(),
+            is_told: false,
         }
     }
 

@@ -153,6 +153,7 @@ fn observed() -> Observed {
         modified: None,
         is_matched: true,
         rotated_from: Vec::new(),
+        is_told: false,
     }
 }
 

@@ -103,6 +103,7 @@ mod tests {
             modified: Some(Duration::from_secs(modified)),
             is_matched: true,
             rotated_from: Vec::new(),
+            is_told: false,
         }
     }
 

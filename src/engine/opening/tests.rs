@@ -262,6 +262,7 @@ fn look(files: &[(&str, u64)]) -> Event {
         modified: None,
         is_matched: true,
         rotated_from: Vec::new(),
+        is_told: false,
     });
     Event::Observed(Observation {
         source: SourceId(0),

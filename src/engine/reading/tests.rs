@@ -73,6 +73,7 @@ impl World {
                     modified: None,
                     is_matched: true,
                     rotated_from: Vec::new(),
+                    is_told: false,
                 };
                 let files = (!content.is_empty()).then_some(file).into_iter().collect();
                 let (source, hidden, held) =

@@ -85,6 +85,7 @@ impl World {
                     modified: None,
                     is_matched: name.ends_with(".log"),
                     rotated_from: name.strip_suffix(".1").map(path).into_iter().collect(),
+                    is_told: false,
                 };
                 Some(Event::Observed(Observation {
                     source: survey.source,

@@ -16,6 +16,7 @@ use crate::engine::{Engine, Memory};
 use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
 use crate::model::identity::{HEAD_BYTES, Identity, Incarnation};
 use crate::model::record_id::RecordId;
+use crate::model::renamed::Renamed;
 use crate::model::settings::{Settings, SourceId};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
@@ -209,7 +210,7 @@ impl World {
 
     pub(in crate::engine) fn rename(&mut self, from: &str, to: &str) {
         self.rename_silently(from, to);
-        self.tell(Event::Hint(Hint::Names));
+        self.tell(Event::Hint(Hint::Renamed(Renamed { from: path(from), to: path(to) })));
     }
 
     pub(in crate::engine) fn remove(&mut self, name: &str) {
@@ -372,6 +373,7 @@ impl World {
             modified: Some(Duration::from_millis(file.modified)),
             is_matched,
             rotated_from: if is_matched { Vec::new() } else { names.map(Arc::from).collect() },
+            is_told: false,
         }
     }
 
@@ -397,6 +399,16 @@ impl World {
         Verdict::Delivered { encrypted: Encrypted::No, id }
     }
 
+    /// As [`observed`](Self::observed), where a look was told of files that were renamed.
+    fn observed_after(&self, name: &Path, file: &OnDisk, renamed: &[Renamed]) -> Observed {
+        let mut observed = self.observed(name, file);
+        let names = renamed.iter().filter(|renamed| *renamed.to == *name && !observed.is_matched);
+        let names: Vec<_> = names.map(|renamed| Arc::clone(&renamed.from)).collect();
+        observed.is_told = !names.is_empty();
+        observed.rotated_from.extend(names);
+        observed
+    }
+
     fn content(&self, file: FileId) -> Option<&OnDisk> {
         let inode = self.open[&file];
         self.disk.values().chain(&self.removed).find(|on_disk| on_disk.inode == inode)
@@ -420,7 +432,9 @@ impl World {
                 let shown = self.disk.iter().filter(|(name, _)| !name.starts_with(path("away")));
                 Event::Observed(Observation {
                     source: survey.source,
-                    files: shown.map(|(name, file)| self.observed(name, file)).collect(),
+                    files: shown
+                        .map(|(name, file)| self.observed_after(name, file, &survey.renamed))
+                        .collect(),
                     hidden: crate::model::hidden::Hidden::default(),
                     held: Vec::new(),
                     unix_time: Duration::from_millis(self.millis),

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::Surveys;
+use super::renames::Renames;
 use crate::engine::taking::Takings;
 use crate::model::identity::unix_nanos;
 use crate::model::settings::SourceId;
@@ -23,6 +24,11 @@ impl Surveys {
 
     pub(in crate::engine) fn takings_mut(&mut self) -> &mut Takings {
         &mut self.takings
+    }
+
+    /// What files of the sources were renamed to, and no look has shown.
+    pub(in crate::engine) fn renames_mut(&mut self) -> &mut Renames {
+        &mut self.renames
     }
 
     /// When the survey of `source` that is answered now began; whether what it shows was there at the first start; and whether

@@ -62,6 +62,7 @@ fn observation(shown: &[Shown], seconds: u64) -> Observation {
             modified: Some(Duration::from_secs(modified)),
             is_matched,
             rotated_from: if is_matched { Vec::new() } else { vec![path(&name_of(inode, Place::OfSource))] },
+            is_told: false,
         });
     }
     let unix_time = Duration::from_secs(seconds);

@@ -28,6 +28,7 @@ use crate::model::hidden::Hidden;
 use crate::model::settings::SourceId;
 use crate::rules::pattern::{MAX_DEPTH, Pattern, Step};
 
+pub use self::beside::Beside;
 pub use self::listings::Listings;
 
 use self::found::Found;
@@ -50,14 +51,15 @@ pub struct Surveyed {
 /// Enters only directories in which something can match, lists each once, and asks the kernel once about each
 /// file. A name that vanishes meanwhile is left out: the next survey tells.
 pub fn survey_source(files: &SourceFiles, id: SourceId, also: &[Arc<Path>], unix_time: Duration) -> Surveyed {
-    survey_again(files, id, also, (unix_time, &mut Listings::default()))
+    survey_again(files, id, Beside { also, renamed: &[] }, (unix_time, &mut Listings::default()))
 }
 
-/// Looks as [`survey_source`] does, and lists only directories that have changed since they were listed for `listings`.
+/// Looks as [`survey_source`] does, also at files that were renamed, and lists only directories that have changed since they
+/// were listed for `listings`.
 pub fn survey_again(
     files: &SourceFiles,
     id: SourceId,
-    also: &[Arc<Path>],
+    beside: Beside<'_>,
     (unix_time, listings): (Duration, &mut Listings),
 ) -> Surveyed {
     let listings_before = std::mem::take(listings);
@@ -70,7 +72,8 @@ pub fn survey_again(
         round.files.end_walk();
     }
     round.look_for_generations(source, kept);
-    for directory in also {
+    round.look_at_renamed(source, beside.renamed);
+    for directory in beside.also {
         round.look_beside(id, directory);
     }
     round.listings.end_round();
@@ -375,6 +378,7 @@ fn observed(path: Arc<Path>, target: Option<PathBuf>, look: Look, is_matched: bo
         modified: look.modified,
         is_matched,
         rotated_from: Vec::new(),
+        is_told: false,
     }
 }
 

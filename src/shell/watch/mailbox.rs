@@ -12,19 +12,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use notify::event::{Event, EventKind, ModifyKind};
+use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use tokio::sync::Notify;
 
 use crate::engine::port::Hint;
+use crate::model::renamed::Renamed;
 
 /// The most names that are kept: beyond that, one look at everything is cheaper.
 pub(super) const MAX_NAMES: usize = 4096;
+
+/// The most renamings that are kept: each is compared with what every source reads.
+const MAX_RENAMED: usize = 256;
 
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
@@ -112,6 +116,8 @@ impl Mailbox {
 #[derive(Debug, Default)]
 struct Pending {
     grown: HashSet<PathBuf>,
+    /// In the order in which they happened.
+    renamed: Vec<[PathBuf; 2]>,
     names: bool,
     everything: bool,
     suspects: Suspects,
@@ -146,6 +152,7 @@ impl Pending {
             // A name that went may be that of a watched directory.
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
                 self.names = true;
+                self.note_renamed(event.kind, &event.paths);
                 self.suspect(event.paths);
             }
             // Permissions may have been granted.
@@ -155,6 +162,15 @@ impl Pending {
             | EventKind::Other => self.names = true,
         }
         Arrived::Something
+    }
+
+    /// What was renamed from one watched directory to another, or within one, has both of its names in one event.
+    fn note_renamed(&mut self, kind: EventKind, paths: &[PathBuf]) {
+        if let (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), [from, to]) = (kind, paths)
+            && self.renamed.len() < MAX_RENAMED
+        {
+            self.renamed.push([from.clone(), to.clone()]);
+        }
     }
 
     fn lost(&mut self) -> Arrived {
@@ -173,13 +189,32 @@ impl Pending {
         }
     }
 
+    fn take_renamed(&mut self) -> Vec<Hint> {
+        let mut hints = Vec::with_capacity(self.renamed.len());
+        for [from, to] in mem::take(&mut self.renamed) {
+            let in_alias = |path: &Path, alias: &Path| Some(Arc::from(alias.join(path.file_name()?)));
+            let aliases = from.parent().and_then(|directory| self.aliases.get(directory));
+            let is_beside = from.parent() == to.parent();
+            for alias in aliases.into_iter().flatten() {
+                let to = if is_beside { in_alias(&to, alias) } else { Some(Arc::from(&*to)) };
+                if let (Some(from), Some(to)) = (in_alias(&from, alias), to) {
+                    hints.push(Hint::Renamed(Renamed { from, to }));
+                }
+            }
+            hints.push(Hint::Renamed(Renamed { from: from.into(), to: to.into() }));
+        }
+        hints
+    }
+
     fn take_hints(&mut self) -> Vec<Hint> {
         let grown = mem::take(&mut self.grown);
         let names = mem::take(&mut self.names);
+        let mut hints = self.take_renamed();
         if mem::take(&mut self.everything) {
-            return vec![Hint::Everything];
+            hints.push(Hint::Everything);
+            return hints;
         }
-        let mut hints = Vec::with_capacity(grown.len() + 1);
+        hints.reserve(grown.len() + 1);
         for path in grown {
             if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
                 && let Some(aliases) = self.aliases.get(directory)
@@ -197,9 +232,7 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{
-        AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, RemoveKind, RenameMode,
-    };
+    use notify::event::{AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, RemoveKind};
 
     use super::*;
 
@@ -237,6 +270,40 @@ mod tests {
             assert_eq!(mailbox.take_hints(), expected, "{kind:?}");
             assert_eq!(mailbox.take_hints(), [], "{kind:?}, taken");
         }
+    }
+
+    #[test]
+    fn a_renaming_is_told_with_both_names_under_each_path_and_before_that_names_changed() {
+        let mailbox = Mailbox::default();
+        let renamed = |from: &str, to: &str| {
+            Ok(Event::new(EventKind::Modify(ModifyKind::Name(RenameMode::Both)))
+                .add_path(from.into())
+                .add_path(to.into()))
+        };
+        let hint = |from: &str, to: &str| {
+            Hint::Renamed(Renamed { from: Path::new(from).into(), to: Path::new(to).into() })
+        };
+        mailbox.set_aliases(HashMap::from([("/var/log".into(), vec!["/logs".into()])]));
+        mailbox.put(renamed("/var/log/a", "/var/log/b"));
+        mailbox.put(renamed("/var/log/c", "/old/c"));
+        mailbox.put(renamed("/log/d", "/log/e"));
+        let expected = [
+            hint("/logs/a", "/logs/b"),
+            hint("/var/log/a", "/var/log/b"),
+            hint("/logs/c", "/old/c"),
+            hint("/var/log/c", "/old/c"),
+            hint("/log/d", "/log/e"),
+            Hint::Names,
+        ];
+        assert_eq!(mailbox.take_hints(), expected);
+        // Where events were lost, those that were not are told all the same.
+        mailbox.put(renamed("/log/d", "/log/e"));
+        mailbox.put(overflow());
+        assert_eq!(mailbox.take_hints(), [hint("/log/d", "/log/e"), Hint::Everything]);
+        for _ in 0..=MAX_RENAMED {
+            mailbox.put(renamed("/log/d", "/log/e"));
+        }
+        assert_eq!(mailbox.take_hints().len(), MAX_RENAMED + 1);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use super::*;
+use crate::model::renamed::Renamed;
 
 /// For a machine that is busy with other things: a test waits this long only when it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -132,7 +133,8 @@ fn names_that_come_change_or_go_are_hints() {
         scene.expect(Hint::Names).await;
         scene.settle(&["."]).await;
         fs::rename(scene.path("a.log"), scene.path("a.log.1")).unwrap();
-        scene.expect(Hint::Names).await;
+        let (from, to) = (scene.path("a.log").into(), scene.path("a.log.1").into());
+        scene.expect(Hint::Renamed(Renamed { from, to })).await;
         scene.settle(&["."]).await;
         fs::remove_file(scene.path("a.log.1")).unwrap();
         scene.expect(Hint::Names).await;

@@ -11,11 +11,21 @@ use rustix::io::Errno;
 
 use super::{Problem, Round, Source, observed, survey_source};
 use crate::engine::port::Observed;
+use crate::model::renamed::Renamed;
 use crate::model::settings::SourceId;
 use crate::shell::files::directory::{Directory, EntryKind};
 use crate::shell::files::generations::Origins;
 use crate::shell::files::way::Fault;
 use crate::shell::files::{Links, Refusal, SourceFiles};
+
+/// What a survey looks at beside what the source matches.
+#[derive(Clone, Copy, Debug)]
+pub struct Beside<'a> {
+    /// Directories of which every file is looked at.
+    pub also: &'a [Arc<Path>],
+    /// Files that had names which the source matches, and have other names.
+    pub renamed: &'a [Renamed],
+}
 
 impl Round {
     /// Looks into the directory of what a link leads to: for what comes there, and for its generations.
@@ -52,6 +62,16 @@ impl Round {
         }
         for path in kept {
             self.observe_alone(&path, origins.of(&path));
+        }
+    }
+
+    /// Looks at files that had names of the source, whatever they are called now.
+    pub(super) fn look_at_renamed(&mut self, source: Source<'_>, renamed: &[Renamed]) {
+        for Renamed { from, to } in renamed {
+            if !self.files.holds(to) && !source.files.exclude.matches(to) {
+                self.observe_alone(to, Vec::new());
+            }
+            self.files.note_told(to, from);
         }
     }
 

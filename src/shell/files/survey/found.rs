@@ -47,6 +47,16 @@ impl Found {
         }
     }
 
+    /// The kernel said that a file which the source does not match had this name of it.
+    pub(super) fn note_told(&mut self, path: &Path, from: &Arc<Path>) {
+        if let Some(observed) = self.beside.get_mut(path) {
+            observed.is_told = true;
+            if !observed.rotated_from.contains(from) {
+                observed.rotated_from.push(Arc::clone(from));
+            }
+        }
+    }
+
     /// The names that the source matches.
     pub(super) fn matched(&self) -> impl Iterator<Item = &Observed> {
         self.matched.iter()

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use rustix::fs::{CWD, Mode};
 
 use super::*;
+use crate::model::renamed::Renamed;
 use crate::rules::pattern::{Exclude, ExcludeGlob};
 
 /// A directory with a canonical path, so that targets of links can be compared.
@@ -146,6 +147,7 @@ fn an_observation_carries_what_the_kernel_says() {
         modified: modified.duration_since(std::time::UNIX_EPOCH).ok(),
         is_matched: true,
         rotated_from: Vec::new(),
+        is_told: false,
     };
     assert_eq!(found, [expected]);
 }
@@ -675,4 +677,26 @@ fn nothing_of_the_state_directory_is_shown_or_watched_however_a_pattern_comes_th
     assert_eq!(shown(&["state/*.log"]), (vec![], 1));
     assert_eq!(shown(&["state/standpipe.log"]), (vec![], 1));
     assert_eq!(shown(&["state/aside/*"]), (vec![], 1));
+}
+
+#[test]
+fn what_was_renamed_is_shown_under_whatever_name_with_the_one_that_it_had() {
+    let tree = Tree::new();
+    let paths = ["log/a.log", "log/a.log.1", "log/odd", "log/left", "elsewhere/odd", "elsewhere/other"];
+    paths.iter().for_each(|name| drop(tree.file(name)));
+    let from: Arc<Path> = tree.path("log/a.log").into();
+    let to = |name: &str| Renamed { from: Arc::clone(&from), to: tree.path(name).into() };
+    let renamed = ["log/a.log.1", "log/odd", "log/left", "log/gone", "log/a.log", "elsewhere/odd"].map(to);
+    let files = SourceFiles { exclude: tree.exclude(&["left"]), ..tree.source(&["log/*.log"]) };
+    let beside = Beside { also: &[], renamed: &renamed };
+    let surveyed = survey_again(&files, SourceId(0), beside, (Duration::ZERO, &mut Listings::default()));
+    let shown: Vec<_> =
+        surveyed.observation.files.iter().map(|file| (&*file.path, &*file.rotated_from)).collect();
+    let expected = [
+        (tree.path("elsewhere/odd"), vec![Arc::clone(&from)]),
+        (tree.path("log/a.log"), vec![]),
+        (tree.path("log/a.log.1"), vec![Arc::clone(&from)]),
+        (tree.path("log/odd"), vec![Arc::clone(&from)]),
+    ];
+    assert_eq!(shown, expected.iter().map(|(path, names)| (&**path, &**names)).collect::<Vec<_>>());
 }
