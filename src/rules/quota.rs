@@ -298,7 +298,9 @@ impl Quota {
     /// The most that one request should hold: records, and bytes before base64.
     pub fn largest_request(&self) -> (usize, usize) {
         let part = (self.controller.value() * LARGEST_PART).max(LARGEST_PART_AT_LEAST);
-        let part = |axis: usize| self.axes[axis].allowed as f64 * part;
+        // As many requests as there may be tell soonest what is refused of them.
+        let of_each = if self.controller.asks_about_few() { 1.0 / self.axes[0].allowed as f64 } else { 1.0 };
+        let part = |axis: usize| self.axes[axis].allowed as f64 * part.min(of_each);
         ((part(1) as usize).max(1), (part(2) * 1024.0) as usize)
     }
 
@@ -569,6 +571,21 @@ mod tests {
         let sent = drain(&mut quota, std::iter::repeat(Cost::of_request(1, 200)), SECOND, MILLI);
         let (least, most) = (1800.0 * factor * 0.9, 1800.0 * factor * 1.2);
         assert!((least..most).contains(&(sent.len() as f64)), "{} requests in the first second", sent.len());
+    }
+
+    #[test]
+    fn requests_are_small_while_it_is_asked_about_few_refusals() {
+        let (mut quota, mut millis) = (defaults(), 0);
+        let taken = Cost::of_request(35, 35 * 200);
+        // However low the rate, four records are not too many for a request else.
+        while quota.largest_request().0 > 2 {
+            assert!(millis < 5_000, "{:?} at {}", quota.largest_request(), quota.factor());
+            let now = Instant::at(MILLI * millis);
+            let (taken, refused) = if millis % 30 == 0 { (Cost::default(), 1.0) } else { (taken, 0.0) };
+            quota.answered(taken, refused, now, now);
+            millis += 1;
+        }
+        assert!(millis >= 1_000, "before a second has gone by nothing is asked");
     }
 
     #[test]

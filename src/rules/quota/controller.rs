@@ -7,8 +7,8 @@
 //! found by trying: `tests/fleet` measures what fleets of 2 to 200 make of them, and `docs/performance.md` has the figures.
 //!
 //! Giving way is for refusals that it mends. Where a share of the requests is refused for long, a [`Probe`] asks: the
-//! rate falls eightfold for a moment, and what is then refused is compared. Where that is hardly less, the refusals are
-//! tolerated as a share, only what is refused beyond it lowers the rate, and the probe is repeated later.
+//! rate falls for a moment, and what is then refused is compared. Where that is hardly less, the refusals are tolerated as
+//! a share, only what is refused beyond it lowers the rate, and the probe is repeated later.
 //!
 //! Knows answers and time. Does not know rates: a factor of 1 is whatever is allowed.
 //!
@@ -16,6 +16,7 @@
 //! refusals.
 
 mod accepted;
+mod asking;
 mod known;
 mod probe;
 mod steps;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use crate::model::time::Instant;
 
 use self::accepted::Accepted;
-use self::probe::{Finding, Probe};
+use self::asking::Highest;
+use self::probe::{Finding, MUCH, Probe};
 use self::steps::{Climb, back_off};
 use self::tolerance::Tolerance;
 use self::window::Window;
@@ -48,33 +50,6 @@ const TOLERANT_CLIMB_PER_SECOND: f64 = 0.15;
 /// comes back to there, multiplied by e in each of so many parts of a second.
 const REGAINED: f64 = 0.85;
 const REGAIN_PER_SECOND: f64 = 1.0;
-
-/// A factor as of a fleet of four, one of which leaves room that the others do not fill at once:
-const FEW: f64 = 0.25;
-/// The share of refusals that is worth a probe when it lasts for a [`LASTING`] …
-const WORTH_A_PROBE: f64 = 0.003;
-/// … below [`FEW`], where large fleets at rest are refused more …
-const WORTH_A_PROBE_OF_LITTLE: f64 = 0.1;
-/// … and for [`SOON`], as a service that counts by the second refuses nothing or everything for parts of one.
-const WORTH_A_PROBE_SOON: f64 = 0.08;
-const LASTING: Duration = Duration::from_secs(10);
-const SOON: Duration = Duration::from_secs(1);
-
-const ENOUGH_OF_A_SECOND: Duration = Duration::from_secs(4);
-/// So many requests must have been hit.
-const HITS: u32 = 12;
-/// So many must be to be expected of a probe.
-const TELLING: f64 = 5.0;
-
-/// Refusals that rose to so much of what is tolerated are worth a probe, and so are those that fell to so little …
-const RISEN: f64 = 1.25;
-const RISEN_FOR_LONG: u32 = 4;
-const FALLEN: f64 = 0.5;
-/// … and those that fell below this are over.
-const ENDED: f64 = 0.25;
-
-/// The highest factor of the last while is forgotten within about so many seconds.
-const REMEMBERED_SECONDS: f64 = 30.0;
 
 /// A factor goes up and down all the time; what is usual of it changes within about so many seconds.
 const USUAL_SECONDS: f64 = 10.0;
@@ -122,21 +97,6 @@ pub(super) struct Controller {
     patience: Duration,
 }
 
-/// The highest factor of the last while, and the share of refusals at it.
-#[derive(Clone, Copy, Debug)]
-struct Highest {
-    value: f64,
-    share: f64,
-}
-
-impl Highest {
-    fn note(&mut self, window: &Window) {
-        if window.highest() >= self.value {
-            *self = Self { value: window.highest(), share: window.share() };
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Stage {
     /// Refusals lower the rate; no probe before `rested`, and before `until` only for many.
@@ -168,7 +128,7 @@ impl Controller {
             regain: 0.0,
             accepted: Accepted::new(now),
             tolerance: Tolerance::default(),
-            highest: Highest { value: 0.0, share: 0.0 },
+            highest: Highest::default(),
             is_suspected: false,
             window: Window::new(now),
             last_second: Window::new(now),
@@ -180,6 +140,11 @@ impl Controller {
 
     pub(super) fn value(&self) -> f64 {
         self.value
+    }
+
+    /// Whether it is asked whether giving way helps against few refusals: the more requests, the sooner they tell.
+    pub(super) fn asks_about_few(&self) -> bool {
+        matches!(&self.stage, Stage::Probing(probe) if probe.is_little())
     }
 
     /// The service answered a request, and did not fail otherwise.
@@ -237,7 +202,7 @@ impl Controller {
             self.climb = self.climb.map(|climb| climb.begun_again(now));
             return;
         }
-        self.highest.value *= (1.0 - seconds / REMEMBERED_SECONDS).max(0.0);
+        self.highest.fade(seconds);
         if !matches!(self.stage, Stage::Probing(_)) {
             let weight = 1.0 - (-seconds / USUAL_SECONDS).exp();
             self.usual *= (self.value / self.usual).powf(weight);
@@ -273,79 +238,6 @@ impl Controller {
         self.climb = Some(Climb::new(self.value, now));
     }
 
-    /// Asks whether giving way helps, where so much is refused that it should be known.
-    fn consider_a_probe(&mut self, now: Instant) {
-        let share = match self.stage {
-            Stage::GivingWay { rested, until } => self.much(rested, now).or_else(|| self.lasting(until, now)),
-            Stage::Tolerating(tolerated) => {
-                let tells = self.window.age(now) >= SOON && self.window.tells_of(tolerated.share);
-                let share = tells.then(|| std::mem::replace(&mut self.window, Window::new(now)).share());
-                share.filter(|share| self.has_changed(tolerated, *share, now))
-            }
-            Stage::Probing(_) => None,
-        };
-        let Some(share) = share else { return };
-        let before = self.value;
-        // Where it was higher a while ago, what was refused there is what giving way is compared with.
-        let (from, share) = match self.highest.value > self.value {
-            true => (self.highest.value, self.highest.share),
-            false => (self.value, share),
-        };
-        // What was sent in spite of refusals says nothing of what can be had once they end; what was accepted does.
-        let can_be_had = match self.stage {
-            Stage::Tolerating(_) => before.min(self.accepted.lately(now)),
-            Stage::GivingWay { .. } | Stage::Probing(_) => before,
-        };
-        self.stage = Stage::Probing(Probe::new(share, from, (before, can_be_had), now));
-        self.lower_to((from / Probe::DEPTH).min(self.value), now);
-    }
-
-    /// The share of refusals of about the last second, if that is much.
-    fn much(&mut self, rested: Instant, now: Instant) -> Option<f64> {
-        let age = self.last_second.age(now);
-        let is_enough = age >= SOON && self.last_second.hits() >= HITS;
-        if !is_enough && age < ENOUGH_OF_A_SECOND {
-            return None;
-        }
-        let window = std::mem::replace(&mut self.last_second, Window::new(now));
-        self.highest.note(&window);
-        let is_worth_it = is_enough && now >= rested && window.share() >= WORTH_A_PROBE_SOON;
-        (is_worth_it && self.highest.value.max(self.value) >= FEW).then_some(window.share())
-    }
-
-    /// The share of refusals that lasts, if it is worth a probe.
-    fn lasting(&mut self, until: Instant, now: Instant) -> Option<f64> {
-        if self.window.age(now) < LASTING {
-            return None;
-        }
-        let window = std::mem::replace(&mut self.window, Window::new(now));
-        // A probe of few requests would tell nothing.
-        let from = self.highest.value.max(self.value);
-        let enough = if from < FEW { WORTH_A_PROBE_OF_LITTLE } else { WORTH_A_PROBE };
-        let would_tell = window.hits_at(from / Probe::DEPTH, Probe::AT_MOST, now) >= TELLING;
-        let is_worth_it = now >= until && would_tell && window.share() >= enough;
-        is_worth_it.then_some(window.share())
-    }
-
-    /// Takes in the share of refusals in a window, where some are tolerated. Returns whether another probe is due.
-    ///
-    /// Refusals that changed by themselves may be ours after all: of others that give way, or that came. Where they were
-    /// the same at any rate, what is beyond is taken for too high a rate first.
-    fn has_changed(&mut self, tolerated: Tolerated, share: f64, now: Instant) -> bool {
-        if share < tolerated.share * ENDED {
-            self.stage = Stage::GivingWay { rested: now, until: now };
-            return false;
-        }
-        let has_risen = share > tolerated.share * RISEN + WORTH_A_PROBE;
-        let risen = if has_risen { tolerated.risen + 1 } else { 0 };
-        self.stage = Stage::Tolerating(Tolerated { risen, ..tolerated });
-        if has_risen && tolerated.is_constant && risen < RISEN_FOR_LONG {
-            self.lower_to(self.value * (1.0 - share) / (1.0 - tolerated.share) * REGAINED, now);
-            return false;
-        }
-        now >= tolerated.until || has_risen || share < tolerated.share * FALLEN
-    }
-
     /// Draws the conclusion from a probe that knows enough.
     fn find(&mut self, now: Instant) {
         let Stage::Probing(probe) = &self.stage else { return };
@@ -354,17 +246,31 @@ impl Controller {
             None => return,
             Some(Finding::Helps) => {
                 // Where little was refused, the rate was nearly right.
-                let nearly_right =
-                    if probe.share() < WORTH_A_PROBE_SOON { probe.from() } else { probe.can_be_had() };
+                let nearly_right = if probe.share() < MUCH { probe.from() } else { probe.can_be_had() };
                 self.value = self.value.max(nearly_right * REGAINED);
                 self.regain = self.value;
                 let until = now + self.believe(true);
                 self.stage = Stage::GivingWay { rested: now + REST, until };
             }
-            Some(Finding::NotOurs { .. }) if self.found_ours && !self.is_suspected => {
+            Some(Finding::NotOurs { share, is_constant }) if self.found_ours && !self.is_suspected => {
                 // Others may have begun just now, and give way as well: once more, when that is over.
                 (self.is_suspected, self.regain) = (true, 0.0);
-                self.stage = Stage::GivingWay { rested: now + REST, until: now + REST };
+                let until = now + REST;
+                self.stage = match probe.share() < MUCH {
+                    true => {
+                        self.value = self.value.max(probe.before());
+                        Stage::Tolerating(Tolerated { share, is_constant, until, risen: 0 })
+                    }
+                    false => Stage::GivingWay { rested: until, until },
+                };
+            }
+            Some(Finding::Nothing) => {
+                (self.value, self.regain) = (self.value.max(probe.before()), 0.0);
+                self.is_suspected = false;
+                let until = now + self.patience.max(FIRST_PATIENCE);
+                self.stage = Stage::GivingWay { rested: now + REST, until };
+                (self.window, self.last_second) = (Window::new(now), Window::new(now));
+                return;
             }
             Some(Finding::NotOurs { share, is_constant }) => {
                 (self.value, self.regain) = (probe.from(), 0.0);

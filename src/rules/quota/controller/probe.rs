@@ -1,14 +1,23 @@
 //! The question whether giving way helps, put by giving way.
 //!
-//! The rate is an eighth for a moment, long enough for others to answer in kind. Where refusals are our own doing, or
-//! that of others who give way as well, they end, or fall with the rate. Where they do neither, whatever refuses goes on
-//! whatever we do: a service that fails at random, or a neighbour who does not give way. Called by the controller.
+//! The rate is an eighth for a moment, or half where little is refused, long enough for others to answer in kind. Where
+//! refusals are our own doing, or that of others who give way as well, they end, or fall with the rate. Where they do
+//! neither, whatever refuses goes on whatever we do: a service that fails at random, or a neighbour who does not give way.
+//!
+//! Where little is refused, each request weighs: how much likelier is what became of it where as much is refused as before
+//! than where next to nothing is. It is asked no longer than until that is plain, and never for long: others climb
+//! meanwhile, and are refused again. Called by the controller.
 
 use std::time::Duration;
 
 use crate::model::time::Instant;
 
 use super::Answer;
+
+/// A factor as of a fleet of four, one of which leaves room that the others do not fill at once.
+pub(super) const FEW: f64 = 0.25;
+/// From this share on much is refused.
+pub(super) const MUCH: f64 = 0.08;
 
 /// What was sent so shortly after the rate fell was refused for what came before: ours, and that of others.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -31,6 +40,15 @@ const EASED: f64 = 2.5;
 /// A service that refuses more is taken for one that is down.
 const DOWN: f64 = 0.98;
 
+/// Where little is refused, refusals that fell to this part of their share have ended …
+const ENDED_OF_LITTLE: f64 = 0.05;
+/// … and the logarithm of how much likelier one is than the other tells from here on: 20 to 1 that refusals go on, 90 to 1
+/// that they ended. A daemon that is told wrongly that they ended has less than it could for half a minute.
+const TELLS_THAT_THEY_GO_ON: f64 = 3.0;
+const TELLS_THAT_THEY_ENDED: f64 = -4.5;
+/// Where fewer refusals than this were to be expected once it was looked at, it would take too long.
+const EXPECTED_SOON: f64 = 0.75;
+
 /// A probe under way.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
@@ -39,6 +57,7 @@ pub(super) struct Probe {
     from: f64,
     before: f64,
     can_be_had: f64,
+    is_little: bool,
     look_from: Instant,
     requests: u32,
     refused: f64,
@@ -52,25 +71,35 @@ pub(super) enum Finding {
     Helps,
     /// Refusals did not fall: which share of them is to be expected at the rate of before, and whether at any rate.
     NotOurs { share: f64, is_constant: bool },
+    /// There are too few requests to tell.
+    Nothing,
 }
 
 impl Probe {
-    /// How far the rate falls.
+    /// How far the rate falls, and how far where little is refused.
     pub(super) const DEPTH: f64 = 8.0;
+    pub(super) const SMALL_DEPTH: f64 = 2.0;
 
-    /// For at most so long it is looked at what is refused.
-    pub(super) const AT_MOST: Duration = Duration::from_secs(15);
+    /// For at most so long it is looked at what is refused, and for so long where that is little.
+    const AT_MOST: Duration = Duration::from_secs(15);
+    const AT_MOST_AT_LITTLE: Duration = Duration::from_secs(4);
 
     /// The share of refusals was `share` at a factor of `from`. The factor is `before` now; one of `can_be_had` is when
     /// refusals end.
     pub(super) fn new(share: f64, from: f64, (before, can_be_had): (f64, f64), now: Instant) -> Self {
         let look_from = now + SETTLING;
-        Self { share, from, before, can_be_had, look_from, requests: 0, refused: 0.0, hits: 0 }
+        let is_little = share < MUCH && from >= FEW;
+        Self { share, from, before, can_be_had, is_little, look_from, requests: 0, refused: 0.0, hits: 0 }
     }
 
     /// The share of refusals before.
     pub(super) fn share(&self) -> f64 {
         self.share
+    }
+
+    /// Whether that is little.
+    pub(super) fn is_little(&self) -> bool {
+        self.is_little
     }
 
     pub(super) fn from(&self) -> f64 {
@@ -99,22 +128,48 @@ impl Probe {
         if now < self.look_from + LOOKING {
             return None;
         }
-        let is_over = now >= self.look_from + Self::AT_MOST;
-        let expected = f64::from(self.requests) * self.share;
-        let tells_nothing = self.hits < HITS && expected < EXPECTED;
-        let accepted =
-            (f64::from(self.requests) - self.refused).max(f64::from(self.requests) * (1.0 - self.share));
-        if (tells_nothing || accepted < ACCEPTED) && !is_over {
-            return None;
-        }
+        let looked = now.since(self.look_from);
+        let go_on = match self.is_little {
+            true => match self.evidence() {
+                evidence if evidence >= TELLS_THAT_THEY_GO_ON && self.hits >= HITS => true,
+                evidence if evidence <= TELLS_THAT_THEY_ENDED => false,
+                _ if looked >= Self::AT_MOST_AT_LITTLE || self.expected() < EXPECTED_SOON => {
+                    return Some(Finding::Nothing);
+                }
+                _ => return None,
+            },
+            false if looked < Self::AT_MOST && self.tells_nothing() => return None,
+            false => self.go_on(),
+        };
         let (before, share) = (self.share, self.share_now());
-        Some(match (self.go_on(), share >= before * CONSTANT) {
+        Some(match (go_on, share >= before * CONSTANT) {
             (false, _) => Finding::Helps,
             (true, true) => {
                 Finding::NotOurs { share: f64::midpoint(before, share.min(before)), is_constant: true }
             }
             (true, false) => Finding::NotOurs { share: before, is_constant: false },
         })
+    }
+
+    /// How many refusals were to be expected, if their share is what it was.
+    fn expected(&self) -> f64 {
+        f64::from(self.requests) * self.share
+    }
+
+    fn tells_nothing(&self) -> bool {
+        let requests = f64::from(self.requests);
+        let accepted = (requests - self.refused).max(requests * (1.0 - self.share));
+        self.hits < HITS && self.expected() < EXPECTED || accepted < ACCEPTED
+    }
+
+    /// The logarithm of how much likelier is what was refused where refusals go on than where they ended. Of a request
+    /// that is refused in part, each such part counts as one.
+    fn evidence(&self) -> f64 {
+        let hits = f64::from(self.hits);
+        let part = if self.hits > 0 { self.refused / hits } else { 1.0 };
+        let passed = (f64::from(self.requests) / part - hits).max(0.0);
+        let ended = self.share * ENDED_OF_LITTLE;
+        hits * (self.share / ended).ln() + passed * ((1.0 - self.share) / (1.0 - ended)).ln()
     }
 
     fn share_now(&self) -> f64 {

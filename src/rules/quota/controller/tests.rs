@@ -28,9 +28,11 @@ struct Service {
     records: u32,
     /// Requests a second of a neighbour that does not give way.
     neighbour: f64,
+    /// Whether records share requests, of which there are 128 a second then, as long as an eighth of the rate is left.
+    in_batches: bool,
 }
 
-const AMPLE: Service = Service { quota: 1e9, refuses: 0.0, records: 0, neighbour: 0.0 };
+const AMPLE: Service = Service { quota: 1e9, refuses: 0.0, records: 0, neighbour: 0.0, in_batches: false };
 
 struct Toy {
     service: Service,
@@ -41,7 +43,8 @@ struct Toy {
     controllers: Vec<Controller>,
     /// Of each controller, then of the neighbour: parts of requests that are not sent yet.
     due: Vec<f64>,
-    under_way: VecDeque<(Instant, usize, f64)>,
+    /// When each was sent, by whom, which part of what a second allows it is, and how much of it is refused.
+    under_way: VecDeque<(Instant, usize, f64, f64)>,
     accepted: Vec<f64>,
 }
 
@@ -88,15 +91,15 @@ impl Toy {
             self.send();
         }
         let parts = self.accepted.iter().zip(before);
-        parts.map(|(after, before)| (after - before) / ALLOWED / time.as_secs_f64()).collect()
+        parts.map(|(after, before)| (after - before) / time.as_secs_f64()).collect()
     }
 
     fn learn(&mut self) {
-        while let Some((sent_at, who, refused)) = self.under_way.front().copied()
+        while let Some((sent_at, who, part, refused)) = self.under_way.front().copied()
             && self.now.since(sent_at) >= ROUND_TRIP
         {
             self.under_way.pop_front();
-            let answer = Answer { accepted: (1.0 - refused) / ALLOWED, refused, sent_at };
+            let answer = Answer { accepted: (1.0 - refused) * part, refused, sent_at };
             self.controllers[who].answered(answer, self.now);
         }
     }
@@ -107,7 +110,7 @@ impl Toy {
             let rate = match self.controllers.get_mut(who) {
                 Some(controller) => {
                     controller.climb(self.now);
-                    controller.value() * ALLOWED
+                    controller.value() / part_of_a_request(controller, self.service.in_batches)
                 }
                 None => self.service.neighbour,
             };
@@ -118,11 +121,20 @@ impl Toy {
         self.rng.shuffle(&mut senders);
         for who in senders {
             let refused = self.answer();
-            if who < self.controllers.len() {
-                self.accepted[who] += 1.0 - refused;
-                self.under_way.push_back((self.now, who, refused));
+            if let Some(controller) = self.controllers.get(who) {
+                let part = part_of_a_request(controller, self.service.in_batches);
+                self.accepted[who] += (1.0 - refused) * part;
+                self.under_way.push_back((self.now, who, part, refused));
             }
         }
+    }
+}
+
+/// What a request is of what a second allows.
+fn part_of_a_request(controller: &Controller, in_batches: bool) -> f64 {
+    match in_batches {
+        true if !controller.asks_about_few() => (controller.value() / 128.0).max(1.0 / 1024.0),
+        true | false => 1.0 / ALLOWED,
     }
 }
 
@@ -156,6 +168,23 @@ fn l18_a_constant_share_of_refusals_costs_little_more_than_itself() {
             assert!(
                 had >= 0.8 * (1.0 - refuses),
                 "L18: {had:.3} with {refuses} of {records} refused, seed {seed}"
+            );
+        }
+    }
+}
+
+/// A few in a hundred, before anything is known of the service.
+#[test]
+fn l18_holds_from_the_tenth_second_on_whether_records_share_requests_or_not() {
+    let shares = [0.01, 0.02, 0.05];
+    for (in_batches, refuses) in shares.into_iter().flat_map(|share| [(true, share), (false, share)]) {
+        for seed in 0..10 {
+            let mut toy = Toy::new(Service { refuses, in_batches, ..AMPLE }, 1, seed);
+            toy.run(10 * SECOND);
+            let had = toy.run(50 * SECOND)[0];
+            assert!(
+                had >= 0.8 * (1.0 - refuses),
+                "L18: {had:.3} with {refuses} refused, in batches: {in_batches}, seed {seed}"
             );
         }
     }

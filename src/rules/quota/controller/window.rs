@@ -55,11 +55,6 @@ impl Window {
         self.highest
     }
 
-    /// How many requests would be hit at a factor of `value` in `time`.
-    pub(super) fn hits_at(&self, value: f64, time: Duration, now: Instant) -> f64 {
-        self.share() * self.weight * value * time.as_secs_f64() / self.age(now).as_secs_f64()
-    }
-
     /// Whether a share like this one would have shown by now.
     pub(super) fn tells_of(&self, share: f64) -> bool {
         f64::from(self.requests) * share >= ENOUGH || share <= 0.0
