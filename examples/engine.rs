@@ -58,6 +58,7 @@ fn answer(effect: Effect) -> Option<Event> {
                 modified: None,
                 is_matched: true,
                 rotated_from: Vec::new(),
+                is_told: false,
             }],
             hidden: Hidden::default(),
             held: Vec::new(),

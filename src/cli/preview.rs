@@ -176,7 +176,7 @@ fn show(
 enum Content {
     Plain(std::fs::File),
     /// A rotator compressed it.
-    Archived(Compressed),
+    Archived(Box<Compressed>),
 }
 
 impl Content {
@@ -198,7 +198,7 @@ fn open(of_source: &SourceFiles, file: &Observed) -> Result<(Content, Opened), F
     let is_archive = uncompressed(real).is_some() && rotated_from(real).iter().any(is_taken);
     if is_archive && compression(&head.head) == Some("gzip") {
         let (archived, head) = files::open_compressed(&file.path, of_source.reach())?;
-        return Ok((Content::Archived(archived), head));
+        return Ok((Content::Archived(Box::new(archived)), head));
     }
     Ok((Content::Plain(opened), head))
 }
