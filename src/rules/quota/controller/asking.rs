@@ -20,8 +20,8 @@ const WORTH_A_PROBE: f64 = 0.003;
 /// … of a factor below this, as of a fleet of three or four, of which one asks while another climbs …
 const HALF: f64 = 0.5;
 const WORTH_A_PROBE_OF_HALF: f64 = 0.008;
-/// … below [`FEW`], where large fleets at rest are refused 2 %.
-const WORTH_A_PROBE_OF_LITTLE: f64 = 0.04;
+/// … below [`FEW`], where large fleets at rest are refused 2 %, and more for a while when all of one come at once.
+const WORTH_A_PROBE_OF_LITTLE: f64 = 0.1;
 /// Much is worth a probe after so long, as a service that counts by the second refuses nothing or everything for parts of one.
 const SOON: Duration = Duration::from_secs(1);
 
