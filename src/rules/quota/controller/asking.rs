@@ -22,6 +22,8 @@ const HALF: f64 = 0.5;
 const WORTH_A_PROBE_OF_HALF: f64 = 0.008;
 /// … below [`FEW`], where large fleets at rest are refused 2 %, and more for a while when all of one come at once.
 const WORTH_A_PROBE_OF_LITTLE: f64 = 0.1;
+/// So many hits must be expected of a probe that is asked with little of the rate.
+const TELLING: f64 = 5.0;
 /// Much is worth a probe after so long, as a service that counts by the second refuses nothing or everything for parts of one.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -131,13 +133,16 @@ impl Controller {
         if age < LASTING && !is_soon || age < LONGEST && !is_enough {
             return None;
         }
+        // Of a fleet that is large, one that asks sends too few requests for an answer.
+        let asked = Probe::AT_MOST.as_secs_f64() / age.as_secs_f64() / Probe::DEPTH;
+        let would_tell = from >= FEW || f64::from(self.window.hits()) * asked >= TELLING;
         self.window = Window::new(now);
         let worth = match from {
             from if from < FEW => WORTH_A_PROBE_OF_LITTLE,
             from if from < HALF => WORTH_A_PROBE_OF_HALF,
             _ => WORTH_A_PROBE,
         };
-        (is_enough && now >= until && share >= worth).then_some(share)
+        (is_enough && would_tell && now >= until && share >= worth).then_some(share)
     }
 
     /// Takes in the share of refusals in a window, where some are tolerated. Returns whether another probe is due.

@@ -81,7 +81,7 @@ impl Probe {
     pub(super) const SMALL_DEPTH: f64 = 2.0;
 
     /// For at most so long it is looked at what is refused, and for so long where that is little.
-    const AT_MOST: Duration = Duration::from_secs(15);
+    pub(super) const AT_MOST: Duration = Duration::from_secs(15);
     const AT_MOST_AT_LITTLE: Duration = Duration::from_secs(4);
 
     /// The share of refusals was `share` at a factor of `from`. The factor is `before` now; one of `can_be_had` is when
