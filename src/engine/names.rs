@@ -59,7 +59,9 @@ impl Engine {
                 if self.finishing.is_none() {
                     self.surveys.want_all();
                 }
-                self.files.want_all_read();
+                for file in self.files.ids() {
+                    self.queue_read(file);
+                }
             }
         }
     }

@@ -166,8 +166,7 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.kind.only_as_copy = false;
         file.compared.same_bytes = same;
-        file.times.held_back_since = now;
-        self.files.quieten(id, now);
+        (file.times.quiet_since, file.times.held_back_since) = (now, now);
         self.files.begin_alike(id, own, of);
         self.queue_read(id);
     }
