@@ -23,7 +23,7 @@ import urllib.request
 
 STANDPIPE = str(pathlib.Path(sys.argv[1]).resolve())
 SHOTS = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None
-PATIENCE = 60
+PATIENCE = 180
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 EVIL = "<img src=x onerror=document.title='hacked'>"
 

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 pub const STREAM: &str = "app-logs";
 
 /// Generous: it is only reached when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How often a loop turns: `usual` times, and `STANDPIPE_LOOPS` times as often when that is set.
 pub fn loops(usual: usize) -> usize {
