@@ -271,8 +271,16 @@ mod tests {
 
     #[test]
     fn a_log_that_nobody_saw_is_found_under_whatever_name_somebody_saw_it_get() {
-        for (is_told, is_twice) in [(true, false), (true, true), (false, false)] {
+        for (is_told, is_twice, by_links) in [
+            (true, false, false),
+            (true, true, false),
+            (true, false, true),
+            (true, true, true),
+            (false, false, false),
+        ] {
             let mut world = World::new(false);
+            world.by_links = by_links;
+            world.restart();
             world.make("app.log", &lines("first", 0..3));
             world.pass(6);
             world.rename_silently("app.log", "app.log.1");
@@ -289,7 +297,7 @@ mod tests {
             world.pass(12);
             let second = if is_told { lines("second", 0..3) } else { Vec::new() };
             let expected = told(&[lines("first", 0..3), second, lines("third", 0..3)].concat());
-            assert_eq!(world.take(), expected, "told {is_told}, twice {is_twice}");
+            assert_eq!(world.take(), expected, "told {is_told}, twice {is_twice}, links {by_links}");
         }
         // What had another name all along is nobody's.
         let mut world = World::new(false);

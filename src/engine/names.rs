@@ -6,6 +6,7 @@
 //! that is known of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::identity::Identity;
@@ -70,10 +71,18 @@ impl Engine {
     fn note_renamed(&mut self, renamed: &Renamed) {
         for source in (0..self.settings.sources.len()).map(SourceId) {
             if !self.surveys.is_retired(source) {
-                let is_read = self.leaving.takes(source, &renamed.from);
+                // Behind a link that is followed, files have other names than those that the source reads.
+                let is_read =
+                    self.leaving.takes(source, &renamed.from) || self.is_of_family(source, &renamed.from);
                 self.surveys.renames_mut().note(source, renamed, is_read);
             }
         }
+    }
+
+    /// Whether a file of a source has or had this name, in the directory that holds it.
+    fn is_of_family(&self, source: SourceId, name: &Arc<Path>) -> bool {
+        let mut streams = self.streams_of(source).into_iter();
+        streams.any(|stream| self.families.first_seen_nanos(self.stream_name(stream), [name]).is_some())
     }
 
     /// Opens files again that were renamed, read to their end and closed, and that were written to since.

@@ -52,18 +52,27 @@ fn a_file_that_was_renamed_while_nobody_looked_is_read_to_its_end() {
 /// Nothing about the new names tells what the files were, and most of them came and went between two looks.
 #[test]
 fn logs_that_are_renamed_to_any_name_before_they_are_seen_are_read_where_inotify_tells() {
-    let mut world = World::new();
-    let now = world.file("a.log");
-    world.written.append(&now, "a", 10);
-    let daemon = world.run();
-    daemon.follows(&now);
-    for round in 0..40 {
-        fs::rename(&now, world.file(&format!("kept {}", 7 * round % 40))).unwrap();
-        world.written.append(&now, "b", 10);
+    for is_linked in [false, true] {
+        let mut world = World::new().source(&format!("follow_symlinks = {is_linked}\n"));
+        let link = world.file("a.log");
+        let logs = link.parent().unwrap().to_owned();
+        let real = if is_linked { logs.with_file_name("real") } else { logs };
+        fs::create_dir_all(&real).unwrap();
+        let now = real.join(if is_linked { "0.log" } else { "a.log" });
+        world.written.append(&now, "a", 10);
+        if is_linked {
+            symlink(&now, &link).unwrap();
+        }
+        let daemon = world.run();
+        daemon.follows(&now);
+        for round in 0..40 {
+            fs::rename(&now, real.join(format!("kept {}", 7 * round % 40))).unwrap();
+            world.written.append(&now, "b", 10);
+        }
+        assert_eq!(world.all_arrive(), 0, "linked: {is_linked}");
+        daemon.running.stop();
+        assert_eq!(world.compare().repeated, 0, "linked: {is_linked}");
     }
-    assert_eq!(world.all_arrive(), 0);
-    daemon.running.stop();
-    assert_eq!(world.compare().repeated, 0);
 }
 
 /// S30: rotated twice, compressed, and put elsewhere, while standpipe is down.

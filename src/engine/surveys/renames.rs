@@ -41,6 +41,7 @@ impl Renames {
         let before = before.or_else(|| of_source.handed.get(&renamed.from).cloned());
         // What had the name is gone, or had it for a moment.
         of_source.waiting.remove(&renamed.to);
+        of_source.handed.remove(&renamed.to);
         let Some(first) = before.or_else(|| is_read.then(|| Arc::clone(&renamed.from))) else { return };
         if of_source.waiting.len() + of_source.handed.len() < MOST {
             of_source.waiting.insert(Arc::clone(&renamed.to), first);
@@ -105,6 +106,20 @@ mod tests {
         assert_eq!(renames.hand(A), [renamed("app.log", "one")], "it may be among what was hidden");
         renames.answered(A, true);
         assert_eq!(renames.hand(A), []);
+    }
+
+    #[test]
+    fn a_name_that_another_file_has_now_says_nothing_of_that_one() {
+        let mut renames = Renames::default();
+        for is_under_way in [false, true] {
+            renames.note(A, &renamed("app.log", "one"), true);
+            if is_under_way {
+                assert_eq!(renames.hand(A), [renamed("app.log", "one")]);
+            }
+            renames.note(A, &renamed("strange", "one"), false);
+            renames.answered(A, false);
+            assert_eq!(renames.hand(A), [], "{is_under_way}");
+        }
     }
 
     #[test]
