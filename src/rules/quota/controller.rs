@@ -128,7 +128,7 @@ impl Controller {
             regain: 0.0,
             accepted: Accepted::new(now),
             tolerance: Tolerance::default(),
-            highest: Highest::default(),
+            highest: Highest::new(),
             is_suspected: false,
             window: Window::new(now),
             last_second: Window::new(now),
@@ -241,7 +241,7 @@ impl Controller {
     /// Draws the conclusion from a probe that knows enough.
     fn find(&mut self, now: Instant) {
         let Stage::Probing(probe) = &self.stage else { return };
-        let highest = Highest { value: probe.from(), share: probe.share() };
+        let (from, share_before) = (probe.from(), probe.share());
         match probe.finding(now) {
             None => return,
             Some(Finding::Helps) => {
@@ -278,7 +278,7 @@ impl Controller {
                 self.stage = Stage::Tolerating(Tolerated { share, is_constant, until, risen: 0 });
             }
         }
-        self.highest = highest;
+        self.highest.probed(from, share_before);
         (self.window, self.last_second) = (Window::new(now), Window::new(now));
     }
 }

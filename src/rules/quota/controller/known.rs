@@ -10,6 +10,7 @@ impl Controller {
         if value < 1.0 {
             self.lower_to(value, now);
             (self.regain, self.usual) = (self.value, self.value);
+            self.highest.note_others();
         }
     }
 

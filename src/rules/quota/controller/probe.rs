@@ -1,10 +1,10 @@
 //! The question whether giving way helps, put by giving way.
 //!
-//! The rate is an eighth for a moment, or half where little is refused, long enough for others to answer in kind. Where
+//! The rate is an eighth for a moment, or half where little is refused of nearly all, long enough for others to answer in kind. Where
 //! refusals are our own doing, or that of others who give way as well, they end, or fall with the rate. Where they do
 //! neither, whatever refuses goes on whatever we do: a service that fails at random, or a neighbour who does not give way.
 //!
-//! Where little is refused, each request weighs: how much likelier is what became of it where as much is refused as before
+//! Where little is refused of nearly all, each request weighs: how much likelier is what became of it where as much is refused as before
 //! than where next to nothing is. It is asked no longer than until that is plain, and never for long: others climb
 //! meanwhile, and are refused again. Called by the controller.
 
@@ -84,11 +84,15 @@ impl Probe {
     pub(super) const AT_MOST: Duration = Duration::from_secs(15);
     const AT_MOST_AT_LITTLE: Duration = Duration::from_secs(4);
 
-    /// The share of refusals was `share` at a factor of `from`. The factor is `before` now; one of `can_be_had` is when
-    /// refusals end.
-    pub(super) fn new(share: f64, from: f64, (before, can_be_had): (f64, f64), now: Instant) -> Self {
+    /// The share of refusals was `share` at a factor of `from`, which is little of what one has that is alone, or not. The
+    /// factor is `before` now; one of `can_be_had` is when refusals end.
+    pub(super) fn new(
+        (share, is_little): (f64, bool),
+        from: f64,
+        (before, can_be_had): (f64, f64),
+        now: Instant,
+    ) -> Self {
         let look_from = now + SETTLING;
-        let is_little = share < MUCH && from >= FEW;
         Self { share, from, before, can_be_had, is_little, look_from, requests: 0, refused: 0.0, hits: 0 }
     }
 

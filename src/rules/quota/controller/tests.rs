@@ -190,6 +190,37 @@ fn l18_holds_from_the_tenth_second_on_whether_records_share_requests_or_not() {
     }
 }
 
+/// Of two that share a quota each has half, and more for a while. Whoever asks then, by giving way a little, leaves a part to the
+/// other, and is answered by what the other does: five in batches took that for a service that fails, until 77 % was refused.
+#[test]
+fn only_who_has_nearly_all_of_the_rate_to_itself_asks_about_a_few_refusals() {
+    for (part, much_at_first, refused_of, asks) in [
+        (0.1, false, 50, false),
+        (0.33, false, 100, false),
+        (0.5, false, 100, false),
+        (0.7, false, 50, false),
+        (1.0, false, 50, true),
+        // One of many that begin together has the whole rate for a moment.
+        (1.0, true, 50, false),
+    ] {
+        let mut controller = Controller::new(at(0));
+        controller.begin_with(part, at(0));
+        let mut asked = false;
+        for request in 0..1_200_u64 {
+            let is_refused =
+                request % refused_of == refused_of - 1 || much_at_first && request < 150 && request % 2 == 0;
+            let sent_at = at(8 * request);
+            let answer = Answer { accepted: 0.0, refused: f64::from(is_refused), sent_at };
+            controller.answered(answer, sent_at + ROUND_TRIP);
+            asked |= controller.asks_about_few();
+        }
+        assert_eq!(
+            asked, asks,
+            "{part} of the rate, much refused at first: {much_at_first}, 1 of {refused_of}"
+        );
+    }
+}
+
 #[test]
 fn a_share_of_a_few_in_a_thousand_costs_little() {
     for (refuses, seed) in [(0.002, 1), (0.005, 2), (0.005, 3), (0.008, 4)] {
@@ -358,7 +389,7 @@ fn who_is_not_refused_for_longer_than_chance_explains_climbs_faster_than_by_step
 #[test]
 fn large_fleets_wait_longer_than_small_ones_before_quiet_tells_anything() {
     let seconds: Vec<_> = [0.01, 0.09, 0.11, 0.25, 0.5, 1.0].map(|value| quiet_seconds(value).round()).into();
-    assert_eq!(seconds, [40.0, 40.0, 3.0, 7.0, 29.0, 40.0], "{seconds:?}");
+    assert_eq!(seconds, [40.0, 40.0, 4.0, 7.0, 29.0, 40.0], "{seconds:?}");
 }
 
 proptest! {

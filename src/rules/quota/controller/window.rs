@@ -50,6 +50,11 @@ impl Window {
         if self.requests == 0 { 0.0 } else { self.refused / self.weight }
     }
 
+    /// How many requests would be hit at a factor of `value` in `time`, after a window of `age`.
+    pub(super) fn hits_at(&self, value: f64, time: Duration, age: Duration) -> f64 {
+        self.share() * self.weight * value * time.as_secs_f64() / age.as_secs_f64()
+    }
+
     /// The highest factor.
     pub(super) fn highest(&self) -> f64 {
         self.highest
