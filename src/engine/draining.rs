@@ -26,7 +26,12 @@ impl Engine {
         let ends = self.streams.stop_letters();
         self.tell_letters(ends);
         self.forget_all_seams();
-        for file in self.files.ids() {
+        self.files.want_all_read();
+    }
+
+    /// Goes on with what is to be done with every file, for some of them.
+    pub(super) fn read_all(&mut self, most: usize) {
+        for file in self.files.next_of_all(most) {
             self.queue_read(file);
         }
     }
@@ -35,6 +40,7 @@ impl Engine {
     pub(super) fn on_leave(&mut self) {
         let at_once = CheckpointSettings { interval: Duration::ZERO, max_bytes: 1 };
         self.saves.change_settings(at_once);
+        self.saves.hold_nothing_back();
     }
 
     /// The size of a file of `source` that was looked at is where a drain ends in it, if the look began since the drain,
@@ -77,9 +83,29 @@ impl Engine {
         memchr::memchr(b'\n', &fresh[left..]).map(|newline| before + left + newline + 1)
     }
 
-    /// Everything that was there when the drain began is read, or cannot be.
-    pub(super) fn everything_is_read(&self) -> bool {
-        self.unread_file().is_none()
+    /// Everything that was there when the drain began is read, or cannot be, and what was read is settled.
+    ///
+    /// What was found last that is not is asked first: to go through all that there is, each time that anything happens, would
+    /// make the end of many files cost their square.
+    pub(super) fn everything_is_read_and_settled(&self) -> bool {
+        !self.streams.any_under_way()
+            && !self.lives.was_restless()
+            && self.unread_file().is_none()
+            && self.lives.restless().is_none()
+    }
+
+    /// Notes what is found that is not read, or not settled; whether there is nothing.
+    pub(super) fn note_what_is_left(&mut self) -> bool {
+        if self.streams.any_under_way() || self.lives.was_restless() {
+            return false;
+        }
+        if let Some(unread) = self.unread_file() {
+            self.files.note_found(unread);
+            return false;
+        }
+        let restless = self.lives.restless();
+        self.lives.note_restless(restless);
+        restless.is_none()
     }
 
     /// A file of which that is not so.

@@ -59,7 +59,7 @@ impl Engine {
     /// Closes files that need not be open; whether there were any.
     fn close_idle(&mut self, now: Instant) -> bool {
         let Some(count) = self.descriptors.search(now) else { return false };
-        let at_end = self.files.iter().filter_map(|(id, file)| self.at_end(id, file));
+        let at_end = self.files.at_end().filter_map(|(id, file)| self.at_end(id, file));
         let choice = idle::choose(at_end, count, now);
         for id in choice.look_at {
             self.queue_read(id);

@@ -318,11 +318,11 @@ impl Engine {
     ) {
         let position = self.lives.on_its_way(incarnation).position();
         let at_end = chunk.at_end() && !taken.stopped;
+        if taken.bytes > 0 || taken.grew {
+            self.files.quieten(id, now);
+        }
         let file = self.files.known_mut(id);
         let source = &self.settings.sources[file.source.0];
-        if taken.bytes > 0 || taken.grew {
-            file.times.quiet_since = now;
-        }
         let fresh = chunk.bytes.len() - chunk.before;
         if let Some(modified) = chunk.modified {
             file.end.extent.read_to_end(modified);

@@ -94,11 +94,13 @@ impl Pace {
         self.settled_bytes = 0;
     }
 
-    /// A save of everything that waited has begun.
-    pub fn begun(&mut self) {
+    /// A save has begun of everything that waited, if it `is_whole`; else what is left waits as long as all did.
+    pub fn begun(&mut self, is_whole: bool) {
         self.state = State::Saving;
         self.saving_since = self.waiting_since;
-        self.cleared();
+        if is_whole {
+            self.cleared();
+        }
     }
 
     pub fn saved(&mut self) {
@@ -139,12 +141,12 @@ mod tests {
         let mut pace = pace();
         assert_eq!(pace.unsaved_since(), None);
         pace.changed(1, at(100));
-        pace.begun();
+        pace.begun(true);
         pace.changed(1, at(1_500));
         assert_eq!(pace.unsaved_since(), Some(at(100)));
         pace.failed(at(2_000));
         assert_eq!(pace.unsaved_since(), Some(at(100)));
-        pace.begun();
+        pace.begun(true);
         pace.changed(1, at(3_500));
         pace.saved();
         assert_eq!(pace.unsaved_since(), Some(at(3_500)));
@@ -187,7 +189,7 @@ mod tests {
     fn one_save_is_under_way_at_a_time() {
         let mut pace = pace();
         pace.changed(5000, at(0));
-        pace.begun();
+        pace.begun(true);
         pace.changed(5000, at(1));
         assert_eq!(pace.due(at(9999)), Due::Nothing);
         pace.saved();
@@ -198,7 +200,7 @@ mod tests {
     fn a_failed_save_is_tried_again_after_a_second() {
         let mut pace = pace();
         pace.changed(5000, at(0));
-        pace.begun();
+        pace.begun(true);
         pace.failed(at(10));
         assert_eq!(pace.due(at(10)), Due::NotBefore(at(1010)));
         assert!(!pace.is_free(at(10)));
