@@ -141,6 +141,8 @@ mod tests {
     struct Beside {
         engine: Engine,
         content: Vec<u8>,
+        /// How many lines the program writes each time.
+        lines: usize,
         millis: u64,
         reads: Vec<Read>,
         opened: Vec<FileId>,
@@ -150,9 +152,15 @@ mod tests {
     impl Beside {
         fn new(settings: Settings) -> Self {
             let engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
-            let content = LINE.repeat(400);
-            let mut this =
-                Self { engine, content, millis: 0, reads: Vec::new(), opened: Vec::new(), saved_to: 0 };
+            let mut this = Self {
+                engine,
+                content: LINE.repeat(400),
+                lines: 300,
+                millis: 0,
+                reads: Vec::new(),
+                opened: Vec::new(),
+                saved_to: 0,
+            };
             this.tell(Event::Tick);
             this
         }
@@ -182,7 +190,7 @@ mod tests {
             let Some(effect) = self.engine.poll_effect() else { return false };
             self.millis += 5;
             if self.content.len() < 16 << 20 {
-                self.content.extend_from_slice(&LINE.repeat(300));
+                self.content.extend_from_slice(&LINE.repeat(self.lines));
             }
             self.tell(Event::Hint(Hint::Grown(path("1.log"))));
             self.tell(Event::Hint(Hint::Names));
@@ -329,6 +337,18 @@ mod tests {
         beside.opened.sort();
         beside.opened.dedup();
         assert_eq!(beside.opened.len(), 1, "another came, and is for the next pass");
+    }
+
+    #[test]
+    fn what_a_file_grew_by_between_the_look_that_fixes_its_end_and_its_opening_is_not_missed_there() {
+        let mut settings = quick();
+        settings.until = Until::EndOfFiles;
+        let mut beside = Beside { lines: 1, content: LINE.repeat(10), ..Beside::new(settings) };
+        assert!(beside.is_done_in_time(|_| 1));
+        let (written, counts) = (beside.content.len() as u64, &beside.engine.counts.sources[0]);
+        assert!(beside.saved_to < written, "its end was fixed: {} of {written}", beside.saved_to);
+        assert!(counts.rotations.is_empty(), "{:?}", counts.rotations);
+        assert!(counts.abandoned_bytes.is_empty(), "{:?}", counts.abandoned_bytes);
     }
 
     #[test]
