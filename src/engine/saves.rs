@@ -314,7 +314,7 @@ impl Saves {
         self.under_way =
             Some(UnderWay { changed, together, marks, forgotten, offsets, dead_letters, begun_at: now });
         self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = true);
-        self.pace.begun(self.changed.is_empty());
+        self.pace.begun(self.changed.held(), now);
         Save { checkpoints, ..save }
     }
 

@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 
 use crate::model::identity::Incarnation;
 use crate::model::time::Instant;
-use crate::rules::checkpoint::RENEW_EVERY;
+use crate::rules::checkpoint::{Held, RENEW_EVERY};
 
 /// Incarnations whose checkpoint in the database is not what it would be now.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Changed {
     marks: BTreeSet<Incarnation>,
     /// Where the next save goes on.
     next: Incarnation,
+    /// Whether the last one came to the end of all, and began anew.
+    came_round: bool,
     /// About how many a save holds.
     pub(super) most: NonZeroUsize,
 }
@@ -42,6 +44,7 @@ impl Changed {
             together: BTreeSet::new(),
             marks: BTreeSet::new(),
             next: Incarnation(0),
+            came_round: false,
             most,
         }
     }
@@ -63,6 +66,16 @@ impl Changed {
 
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// How much the save holds that begins: of what changed before the one with which the last round ended, that with which this
+    /// one ends leaves nothing.
+    pub(super) fn held(&self) -> Held {
+        match (self.all.is_empty(), self.came_round) {
+            (true, _) => Held::All,
+            (false, true) => Held::LastOfRound,
+            (false, false) => Held::Some,
+        }
     }
 
     /// One of those that changed is the mark of a file.
@@ -98,6 +111,7 @@ impl Changed {
         is_whole: bool,
     ) -> BTreeSet<Incarnation> {
         let most = self.most.get();
+        self.came_round = false;
         if is_whole || self.all.len() <= most {
             return std::mem::take(&mut self.all);
         }
@@ -105,7 +119,10 @@ impl Changed {
         portion.extend(self.marks.iter().take(most));
         if self.marks.len() <= most {
             portion.extend(awaited.iter().filter(|awaited| self.all.contains(awaited)).take(most));
-            let in_turn = self.all.range(self.next..).chain(self.all.range(..self.next)).take(most);
+            let behind: Vec<_> = self.all.range(self.next..).take(most).collect();
+            self.came_round = behind.len() < most;
+            let before = self.all.range(..self.next).take(most - behind.len());
+            let in_turn = behind.into_iter().chain(before);
             portion.extend(in_turn.inspect(|last| self.next = Incarnation(last.0 + 1)));
         }
         portion.retain(|changed| self.all.remove(changed));

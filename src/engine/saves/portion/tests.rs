@@ -44,6 +44,21 @@ fn a_save_holds_some_of_many_and_the_next_goes_on_behind_them() {
 }
 
 #[test]
+fn a_round_of_saves_ends_where_all_were_gone_through_and_leaves_nothing_that_changed_before_it() {
+    let mut changed = changed(3);
+    let held = |changed: &mut Changed| (save(changed).len(), changed.held());
+    note(&mut changed, 0..7, false);
+    assert_eq!(held(&mut changed), (3, Held::Some));
+    note(&mut changed, 0..3, false);
+    assert_eq!(held(&mut changed), (3, Held::Some));
+    assert_eq!(held(&mut changed), (3, Held::LastOfRound), "the last one, and two that changed again");
+    note(&mut changed, 0..9, false);
+    assert_eq!(held(&mut changed), (3, Held::Some));
+    assert_eq!(held(&mut changed), (3, Held::Some));
+    assert_eq!(held(&mut changed), (3, Held::All));
+}
+
+#[test]
 fn what_changed_with_one_event_and_belongs_together_is_in_the_next_save() {
     let mut changed = changed(2);
     note(&mut changed, 0..6, false);
@@ -99,6 +114,8 @@ proptest! {
         let mut changed = changed(most);
         let (mut waiting, mut next_mark): (BTreeSet<Incarnation>, u64) = (BTreeSet::new(), 100);
         let mut groups: Vec<BTreeSet<Incarnation>> = Vec::new();
+        // What waited when the last round ended, and whether no save failed since.
+        let (mut of_last_round, mut was_round) = (BTreeSet::new(), false);
         for (events, succeeds) in steps {
             for (numbers, together, is_mark) in events as Vec<Noted> {
                 let mark = is_mark.then_some(next_mark);
@@ -113,6 +130,7 @@ proptest! {
             }
             let portion = changed.take_portion(&BTreeSet::new(), false);
             let (together, marks) = changed.begun(&portion);
+            let is_round = changed.held() != Held::Some;
             prop_assert!(groups.iter().all(|group| group.is_subset(&portion)), "{groups:?} in {portion:?}");
             prop_assert!(portion.is_subset(&waiting));
             prop_assert!(portion.len() <= 2 * most + together.len());
@@ -123,8 +141,14 @@ proptest! {
             if succeeds {
                 waiting.retain(|incarnation| !portion.contains(incarnation));
                 groups.clear();
+                of_last_round.retain(|incarnation| !portion.contains(incarnation));
+                if is_round {
+                    prop_assert!(!was_round || of_last_round.is_empty(), "{of_last_round:?} are left");
+                    (of_last_round, was_round) = (waiting.clone(), true);
+                }
             } else {
                 changed.take_back((portion, together, marks), |_| true);
+                was_round = false;
             }
             prop_assert!(waiting.iter().all(|incarnation| changed.contains(*incarnation)));
         }
