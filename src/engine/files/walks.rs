@@ -51,6 +51,11 @@ impl Files {
         self.walks.to_read.is_some()
     }
 
+    /// Whether a file is still to have its turn of those: nobody knows whether it was read to its end.
+    pub(in crate::engine) fn is_wanted(&self, id: FileId) -> bool {
+        self.walks.to_read.as_ref().is_some_and(|left| left.contains(&id))
+    }
+
     /// Some of those, each once.
     pub(in crate::engine) fn next_of_all(&mut self, most: usize) -> Vec<FileId> {
         let Some(left) = self.walks.to_read.take() else { return Vec::new() };
@@ -92,7 +97,12 @@ mod tests {
             files.want_all_read();
             let mut turns = Vec::new();
             while files.are_all_wanted() {
-                turns.extend(numbers(files.next_of_all(most)));
+                let turn = files.next_of_all(most);
+                let left = turn.last().map_or(7, |last| last.0 + 1);
+                let is_wanted = |number: &u64| files.is_wanted(FileId(*number));
+                assert!((left..7).all(|number| is_wanted(&number) || !files.are_all_wanted()));
+                assert!(!(0..left).any(|number| is_wanted(&number)) && !is_wanted(&7));
+                turns.extend(numbers(turn));
                 // Whoever comes later is read anyway.
                 drop(files.ids_within(FileId(0)..FileId(9), 9));
             }
