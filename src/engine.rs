@@ -99,7 +99,6 @@ pub use self::status::{
 use self::descriptors::Descriptors;
 use self::families::Families;
 use self::files::Files;
-use self::incarnation::IncarnationState;
 use self::intake::Intake;
 use self::leaving::Leaving;
 use self::lives::Lives;
@@ -201,6 +200,7 @@ impl Engine {
             streams,
             saves: Saves::new(
                 settings.checkpoint,
+                settings.checkpoints_at_once,
                 Room::new(stream_names(&settings), memory.dead_letter_bytes),
                 now,
             ),
@@ -219,6 +219,7 @@ impl Engine {
             self.take_in(files, now);
         }
         self.hear(event, now);
+        self.read_all(files);
         self.take_in(files, now);
         self.go_on_with_all(now);
     }
@@ -266,10 +267,7 @@ impl Engine {
         self.ask_for_streams();
         self.let_go_of_leaving(now);
         self.carry_out_moves(now);
-        if self.saves.renewal_is_due(now) {
-            let followed: Vec<_> = self.lives.states().map(IncarnationState::incarnation).collect();
-            followed.into_iter().for_each(|incarnation| self.saves.note_changed(incarnation, 0, now));
-        }
+        self.renew(now);
         self.survey(now);
         self.note_late(now);
         if self.surveys.tick_is_due(now) {
@@ -297,6 +295,7 @@ impl Engine {
         let needs_tick = self.files.needs_tick() || self.lives.seeks();
         let deadlines = [
             self.surveys.takings().deadline(now),
+            self.files.are_all_wanted().then(|| taking::next_part(now)),
             self.surveys.deadline(needs_tick, now),
             self.streams.deadline(),
             self.saves.deadline(now),
@@ -319,9 +318,8 @@ impl Engine {
     pub fn is_done(&self) -> bool {
         self.surveys.all_finished()
             && !self.awaits_streams()
-            && self.everything_is_read()
-            && self.everything_is_settled()
             && !self.saves.any_wait()
+            && self.everything_is_read_and_settled()
     }
 
     /// Whether a drain has come to its end but for what waits for streams that take nothing under this configuration.
@@ -380,10 +378,6 @@ impl Engine {
 
     fn report(&mut self, report: Report) {
         self.effects.push_back(Effect::Report(report));
-    }
-
-    fn everything_is_settled(&self) -> bool {
-        !self.streams.any_under_way() && self.lives.states().all(IncarnationState::has_come_to_rest)
     }
 
     /// The name of a delivery stream in the configuration.

@@ -96,6 +96,9 @@ pub(super) fn build(
 /// How many files of a survey are gone through at once: some milliseconds.
 const FILES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(512).expect("above zero");
 
+/// How many checkpoints a save holds: a microsecond each of the engine's time, and some of the disk's for each save.
+const CHECKPOINTS_AT_ONCE: NonZeroUsize = NonZeroUsize::new(4096).expect("above zero");
+
 /// What the engine is told.
 fn settings(
     document: &Document,
@@ -116,6 +119,7 @@ fn settings(
         },
         memory,
         files_at_once: FILES_AT_ONCE,
+        checkpoints_at_once: CHECKPOINTS_AT_ONCE,
         until: if overrides.once { Until::EndOfFiles } else { Until::Drained },
         on_drain: match document.ship_partial_lines.as_ref().is_some_and(|ship| ship.value) {
             true => OnDrain::ShipPartialLines,

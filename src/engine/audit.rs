@@ -100,7 +100,7 @@ impl Acknowledgements {
             save.checkpoints.iter().map(|checkpoint| (checkpoint.incarnation, checkpoint)).collect();
         let mut due = Vec::new();
         self.waiting.retain(|incarnation, blocks| {
-            let is_over = save.forgotten.contains(incarnation) || !is_known(*incarnation);
+            let is_over = save.forgotten.binary_search(incarnation).is_ok() || !is_known(*incarnation);
             match checkpoints.get(incarnation) {
                 _ if is_over => due.append(blocks),
                 Some(checkpoint) => due.extend(blocks.iter_mut().map(|block| passed(block, checkpoint))),

@@ -124,8 +124,8 @@ impl Engine {
         let old = file.incarnation().expect("a file begins again after it began");
         let (source, path) = (file.source, Arc::clone(&file.path));
         let was_held_back = matches!(file.state(), State::HeldBack { .. });
-        file.times.quiet_since = now;
         file.forget_end();
+        self.files.quieten(id, now);
         let state = self.lives.on_its_way(old);
         let (read, unread, seen) = (state.position(), state.unread_bytes(), state.whose().seen);
         if read > Offset::ZERO || unread > 0 {
@@ -176,7 +176,8 @@ impl Engine {
         if let Some(of) = cut_off {
             self.compare_with(id, Some(own), of);
         } else if let Some(of) = alike {
-            (file.times.quiet_since, file.times.held_back_since) = (now, now);
+            file.times.held_back_since = now;
+            self.files.quieten(id, now);
             self.files.begin_alike(id, own, of);
         }
         self.queue_read(id);
@@ -221,8 +222,9 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.task = Task::Follow(of);
         file.kind.only_as_copy = false;
-        file.times.quiet_since = now;
         let head = file.compared.take().head;
+        self.files.quieten(id, now);
+        let file = self.files.known(id);
         let (source, path, identity, size) = (file.source, Arc::clone(&file.path), file.identity, file.size);
         if let Some(stored) = self.lives.stored_checkpoint(of).cloned() {
             let read = usize::try_from(stored.offset.bytes()).unwrap_or(usize::MAX);

@@ -238,6 +238,16 @@ impl Engine {
         self.report(Report::DeadLettered { stream, path, offset, why });
     }
 
+    /// Says of some followed files that their checkpoints are in use, while that is due: they are saved though nothing changed.
+    pub(super) fn renew(&mut self, now: Instant) {
+        let Some(from) = self.saves.renewal(now) else { return };
+        let mut followed = self.lives.incarnations_from(from);
+        let some: Vec<_> = followed.by_ref().take(self.settings.files_at_once.get()).collect();
+        let next = followed.next();
+        some.into_iter().for_each(|incarnation| self.saves.note_changed(incarnation, 0, now));
+        self.saves.renewed(next);
+    }
+
     /// Settles a record in each ledger that has an entry of it. Returns how many bytes of files that settles, before a frontier or
     /// beyond it.
     pub(super) fn settle(&mut self, record: &Record, how: Settlement) -> u64 {
@@ -247,6 +257,7 @@ impl Engine {
         let (stream, after) = (state.stream(), state.buffered());
         self.intake.charge(stream, (before, after));
         let Some(rest) = &record.rest else { return settled };
+        self.saves.keep_together();
         let state = self.lives.on_its_way_mut(rest.incarnation);
         let before = state.buffered();
         let of_rest = state.settle_rest(rest, how);
@@ -272,14 +283,11 @@ impl Engine {
 
     /// Starts the save that is due.
     pub(super) fn save(&mut self, now: Instant) {
+        self.saves.event_ends();
         if self.holds_saves() {
             return;
         }
-        let unread = self.surveys.all_finished().then(|| self.unread_file());
-        if let Some(Some(id)) = unread {
-            self.files.note_found(id);
-        }
-        let is_last = unread == Some(None) && self.everything_is_settled();
+        let is_last = self.surveys.all_finished() && self.note_what_is_left();
         let Some(changed) = self.saves.take_due(is_last, now) else { return };
         let mut checkpoints = Vec::with_capacity(changed.len());
         for incarnation in &changed {
@@ -290,8 +298,7 @@ impl Engine {
         }
         let mut save = self.saves.begin(changed, checkpoints, now);
         let lives = &self.lives;
-        let is_known =
-            |incarnation| lives.state(incarnation).is_some() || lives.checkpoint(incarnation).is_some();
+        let is_known = |incarnation| lives.is_known(incarnation);
         save.audit = self.saves.acknowledgements_mut().due(&save, is_known);
         save.reserved = self.lives.numbers_mut().reserve();
         save.parts = Some(self.streams.known_parts());
@@ -344,7 +351,7 @@ impl Engine {
             Err(why) => {
                 self.counts.commit_failures += 1;
                 let lives = &self.lives;
-                let is_known = |incarnation| lives.checkpoint(incarnation).is_some();
+                let is_known = |incarnation| lives.is_saved(incarnation);
                 if self.saves.failed(why.as_str().into(), is_known, now) {
                     self.report(Report::NotSaved { why });
                 }

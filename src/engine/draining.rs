@@ -26,7 +26,12 @@ impl Engine {
         let ends = self.streams.stop_letters();
         self.tell_letters(ends);
         self.forget_all_seams();
-        for file in self.files.ids() {
+        self.files.want_all_read();
+    }
+
+    /// Goes on with what is to be done with every file, for some of them.
+    pub(super) fn read_all(&mut self, most: usize) {
+        for file in self.files.next_of_all(most) {
             self.queue_read(file);
         }
     }
@@ -35,6 +40,7 @@ impl Engine {
     pub(super) fn on_leave(&mut self) {
         let at_once = CheckpointSettings { interval: Duration::ZERO, max_bytes: 1 };
         self.saves.change_settings(at_once);
+        self.saves.hold_nothing_back();
     }
 
     /// The size of a file of `source` that was looked at is where a drain ends in it, if the look began since the drain,
@@ -77,9 +83,29 @@ impl Engine {
         memchr::memchr(b'\n', &fresh[left..]).map(|newline| before + left + newline + 1)
     }
 
-    /// Everything that was there when the drain began is read, or cannot be.
-    pub(super) fn everything_is_read(&self) -> bool {
-        self.unread_file().is_none()
+    /// Everything that was there when the drain began is read, or cannot be, and what was read is settled.
+    ///
+    /// What was found last that is not is asked first: to go through all that there is, each time that anything happens, would
+    /// make the end of many files cost their square.
+    pub(super) fn everything_is_read_and_settled(&self) -> bool {
+        !self.streams.any_under_way()
+            && !self.lives.was_restless()
+            && self.unread_file().is_none()
+            && self.lives.restless().is_none()
+    }
+
+    /// Notes what is found that is not read, or not settled; whether there is nothing.
+    pub(super) fn note_what_is_left(&mut self) -> bool {
+        if self.streams.any_under_way() || self.lives.was_restless() {
+            return false;
+        }
+        if let Some(unread) = self.unread_file() {
+            self.files.note_found(unread);
+            return false;
+        }
+        let restless = self.lives.restless();
+        self.lives.note_restless(restless);
+        restless.is_none()
     }
 
     /// A file of which that is not so.
@@ -115,6 +141,8 @@ mod tests {
     struct Beside {
         engine: Engine,
         content: Vec<u8>,
+        /// How many lines the program writes each time.
+        lines: usize,
         millis: u64,
         reads: Vec<Read>,
         opened: Vec<FileId>,
@@ -124,9 +152,15 @@ mod tests {
     impl Beside {
         fn new(settings: Settings) -> Self {
             let engine = Engine::try_new(settings, Memory::default(), 0, at(0)).expect("delays in order");
-            let content = LINE.repeat(400);
-            let mut this =
-                Self { engine, content, millis: 0, reads: Vec::new(), opened: Vec::new(), saved_to: 0 };
+            let mut this = Self {
+                engine,
+                content: LINE.repeat(400),
+                lines: 300,
+                millis: 0,
+                reads: Vec::new(),
+                opened: Vec::new(),
+                saved_to: 0,
+            };
             this.tell(Event::Tick);
             this
         }
@@ -156,7 +190,7 @@ mod tests {
             let Some(effect) = self.engine.poll_effect() else { return false };
             self.millis += 5;
             if self.content.len() < 16 << 20 {
-                self.content.extend_from_slice(&LINE.repeat(300));
+                self.content.extend_from_slice(&LINE.repeat(self.lines));
             }
             self.tell(Event::Hint(Hint::Grown(path("1.log"))));
             self.tell(Event::Hint(Hint::Names));
@@ -303,6 +337,18 @@ mod tests {
         beside.opened.sort();
         beside.opened.dedup();
         assert_eq!(beside.opened.len(), 1, "another came, and is for the next pass");
+    }
+
+    #[test]
+    fn what_a_file_grew_by_between_the_look_that_fixes_its_end_and_its_opening_is_not_missed_there() {
+        let mut settings = quick();
+        settings.until = Until::EndOfFiles;
+        let mut beside = Beside { lines: 1, content: LINE.repeat(10), ..Beside::new(settings) };
+        assert!(beside.is_done_in_time(|_| 1));
+        let (written, counts) = (beside.content.len() as u64, &beside.engine.counts.sources[0]);
+        assert!(beside.saved_to < written, "its end was fixed: {} of {written}", beside.saved_to);
+        assert!(counts.rotations.is_empty(), "{:?}", counts.rotations);
+        assert!(counts.abandoned_bytes.is_empty(), "{:?}", counts.abandoned_bytes);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! *Invariant (L11):* after every event each file is in the queue that its state names, and in no other.
 
 mod alike;
+mod at_end;
 mod blocked;
+mod by_name;
 mod exchange;
 mod extent;
 pub(super) mod file;
@@ -14,6 +16,7 @@ pub(super) mod first_bytes;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod walks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
@@ -23,8 +26,9 @@ use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{LaneId, SourceId, StreamId};
 use crate::model::time::Instant;
 
+use self::by_name::ByName;
 use self::file::{FollowedFile, Name, Task};
-use super::few::Few;
+use self::walks::Walks;
 use super::port::{FileId, Read};
 
 /// What openings and reads under way are counted by: what hangs in one file system, or in one source, holds up nothing
@@ -144,9 +148,7 @@ type Turns<Q> = BTreeMap<Q, VecDeque<FileId>>;
 pub(super) struct Files {
     by_id: BTreeMap<FileId, Box<FollowedFile>>,
     by_identity: HashMap<(StreamId, Identity), FileId>,
-    by_path: HashMap<Arc<Path>, Few<FileId>>,
-    /// Files that were renamed, by the real path that they had before.
-    by_former: HashMap<Arc<Path>, Few<FileId>>,
+    by_name: ByName,
     /// Files that wait to be opened.
     to_open: Turns<Slot>,
     /// Files that wait to be read.
@@ -155,6 +157,8 @@ pub(super) struct Files {
     read_last: Option<ReadQueue>,
     /// Files of streams that have enough to send.
     deferred: BTreeMap<LaneId, BTreeSet<FileId>>,
+    /// Files at their ends, by since when they are quiet.
+    at_end: BTreeSet<(Instant, FileId)>,
     /// Files whose lines are collected, by when they are to be read.
     collecting: BTreeSet<(Instant, FileId)>,
     /// Files at whose end lines wait for more, by when that is long enough. An entry may be stale: a file is skipped
@@ -166,8 +170,7 @@ pub(super) struct Files {
     alike: BTreeSet<FileId>,
     /// Files that are looked after every second.
     ticking: BTreeSet<FileId>,
-    /// The number of the file that was found last by [`Files::find`].
-    found: u64,
+    walks: Walks,
     next: u64,
 }
 
@@ -187,6 +190,9 @@ impl Files {
     fn insert(&mut self, id: FileId, file: FollowedFile) {
         let before = self.by_identity.insert((file.stream, file.identity), id);
         assert!(before.is_none(), "L12: {:?} is followed as {before:?} already", file.identity);
+        if file.state() == State::AtEnd {
+            self.at_end.insert((file.times.quiet_since, id));
+        }
         self.by_id.insert(id, Box::new(file));
         self.index(id);
         self.note_tick(id);
@@ -203,6 +209,7 @@ impl Files {
     /// No source matches a name of the file from now on.
     pub(super) fn lose_name(&mut self, id: FileId, now: Instant) {
         self.known_mut(id).lose_name(now);
+        self.quieten(id, now);
         self.note_tick(id);
     }
 
@@ -225,19 +232,6 @@ impl Files {
         self.by_id.get_mut(&id).expect("a file is kept while something of it is under way")
     }
 
-    /// A file of which this holds, if there is one. What is asked again and again, of a hundred thousand files, is asked first of
-    /// the one that was found last, and then of those behind it.
-    pub(super) fn find(&self, is: impl Fn(FileId) -> bool) -> Option<FileId> {
-        let last = FileId(self.found);
-        let (behind, before) = (self.by_id.range(last..), self.by_id.range(..last));
-        behind.chain(before).map(|(id, _)| *id).find(|id| is(*id))
-    }
-
-    /// A file was found by [`find`](Self::find), where the next search is to begin.
-    pub(super) fn note_found(&mut self, id: FileId) {
-        self.found = id.0;
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (FileId, &FollowedFile)> {
         self.by_id.iter().map(|(id, file)| (*id, &**file))
     }
@@ -247,10 +241,6 @@ impl Files {
         FileId(self.next)
     }
 
-    pub(super) fn ids(&self) -> Vec<FileId> {
-        self.by_id.keys().copied().collect()
-    }
-
     /// The file of this identity in this stream, whichever source shows it.
     pub(super) fn of(&self, stream: StreamId, identity: Identity) -> Option<FileId> {
         self.by_identity.get(&(stream, identity)).copied()
@@ -258,12 +248,12 @@ impl Files {
 
     /// The files that hints under a name concern.
     pub(super) fn at(&self, path: &Path) -> &[FileId] {
-        self.by_path.get(path).map_or(&[], Few::as_slice)
+        self.by_name.at(path)
     }
 
     /// The files that had this real path before they were renamed.
     pub(super) fn formerly_at(&self, path: &Path) -> &[FileId] {
-        self.by_former.get(path).map_or(&[], Few::as_slice)
+        self.by_name.formerly_at(path)
     }
 
     /// Lets go of a file. Its descriptor, if it has one, is the caller's to close.
@@ -316,23 +306,11 @@ impl Files {
     }
 
     fn index(&mut self, id: FileId) {
-        let file = &self.by_id[&id];
-        for name in std::iter::once(&file.path).chain(&file.target) {
-            self.by_path.entry(Arc::clone(name)).or_default().push(id);
-        }
-        if let Some(former) = &file.kind.former {
-            self.by_former.entry(Arc::clone(former)).or_default().push(id);
-        }
+        self.by_name.add(id, &self.by_id[&id]);
     }
 
     fn unindex(&mut self, id: FileId) {
-        let file = &self.by_id[&id];
-        for name in std::iter::once(&file.path).chain(&file.target) {
-            forget(&mut self.by_path, name, id);
-        }
-        if let Some(former) = &file.kind.former {
-            forget(&mut self.by_former, former, id);
-        }
+        self.by_name.remove(id, &self.by_id[&id]);
     }
 
     /// L11: the queues hold exactly the files whose state names them.
@@ -352,6 +330,7 @@ impl Files {
         once("deferred", deferred, |state| matches!(state, State::Deferred { .. }));
         let collecting = self.collecting.iter().map(|(_, id)| *id).collect();
         once("collecting", collecting, |state| matches!(state, State::Collecting { .. }));
+        self.check_at_end();
         let ticking = self.iter().filter(|(_, file)| file.needs_tick()).map(|(id, _)| id).collect();
         assert!(self.ticking == ticking, "L11: looked after are {:?}, not {ticking:?}", self.ticking);
         let awaited = self.awaited.iter().map(|(_, id)| *id);
@@ -375,11 +354,5 @@ impl Files {
     /// Which incarnation a file is read into.
     pub(super) fn read_into(&self, id: FileId) -> Option<Incarnation> {
         self.by_id.get(&id)?.incarnation()
-    }
-}
-
-fn forget(index: &mut HashMap<Arc<Path>, Few<FileId>>, name: &Arc<Path>, id: FileId) {
-    if index.get_mut(name).is_some_and(|ids| ids.remove(id)) {
-        index.remove(name);
     }
 }

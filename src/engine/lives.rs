@@ -14,6 +14,7 @@ mod kin;
 mod laws;
 mod moved;
 mod order;
+mod rest;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -92,6 +93,8 @@ pub(super) struct Lives {
     closed: Closed,
     /// Those that were let go of with their source.
     let_go: BTreeMap<Incarnation, SourceId>,
+    /// The one that was found last of which records were under way.
+    restless: Option<Incarnation>,
     numbers: Numbers,
 }
 
@@ -236,10 +239,7 @@ impl Lives {
 
     /// What a save taken now holds of one.
     pub(super) fn checkpoint(&self, incarnation: Incarnation) -> Option<Checkpoint> {
-        let life = self.by_incarnation.get(&incarnation)?;
-        if matches!(life, Life::Parted { afterwards: Afterwards::Withdrawn, .. }) {
-            return None;
-        }
+        let life = self.by_incarnation.get(&incarnation).filter(|life| !life.is_withdrawn())?;
         life.state().map(IncarnationState::checkpoint).or_else(|| life.stored().cloned())
     }
 

@@ -60,9 +60,7 @@ impl Engine {
                 if self.finishing.is_none() {
                     self.surveys.want_all();
                 }
-                for file in self.files.ids() {
-                    self.queue_read(file);
-                }
+                self.files.want_all_read();
             }
         }
     }

@@ -59,7 +59,7 @@ impl Engine {
     /// Closes files that need not be open; whether there were any.
     fn close_idle(&mut self, now: Instant) -> bool {
         let Some(count) = self.descriptors.search(now) else { return false };
-        let at_end = self.files.iter().filter_map(|(id, file)| self.at_end(id, file));
+        let at_end = self.files.at_end().filter_map(|(id, file)| self.at_end(id, file, now));
         let choice = idle::choose(at_end, count, now);
         for id in choice.look_at {
             self.queue_read(id);
@@ -72,8 +72,12 @@ impl Engine {
     }
 
     /// What counts for whether a file may be closed, of one that is open, followed and at its end.
-    fn at_end(&self, id: FileId, file: &FollowedFile) -> Option<AtEnd<FileId>> {
+    fn at_end(&self, id: FileId, file: &FollowedFile, now: Instant) -> Option<AtEnd<FileId>> {
         let (State::AtEnd, Task::Follow(incarnation)) = (file.state(), file.task) else { return None };
+        // An overflow may have left out what was written to it, and what is closed is lost with its name.
+        if self.files.is_wanted(id) {
+            return None;
+        }
         let state = self.lives.on_its_way(incarnation);
         Some(AtEnd {
             file: id,
@@ -82,7 +86,8 @@ impl Engine {
             unread_bytes: state.unread_bytes(),
             incomplete_bytes: file.end.partial.incomplete_bytes as u64,
             quiet_since: file.times.quiet_since,
-            read_at: file.times.read_at,
+            // Where a drain is over nothing is looked at again: to wait for that would be to wait for ever.
+            read_at: if self.is_drained(id) { now } else { file.times.read_at },
         })
     }
 

@@ -43,8 +43,10 @@ const PART_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 struct Chunk<'a> {
     read: Read,
-    /// From before the position on.
+    /// From before the position on, as far as a drain takes it in.
     bytes: &'a Bytes,
+    /// How many bytes the read brought, those behind the end of a drain among them.
+    brought: usize,
     /// How many of them lie before the position.
     before: usize,
     /// The wall clock, which records may tell.
@@ -65,7 +67,12 @@ impl Chunk<'_> {
     }
 
     fn at_end(&self) -> bool {
-        self.is_last || self.bytes.len() < self.read.len
+        self.is_last || self.reached_end()
+    }
+
+    /// Whether the read reached the end of the file.
+    fn reached_end(&self) -> bool {
+        self.brought < self.read.len
     }
 }
 
@@ -116,10 +123,10 @@ impl Engine {
                 let before = usize::try_from(position.since(read.at)).expect("a window, or a line");
                 let max_growth = reserved - read.len as u64;
                 let end = self.end_of_drain(id, read, before, &bytes);
-                let bytes = end.map_or_else(|| bytes.clone(), |end| bytes.slice(..end));
-                let is_last = end.is_some();
+                let (brought, is_last) = (bytes.len(), end.is_some());
+                let bytes = &bytes.slice(..end.unwrap_or(brought));
                 let chunk =
-                    Chunk { read, bytes: &bytes, before, unix_time, modified, max_growth, is_last, begins };
+                    Chunk { read, bytes, brought, before, unix_time, modified, max_growth, is_last, begins };
                 self.on_chunk(id, incarnation, chunk, now);
                 self.note_modified(id, (incarnation, seen), modified, now);
             }
@@ -318,11 +325,11 @@ impl Engine {
     ) {
         let position = self.lives.on_its_way(incarnation).position();
         let at_end = chunk.at_end() && !taken.stopped;
+        if taken.bytes > 0 || taken.grew {
+            self.files.quieten(id, now);
+        }
         let file = self.files.known_mut(id);
         let source = &self.settings.sources[file.source.0];
-        if taken.bytes > 0 || taken.grew {
-            file.times.quiet_since = now;
-        }
         let fresh = chunk.bytes.len() - chunk.before;
         if let Some(modified) = chunk.modified {
             file.end.extent.read_to_end(modified);

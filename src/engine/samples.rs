@@ -156,6 +156,7 @@ pub(super) fn settings(sources: usize) -> Settings {
         checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
         memory: MemorySettings { buffer: 64 << 20, buffer_per_file: 8 << 20 },
         files_at_once: std::num::NonZeroUsize::MAX,
+        checkpoints_at_once: std::num::NonZeroUsize::MAX,
         until: Until::Drained,
         on_drain: OnDrain::KeepPartialLines,
     }

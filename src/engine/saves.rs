@@ -1,42 +1,40 @@
 //! What is to be durable: frontiers, dead letters, and incarnations that are over.
 //!
 //! Knows what changed since the last save, and what a save under way holds. Does not know positions: they are asked
-//! for when a save begins.
+//! for when a save begins. A save holds a part of what changed, where that is much (`saves/portion.rs`).
 //!
 //! *Invariant:* a dead letter stays here until a save that holds it came through, and so does every change.
 
+mod looks;
+mod portion;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::looks::Look;
+use self::portion::{Changed, Renewal};
 use super::audit::Acknowledgements;
 use super::port::{MoveId, Moved};
-use crate::model::checkpoint::{DeadLetter, FirstLook, Save};
+use crate::model::checkpoint::{DeadLetter, Save};
 use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
 use crate::model::settings::{CheckpointSettings, SourceId};
 use crate::model::time::Instant;
-use crate::rules::checkpoint::{Due, Pace, RENEW_EVERY};
+use crate::rules::checkpoint::{Due, Pace};
 use crate::rules::dead_letters::{Room, disk_bytes_of};
 
 /// A save that takes longer counts as one that fails: records wait for no disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A look that is to be durable.
-#[derive(Clone, Debug, Default)]
-struct Look {
-    /// Whether the save under way holds it.
-    is_under_way: bool,
-    /// Whether files wait for it also while nothing can be saved: it says what is left out of them.
-    is_needed: bool,
-    /// What a later process is to know of it.
-    first: Option<FirstLook>,
-}
-
 /// What a save under way holds.
 #[derive(Debug)]
 struct UnderWay {
     changed: BTreeSet<Incarnation>,
+    /// Those of which a part alone would be wrong.
+    together: BTreeSet<Incarnation>,
+    marks: BTreeSet<Incarnation>,
     forgotten: BTreeSet<Incarnation>,
     offsets: Vec<(Incarnation, Offset, u16)>,
     /// From the front of the dead letters.
@@ -60,7 +58,7 @@ pub(super) struct Saved {
 pub(super) struct Saves {
     pace: Pace,
     /// Incarnations whose checkpoint in the database is not what it would be now.
-    changed: BTreeSet<Incarnation>,
+    changed: Changed,
     /// Those whose records wait until their fingerprints are durable.
     awaiting_fingerprint: BTreeSet<Incarnation>,
     /// Those of which no record may leave for as long as nothing can be saved.
@@ -74,22 +72,20 @@ pub(super) struct Saves {
     /// What all dead letters take on disk, those that are not durable yet among them.
     room: Room,
     under_way: Option<UnderWay>,
-    renewed_at: Instant,
+    renewal: Renewal,
     not_saved: Option<Arc<str>>,
     /// Sources of which a look is to be durable before their files are opened.
     looks: BTreeMap<SourceId, Look>,
-    /// Whether a mark is to be durable that no save holds yet.
-    marks_wait: bool,
     /// Moves that are to be answered once they are durable; whether the save under way holds them.
     answers: Vec<(MoveId, Vec<Moved>, bool)>,
 }
 
 impl Saves {
-    /// Nothing waits; `room` is what the dead letters in the database leave.
-    pub(super) fn new(settings: CheckpointSettings, room: Room, now: Instant) -> Self {
+    /// Nothing waits; `room` is what the dead letters in the database leave, and a save holds about `most` checkpoints.
+    pub(super) fn new(settings: CheckpointSettings, most: NonZeroUsize, room: Room, now: Instant) -> Self {
         Self {
             pace: Pace::new(settings),
-            changed: BTreeSet::new(),
+            changed: Changed::new(most),
             awaiting_fingerprint: BTreeSet::new(),
             awaiting_at_all_events: BTreeSet::new(),
             forgotten: BTreeSet::new(),
@@ -98,42 +94,10 @@ impl Saves {
             acknowledgements: Acknowledgements::default(),
             room,
             under_way: None,
-            renewed_at: now,
+            renewal: Renewal::since(now),
             not_saved: None,
             looks: BTreeMap::new(),
-            marks_wait: false,
             answers: Vec::new(),
-        }
-    }
-
-    /// The first look at a source that starts at the end is to be durable, also when it showed nothing: what comes later
-    /// was not there.
-    pub(super) fn await_look(&mut self, source: SourceId, now: Instant) {
-        let look = self.looks.entry(source).or_default();
-        (look.is_under_way, look.is_needed) = (false, true);
-        self.pace.changed(0, now);
-    }
-
-    /// The first look ever at a source is to be durable, whatever it showed. Its files are opened after that, where something can
-    /// be saved.
-    pub(super) fn await_first_look(&mut self, source: SourceId, first: FirstLook, now: Instant) {
-        let look = self.looks.entry(source).or_default();
-        (look.is_under_way, look.first) = (false, Some(first));
-        self.pace.changed(0, now);
-    }
-
-    /// A file was found of which a mark is to be durable. The source's files are opened after the next save at most: where
-    /// files are found all the time, one of them always has a mark that waits.
-    pub(super) fn await_mark(&mut self, source: SourceId, now: Instant) {
-        self.looks.entry(source).or_default();
-        self.marks_wait = true;
-        self.pace.changed(0, now);
-    }
-
-    /// Marks of files that the first look at a source showed are to be durable, all of them, before its files are opened.
-    pub(super) fn await_marks(&mut self, source: SourceId) {
-        if let Some(look) = self.looks.get_mut(&source).filter(|_| self.marks_wait) {
-            look.is_under_way = false;
         }
     }
 
@@ -147,17 +111,7 @@ impl Saves {
     pub(super) fn is_unsaved(&self, incarnation: Incarnation) -> bool {
         let is_under_way =
             self.under_way.as_ref().is_some_and(|under_way| under_way.changed.contains(&incarnation));
-        is_under_way || self.changed.contains(&incarnation)
-    }
-
-    /// Whether a look at a source is not durable yet, and has to be before its files are opened.
-    pub(super) fn awaits_look(&self, source: SourceId, now: Instant) -> bool {
-        self.looks.get(&source).is_some_and(|look| look.is_needed || !self.is_in_trouble(now))
-    }
-
-    /// Whether files of some source are opened only once a save came through.
-    pub(super) fn awaits_any_look(&self) -> bool {
-        !self.looks.is_empty()
+        is_under_way || self.changed.contains(incarnation)
     }
 
     pub(super) fn change_settings(&mut self, settings: CheckpointSettings) {
@@ -168,6 +122,21 @@ impl Saves {
     pub(super) fn note_changed(&mut self, incarnation: Incarnation, settled: u64, now: Instant) {
         self.changed.insert(incarnation);
         self.pace.changed(settled, now);
+    }
+
+    /// What changes with this event is to be durable together.
+    pub(super) fn keep_together(&mut self) {
+        self.changed.keep_together();
+    }
+
+    /// An event is handled.
+    pub(super) fn event_ends(&mut self) {
+        self.changed.event_ends();
+    }
+
+    /// Nothing is held back for another save from now on: there may be none.
+    pub(super) fn hold_nothing_back(&mut self) {
+        self.changed.most = NonZeroUsize::MAX;
     }
 
     /// Records of `incarnation` wait until its fingerprint is durable.
@@ -211,21 +180,26 @@ impl Saves {
 
     /// `incarnation` is over, and the database is to forget it.
     pub(super) fn forget(&mut self, incarnation: Incarnation, now: Instant) {
-        self.changed.remove(&incarnation);
+        self.changed.remove(incarnation);
+        // Another may go on with its file.
+        self.changed.keep_together();
         self.awaiting_fingerprint.remove(&incarnation);
         self.awaiting_at_all_events.remove(&incarnation);
         self.forgotten.insert(incarnation);
         self.pace.changed(0, now);
     }
 
-    /// Says once a day in the database that the checkpoints of files that are followed are in use: those that are not
-    /// are given up after a time.
-    pub(super) fn renewal_is_due(&mut self, now: Instant) -> bool {
-        let is_due = now.since(self.renewed_at) >= RENEW_EVERY;
-        if is_due {
-            self.renewed_at = now;
-        }
-        is_due
+    /// From which incarnation on checkpoints are saved though nothing changed, if any are.
+    ///
+    /// Says once a day in the database that the checkpoints of files that are followed are in use: those that are not are given
+    /// up after a time.
+    pub(super) fn renewal(&mut self, now: Instant) -> Option<Incarnation> {
+        self.renewal.next(now)
+    }
+
+    /// Checkpoints are renewed up to this incarnation, or all of them are.
+    pub(super) fn renewed(&mut self, next: Option<Incarnation>) {
+        self.renewal.next = next;
     }
 
     /// Whether a dead letter has room.
@@ -239,6 +213,8 @@ impl Saves {
     }
 
     pub(super) fn add_dead_letter(&mut self, letter: DeadLetter) {
+        // It is durable with the checkpoint that passes it.
+        self.changed.keep_together();
         self.unsaved_dead_letter_bytes += letter.data.len() as u64;
         self.room.take(&letter.stream, disk_bytes_of(&letter));
         self.dead_letters.push(letter);
@@ -297,7 +273,7 @@ impl Saves {
             || !self.awaiting_fingerprint.is_empty()
             || !self.awaiting_at_all_events.is_empty()
             || !self.looks.is_empty()
-            || self.marks_wait
+            || self.changed.last_mark().is_some()
             || !self.answers.is_empty()
             || is_last;
         let is_due = match self.pace.due(now) {
@@ -311,7 +287,9 @@ impl Saves {
             self.pace.cleared();
             return None;
         }
-        Some(std::mem::take(&mut self.changed))
+        // Where its files ended at the first start is durable at once, or nothing is.
+        let is_whole = self.looks.values().any(|look| look.is_needed);
+        Some(self.changed.take_portion(&self.awaiting_fingerprint, is_whole))
     }
 
     /// A save begins that holds these checkpoints, of incarnations that [`take_due`](Self::take_due) named.
@@ -322,20 +300,21 @@ impl Saves {
         now: Instant,
     ) -> Save {
         let forgotten = std::mem::take(&mut self.forgotten);
+        let (together, marks) = self.changed.begun(&changed);
+        let looks = self.begin_looks();
         let told = checkpoints.iter().map(|saved| (saved.incarnation, saved.offset, saved.fingerprint.len()));
         let save = Save {
             forgotten: forgotten.iter().copied().collect(),
             dead_letters: self.dead_letters.clone(),
-            looks: self.looks.values().filter_map(|look| look.first.clone()).collect(),
+            looks,
             ..Save::default()
         };
         let offsets = told.collect();
         let dead_letters = self.dead_letters.len();
-        self.under_way = Some(UnderWay { changed, forgotten, offsets, dead_letters, begun_at: now });
-        self.looks.values_mut().for_each(|look| look.is_under_way = true);
-        self.marks_wait = false;
+        self.under_way =
+            Some(UnderWay { changed, together, marks, forgotten, offsets, dead_letters, begun_at: now });
         self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = true);
-        self.pace.begun();
+        self.pace.begun(self.changed.held(), now);
         Save { checkpoints, ..save }
     }
 
@@ -375,7 +354,7 @@ impl Saves {
         self.acknowledgements.failed();
         self.looks.values_mut().for_each(|look| look.is_under_way = false);
         self.answers.iter_mut().for_each(|(_, _, is_under_way)| *is_under_way = false);
-        self.changed.extend(under_way.changed.into_iter().filter(|incarnation| is_known(*incarnation)));
+        self.changed.take_back((under_way.changed, under_way.together, under_way.marks), is_known);
         self.forgotten.extend(under_way.forgotten);
         self.not_saved.replace(why).is_none()
     }
@@ -384,6 +363,7 @@ impl Saves {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::checkpoint::FirstLook;
     use crate::rules::dead_letters::MAX_DEAD_LETTER_BYTES;
 
     const SETTINGS: CheckpointSettings =
@@ -394,7 +374,7 @@ mod tests {
     }
 
     fn saves() -> Saves {
-        Saves::new(SETTINGS, Room::new(["stream".into()], BTreeMap::new()), at(0))
+        Saves::new(SETTINGS, NonZeroUsize::MAX, Room::new(["stream".into()], BTreeMap::new()), at(0))
     }
 
     fn letter(bytes: usize) -> DeadLetter {
@@ -464,6 +444,31 @@ mod tests {
     }
 
     #[test]
+    fn the_files_of_a_look_wait_until_all_that_was_found_by_then_is_durable_in_however_many_saves() {
+        let mut saves = Saves { changed: Changed::new(NonZeroUsize::MIN), ..saves() };
+        let first = FirstLook { stream: "stream".into(), source: "source".into(), nanos: 1 };
+        let mark = |saves: &mut Saves, number| {
+            saves.note_changed(Incarnation(number), 0, at(0));
+            saves.await_mark(SourceId(0), Incarnation(number), at(0));
+        };
+        saves.await_first_look(SourceId(0), first.clone(), at(0));
+        (1..=3).for_each(|number| mark(&mut saves, number));
+        saves.await_marks(SourceId(0));
+        for (number, looks, is_over) in [(1, vec![], false), (2, vec![], false), (3, vec![first], true)] {
+            assert!(saves.awaits_look(SourceId(0), at(0)), "{number}");
+            let changed = saves.take_due(false, at(0)).expect("it cannot wait");
+            assert_eq!(changed, [Incarnation(number)].into());
+            let save = saves.begin(changed, Vec::new(), at(0));
+            assert_eq!(save.looks, looks, "with the last of its marks");
+            // Found while that save is under way: for the next.
+            mark(&mut saves, number + 10);
+            saves.came_through();
+            assert_eq!(saves.awaits_look(SourceId(0), at(0)), !is_over, "{number}");
+            saves.forget(Incarnation(number + 10), at(0));
+        }
+    }
+
+    #[test]
     fn a_dead_letter_that_comes_during_a_save_is_in_the_next() {
         let mut saves = saves();
         saves.add_dead_letter(letter(10));
@@ -481,7 +486,7 @@ mod tests {
     fn dead_letters_that_are_not_durable_yet_take_room_already() {
         let nearly = MAX_DEAD_LETTER_BYTES - disk_bytes_of(&letter(10));
         let room = Room::new(["stream".into()], BTreeMap::from([("stream".into(), nearly)]));
-        let mut saves = Saves::new(SETTINGS, room, at(0));
+        let mut saves = Saves::new(SETTINGS, NonZeroUsize::MAX, room, at(0));
         assert!(saves.has_room_for(&letter(10)) && !saves.has_room_for(&letter(11)));
         saves.add_dead_letter(letter(10));
         assert!(!saves.has_room_for(&letter(0)));

@@ -8,7 +8,7 @@
 
 mod found;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,8 @@ pub(super) struct Seams {
     by_file: BTreeMap<FileOfStream, Seam>,
     /// The file that follows each.
     followers: BTreeMap<FileOfStream, FileOfStream>,
+    /// Files for which the end of the one before is kept, by until when.
+    kept: BTreeSet<(Instant, FileOfStream)>,
     /// The real name that a followed file had before the one that it has.
     former_names: BTreeMap<FileOfStream, Arc<Path>>,
 }
@@ -116,30 +118,39 @@ impl Seams {
 
     /// The file that follows begins: the one before is to be read once more, and its end is kept until then.
     pub(super) fn ask(&mut self, file: FileOfStream, until: Instant) {
-        if let Some(seam) = self.by_file.get_mut(&file) {
-            seam.before = Before::Asked { until };
+        self.know(file, |_| Before::Asked { until });
+    }
+
+    /// Something else is known of what stands before the seam of a file, if it has one.
+    fn know(&mut self, file: FileOfStream, change: impl FnOnce(Before) -> Before) {
+        let Some(seam) = self.by_file.get_mut(&file) else { return };
+        let until = seam.before.until();
+        seam.before = change(std::mem::replace(&mut seam.before, Before::Unasked));
+        if until != seam.before.until() {
+            self.kept.extend(seam.before.until().map(|until| (until, file)));
+            until.map(|until| self.kept.remove(&(until, file)));
         }
     }
 
     /// A read of a file begins.
     pub(super) fn read_begins(&mut self, of: FileOfStream) {
-        let Some(file) = self.followers.get(&of) else { return };
-        if let Some(Seam { before, .. }) = self.by_file.get_mut(file)
-            && let Before::Asked { until } = *before
-        {
-            *before = Before::Reading { until };
-        }
+        let Some(file) = self.followers.get(&of).copied() else { return };
+        self.know(file, |before| match before {
+            Before::Asked { until } => Before::Reading { until },
+            other @ (Before::Unasked | Before::Reading { .. } | Before::Whole | Before::Tail { .. }) => other,
+        });
     }
 
     /// A file was read to its end; `tail` is what says nothing whole there. A read that began before that was asked for says
     /// nothing.
     pub(super) fn read_to_end(&mut self, of: FileOfStream, tail: Option<Tail>) {
-        let seam = self.followers.get(&of).and_then(|file| self.by_file.get_mut(file));
-        if let Some(Seam { before, .. }) = seam
-            && let Before::Reading { until } | Before::Tail { until, .. } = *before
-        {
-            *before = tail.map_or(Before::Whole, |tail| Before::Tail { until, tail });
-        }
+        let Some(file) = self.followers.get(&of).copied() else { return };
+        self.know(file, |before| match before {
+            Before::Reading { until } | Before::Tail { until, .. } => {
+                tail.map_or(Before::Whole, |tail| Before::Tail { until, tail })
+            }
+            other @ (Before::Unasked | Before::Asked { .. } | Before::Whole) => other,
+        });
     }
 
     /// Whether the end of a file is kept for the one that follows it, and is not to be cut by itself: that one has it first when
@@ -153,6 +164,7 @@ impl Seams {
     pub(super) fn remove(&mut self, file: FileOfStream) -> Option<Tail> {
         let seam = self.by_file.remove(&file)?;
         self.followers.remove(&seam.of);
+        seam.before.until().map(|until| self.kept.remove(&(until, file)));
         match seam.before {
             Before::Tail { tail, .. } => Some(tail),
             Before::Unasked | Before::Asked { .. } | Before::Reading { .. } | Before::Whole => None,
@@ -161,14 +173,13 @@ impl Seams {
 
     /// The files of which the end of the one before was kept for too long: they were not read when they were to be.
     pub(super) fn overdue(&self, now: Instant) -> Vec<FileOfStream> {
-        let due = |seam: &Seam| seam.before.until().is_some_and(|until| until + PATIENCE <= now);
-        self.by_file.iter().filter(|(_, seam)| due(seam)).map(|(file, _)| *file).collect()
+        let overdue = self.kept.iter().take_while(|(until, _)| *until + PATIENCE <= now);
+        overdue.map(|(_, file)| *file).collect()
     }
 
     /// When a file may be overdue.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let untils = self.by_file.values().filter_map(|seam| seam.before.until());
-        untils.min().map(|until| until + PATIENCE)
+        self.kept.first().map(|(until, _)| *until + PATIENCE)
     }
 
     /// The files that have a seam with one before them.
@@ -228,6 +239,31 @@ mod tests {
         seams.read_to_end(of, None);
         assert!(!seams.keeps(of, at(4)), "nothing is left of it");
         assert_eq!(seams.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_kept_is_told_by_when_it_is_overdue_whatever_became_of_it() {
+        let file = |inode| (StreamId(0), identity(inode));
+        let mut seams = Seams::default();
+        for inode in 0..6 {
+            seams.add(file(2 * inode + 1), file(2 * inode));
+            seams.ask(file(2 * inode + 1), at(20 - inode));
+        }
+        seams.ask(file(1), at(30));
+        seams.remove(file(3));
+        for inode in [4, 6] {
+            seams.read_begins(file(inode));
+            seams.read_to_end(file(inode), (inode == 4).then(tail));
+        }
+        let untils = |seams: &Seams| {
+            let of_file = |(file, seam): (&FileOfStream, &Seam)| Some((seam.before.until()?, *file));
+            seams.by_file.iter().filter_map(of_file).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(seams.kept, untils(&seams));
+        assert_eq!(seams.overdue(at(17)), [file(11), file(9)]);
+        assert_eq!((seams.overdue(at(31)).len(), seams.deadline()), (4, Some(at(16))));
+        seams.overdue(at(31)).into_iter().for_each(|file| drop(seams.remove(file)));
+        assert!(seams.kept.is_empty() && seams.files() == [file(7)]);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! come, as they come between a look and its answer: what was looked at may have changed since, and each file is judged as it
 //! is when its turn comes.
 //!
-//! *Invariant:* one look is taken in at a time; what it does not show is judged once all that it shows was gone through; a
-//! drain and another configuration find no look that is taken in by half.
+//! *Invariant:* one look is taken in at a time; what it does not show is judged once all that it shows was gone through;
+//! another configuration finds no look that is taken in by half.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -28,6 +28,11 @@ const BESIDE_OTHERS: usize = 16;
 /// After how long the next part of a look is gone through, where nothing else happens: timers are no finer.
 const NEXT_PART: Duration = Duration::from_millis(1);
 
+/// When the next part of something is done that is done by parts, should nothing happen before.
+pub(super) fn next_part(now: Instant) -> Instant {
+    now + NEXT_PART
+}
+
 /// What is done with a look, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -35,8 +40,8 @@ enum Stage {
     Naming(usize),
     /// Generations and archives that nobody saw come.
     Missed,
-    /// Each file that is known of the source, from this one on: is it shown?
-    Comparing(usize),
+    /// Each file that is known, from this one on: is it the source's, and shown?
+    Comparing(FileId),
     Archives,
     /// Each file that the source matches, from this one on: is it new?
     Meeting(usize),
@@ -47,6 +52,8 @@ enum Stage {
     Seams,
     /// What is not there any more is forgotten.
     Forgetting,
+    /// The look itself is let go of: of many files, that takes as long as much else.
+    Ending,
 }
 
 /// A look that is being taken in.
@@ -64,8 +71,10 @@ pub(super) struct Taking {
     seen: BTreeMap<Identity, usize>,
     /// And for those that only lie beside them.
     beside: BTreeMap<Identity, usize>,
-    /// The source's files, but for those that were passed over.
-    known: Vec<(FileId, Identity)>,
+    /// How many of the files that are shown the source matches.
+    matched: usize,
+    /// Files that were followed when all that is shown had its name have lower numbers.
+    known_before: FileId,
     /// Those of `seen`, in the same order.
     to_meet: Vec<usize>,
     archives: Vec<Archive>,
@@ -88,7 +97,7 @@ impl Takings {
 
     /// When the next part is taken in, should nothing happen before.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        self.any().then(|| now + NEXT_PART)
+        self.any().then(|| next_part(now))
     }
 
     /// Whether files that are found by the first look at a source are still being marked: none of them is opened before that.
@@ -98,7 +107,7 @@ impl Takings {
             Stage::Naming(_) | Stage::Missed | Stage::Comparing(_) | Stage::Archives | Stage::Meeting(_) => {
                 true
             }
-            Stage::Beside | Stage::Copies | Stage::Seams | Stage::Forgetting => false,
+            Stage::Beside | Stage::Copies | Stage::Seams | Stage::Forgetting | Stage::Ending => false,
         })
     }
 
@@ -131,15 +140,15 @@ impl Engine {
         let most = self.settings.files_at_once.get();
         match event {
             Event::Observed(_) | Event::Tick => most,
-            // Neither may find half a look.
-            Event::Drain | Event::Reload(_) => usize::MAX,
+            // It may not find half a look.
+            Event::Reload(_) => usize::MAX,
             _ => most.div_ceil(BESIDE_OTHERS),
         }
     }
 
-    /// Goes on with the looks that were answered, for about so many files. A drain ends where its looks say, all at once.
+    /// Goes on with the looks that were answered, for about so many files.
     pub(super) fn take_in(&mut self, most: usize, now: Instant) {
-        let mut left = if self.finishing.is_some() { usize::MAX } else { most };
+        let mut left = most;
         while left > 0 {
             let next = self.surveys.takings_mut().now.take().or_else(|| self.begin_taking_in(now));
             let Some(mut taking) = next else { return };
@@ -186,7 +195,8 @@ impl Engine {
                 stage: Stage::Naming(0),
                 seen: BTreeMap::new(),
                 beside: BTreeMap::new(),
-                known: Vec::new(),
+                matched: 0,
+                known_before: FileId(0),
                 to_meet: Vec::new(),
                 archives: Vec::new(),
                 first_look: None,
@@ -210,13 +220,13 @@ impl Engine {
             }
             Stage::Missed => {
                 self.find_missed(taking, now);
-                (whole, Some(Stage::Comparing(0)))
+                (whole, Some(Stage::Comparing(FileId(0))))
             }
             Stage::Comparing(from) => {
-                let places = part(from, taking.known.len());
-                places.clone().for_each(|place| self.compare(taking, taking.known[place], now));
-                let is_over = places.end == taking.known.len();
-                (places.len(), Some(if is_over { Stage::Archives } else { Stage::Comparing(places.end) }))
+                let known = self.files.ids_within(from..taking.known_before, most);
+                known.iter().for_each(|id| self.compare(taking, *id, now));
+                let next = known.last().filter(|_| known.len() == most).map(|last| FileId(last.0 + 1));
+                (known.len().max(1), Some(next.map_or(Stage::Archives, Stage::Comparing)))
             }
             Stage::Archives => {
                 self.open_archives(taking.observation.source, &std::mem::take(&mut taking.archives), now);
@@ -246,7 +256,12 @@ impl Engine {
             }
             Stage::Forgetting => {
                 self.forget_what_is_gone(taking, now);
-                (whole, None)
+                (whole, Some(Stage::Ending))
+            }
+            Stage::Ending => {
+                let left = whole.saturating_sub(most);
+                taking.observation.files.truncate(left);
+                (whole - left, (left > 0).then_some(Stage::Ending))
             }
         }
     }
@@ -256,6 +271,7 @@ impl Engine {
     fn name(&mut self, taking: &mut Taking, place: usize) {
         let (source, observed) = (taking.observation.source, &mut taking.observation.files[place]);
         self.name_archive(source, observed);
+        taking.matched += usize::from(observed.is_matched);
         if taking.may_pass_over && self.pass_over_at_rest(source, observed) {
             return;
         }
@@ -279,18 +295,15 @@ impl Engine {
         let is_seen = |file: &Identity| taking.seen.contains_key(file);
         self.follow_missed(&taking.observation, is_seen, &taking.beside(), now);
         taking.archives = self.find_archives(&taking.observation, taking.seen());
-        let of_source = self.files.iter().filter(|(_, file)| file.source == source);
-        let known = of_source.filter(|(id, _)| !self.is_passed_over(*id));
-        taking.known = known.map(|(id, file)| (id, file.identity)).collect();
+        taking.known_before = self.files.next_id();
     }
 
-    /// Compares what is known of one of the source's files with what was seen.
-    fn compare(&mut self, taking: &Taking, (id, identity): (FileId, Identity), now: Instant) {
+    /// Compares what is known of a file with what was seen, if it is the source's.
+    fn compare(&mut self, taking: &Taking, id: FileId, now: Instant) {
         let Taking { observation: Observation { source, files, hidden, .. }, began, .. } = taking;
-        // Nothing is said of what it has become since.
-        let is_it =
-            self.files.get(id).is_some_and(|file| file.source == *source && file.identity == identity);
-        if !is_it || self.is_passed_over(id) {
+        let Some(file) = self.files.get(id).filter(|file| file.source == *source) else { return };
+        let identity = file.identity;
+        if self.is_passed_over(id) {
             return;
         }
         if let Some(place) = taking.seen.get(&identity) {
@@ -346,8 +359,7 @@ impl Engine {
         self.forget_compressed(source, |file| taking.seen.contains_key(file), &observation.hidden);
         self.forget_archives(observation);
         self.forget_told(observation);
-        let matched = observation.files.iter().filter(|file| file.is_matched).count();
-        if self.surveys.taken_in(source, matched, now) {
+        if self.surveys.taken_in(source, taking.matched, now) {
             self.report(Report::Matchless { source });
         }
     }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub memory: MemorySettings,
     /// How many of the files that a survey shows are gone through with one event: whoever else waits is heard in between.
     pub files_at_once: NonZeroUsize,
+    /// About how many checkpoints one save holds, but for those that are to be durable together.
+    pub checkpoints_at_once: NonZeroUsize,
     pub until: Until,
     pub on_drain: OnDrain,
 }

@@ -32,6 +32,18 @@ pub struct Pace {
     /// Since when what the save under way holds has waited.
     saving_since: Option<Instant>,
     settled_bytes: u64,
+    /// When the round of saves began that is under way, and how much was settled since: what changed before is in one of them.
+    round: Option<(Instant, u64)>,
+}
+
+/// How much a save holds of what waited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    All,
+    /// Some of it; what is left waits on.
+    Some,
+    /// Some of it, with which those before it hold all that waited when the last round came to its end.
+    LastOfRound,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +64,14 @@ pub enum Due {
 
 impl Pace {
     pub fn new(settings: CheckpointSettings) -> Self {
-        Self { settings, state: State::Idle, waiting_since: None, saving_since: None, settled_bytes: 0 }
+        Self {
+            settings,
+            state: State::Idle,
+            waiting_since: None,
+            saving_since: None,
+            settled_bytes: 0,
+            round: None,
+        }
     }
 
     /// Other settings from now on.
@@ -64,6 +83,7 @@ impl Pace {
     pub fn changed(&mut self, bytes: u64, now: Instant) {
         self.waiting_since.get_or_insert(now);
         self.settled_bytes += bytes;
+        self.round = self.round.map(|(began, settled)| (began, settled + bytes));
     }
 
     pub fn due(&self, now: Instant) -> Due {
@@ -92,13 +112,23 @@ impl Pace {
     pub fn cleared(&mut self) {
         self.waiting_since = None;
         self.settled_bytes = 0;
+        self.round = None;
     }
 
-    /// A save of everything that waited has begun.
-    pub fn begun(&mut self) {
+    /// A save has begun. What is left has waited as long as all did, or no longer than the round took that ends.
+    pub fn begun(&mut self, held: Held, now: Instant) {
         self.state = State::Saving;
         self.saving_since = self.waiting_since;
-        self.cleared();
+        match held {
+            Held::All => self.cleared(),
+            Held::Some => {}
+            Held::LastOfRound => {
+                if let Some((began, settled)) = self.round {
+                    (self.waiting_since, self.settled_bytes) = (Some(began), settled);
+                }
+                self.round = Some((now, 0));
+            }
+        }
     }
 
     pub fn saved(&mut self) {
@@ -109,6 +139,7 @@ impl Pace {
     /// The save failed: all that it held waits again.
     pub fn failed(&mut self, now: Instant) {
         self.state = State::Failed(now);
+        self.round = None;
         self.waiting_since = Some(self.saving_since.take().unwrap_or(now));
     }
 
@@ -139,12 +170,12 @@ mod tests {
         let mut pace = pace();
         assert_eq!(pace.unsaved_since(), None);
         pace.changed(1, at(100));
-        pace.begun();
+        pace.begun(Held::All, at(1_100));
         pace.changed(1, at(1_500));
         assert_eq!(pace.unsaved_since(), Some(at(100)));
         pace.failed(at(2_000));
         assert_eq!(pace.unsaved_since(), Some(at(100)));
-        pace.begun();
+        pace.begun(Held::All, at(3_000));
         pace.changed(1, at(3_500));
         pace.saved();
         assert_eq!(pace.unsaved_since(), Some(at(3_500)));
@@ -187,7 +218,7 @@ mod tests {
     fn one_save_is_under_way_at_a_time() {
         let mut pace = pace();
         pace.changed(5000, at(0));
-        pace.begun();
+        pace.begun(Held::All, at(0));
         pace.changed(5000, at(1));
         assert_eq!(pace.due(at(9999)), Due::Nothing);
         pace.saved();
@@ -195,10 +226,38 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_faster_than_it_is_saved_waits_for_a_round_of_saves_and_not_for_ever() {
+        let mut pace = pace();
+        let round = |pace: &mut Pace, from: u64| {
+            for (held, millis) in [(Held::Some, 0), (Held::Some, 100), (Held::LastOfRound, 200)] {
+                pace.changed(300, at(from + millis));
+                pace.begun(held, at(from + millis));
+                pace.saved();
+            }
+        };
+        round(&mut pace, 0);
+        assert_eq!(pace.unsaved_since(), Some(at(0)), "what came first may be what this round did not hold");
+        round(&mut pace, 300);
+        assert_eq!((pace.unsaved_since(), pace.due(at(600))), (Some(at(200)), Due::NotBefore(at(1_200))));
+        round(&mut pace, 1_200);
+        assert_eq!(pace.unsaved_since(), Some(at(500)));
+        pace.changed(200, at(1_401));
+        assert_eq!(pace.due(at(1_401)), Due::Now, "1,100 bytes were settled since");
+        pace.begun(Held::Some, at(1_401));
+        pace.failed(at(1_402));
+        round(&mut pace, 2_402);
+        assert_eq!(pace.unsaved_since(), Some(at(500)), "what the save held that failed may be left");
+        pace.begun(Held::All, at(3_000));
+        assert_eq!((pace.unsaved_since(), pace.due(at(3_000))), (Some(at(500)), Due::Nothing));
+        pace.saved();
+        assert_eq!(pace.unsaved_since(), None);
+    }
+
+    #[test]
     fn a_failed_save_is_tried_again_after_a_second() {
         let mut pace = pace();
         pace.changed(5000, at(0));
-        pace.begun();
+        pace.begun(Held::All, at(0));
         pace.failed(at(10));
         assert_eq!(pace.due(at(10)), Due::NotBefore(at(1010)));
         assert!(!pace.is_free(at(10)));

@@ -19,6 +19,9 @@ const MIN_OPEN: usize = 4;
 /// The part of all descriptors that is taken back at once: one in so many.
 const TAKEN_BACK: usize = 8;
 
+/// The most descriptors that are taken back at once: each costs something, and nothing else happens meanwhile.
+const MAX_TAKEN_BACK: usize = 512;
+
 /// When the search is repeated that found too few.
 const SEARCH_EVERY: Duration = Duration::from_millis(100);
 
@@ -86,7 +89,7 @@ impl Allowance {
     /// How many descriptors to take back now; `None` while the last search is fresh.
     pub fn search(&self, now: Instant) -> Option<usize> {
         let is_fresh = self.search_at.is_some_and(|at| now < at);
-        (!is_fresh).then_some((self.limit / TAKEN_BACK).max(1))
+        (!is_fresh).then_some((self.limit / TAKEN_BACK).clamp(1, MAX_TAKEN_BACK))
     }
 
     /// A search has found some to close, or none.
@@ -134,11 +137,13 @@ pub struct Choice<K> {
     pub look_at: Vec<K>,
 }
 
-/// Chooses among `files` the `count` that are idle and were quiet longest.
+/// Chooses the `count` that are idle and were quiet longest. The search ends where they are found.
+///
+/// # Panics
+/// When `files` do not come in the order in which they became quiet.
 pub fn choose<K: Copy + Ord>(files: impl Iterator<Item = AtEnd<K>>, count: usize, now: Instant) -> Choice<K> {
-    let mut idle: Vec<_> = files.filter(AtEnd::is_idle).collect();
-    idle.sort_unstable_by_key(|file| (file.quiet_since, file.file));
-    idle.truncate(count);
+    let idle: Vec<_> = files.filter(AtEnd::is_idle).take(count).collect();
+    assert!(idle.is_sorted_by_key(|file| (file.quiet_since, file.file)), "the longest quiet come first");
     let (sure, stale): (Vec<_>, Vec<_>) =
         idle.into_iter().partition(|file| now.since(file.read_at) <= LOOKED_AT);
     let ids = |files: Vec<AtEnd<K>>| files.into_iter().map(|file| file.file).collect();
@@ -167,7 +172,9 @@ mod tests {
     }
 
     fn chosen(files: &[AtEnd<u8>], count: usize) -> (Vec<u8>, Vec<u8>) {
-        let Choice { close, look_at } = choose(files.iter().copied(), count, at(60_000));
+        let mut files = files.to_vec();
+        files.sort_by_key(|file| (file.quiet_since, file.file));
+        let Choice { close, look_at } = choose(files.into_iter(), count, at(60_000));
         (close, look_at)
     }
 
@@ -205,8 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn an_eighth_is_taken_back_at_once_and_never_less_than_one() {
-        for (limit, count) in [(0, 1), (4, 1), (15, 1), (16, 2), (1000, 125)] {
+    fn an_eighth_is_taken_back_at_once_and_never_less_than_one_or_more_than_a_few_hundred() {
+        for (limit, count) in [(0, 1), (4, 1), (15, 1), (16, 2), (1000, 125), (4096, 512), (1 << 20, 512)] {
             let mut allowance = Allowance::default();
             allowance.set_limit(limit);
             assert_eq!(allowance.search(at(0)), Some(count), "{limit}");

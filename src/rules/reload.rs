@@ -173,6 +173,7 @@ mod tests {
             checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 },
             memory: MemorySettings { buffer: 1, buffer_per_file: 1 },
             files_at_once: std::num::NonZeroUsize::MIN,
+            checkpoints_at_once: std::num::NonZeroUsize::MIN,
             until: Until::Drained,
             on_drain: OnDrain::KeepPartialLines,
         }

@@ -94,6 +94,7 @@ impl Plan {
             checkpoint: CheckpointSettings { interval: Duration::from_secs(1), max_bytes: 1 << 20 },
             memory: MemorySettings { buffer: (self.lanes as u64) << 20, buffer_per_file: 1 << 20 },
             files_at_once: NonZeroUsize::MAX,
+            checkpoints_at_once: NonZeroUsize::MAX,
             until: Until::Drained,
             on_drain: OnDrain::KeepPartialLines,
         }

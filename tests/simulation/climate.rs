@@ -340,6 +340,11 @@ pub fn settings(rng: &mut fastrand::Rng) -> Settings {
             few @ 4..=7 => NonZeroUsize::new(few - 3).expect("above zero"),
             _ => NonZeroUsize::MAX,
         },
+        // Nor is this. A third of the worlds save what changed in parts.
+        checkpoints_at_once: match max_in_flight.get() as usize % 9 {
+            few @ 6..=8 => NonZeroUsize::new(few - 5).expect("above zero"),
+            _ => NonZeroUsize::MAX,
+        },
         until: Until::Drained,
         on_drain: OnDrain::KeepPartialLines,
     }

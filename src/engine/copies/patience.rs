@@ -18,10 +18,10 @@ impl Engine {
         for id in self.files.ticking() {
             let Task::Alike { own, of } = self.files.known(id).task else { continue };
             let grew = self.files.grew(id);
-            let file = self.files.known_mut(id);
             if grew {
-                file.times.quiet_since = now;
+                self.files.quieten(id, now);
             }
+            let file = self.files.known(id);
             let held_back = HeldBack {
                 since: file.times.held_back_since,
                 quiet_since: file.times.quiet_since,
@@ -44,13 +44,8 @@ impl Engine {
             }
         }
         // Hints may be lost: only a look at the original says whether it was cut off.
-        if !originals.is_empty() {
-            let awaited = self.files.iter().filter(|(_, file)| {
-                file.incarnation().is_some_and(|incarnation| originals.contains(&incarnation))
-            });
-            for id in awaited.map(|(id, _)| id).collect::<Vec<_>>() {
-                self.queue_read(id);
-            }
+        for id in originals.into_iter().filter_map(|of| self.lives.file_of(of)).collect::<Vec<_>>() {
+            self.queue_read(id);
         }
         self.give_up_searches(now);
     }

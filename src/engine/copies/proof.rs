@@ -166,7 +166,8 @@ impl Engine {
         let file = self.files.known_mut(id);
         file.kind.only_as_copy = false;
         file.compared.same_bytes = same;
-        (file.times.quiet_since, file.times.held_back_since) = (now, now);
+        file.times.held_back_since = now;
+        self.files.quieten(id, now);
         self.files.begin_alike(id, own, of);
         self.queue_read(id);
     }

@@ -328,7 +328,6 @@ impl FollowedFile {
             self.times.lost_since = now;
         }
         self.name = Name::Lost;
-        self.times.quiet_since = now;
     }
 
     /// A source matches a name of it: its last line may still get its newline.

@@ -477,6 +477,7 @@ fn queues_of(files: &Files, id: FileId) -> Vec<&'static str> {
     note("to_read", files.to_read.values().flatten().filter(|other| **other == id).count());
     note("deferred", files.deferred.values().flatten().filter(|other| **other == id).count());
     note("collecting", files.collecting.iter().filter(|(_, other)| *other == id).count());
+    note("at_end", files.at_end.iter().filter(|(_, other)| *other == id).count());
     holding
 }
 
@@ -487,12 +488,12 @@ fn queue_named_by(state: State) -> Vec<&'static str> {
         State::Queued => vec!["to_read"],
         State::Deferred { .. } => vec!["deferred"],
         State::Collecting { .. } => vec!["collecting"],
+        State::AtEnd => vec!["at_end"],
         State::Closed
         | State::Opening { .. }
         | State::Sought
         | State::FailsToOpen { .. }
         | State::Reading { .. }
-        | State::AtEnd
         | State::FailsToRead { .. }
         | State::HeldBack { .. }
         | State::Blocked => vec![],
@@ -506,6 +507,7 @@ enum Step {
     Rename { name: u8, target: Option<u8> },
     LoseName,
     FindName,
+    Quieten { seconds: u64 },
     Remove,
     Follow { stream: usize, device: u64 },
 }
@@ -516,6 +518,7 @@ fn step() -> impl Strategy<Value = (usize, Step)> {
         2 => (0..4_u8, proptest::option::of(0..4_u8)).prop_map(|(name, target)| Step::Rename { name, target }),
         1 => Just(Step::LoseName),
         1 => Just(Step::FindName),
+        2 => (0..4_u64).prop_map(|seconds| Step::Quieten { seconds }),
         1 => Just(Step::Remove),
         3 => (0..2_usize, 1..3_u64).prop_map(|(stream, device)| Step::Follow { stream, device }),
     ];
@@ -538,7 +541,7 @@ proptest! {
         let mut names: BTreeMap<FileId, BTreeSet<Arc<std::path::Path>>> = BTreeMap::new();
         let mut inode = 0;
         for (choice, step) in steps {
-            let id = files.ids().get(choice).copied();
+            let id = files.ids_within(FileId(0)..files.next_id(), usize::MAX).get(choice).copied();
             match (step, id) {
                 (Step::Follow { stream, device }, _) => {
                     inode += 1;
@@ -567,6 +570,7 @@ proptest! {
                     files.lose_name(id, at(0));
                 }
                 (Step::FindName, Some(id)) => files.find_name(id),
+                (Step::Quieten { seconds }, Some(id)) => files.quieten(id, at(seconds)),
                 (Step::Remove, Some(id)) => {
                     files.remove(id);
                     names.remove(&id);
@@ -574,11 +578,13 @@ proptest! {
                 (_, _) => {}
             }
             files.check();
+            let quiet: Vec<_> = files.at_end().map(|(id, file)| (file.times.quiet_since, id)).collect();
+            prop_assert!(quiet.is_sorted(), "the longest quiet come first: {:?}", quiet);
             for (id, file) in files.iter() {
                 prop_assert_eq!(queues_of(&files, id), queue_named_by(file.state()));
             }
             let under: BTreeSet<_> = names.values().flatten().collect();
-            prop_assert_eq!(files.by_path.keys().collect::<BTreeSet<_>>(), under.clone());
+            prop_assert_eq!(files.by_name.paths().collect::<BTreeSet<_>>(), under.clone());
             for name in under {
                 let expected: BTreeSet<_> =
                     names.iter().filter(|(_, names)| names.contains(name)).map(|(id, _)| *id).collect();

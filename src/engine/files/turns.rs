@@ -43,13 +43,13 @@ impl Files {
             }
             State::Deferred { lane } => drop(self.deferred.entry(lane).or_default().insert(id)),
             State::Collecting { until } => drop(self.collecting.insert((until, id))),
+            State::AtEnd => self.rest(id),
             // The lateness of an answer is said once.
             State::Opening { .. } | State::Reading { .. } if file.state.is_late => {}
             State::Opening { due, .. } | State::Reading { due, .. } => drop(self.awaited.insert((due, id))),
             State::Closed
             | State::Sought
             | State::FailsToOpen { .. }
-            | State::AtEnd
             | State::FailsToRead { .. }
             | State::HeldBack { .. }
             | State::Blocked => {}
@@ -71,12 +71,12 @@ impl Files {
                     }
                 }
             }
+            State::AtEnd => drop(self.at_end.remove(&(file.times.quiet_since, id))),
             State::Collecting { until } => drop(self.collecting.remove(&(until, id))),
             State::Opening { due, .. } | State::Reading { due, .. } => drop(self.awaited.remove(&(due, id))),
             State::Closed
             | State::Sought
             | State::FailsToOpen { .. }
-            | State::AtEnd
             | State::FailsToRead { .. }
             | State::HeldBack { .. }
             | State::Blocked => {}

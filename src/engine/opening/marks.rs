@@ -124,7 +124,7 @@ impl Engine {
         let reach = if uncompressed(observed.real_path()).is_some() { 0 } else { observed.size };
         let incarnation = self.begin_unread(stream, names, observed.identity, (seen, 0, reach));
         self.saves.note_changed(incarnation, 0, now);
-        self.saves.await_mark(source, now);
+        self.saves.await_mark(source, incarnation, now);
     }
 
     /// Whether a checkpoint is the mark of a file by the look that found it: nothing is known of it from before.

@@ -231,6 +231,47 @@ fn what_had_a_rotators_name_before_the_first_look_is_left_alone_though_that_foun
     assert!(world.take().iter().all(|line| line.starts_with("new")));
 }
 
+#[test]
+fn no_file_is_closed_that_is_still_to_be_read_because_hints_were_lost_or_all_is_to_end() {
+    for event in [Event::Hint(Hint::Everything), Event::Drain] {
+        let mut settings = settings(1);
+        settings.files_at_once = std::num::NonZeroUsize::MIN;
+        let mut world = World::of_settings(settings, false);
+        world.tell(Event::Descriptors(4));
+        let names = ["a.log", "b.log", "c.log", "d.log", "e.log"];
+        names.iter().for_each(|name| world.make(name, &lines("line", 0..3)));
+        world.pass(30);
+        names[..4].iter().for_each(|name| world.write(name, &lines("line", 0..6)));
+        world.pass(1);
+        assert_eq!(world.take().len(), 5 * 3 + 4 * 3);
+        let (open, closed): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| world.is_open(name));
+        assert_eq!((open.len(), closed.len()), (4, 1));
+        open.iter().for_each(|name| world.write_silently(name, &lines("line", 0..9)));
+        world.engine.handle(event.clone(), world.now());
+        world.engine.handle(Event::Hint(Hint::Grown(path(closed[0]))), world.now());
+        let closed = std::iter::from_fn(|| world.engine.poll_effect());
+        let closed: Vec<_> = closed.filter(|effect| matches!(effect, Effect::Close(_))).collect();
+        assert!(closed.is_empty(), "after {event:?}: {closed:?}");
+    }
+}
+
+#[test]
+fn a_drain_of_more_files_than_descriptors_ends_however_long_ago_those_that_are_open_were_read() {
+    let mut world = World::new(false);
+    world.tell(Event::Descriptors(4));
+    let names: Vec<_> = (0..12).map(|number| format!("{number}.log")).collect();
+    names.iter().for_each(|name| world.make(name, &lines("line", 0..3)));
+    world.pass(30);
+    assert_eq!(world.take().len(), 12 * 3);
+    names.iter().for_each(|name| world.write_silently(name, &lines("line", 0..6)));
+    world.tell(Event::Drain);
+    // Seconds pass in which nothing happens, as on a machine that has too much to do.
+    ["later", "and later", "and later than that"].iter().for_each(|name| world.make(name, b""));
+    world.pass(30);
+    assert_eq!(world.take().len(), 12 * 3);
+    assert!(world.engine.is_done());
+}
+
 /// What an engine wants, once it was told something: files to open, and files to close.
 fn wants(engine: &mut Engine, event: Event, second: u64) -> (Vec<(FileId, String)>, Vec<FileId>) {
     let (mut opens, mut closes, mut waiting) = (Vec::new(), Vec::new(), vec![event]);

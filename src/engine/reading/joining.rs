@@ -232,6 +232,7 @@ impl Engine {
             let stream = state.stream();
             self.intake.charge(stream, charge);
             self.saves.note_changed(second, 0, now);
+            self.saves.keep_together();
         }
         let pieces = alone.into_iter().chain(both.into_iter().map(|both| (both.span, both.piece))).collect();
         let state = self.lives.on_its_way_mut(tail.incarnation);
@@ -242,9 +243,8 @@ impl Engine {
         let (change, dead) = state.take_in(shaped, tail.text.clone(), (end, false), now);
         self.offer_read(tail.incarnation, change, now);
         self.make_dead_letters(tail.incarnation, dead, unix_time, now);
-        let file = self.files.known_mut(first);
-        file.times.quiet_since = now;
-        file.end.note_partial(0, 0, 0);
+        self.files.quieten(first, now);
+        self.files.known_mut(first).end.note_partial(0, 0, 0);
     }
 
     fn file_of_stream(&self, id: FileId) -> FileOfStream {

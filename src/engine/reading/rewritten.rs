@@ -118,9 +118,10 @@ impl Engine {
     /// and what was in it may be in a copy.
     pub(super) fn was_emptied(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
         let end = &self.files.known(id).end;
-        let has_less = || end.extent.had_more_than(chunk.bytes.len() as u64, chunk.modified);
+        // What lies behind the end of a drain is in it, too.
+        let has_less = || end.extent.had_more_than(chunk.brought as u64, chunk.modified);
         self.lives.on_its_way(incarnation).position() == Offset::ZERO
-            && (chunk.at_end() && has_less() || end.partial.first_bytes.was_replaced_by(chunk.bytes))
+            && (chunk.reached_end() && has_less() || end.partial.first_bytes.was_replaced_by(chunk.bytes))
     }
 
     /// Nothing of a file was taken in but, if anything, the first lines of it just now: what it begins with is kept as long
