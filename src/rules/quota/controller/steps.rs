@@ -8,13 +8,8 @@ use crate::model::time::Instant;
 /// of the quota unused. Of a smaller factor it takes a smaller part, by this power of it …
 const BACK_OFF: f64 = 0.2;
 const BACK_OFF_POWER: f64 = 0.8;
-/// … and at least, from any: with less, two hundred would be refused more than one request in fifty …
+/// … and at least, from any: with less, two hundred would be refused more than one request in fifty.
 const MIN_BACK_OFF: f64 = 0.03;
-/// … and from this factor on more, by this part of it for each time that the factor is e times as large, up to so many times as
-/// much: otherwise what twenty daemons have drifts apart by chance faster than anything brings it together.
-const SLANTED_FROM: f64 = 0.04;
-const SLANT: f64 = 0.6;
-const MOST_SLANTED: f64 = 1.2;
 
 /// What comes back each second, as a part of what the refusal left …
 const CLIMB_PER_SECOND: f64 = 0.03;
@@ -40,8 +35,7 @@ const QUIET_STEPS: f64 = 2.0;
 
 /// The part that a refusal takes: the larger, the more there is.
 pub(super) fn back_off(value: f64) -> f64 {
-    let slanted = 1.0 + SLANT * (value / SLANTED_FROM).ln();
-    (BACK_OFF * value.powf(BACK_OFF_POWER)).max(MIN_BACK_OFF * slanted.clamp(1.0, MOST_SLANTED))
+    (BACK_OFF * value.powf(BACK_OFF_POWER)).max(MIN_BACK_OFF)
 }
 
 /// What each second after a refusal brings back: of a factor in the middle the most, so that large ones come down to the

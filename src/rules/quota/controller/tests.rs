@@ -389,7 +389,7 @@ fn who_is_not_refused_for_longer_than_chance_explains_climbs_faster_than_by_step
 #[test]
 fn large_fleets_wait_longer_than_small_ones_before_quiet_tells_anything() {
     let seconds: Vec<_> = [0.01, 0.09, 0.11, 0.25, 0.5, 1.0].map(|value| quiet_seconds(value).round()).into();
-    assert_eq!(seconds, [40.0, 40.0, 4.0, 7.0, 29.0, 40.0], "{seconds:?}");
+    assert_eq!(seconds, [40.0, 40.0, 3.0, 7.0, 29.0, 40.0], "{seconds:?}");
 }
 
 proptest! {
