@@ -20,6 +20,7 @@ mod state;
 mod surveys;
 mod tasks;
 mod time;
+mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
@@ -58,6 +59,7 @@ use log::Log;
 use progress::Progress;
 use replays::Replays;
 use tasks::{Done, ReadDone, Tasks};
+use turns::Turns;
 
 /// How old a snapshot may be that is given out again: many who ask cost no more than one.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(100);
@@ -133,15 +135,15 @@ impl Daemon {
         self.wants = Some(wants);
         let mut stop = std::pin::pin!(stop);
         let mut give_up_at = deadline.map(|at| Instant::at(at.saturating_duration_since(self.began)));
-        let (mut stopping, time_limit) = (false, give_up_at);
+        let (mut stopping, time_limit, mut turns) = (false, give_up_at, Turns::begin());
         let mut progress = Progress::new(progress);
         self.tell_descriptors();
         self.tasks.identify(|_| true);
         systemd::ready();
         let how = loop {
+            turns.next().await;
             self.launch();
-            let now = self.now();
-            self.show_life();
+            let now = self.show_life();
             if self.engine.is_done() {
                 break ExitReason::Done;
             }
@@ -223,14 +225,15 @@ impl Daemon {
         self.engine.handle(event, now);
     }
 
-    /// The loop has turned: the service manager learns it, and how things stand.
-    fn show_life(&mut self) {
+    /// The loop has turned: the service manager learns it, and how things stand. Returns when that was.
+    fn show_life(&mut self) -> Instant {
         let now = Clock::now();
         self.heartbeat.beat(now);
         if self.heartbeat.wants_status(now) {
             let status = http::in_one_line(&self.snapshot(Detail::Sums));
             self.heartbeat.status(&status);
         }
+        self.now()
     }
 
     /// Connections and files share the descriptors.
