@@ -41,6 +41,7 @@
 mod archives;
 mod audit;
 mod beside;
+mod by_path;
 mod copies;
 mod delivery;
 mod descriptors;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::by_path::ByPath;
 use super::seams::Seams;
 use crate::model::checkpoint::{Checkpoint, FirstLook};
 use crate::model::identity::Identity;
@@ -48,7 +49,7 @@ const ROOT: u32 = 0;
 /// Names that were looked at, and files beside them that are of no interest.
 #[derive(Debug, Default)]
 pub(super) struct Families {
-    by_stream: HashMap<Arc<str>, HashMap<Arc<Path>, Known>>,
+    by_stream: HashMap<Arc<str>, ByPath<Known>>,
     /// When the process before this one read something for a stream last, in nanoseconds since 1970.
     last_run: HashMap<Arc<str>, i64>,
     /// Streams for which something is durable since.
@@ -99,7 +100,7 @@ impl Families {
     /// A file is followed, or stored, that has or had this name.
     pub(super) fn note(&mut self, stream: &Arc<str>, name: Arc<Path>, first_nanos: i64, owner: Option<u32>) {
         let names = self.by_stream.entry(Arc::clone(stream)).or_default();
-        let known = names.entry(name).or_insert(Known { first_nanos, owner });
+        let known = names.get_or_insert(name, Known { first_nanos, owner });
         known.first_nanos = known.first_nanos.min(first_nanos);
         known.owner = owner.or(known.owner);
     }
@@ -192,7 +193,7 @@ impl Families {
         names: impl IntoIterator<Item = &'a Arc<Path>>,
     ) -> Option<i64> {
         let known = self.by_stream.get(stream)?;
-        names.into_iter().filter_map(|name| known.get(&**name)).map(|known| known.first_nanos).min()
+        names.into_iter().filter_map(|name| known.get(name)).map(|known| known.first_nanos).min()
     }
 
     /// Whether a file of this owner may be a generation, or a copy, of one that had one of these names: it belongs to the
@@ -204,7 +205,7 @@ impl Families {
         owner: u32,
     ) -> bool {
         let known = self.by_stream.get(stream);
-        let mut owners = names.into_iter().filter_map(|name| known?.get(&**name)?.owner).peekable();
+        let mut owners = names.into_iter().filter_map(|name| known?.get(name)?.owner).peekable();
         owner == ROOT || owners.peek().is_none() || owners.any(|known| known == owner)
     }
 

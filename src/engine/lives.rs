@@ -19,7 +19,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{SourceId, StreamId};
 use crate::rules::rotation::{originals, same_file};
 
+use super::by_path::ByPath;
 use super::few::Few;
 use super::incarnation::{IncarnationState, Names};
 use super::numbers::Numbers;
@@ -85,7 +86,7 @@ pub(super) struct Lives {
     by_inode: BTreeSet<(u64, Incarnation)>,
     /// Incarnations that are stored or sought, by the real path that their file had, and by the names that a rotator may have
     /// made that of.
-    by_path: HashMap<Arc<Path>, Few<Incarnation>>,
+    by_path: ByPath<Few<Incarnation>>,
     kin: Kin,
     /// Those of which copies are looked for.
     sought: BTreeSet<Incarnation>,
@@ -370,7 +371,7 @@ impl Lives {
         self.by_inode.insert((life.identity().inode, incarnation));
         self.kin.add(incarnation, life.known().path);
         for path in life.indexed_paths() {
-            self.by_path.entry(path).or_default().insert(incarnation);
+            self.by_path.get_or_insert(path, Few::default()).insert(incarnation);
         }
         if matches!(life, Life::SoughtInCopies { .. }) {
             self.sought.insert(incarnation);
@@ -389,9 +390,7 @@ impl Lives {
             }
         }
         // After a start, all files that were found are stored for a moment.
-        if self.by_path.len() < self.by_path.capacity() / 8 {
-            self.by_path.shrink_to(self.by_path.len() * 2);
-        }
+        self.by_path.tidy();
         self.sought.remove(&incarnation);
         Some(life)
     }

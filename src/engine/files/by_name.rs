@@ -5,15 +5,15 @@
 //! *Invariant:* each file is under the name by which it is followed, under its real path, and, if it was renamed, among the
 //! former names under the real path that it had before.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::file::FollowedFile;
+use crate::engine::by_path::ByPath;
 use crate::engine::few::Few;
 use crate::engine::port::FileId;
 
-type Index = HashMap<Arc<Path>, Few<FileId>>;
+type Index = ByPath<Few<FileId>>;
 
 /// Files by the names that they have, and by those that they had.
 #[derive(Debug, Default)]
@@ -34,10 +34,10 @@ impl ByName {
 
     pub(super) fn add(&mut self, id: FileId, file: &FollowedFile) {
         for name in std::iter::once(&file.path).chain(&file.target) {
-            self.paths.entry(Arc::clone(name)).or_default().push(id);
+            self.paths.get_or_insert(Arc::clone(name), Few::default()).push(id);
         }
         if let Some(former) = &file.kind.former {
-            self.former.entry(Arc::clone(former)).or_default().push(id);
+            self.former.get_or_insert(Arc::clone(former), Few::default()).push(id);
         }
     }
 
@@ -52,7 +52,7 @@ impl ByName {
 
     #[cfg(test)]
     pub(super) fn paths(&self) -> impl Iterator<Item = &Arc<Path>> {
-        self.paths.keys()
+        self.paths.iter().map(|(path, _)| path)
     }
 }
 

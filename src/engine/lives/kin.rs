@@ -5,7 +5,7 @@
 //! *Invariant:* each incarnation is under the name of its file, and under each that a rotator may have made that of; asking
 //! for the kin of one costs what there is of it, not what there is of all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,11 +14,12 @@ use crate::model::identity::Incarnation;
 use crate::rules::rotation::family::rotated_from;
 
 use super::{Life, Lives};
+use crate::engine::by_path::ByPath;
 use crate::engine::few::Few;
 
 /// Incarnations by the names of their families.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Kin(HashMap<Arc<Path>, Few<Incarnation>>);
+pub(super) struct Kin(ByPath<Few<Incarnation>>);
 
 fn names_of(path: &Arc<Path>) -> impl Iterator<Item = Arc<Path>> {
     let others = rotated_from(path).into_iter().map(Arc::from);
@@ -28,7 +29,7 @@ fn names_of(path: &Arc<Path>) -> impl Iterator<Item = Arc<Path>> {
 impl Kin {
     pub(super) fn add(&mut self, incarnation: Incarnation, path: &Arc<Path>) {
         for name in names_of(path) {
-            self.0.entry(name).or_default().insert(incarnation);
+            self.0.get_or_insert(name, Few::default()).insert(incarnation);
         }
     }
 

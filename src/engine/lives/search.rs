@@ -182,7 +182,7 @@ impl Lives {
 
     /// Checkpoints of files that had one of these names when they were saved, or one that a rotator may have made of it.
     pub(in crate::engine) fn stored_among(&self, names: &[PathBuf]) -> impl Iterator<Item = &Checkpoint> {
-        let named = names.iter().filter_map(|name| self.by_path.get(&**name)).flat_map(Few::as_slice);
+        let named = names.iter().filter_map(|name| self.by_path.get(name)).flat_map(Few::as_slice);
         named.filter_map(|incarnation| self.by_incarnation[incarnation].claimable())
     }
 
