@@ -9,7 +9,7 @@
 //!
 //! *Invariant:* an archive is passed over in silence only while what was compressed is known.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +53,24 @@ fn is_archive(observed: &Observed) -> bool {
     observed.is_matched && !observed.rotated_from.is_empty() && observed.identity.birth_nanos.is_some()
 }
 
+/// What a look showed by the names that `files` were made of, by whoever rotated or compressed them; each under the name in the
+/// directory that holds it.
+pub(super) fn origins<'a>(
+    observation: &'a Observation,
+    files: impl IntoIterator<Item = &'a Observed>,
+) -> HashMap<&'a Path, &'a Observed> {
+    let mut names = HashSet::new();
+    for file in files {
+        names.extend(uncompressed(file.real_path()));
+        names.extend(file.rotated_from.iter().map(|name| name.to_path_buf()));
+    }
+    if names.is_empty() {
+        return HashMap::new();
+    }
+    let shown = observation.files.iter().map(|observed| (&**observed.real_path(), observed));
+    shown.filter(|(name, _)| names.contains(*name)).collect()
+}
+
 /// Whether what a look showed is not being compressed still: whoever compresses a file removes it when that is done.
 pub(super) fn is_whole(observed: &Observed, there: &HashMap<&Path, &Observed>) -> bool {
     uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
@@ -84,7 +102,7 @@ impl Engine {
         if archives.is_empty() || self.surveys.is_too_late(source) {
             return Vec::new();
         }
-        let there = observation.by_real_path();
+        let there = origins(observation, archives.iter().copied());
         let (mut found, mut strange) = (Vec::new(), Vec::new());
         for observed in archives.into_iter().filter(|observed| is_whole(observed, &there)) {
             let is_followed = self.followed(source, observed).is_some();

@@ -34,7 +34,7 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
-use super::archives::is_whole;
+use super::archives::{is_whole, origins};
 use super::files::State;
 use super::files::file::{Name, Task};
 use super::lives::{Afterwards, CopySearch, Sought};
@@ -262,14 +262,15 @@ impl Engine {
             return;
         }
         let Observation { source, ref hidden, .. } = *observation;
-        let there = observation.by_real_path();
         let mut candidates: BTreeMap<Incarnation, Vec<&Observed>> = BTreeMap::new();
-        for observed in beside.filter(|observed| is_whole(observed, &there)) {
+        for observed in beside {
             for of in self.may_be_copy_of(source, observed) {
                 candidates.entry(of).or_default().push(observed);
             }
         }
+        let there = origins(observation, candidates.values().flatten().copied());
         for (of, mut found) in candidates {
+            found.retain(|observed| is_whole(observed, &there));
             found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
             // One that is shorter than what was seen is not whole, or never will be.
             let Some(sought) = self.lives.sought(of) else { continue };

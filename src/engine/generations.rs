@@ -18,7 +18,7 @@ use crate::rules::rotation::family::{Family, is_missed};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
-use super::archives::is_whole;
+use super::archives::{is_whole, origins};
 use super::files::file::{FollowedFile, Name};
 use super::port::{FileId, Observation, Observed};
 
@@ -57,7 +57,7 @@ impl Engine {
         if unknown.is_empty() {
             return;
         }
-        let there = observation.by_real_path();
+        let there = origins(observation, unknown.iter().copied());
         for observed in unknown.into_iter().filter(|observed| is_whole(observed, &there)) {
             match self.destined(source, observed) {
                 Destined::To(stream)

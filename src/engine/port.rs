@@ -5,7 +5,7 @@
 
 mod likeness;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -309,13 +309,6 @@ pub struct Observation {
     pub held: Vec<Held>,
     /// The wall clock's time when the survey began, since 1970: birth times are told by it.
     pub unix_time: Duration,
-}
-
-impl Observation {
-    /// What was shown, each under the name in the directory that holds it.
-    pub fn by_real_path(&self) -> HashMap<&Path, &Observed> {
-        self.files.iter().map(|observed| (&**observed.real_path(), observed)).collect()
-    }
 }
 
 /// What the kernel says of an open file.
