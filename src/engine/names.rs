@@ -154,7 +154,7 @@ impl Engine {
         file.times.named_at = began;
         file.size = observed.size;
         // What is blocked cannot be confirmed.
-        let may_shrink = has_position && may_be_another && file.state() != State::Blocked;
+        let may_shrink = may_be_another && file.state() != State::Blocked;
         let shrinks = may_shrink && file.end.extent.shrinks(observed.size, observed.modified);
         file.end.extent.look(observed.size, observed.modified);
         let is_empty_as_before = observed.size == 0
@@ -173,7 +173,13 @@ impl Engine {
             self.report(Report::Rotated { source, from, to: Some(Arc::clone(&observed.path)) });
         }
         if may_be_another && (shrinks || self.is_shorter_than_read(id, observed.size)) {
-            return self.confirm(id, now);
+            self.confirm(id, now);
+            if !has_position {
+                // It waits to be read as what it is now: what this look showed of that may be gone by then, too.
+                self.files.known_mut(id).end.extent.look(observed.size, observed.modified);
+                self.note_seen(id, observed.size, now);
+            }
+            return;
         }
         let file = self.files.known(id);
         if file.state() == State::Sought {
@@ -187,7 +193,8 @@ impl Engine {
         if !self.is_drained(id)
             && (seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) || is_written)
         {
-            if file.times.read_at < began {
+            // What a look showed before a read found other content is not of this; a look that the same read asked for is.
+            if file.times.read_at < began || file.times.attached_at <= began {
                 self.note_seen(id, observed.size, now);
             }
             self.queue_read(id);

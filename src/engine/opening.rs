@@ -298,7 +298,8 @@ impl Engine {
 
     fn attach(&mut self, id: FileId, state: IncarnationState, now: Instant) {
         let incarnation = state.incarnation();
-        self.files.known_mut(id).task = Task::Follow(incarnation);
+        let file = self.files.known_mut(id);
+        (file.task, file.times.attached_at) = (Task::Follow(incarnation), now);
         self.lives.attach(id, state);
         self.saves.note_changed(incarnation, 0, now);
     }
@@ -315,7 +316,7 @@ impl Engine {
     fn go_on_with(&mut self, id: FileId, incarnation: Incarnation, now: Instant) {
         let task = self.task_of(incarnation);
         let file = self.files.known_mut(id);
-        file.task = task;
+        (file.task, file.times.attached_at) = (task, now);
         let (source, path, identity) = (file.source, Arc::clone(&file.path), file.identity);
         let names = file.saved_names();
         let state = self.lives.reattach(incarnation, id, (source, names, identity));

@@ -27,6 +27,7 @@ use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::Waits;
 
 use super::Engine;
+use super::files::State;
 use super::files::file::{FollowedFile, Task};
 use super::incarnation::Change;
 use super::port::{FileFault, FileId, Read};
@@ -226,6 +227,11 @@ impl Engine {
         self.offer_read(incarnation, change, now);
         self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
+        // A look that is younger than this read may have come in before it: then the file is read again.
+        let (file, looked) = (self.files.known(id), self.files.known(id).end.extent.looked_bytes());
+        if looked > end.bytes() && file.state() != State::AtEnd {
+            self.note_seen(id, looked, now);
+        }
         self.note_first_bytes(id, incarnation, chunk.bytes);
         self.keep_end(id, incarnation, (&chunk, bytes), stopped);
     }

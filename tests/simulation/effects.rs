@@ -76,7 +76,8 @@ impl World {
             Effect::Report(report) => return self.note(report),
             Effect::Moved { .. } | Effect::Replayed { .. } => unreachable!("nobody asks for it"),
             Effect::Want(_) => self.reached.streams_wanted += 1,
-            Effect::Survey(_) | Effect::Open(_) | Effect::Read(_) | Effect::Compare(_) => {}
+            Effect::Survey(survey) => drop(self.look_asked.insert(survey.source, self.now)),
+            Effect::Open(_) | Effect::Read(_) | Effect::Compare(_) => {}
         }
         if self.is_silent(&effect) {
             self.reached.unanswered += 1;
@@ -133,7 +134,11 @@ impl World {
             Report::Held { .. } => self.reached.held += 1,
             Report::HandedOn { files, .. } => self.reached.handed_on += *files as u64,
             Report::TakenBack { files, .. } => self.reached.taken_back += *files as u64,
-            Report::Truncated { .. } => self.reached.truncations_seen += 1,
+            Report::Truncated { path, .. } => {
+                self.reached.truncations_seen += 1;
+                let file = self.disk.find(path);
+                self.truncation_told.extend(file.map(|file| (file, self.now)));
+            }
             Report::Abandoned { from, why: Loss::HeldTooLong | Loss::DiskFull, .. } => {
                 self.given_up = Some(from.bytes());
             }
@@ -308,9 +313,10 @@ impl World {
             self.ailments.looked.retain(|source, first| (*source, *first) != shown);
         }
         for observed in &observation.files {
-            // A name may lead to another file since.
+            // A name may lead to another file since. What was looked at while a truncation was found may be what was before it.
             if let Some(file) = self.disk.find(&observed.path)
                 && self.disk.files[file].identity == observed.identity
+                && self.truncation_told.get(&file) <= self.look_asked.get(&observation.source)
             {
                 if let Some((gone, reached)) = self.gone_unread.remove(&file)
                     && observed.size < reached

@@ -11,7 +11,7 @@ use standpipe::engine::port::{Effect, Event, FileId, Hint, RequestId};
 use standpipe::engine::{Engine, FileState, Status};
 use standpipe::model::checkpoint::{Checkpoint, FirstLook};
 use standpipe::model::identity::Incarnation;
-use standpipe::model::settings::{ByLane, LaneId, Packing, Settings};
+use standpipe::model::settings::{ByLane, LaneId, Packing, Settings, SourceId};
 use standpipe::model::time::Instant;
 
 use super::actions::{Action, Deed};
@@ -96,6 +96,9 @@ pub struct World {
     pub counted_to: BTreeMap<FileIndex, u64>,
     /// What was seen of files and cut off before a byte was read, and how far they reached, in bytes, until they are seen again.
     pub gone_unread: BTreeMap<FileIndex, (u64, u64)>,
+    /// When each file was told to be truncated last, and each source was to be looked at.
+    pub truncation_told: BTreeMap<FileIndex, Instant>,
+    pub look_asked: BTreeMap<SourceId, Instant>,
     /// What the read under way of each tail brings: the end of it, and of which file as it was then.
     pub served: BTreeMap<FileId, (FileIndex, u64, u64)>,
     /// How often each file was truncated.
@@ -172,6 +175,8 @@ impl World {
             seen_to: BTreeMap::new(),
             counted_to: BTreeMap::new(),
             gone_unread: BTreeMap::new(),
+            truncation_told: BTreeMap::new(),
+            look_asked: BTreeMap::new(),
             served: BTreeMap::new(),
             generation: BTreeMap::new(),
             puts_under_way: BTreeMap::new(),

@@ -77,6 +77,11 @@ impl Extent {
         self.written = Some(modified);
     }
 
+    /// How far looks saw the file reach that say more than the last read, in bytes.
+    pub(in crate::engine) fn looked_bytes(&self) -> u64 {
+        self.looked.map_or(0, |(size, _)| size)
+    }
+
     /// Whether the file is known to have had more in it than the `len` bytes that a read found, having been written last at
     /// `modified`.
     pub(in crate::engine) fn had_more_than(&self, len: u64, modified: Option<Duration>) -> bool {
@@ -175,6 +180,7 @@ mod tests {
             let mut extent = Extent::default();
             extent.look(100, Some(at(11)));
             extent.read_to_end(read);
+            assert_eq!(extent.looked_bytes(), if is_gone { 100 } else { 0 });
             assert_eq!(extent.had_more_than(50, Some(at(13))), is_gone, "{read:?}");
         }
     }

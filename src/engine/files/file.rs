@@ -229,6 +229,8 @@ pub(in crate::engine) struct Kind {
 pub(in crate::engine) struct Times {
     /// The last read ended.
     pub(in crate::engine) read_at: Instant,
+    /// It came to be read as the incarnation that it is read as.
+    pub(in crate::engine) attached_at: Instant,
     /// The last complete line was read, or the name was lost.
     pub(in crate::engine) quiet_since: Instant,
     /// The name was lost.
@@ -269,6 +271,7 @@ impl FollowedFile {
             kind: Kind::default(),
             times: Times {
                 read_at: now,
+                attached_at: now,
                 quiet_since: now,
                 lost_since: now,
                 held_back_since: now,

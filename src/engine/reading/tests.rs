@@ -1,5 +1,7 @@
 //! Reading within the memory budget.
 
+mod looks;
+
 use std::time::Duration;
 
 use bytes::Bytes;
