@@ -176,13 +176,13 @@ impl Families {
         Some(last_run.max(first_look).unwrap_or(by_this_process))
     }
 
-    /// A checkpoint is forgotten: what is older than its file is not known any more.
-    pub(super) fn forget(&mut self, stream: &str, path: &Arc<Path>, birth_nanos: i64) {
-        let Some(names) = self.by_stream.get_mut(stream) else { return };
+    /// A checkpoint is forgotten: what is older than its file is not known any more, whether the name was known before or not.
+    pub(super) fn forget(&mut self, stream: &Arc<str>, path: &Arc<Path>, birth_nanos: i64) {
+        let names = self.by_stream.entry(Arc::clone(stream)).or_default();
+        let first_nanos = after(birth_nanos);
         for name in names_of(path) {
-            if let Some(known) = names.get_mut(&name) {
-                known.first_nanos = known.first_nanos.max(after(birth_nanos));
-            }
+            let known = names.get_or_insert(name, Known { first_nanos, owner: None });
+            known.first_nanos = known.first_nanos.max(first_nanos);
         }
     }
 
@@ -284,6 +284,8 @@ mod tests {
         let stream = stream_name(0);
         families.forget(&stream, &path("app.log.2"), 5_000_000_000);
         assert!(families.first_seen_nanos(&stream, [&path("app.log")]) > Some(5_000_000_000));
+        families.forget(&stream, &path("brief.log.1"), 5_000_000_000);
+        assert!(families.first_seen_nanos(&stream, [&path("brief.log")]) > Some(5_000_000_000));
     }
 
     #[test]

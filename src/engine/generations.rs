@@ -310,6 +310,29 @@ mod tests {
         assert_eq!(world.take(), told(&lines("first", 0..3)));
     }
 
+    /// More than positions are kept of when their files are closed.
+    #[test]
+    fn many_generations_that_nobody_saw_are_sent_once_each_while_they_lie_there() {
+        let mut world = World::new(false);
+        world.restart();
+        world.make("app.log", &lines("app", 0..3));
+        world.pass(6);
+        let mut expected = lines("app", 0..3);
+        for number in 0..1_020 {
+            let content = lines(&format!("file {number}"), 0..2);
+            world.make(&format!("{number}.log.1"), &content);
+            expected.extend(content);
+        }
+        for is_restarted in [false, true] {
+            if is_restarted {
+                world.restart();
+            }
+            world.pass(60);
+            let (sent, expected) = (world.take(), told(&std::mem::take(&mut expected)));
+            assert!(sent == expected, "{} of {}, restarted {is_restarted}", sent.len(), expected.len());
+        }
+    }
+
     #[test]
     fn what_came_and_was_rotated_away_between_two_looks_is_opened() {
         let mut engine = engine(Vec::new());
