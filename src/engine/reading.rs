@@ -140,6 +140,16 @@ impl Engine {
         }
         if again {
             self.queue_read(id);
+            self.recall_look(id, now);
+        }
+    }
+
+    /// What a look showed that is younger than the read, and came in before it, was seen of what is read again.
+    fn recall_look(&mut self, id: FileId, now: Instant) {
+        let Some(file) = self.files.get(id).filter(|file| file.state() != State::AtEnd) else { return };
+        let extent = &file.end.extent;
+        if extent.looked_bytes() > extent.read_end_bytes {
+            self.note_seen(id, extent.looked_bytes(), now);
         }
     }
 
@@ -227,11 +237,6 @@ impl Engine {
         self.offer_read(incarnation, change, now);
         self.make_dead_letters(incarnation, dead, chunk.unix_time, now);
         self.note_end(id, incarnation, &chunk, &taken, whole_end, now);
-        // A look that is younger than this read may have come in before it: then the file is read again.
-        let (file, looked) = (self.files.known(id), self.files.known(id).end.extent.looked_bytes());
-        if looked > end.bytes() && file.state() != State::AtEnd {
-            self.note_seen(id, looked, now);
-        }
         self.note_first_bytes(id, incarnation, chunk.bytes);
         self.keep_end(id, incarnation, (&chunk, bytes), stopped);
     }
