@@ -229,7 +229,7 @@ pub(in crate::engine) struct Kind {
 pub(in crate::engine) struct Times {
     /// The last read ended.
     pub(in crate::engine) read_at: Instant,
-    /// It came to be read as the incarnation that it is read as.
+    /// The incarnation that the file is read as began in it, or was found to go on there.
     pub(in crate::engine) attached_at: Instant,
     /// The last complete line was read, or the name was lost.
     pub(in crate::engine) quiet_since: Instant,
