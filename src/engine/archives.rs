@@ -43,37 +43,64 @@ pub(super) struct Archives(BTreeMap<(SourceId, Identity), Inside>);
 #[derive(Debug)]
 pub(super) struct Archive {
     stream: StreamId,
-    observed: Observed,
+    /// Its place in the look.
+    place: usize,
     /// Whether it came while nobody looked, by its name and its age.
     is_missed: bool,
 }
 
 /// Whether a file is an archive by its name. Without a birth time nothing tells which it is.
-fn is_archive(observed: &Observed) -> bool {
+pub(super) fn is_archive(observed: &Observed) -> bool {
     observed.is_matched && !observed.rotated_from.is_empty() && observed.identity.birth_nanos.is_some()
 }
 
-/// What a look showed by the names that `files` were made of, by whoever rotated or compressed them; each under the name in the
-/// directory that holds it.
-pub(super) fn origins<'a>(
-    observation: &'a Observation,
-    files: impl IntoIterator<Item = &'a Observed>,
-) -> HashMap<&'a Path, &'a Observed> {
-    let mut names = HashSet::new();
-    for file in files {
-        names.extend(uncompressed(file.real_path()));
-        names.extend(file.rotated_from.iter().map(|name| name.to_path_buf()));
-    }
-    if names.is_empty() {
-        return HashMap::new();
-    }
-    let shown = observation.files.iter().map(|observed| (&**observed.real_path(), observed));
-    shown.filter(|(name, _)| names.contains(*name)).collect()
+/// What a look showed by the names that some of its files were made of, by whoever rotated or compressed them; each under the
+/// name in the directory that holds it.
+#[derive(Debug, Default)]
+pub(super) struct Origins {
+    names: HashSet<Arc<Path>>,
+    /// Places in the look.
+    there: HashMap<Arc<Path>, usize>,
 }
 
-/// Whether what a look showed is not being compressed still: whoever compresses a file removes it when that is done.
-pub(super) fn is_whole(observed: &Observed, there: &HashMap<&Path, &Observed>) -> bool {
-    uncompressed(observed.real_path()).is_none_or(|before| !there.contains_key(before.as_path()))
+impl Origins {
+    /// Of all that a look showed.
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Observed>, observation: &Observation) -> Self {
+        let mut origins = Self::default();
+        files.into_iter().for_each(|file| origins.ask_for(file));
+        if !origins.is_empty() {
+            let files = observation.files.iter().enumerate();
+            files.for_each(|(place, file)| origins.note(file, place));
+        }
+        origins
+    }
+
+    /// Whether nothing was asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// What the look showed by the names that this file was made of is asked for.
+    pub(super) fn ask_for(&mut self, file: &Observed) {
+        self.names.extend(uncompressed(file.real_path()).map(Arc::from));
+        self.names.extend(file.rotated_from.iter().cloned());
+    }
+
+    /// The look showed this file.
+    pub(super) fn note(&mut self, file: &Observed, place: usize) {
+        if let Some(name) = self.names.get(file.real_path()) {
+            self.there.insert(Arc::clone(name), place);
+        }
+    }
+
+    pub(super) fn get<'a>(&self, name: &Path, observation: &'a Observation) -> Option<&'a Observed> {
+        self.there.get(name).map(|place| &observation.files[*place])
+    }
+
+    /// Whether what a look showed is not being compressed still: whoever compresses a file removes it when that is done.
+    pub(super) fn is_whole(&self, observed: &Observed) -> bool {
+        uncompressed(observed.real_path()).is_none_or(|before| !self.there.contains_key(before.as_path()))
+    }
 }
 
 impl Engine {
@@ -91,53 +118,48 @@ impl Engine {
         observed.rotated_from = names.map(Arc::from).collect();
     }
 
-    /// The archives that were not opened yet, and are whole.
-    pub(super) fn find_archives<'a>(
+    /// What a look shows at this place, if that is an archive that was not opened yet, and is whole.
+    pub(super) fn find_archive(
         &mut self,
-        observation: &'a Observation,
-        seen: impl Iterator<Item = &'a Observed>,
-    ) -> Vec<Archive> {
-        let source = observation.source;
-        let archives: Vec<_> = seen.filter(|observed| is_archive(observed)).collect();
-        if archives.is_empty() || self.surveys.is_too_late(source) {
-            return Vec::new();
+        observation: &Observation,
+        place: usize,
+        origins: &Origins,
+    ) -> Option<Archive> {
+        let (source, observed) = (observation.source, &observation.files[place]);
+        if self.surveys.is_too_late(source) || !origins.is_whole(observed) {
+            return None;
         }
-        let there = origins(observation, archives.iter().copied());
-        let (mut found, mut strange) = (Vec::new(), Vec::new());
-        for observed in archives.into_iter().filter(|observed| is_whole(observed, &there)) {
-            let is_followed = self.followed(source, observed).is_some();
-            let inside = self.unwanted.archives.0.get_mut(&(source, observed.identity));
-            // It was let go of, and what it holds is known.
-            if let Some(inside) = inside
-                && *inside == Inside::Asked
-                && !is_followed
-            {
-                *inside = Inside::Known;
-            }
-            if self.unwanted.archives.0.contains_key(&(source, observed.identity))
-                || is_followed
-                || self.is_too_old(source, observed, observation.unix_time)
-            {
-                continue;
-            }
-            let Some(stream) = self.stream_of(source, observed) else { continue };
-            let name = self.stream_name(stream);
-            if self.families.may_be_of(name, &observed.rotated_from, observed.owner) {
-                let is_missed = self.was_missed((source, name), observed, &there);
-                found.push(Archive { stream, observed: observed.clone(), is_missed });
-            } else {
-                strange.push(observed.identity);
-            }
+        let is_followed = self.followed(source, observed).is_some();
+        let inside = self.unwanted.archives.0.get_mut(&(source, observed.identity));
+        // It was let go of, and what it holds is known.
+        if let Some(inside) = inside
+            && *inside == Inside::Asked
+            && !is_followed
+        {
+            *inside = Inside::Known;
         }
-        for identity in strange {
-            self.unwanted.archives.0.insert((source, identity), Inside::Unknown);
+        if self.unwanted.archives.0.contains_key(&(source, observed.identity))
+            || is_followed
+            || self.is_too_old(source, observed, observation.unix_time)
+        {
+            return None;
         }
-        found
+        let stream = self.stream_of(source, observed)?;
+        let name = self.stream_name(stream);
+        if self.families.may_be_of(name, &observed.rotated_from, observed.owner) {
+            let is_missed = self.was_missed((source, name), observed, |name| origins.get(name, observation));
+            Some(Archive { stream, place, is_missed })
+        } else {
+            self.unwanted.archives.0.insert((source, observed.identity), Inside::Unknown);
+            None
+        }
     }
 
     /// Opens archives as what they were: those of which a position is known go on with it, and others are compared.
-    pub(super) fn open_archives(&mut self, source: SourceId, archives: &[Archive], now: Instant) {
-        for Archive { stream, observed, is_missed } in archives {
+    pub(super) fn open_archives(&mut self, observation: &Observation, archives: &[Archive], now: Instant) {
+        let source = observation.source;
+        for Archive { stream, place, is_missed } in archives {
+            let observed = &observation.files[*place];
             if self.files.of(*stream, observed.identity).is_some() {
                 continue;
             }

@@ -34,7 +34,7 @@ use crate::rules::history::{Head, History};
 use crate::rules::rotation::{is_younger, originals, uncompressed};
 
 use super::Engine;
-use super::archives::{is_whole, origins};
+use super::archives::Origins;
 use super::files::State;
 use super::files::file::{Name, Task};
 use super::lives::{Afterwards, CopySearch, Sought};
@@ -268,9 +268,9 @@ impl Engine {
                 candidates.entry(of).or_default().push(observed);
             }
         }
-        let there = origins(observation, candidates.values().flatten().copied());
+        let origins = Origins::of(candidates.values().flatten().copied(), observation);
         for (of, mut found) in candidates {
-            found.retain(|observed| is_whole(observed, &there));
+            found.retain(|observed| origins.is_whole(observed));
             found.sort_by_key(|observed| std::cmp::Reverse(observed.identity.birth_nanos));
             // One that is shorter than what was seen is not whole, or never will be.
             let Some(sought) = self.lives.sought(of) else { continue };

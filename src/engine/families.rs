@@ -63,6 +63,7 @@ pub(super) struct Families {
     /// Files that had a name of a source, and could not be opened.
     refused: BTreeSet<(SourceId, Identity)>,
     /// Files beside those of a source, by the last look, of which something is stored and that are not followed.
+    /// In the order of their inodes.
     unclaimed: BTreeMap<SourceId, Vec<Identity>>,
     seams: Seams,
 }
@@ -223,25 +224,48 @@ impl Families {
     }
 
     /// A look shows files beside those of a source of which something is stored, and that are not followed.
-    pub(super) fn note_unclaimed(&mut self, source: SourceId, files: Vec<Identity>) {
+    pub(super) fn note_unclaimed(&mut self, source: SourceId, mut files: Vec<Identity>) {
+        files.sort_unstable_by_key(|file| file.inode);
         self.unclaimed.insert(source, files);
     }
 
     /// Whether a file lay beside those of some source when that was looked at last, and was not followed.
     pub(super) fn is_unclaimed(&self, file: Identity) -> bool {
-        self.unclaimed.values().flatten().any(|unclaimed| same_file(file, *unclaimed))
+        let of_inode = |files: &Vec<Identity>| {
+            let from = files.partition_point(|unclaimed| unclaimed.inode < file.inode);
+            let mut of_inode = files[from..].iter().take_while(|unclaimed| unclaimed.inode == file.inode);
+            of_inode.any(|unclaimed| same_file(file, *unclaimed))
+        };
+        self.unclaimed.values().any(of_inode)
     }
 
     pub(super) fn is_stranger(&self, source: SourceId, file: Identity) -> bool {
         self.strangers.get(&source).is_some_and(|strangers| strangers.get(&file) == Some(&true))
     }
 
-    /// Of a source, and beside its files, only these are there.
-    pub(super) fn keep_only(&mut self, source: SourceId, is_there: impl Fn(&Identity) -> bool) {
-        self.refused.retain(|(of, file)| *of != source || is_there(file));
-        if let Some(strangers) = self.strangers.get_mut(&source) {
-            strangers.retain(|file, _| is_there(file));
+    /// Of so many of those of a source, from this one on, only these are there; tells how many that were, and the next one.
+    pub(super) fn keep_only(
+        &mut self,
+        source: SourceId,
+        (from, most): (Identity, usize),
+        is_there: impl Fn(&Identity) -> bool,
+    ) -> (usize, Option<Identity>) {
+        let strangers = self.strangers.get(&source).into_iter().flat_map(|strangers| strangers.range(from..));
+        let refused = self.refused.range((source, from)..).take_while(|(of, _)| *of == source);
+        let strangers = strangers.map(|(file, _)| *file).take(most.saturating_add(1));
+        let mut some: Vec<_> =
+            strangers.chain(refused.map(|(_, file)| *file).take(most.saturating_add(1))).collect();
+        some.sort_unstable();
+        some.dedup();
+        let next = some.get(most).copied();
+        some.truncate(most);
+        for file in some.iter().filter(|file| !is_there(file)) {
+            self.refused.remove(&(source, *file));
+            if let Some(strangers) = self.strangers.get_mut(&source) {
+                strangers.remove(file);
+            }
         }
+        (some.len(), next)
     }
 }
 
@@ -362,9 +386,25 @@ mod tests {
     fn strangers_are_forgotten_when_they_are_gone() {
         let mut families = Families::default();
         let source = SourceId(0);
-        families.note_stranger(source, identity(1));
-        families.note_stranger(source, identity(2));
-        families.keep_only(source, |file| *file == identity(1));
-        assert!(families.is_stranger(source, identity(1)) && !families.is_stranger(source, identity(2)));
+        for inode in 1..=6 {
+            families.note_stranger(source, identity(inode));
+            families.note_refused(source, identity(inode + 3));
+            families.note_refused(SourceId(1), identity(inode));
+        }
+        let (mut from, mut parts) = (identity(0), Vec::new());
+        loop {
+            let (done, next) = families.keep_only(source, (from, 4), |file| file.inode % 2 == 1);
+            parts.push(done);
+            let Some(next) = next else { break };
+            from = next;
+        }
+        assert_eq!(parts, [4, 4, 1], "nine files in all");
+        for inode in 1..=9 {
+            let is_odd = inode % 2 == 1;
+            let file = identity(inode);
+            assert_eq!(families.is_stranger(source, file), is_odd && inode <= 6, "{inode}");
+            assert_eq!(families.is_refused(source, file), is_odd && inode > 3, "{inode}");
+            assert_eq!(families.is_refused(SourceId(1), file), inode <= 6, "{inode}");
+        }
     }
 }

@@ -4,75 +4,56 @@
 //! copying, or compresses): it is compared before a line of it is taken in. Who may have made the file is looked at, too:
 //! whoever else may write to the directory gets nothing shipped.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::checkpoint::FirstLook;
-use crate::model::identity::{Identity, Incarnation};
+use crate::model::identity::Incarnation;
 use crate::model::offset::Offset;
 use crate::model::route::Destined;
 use crate::model::settings::{SourceId, StreamId};
 use crate::model::time::Instant;
 use crate::rules::rotation::family::{Family, is_missed};
-use crate::rules::rotation::{is_younger, originals, uncompressed};
+use crate::rules::rotation::{is_younger, uncompressed};
 
 use super::Engine;
-use super::archives::{is_whole, origins};
+use super::archives::Origins;
 use super::files::file::{FollowedFile, Name};
 use super::port::{FileId, Observation, Observed};
 
 impl Engine {
-    /// Follows what lies beside the files of a source and is a missed generation of one.
+    /// Follows what a look shows at this place, beside the files of a source, if that is a missed generation of one.
     pub(super) fn follow_missed(
         &mut self,
         observation: &Observation,
-        is_seen: impl Fn(&Identity) -> bool,
-        beside: &BTreeMap<Identity, &Observed>,
+        place: usize,
+        origins: &Origins,
         now: Instant,
     ) {
-        let source = observation.source;
-        if observation.hidden.is_empty() {
-            let streams = self.streams_of(source);
-            let is_passed_over = |file: &Identity| {
-                let followed = streams.iter().filter_map(|stream| self.files.of(*stream, *file));
-                followed
-                    .into_iter()
-                    .any(|id| self.files.known(id).times.passed_over_in == self.surveys.look())
-            };
-            self.families
-                .keep_only(source, |file| is_seen(file) || beside.contains_key(file) || is_passed_over(file));
-        }
-        let is_unclaimed = |observed: &&&Observed| {
-            self.is_known(source, observed) && self.followed(source, observed).is_none()
-        };
-        let unclaimed = beside.values().filter(is_unclaimed).map(|observed| observed.identity).collect();
-        self.families.note_unclaimed(source, unclaimed);
-        let unknown = beside.iter().filter(|(identity, observed)| {
-            !observed.rotated_from.is_empty()
-                && (!self.is_known(source, observed) || self.is_refused_and_not_followed(source, observed))
-                && !self.families.is_stranger(source, **identity)
-        });
-        let unknown: Vec<_> = unknown.map(|(_, observed)| *observed).collect();
-        if unknown.is_empty() {
+        let (source, observed) = (observation.source, &observation.files[place]);
+        if !origins.is_whole(observed) {
             return;
         }
-        let there = origins(observation, unknown.iter().copied());
-        for observed in unknown.into_iter().filter(|observed| is_whole(observed, &there)) {
-            match self.destined(source, observed) {
-                Destined::To(stream)
-                    if self.was_missed((source, self.stream_name(stream)), observed, &there) =>
-                {
-                    self.follow_generation((source, stream), observed, now);
-                }
-                Destined::To(_) => self.families.note_not_missed(source, observed.identity),
-                // All that is left of what came for that stream may be what was rotated away.
-                Destined::Unopened(stream) if self.was_missed((source, &stream), observed, &there) => {
-                    self.await_stream(source, observed, false);
-                }
-                Destined::Unopened(_) | Destined::Nowhere(_) => {}
+        let there = |name: &Path| origins.get(name, observation);
+        match self.destined(source, observed) {
+            Destined::To(stream) if self.was_missed((source, self.stream_name(stream)), observed, there) => {
+                self.follow_generation((source, stream), observed, now);
             }
+            Destined::To(_) => self.families.note_not_missed(source, observed.identity),
+            // All that is left of what came for that stream may be what was rotated away.
+            Destined::Unopened(stream) if self.was_missed((source, &stream), observed, there) => {
+                self.await_stream(source, observed, false);
+            }
+            Destined::Unopened(_) | Destined::Nowhere(_) => {}
         }
+    }
+
+    /// Whether a file that lies beside those of a source may be a missed generation that nobody looked at yet.
+    pub(super) fn may_be_missed(&self, source: SourceId, observed: &Observed, is_known: bool) -> bool {
+        !observed.rotated_from.is_empty()
+            && (!is_known || self.is_refused_and_not_followed(source, observed))
+            && !self.families.is_stranger(source, observed.identity)
     }
 
     /// A source was looked at. The first look ever, which is returned, is to be durable, whatever it showed: what comes under its
@@ -103,12 +84,12 @@ impl Engine {
         self.files.known_mut(id).kind.decompressed = uncompressed(&observed.path).is_some();
     }
 
-    /// Whether a file that nobody knows is a missed generation; `there` is what the look showed, by real paths.
-    pub(super) fn was_missed(
+    /// Whether a file that nobody knows is a missed generation; `there` is what the look showed by a real path.
+    pub(super) fn was_missed<'a>(
         &self,
         (source, stream): (SourceId, &str),
         observed: &Observed,
-        there: &HashMap<&Path, &Observed>,
+        there: impl Fn(&Path) -> Option<&'a Observed>,
     ) -> bool {
         if self.families.is_refused(source, observed.identity) {
             return true;
@@ -118,7 +99,7 @@ impl Engine {
         let Some(first_seen_nanos) = since.or_else(|| self.since_nanos(source, stream)) else {
             return false;
         };
-        let current = names.iter().filter_map(|name| there.get(&**name)).filter(|there| there.is_matched);
+        let current = names.iter().filter_map(|name| there(name)).filter(|there| there.is_matched);
         // Where it is told that the file had the name, no time need say so.
         let known = current.filter(|current| !observed.is_told && self.is_known(source, current));
         let current_nanos = known.filter_map(|known| known.identity.birth_nanos).max();
@@ -138,17 +119,17 @@ impl Engine {
         if file.name != Name::Lost || file.family.is_empty() {
             return None;
         }
-        let known = self.lives.known(self.stream_name(file.stream)).filter(|known| {
+        let stream = self.stream_name(file.stream);
+        let mut known = self.lives.known_of_family(stream, names_of_family(file), tried);
+        let alike = known.find(|known| {
             known.identity != file.identity
                 && known.position > Offset::ZERO
                 && !known.fingerprint.is_empty()
-                && known.fingerprint.matches(bytes)
                 && is_younger(file.identity, known.identity)
-                && tried.is_none_or(|tried| known.incarnation < tried)
                 && !self.lives.is_sought(known.incarnation)
-                && is_of_family(file, known.path)
+                && known.fingerprint.matches(bytes)
         });
-        known.map(|known| known.incarnation).max()
+        alike.map(|known| known.incarnation)
     }
 
     /// Whether an archive that says `bytes` and no more was made of a file that is open, and of which nothing was taken in
@@ -158,16 +139,16 @@ impl Engine {
         if !file.kind.decompressed || file.name != Name::Lost || file.family.is_empty() {
             return false;
         }
-        let mut known = self.lives.known(self.stream_name(file.stream));
+        let stream = self.stream_name(file.stream);
+        let mut known = self.lives.known_of_family(stream, names_of_family(file), None);
         known.any(|known| {
             let original = self.lives.file_of(known.incarnation).map(|original| self.files.known(original));
             known.identity != file.identity
                 && known.position == Offset::ZERO
+                && is_younger(file.identity, known.identity)
                 && original.is_some_and(|original| {
                     original.is_open() && original.end.partial.first_bytes.are_all_of(bytes)
                 })
-                && is_younger(file.identity, known.identity)
-                && is_of_family(file, known.path)
         })
     }
 
@@ -193,16 +174,12 @@ impl Engine {
     }
 }
 
-/// Whether a path is a name of the family that a file belongs to.
-fn is_of_family(file: &FollowedFile, path: &Path) -> bool {
-    let from = originals(path);
-    let mut names = from.iter().map(PathBuf::as_path).chain([path]);
-    // Where rotators put what they rotate, the last names are left of those that files had.
-    let is_beside = path.parent() == file.real_path().parent();
-    names.any(|name| {
-        let is = |of: &Arc<Path>| **of == *name || (is_beside && of.file_name() == name.file_name());
-        file.family.iter().any(is)
-    })
+/// The names of which a rotator may have made that of a file. Where rotators put what they rotate, the last parts are left of
+/// the names that files had: those in the file's directory.
+fn names_of_family(file: &FollowedFile) -> BTreeSet<Arc<Path>> {
+    let last_parts = file.family.iter().filter_map(|name| name.file_name());
+    let beside = last_parts.map(|name| Arc::from(file.real_path().with_file_name(name)));
+    file.family.iter().cloned().chain(beside).collect()
 }
 
 #[cfg(test)]
@@ -215,7 +192,7 @@ mod tests {
     use crate::engine::samples::disk::{World, lines, told};
     use crate::engine::samples::{at, checkpoint, identity, path, settings, whose};
     use crate::model::checkpoint::Checkpoint;
-    use crate::model::identity::Seen;
+    use crate::model::identity::{Identity, Seen};
 
     /// A file that was born in the second of its inode's number.
     fn file(inode: u64, name: &str, owner: u32) -> Observed {
@@ -310,9 +287,8 @@ mod tests {
         assert_eq!(world.take(), told(&lines("first", 0..3)));
     }
 
-    /// More than positions are kept of when their files are closed.
-    #[test]
-    fn many_generations_that_nobody_saw_are_sent_once_each_while_they_lie_there() {
+    /// More generations that nobody saw come than positions are kept of when their files are gone, all delivered and closed.
+    fn world_of_many() -> World {
         let mut world = World::new(false);
         world.restart();
         world.make("app.log", &lines("app", 0..3));
@@ -323,14 +299,36 @@ mod tests {
             world.make(&format!("{number}.log.1"), &content);
             expected.extend(content);
         }
-        for is_restarted in [false, true] {
-            if is_restarted {
-                world.restart();
+        world.pass(20);
+        assert!(world.take() == told(&expected), "each line once");
+        world
+    }
+
+    #[test]
+    fn many_generations_that_nobody_saw_are_sent_once_each_while_they_lie_there() {
+        let mut world = world_of_many();
+        world.write("0.log.1", &lines("file 0", 0..3));
+        world.pass(10);
+        assert_eq!(world.take(), told(&lines("file 0", 2..3)), "a late line");
+        world.restart();
+        world.write_silently("0.log.1", &lines("file 0", 0..4));
+        world.pass(15);
+        assert_eq!(world.take(), told(&lines("file 0", 3..4)), "and one while nobody ran");
+    }
+
+    #[test]
+    fn many_generations_that_were_away_are_not_sent_again_once_they_are_back() {
+        let mut world = world_of_many();
+        let rename = |world: &mut World, from: &str, to: &str| {
+            for number in 0..1_020 {
+                world.rename_silently(&format!("{from}{number}.log.1"), &format!("{to}{number}.log.1"));
             }
-            world.pass(60);
-            let (sent, expected) = (world.take(), told(&std::mem::take(&mut expected)));
-            assert!(sent == expected, "{} of {}, restarted {is_restarted}", sent.len(), expected.len());
-        }
+            world.pass(10);
+        };
+        rename(&mut world, "", "away/");
+        rename(&mut world, "away/", "");
+        let again = world.take();
+        assert!(again.is_empty(), "{} lines", again.len());
     }
 
     #[test]

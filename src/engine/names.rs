@@ -5,11 +5,10 @@
 //! *Invariant (L9):* whatever hints said or failed to say, every survey of a source compares all that is there with all
 //! that is known of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::model::identity::Identity;
 use crate::model::offset::Offset;
 use crate::model::renamed::Renamed;
 use crate::model::settings::{SourceId, StreamId};
@@ -83,23 +82,16 @@ impl Engine {
         streams.any(|stream| self.families.first_seen_nanos(self.stream_name(stream), [name]).is_some())
     }
 
-    /// Opens files again that were renamed, read to their end and closed, and that were written to since.
-    pub(super) fn open_late(
-        &mut self,
-        source: SourceId,
-        beside: &BTreeMap<Identity, &Observed>,
-        now: Instant,
-    ) {
-        let streams = self.streams_of(source);
-        for (identity, observed) in beside {
-            let late = streams.iter().find(|stream| {
-                self.files.of(**stream, *identity).is_none()
-                    && !self.families.is_stranger(source, *identity)
-                    && self.lives.has_late_lines(*identity, observed.size, self.stream_name(**stream))
-            });
-            if let Some(stream) = late {
-                self.follow((source, *stream), observed, Name::Lost, now);
-            }
+    /// Opens a file again that was renamed, read to its end and closed, if it was written to since.
+    pub(super) fn open_late(&mut self, source: SourceId, observed: &Observed, now: Instant) {
+        let identity = observed.identity;
+        let late = self.streams_of(source).into_iter().find(|stream| {
+            self.files.of(*stream, identity).is_none()
+                && !self.families.is_stranger(source, identity)
+                && self.lives.has_late_lines(identity, observed.size, self.stream_name(*stream))
+        });
+        if let Some(stream) = late {
+            self.follow((source, stream), observed, Name::Lost, now);
         }
     }
 

@@ -77,15 +77,20 @@ impl Engine {
         self.lives.part(incarnation, afterwards);
         if afterwards == Afterwards::Kept && parting != Parting::LeftInPlace {
             // It may still be there under another name, or come back, or be asked for.
-            let oldest = self.lives.note_closed(incarnation);
-            if let Some(oldest) = oldest {
-                self.forget(&oldest, now);
-            }
+            self.lives.note_closed(incarnation, now);
+            self.let_give_way(now);
         }
         if parting == Parting::Delivered {
             self.hand_to_copy(incarnation, now);
         }
         self.end_if_over(incarnation, now);
+    }
+
+    /// Of files that were closed, and are gone by the last look, only so many positions are kept.
+    pub(super) fn let_give_way(&mut self, now: Instant) {
+        while let Some(oldest) = self.lives.give_way() {
+            self.forget(&oldest, now);
+        }
     }
 
     /// The checkpoint of a closed file is forgotten. What is known of its family remembers that it was there: the file would

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::checkpoint::FirstLook;
-use crate::model::identity::Identity;
+use crate::model::identity::{Identity, Incarnation};
 use crate::model::settings::{SourceId, StartAt};
 use crate::model::time::Instant;
 use crate::rules::rotation::uncompressed;
@@ -20,6 +20,10 @@ use super::Engine;
 use super::archives::Archive;
 use super::port::{Event, FileId, Observation, Observed};
 use super::report::Report;
+
+mod parts;
+
+use self::parts::{Unknown, after, part};
 
 /// How much of a look is gone through with an event that brings something else, as a part of what is with others: such
 /// events come by the dozen before anybody else is heard.
@@ -38,15 +42,28 @@ pub(super) fn next_part(now: Instant) -> Instant {
 enum Stage {
     /// Each file that is shown, from this one on: is it as it was, and by which name does it go?
     Naming(usize),
-    /// Generations and archives that nobody saw come.
-    Missed,
+    /// What was found to be of no interest, from this one on: is it still there?
+    Keeping(Identity),
+    /// What lies beside the files of the source, and archives, from this one on: is it known?
+    Sorting(usize),
+    /// Each file that is shown, from this one on: was something unknown made of it?
+    Origins(usize),
+    /// Generations that nobody saw come, from this one on.
+    Missed(usize),
+    /// Archives that nobody saw come, from this one on.
+    Finding(usize),
     /// Each file that is known, from this one on: is it the source's, and shown?
     Comparing(FileId),
-    Archives,
+    /// Archives that were found, from this one on, are opened.
+    Archives(usize),
     /// Each file that the source matches, from this one on: is it new?
     Meeting(usize),
-    /// Stored positions, and late lines, in files that no source matches.
+    /// Stored positions in files that no source matches.
     Beside,
+    /// Late lines in files that were closed, from this one on.
+    Late(usize),
+    /// Files that were closed, from this one on: are they there?
+    Closed(Incarnation),
     /// Copies of what was cut off.
     Copies,
     Seams,
@@ -54,6 +71,11 @@ enum Stage {
     Forgetting,
     /// The look itself is let go of: of many files, that takes as long as much else.
     Ending,
+}
+
+impl Stage {
+    const KEEPING: Self = Self::Keeping(Identity { device: 0, inode: 0, birth_nanos: None });
+    const LAST_KNOWN: Self = Self::Comparing(FileId(0));
 }
 
 /// A look that is being taken in.
@@ -77,6 +99,7 @@ pub(super) struct Taking {
     known_before: FileId,
     /// Those of `seen`, in the same order.
     to_meet: Vec<usize>,
+    unknown: Unknown,
     archives: Vec<Archive>,
     /// What is to be durable once all that was there is marked.
     first_look: Option<FirstLook>,
@@ -104,10 +127,11 @@ impl Takings {
     pub(super) fn is_marking(&self, source: SourceId) -> bool {
         let first = self.now.as_ref().filter(|taking| taking.is_first && taking.observation.source == source);
         first.is_some_and(|taking| match taking.stage {
-            Stage::Naming(_) | Stage::Missed | Stage::Comparing(_) | Stage::Archives | Stage::Meeting(_) => {
-                true
-            }
-            Stage::Beside | Stage::Copies | Stage::Seams | Stage::Forgetting | Stage::Ending => false,
+            Stage::Naming(_) | Stage::Keeping(_) | Stage::Sorting(_) | Stage::Origins(_) => true,
+            Stage::Missed(_) | Stage::Finding(_) | Stage::Comparing(_) => true,
+            Stage::Archives(_) | Stage::Meeting(_) => true,
+            Stage::Beside | Stage::Late(_) | Stage::Closed(_) | Stage::Copies => false,
+            Stage::Seams | Stage::Forgetting | Stage::Ending => false,
         })
     }
 
@@ -121,6 +145,11 @@ impl Taking {
     /// Those that the source matches, and that are not as they were.
     fn seen(&self) -> impl Iterator<Item = &Observed> {
         self.seen.values().map(|place| &self.observation.files[*place])
+    }
+
+    /// Whether the source matches a file that is not as it was, or it lies beside them.
+    fn shows(&self, file: &Identity) -> bool {
+        self.seen.contains_key(file) || self.beside.contains_key(file)
     }
 
     /// Those that only lie beside them.
@@ -198,6 +227,7 @@ impl Engine {
                 matched: 0,
                 known_before: FileId(0),
                 to_meet: Vec::new(),
+                unknown: Unknown::default(),
                 archives: Vec::new(),
                 first_look: None,
             }));
@@ -208,62 +238,70 @@ impl Engine {
     /// divided counts as much as the look shows.
     fn go_on(&mut self, taking: &mut Taking, most: usize, now: Instant) -> (usize, Option<Stage>) {
         let whole = taking.observation.files.len();
-        let part = |from: usize, len: usize| from..len.min(from.saturating_add(most));
-        match taking.stage {
+        let (done, next) = match taking.stage {
             Stage::Naming(from) => {
-                let places = part(from, whole);
+                let places = part(from, whole, most);
                 places.clone().for_each(|place| self.name(taking, place));
-                (
-                    places.len(),
-                    Some(if places.end < whole { Stage::Naming(places.end) } else { Stage::Missed }),
-                )
+                after(places, whole, Stage::Naming, Stage::KEEPING)
             }
-            Stage::Missed => {
-                self.find_missed(taking, now);
-                (whole, Some(Stage::Comparing(FileId(0))))
+            Stage::Keeping(from) => {
+                if taking.stage == Stage::KEEPING {
+                    taking.first_look = self.note_look(taking.observation.source);
+                }
+                self.keep_what_is_there(taking, from, most)
             }
+            Stage::Sorting(from) => self.sort(taking, from, most),
+            Stage::Origins(from) => Self::note_origins(taking, from, most),
+            Stage::Missed(from) => self.find_missed(taking, from, most, now),
+            Stage::Finding(from) => self.find_archives(taking, from, most),
             Stage::Comparing(from) => {
                 let known = self.files.ids_within(from..taking.known_before, most);
                 known.iter().for_each(|id| self.compare(taking, *id, now));
                 let next = known.last().filter(|_| known.len() == most).map(|last| FileId(last.0 + 1));
-                (known.len().max(1), Some(next.map_or(Stage::Archives, Stage::Comparing)))
+                (known.len(), next.map_or(Stage::Archives(0), Stage::Comparing))
             }
-            Stage::Archives => {
-                self.open_archives(taking.observation.source, &std::mem::take(&mut taking.archives), now);
-                taking.to_meet = taking.seen.values().copied().collect();
-                (whole, Some(Stage::Meeting(0)))
+            Stage::Archives(from) => {
+                let places = part(from, taking.archives.len(), most);
+                self.open_archives(&taking.observation, &taking.archives[places.clone()], now);
+                if places.end == taking.archives.len() {
+                    taking.to_meet = taking.seen.values().copied().collect();
+                }
+                after(places, taking.archives.len(), Stage::Archives, Stage::Meeting(0))
             }
             Stage::Meeting(from) => {
-                let places = part(from, taking.to_meet.len());
+                let places = part(from, taking.to_meet.len(), most);
                 places.clone().for_each(|place| self.meet_one(taking, taking.to_meet[place], now));
-                if places.end < taking.to_meet.len() {
-                    return (places.len(), Some(Stage::Meeting(places.end)));
+                if places.end == taking.to_meet.len() {
+                    self.all_are_met(taking, now);
                 }
-                self.all_are_met(taking, now);
-                (places.len(), Some(Stage::Beside))
+                after(places, taking.to_meet.len(), Stage::Meeting, Stage::Beside)
             }
             Stage::Beside => {
                 self.look_at_what_is_beside(taking, now);
-                (whole, Some(Stage::Copies))
+                (whole, Stage::Late(0))
             }
+            Stage::Late(from) => self.look_for_late_lines(taking, from, most, now),
+            Stage::Closed(from) => self.look_for_closed(taking, from, most, now),
             Stage::Copies => {
                 self.find_copies(taking, now);
-                (whole, Some(Stage::Seams))
+                (whole, Stage::Seams)
             }
             Stage::Seams => {
                 self.note_seams(&taking.observation);
-                (whole, Some(Stage::Forgetting))
+                (whole, Stage::Forgetting)
             }
             Stage::Forgetting => {
                 self.forget_what_is_gone(taking, now);
-                (whole, Some(Stage::Ending))
+                (whole, Stage::Ending)
             }
             Stage::Ending => {
                 let left = whole.saturating_sub(most);
                 taking.observation.files.truncate(left);
-                (whole - left, (left > 0).then_some(Stage::Ending))
+                return (whole - left, (left > 0).then_some(Stage::Ending));
             }
-        }
+        };
+        // Of what is nothing, much is gone through at once.
+        (done.max(1), Some(next))
     }
 
     /// One name for each file that is not as it was (a file may have several): the one it is known by, else the first. First the
@@ -287,15 +325,6 @@ impl Engine {
         } else {
             names.entry(observed.identity).or_insert(place);
         }
-    }
-
-    fn find_missed(&mut self, taking: &mut Taking, now: Instant) {
-        let source = taking.observation.source;
-        taking.first_look = self.note_look(source);
-        let is_seen = |file: &Identity| taking.seen.contains_key(file);
-        self.follow_missed(&taking.observation, is_seen, &taking.beside(), now);
-        taking.archives = self.find_archives(&taking.observation, taking.seen());
-        taking.known_before = self.files.next_id();
     }
 
     /// Compares what is known of a file with what was seen, if it is the source's.
@@ -342,7 +371,6 @@ impl Engine {
         let beside = taking.beside();
         let shown = beside.values().copied().chain(taking.seen());
         self.look_beside(observation.source, shown, &observation.hidden, now);
-        self.open_late(observation.source, &beside, now);
         self.fix_held_ends(observation.source, &observation.held);
         self.on_held(&observation.held, now);
     }

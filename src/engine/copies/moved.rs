@@ -27,18 +27,18 @@ impl Engine {
         let from = originals(path);
         let names: BTreeSet<_> =
             from.iter().map(|name| &**name).chain([&**path]).filter_map(Path::file_name).collect();
-        let known = self.lives.known(stream).filter(|known| {
+        let mut known = self.lives.known_as(stream, names);
+        let alike = known.find(|known| {
             known.identity != file.identity
                 && known.position > Offset::ZERO
                 && !known.fingerprint.is_empty()
                 && known.fingerprint.matches(bytes)
                 && is_younger(file.identity, known.identity)
                 && known.path.parent() != path.parent()
-                && known.path.file_name().is_some_and(|name| names.contains(name))
                 && self.families.may_be_of(stream, [known.path], file.kind.owner)
                 && (self.lives.file_of(known.incarnation).is_some()
                     || self.lives.is_stored(known.incarnation))
         });
-        known.map(|known| known.incarnation).max()
+        alike.map(|known| known.incarnation)
     }
 }

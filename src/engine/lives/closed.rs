@@ -10,8 +10,9 @@ use crate::model::checkpoint::Checkpoint;
 use crate::model::identity::{Identity, Incarnation};
 use crate::model::offset::Offset;
 use crate::model::settings::SourceId;
+use crate::model::time::Instant;
 
-use super::Lives;
+use super::{Life, Lives};
 
 /// A position in a file that is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +27,6 @@ pub(in crate::engine) struct Unread<'a> {
     /// The source with which it was let go of, if it was.
     pub(in crate::engine) let_go_with: Option<SourceId>,
 }
-
-/// How many checkpoints of closed files are kept: where files come and go fast, most of them are gone for good.
-pub(super) const MAX_CLOSED: usize = 1000;
 
 impl Lives {
     /// An incarnation was let go of with its source, and is wanted again only when the source is.
@@ -68,19 +66,46 @@ impl Lives {
         })
     }
 
-    /// The file of an incarnation was closed. Where files come and go fast, the one that was closed first in the directory with
-    /// most of them is forgotten, and its checkpoint returned.
-    pub(in crate::engine) fn note_closed(&mut self, incarnation: Incarnation) -> Option<Checkpoint> {
-        let known = self.by_incarnation.get(&incarnation)?.known();
-        let directory = known.path.parent().unwrap_or(known.path).to_owned();
-        self.closed.push(incarnation, &directory);
-        if self.closed.len() <= MAX_CLOSED {
-            return None;
+    /// The file of an incarnation was closed.
+    pub(in crate::engine) fn note_closed(&mut self, incarnation: Incarnation, now: Instant) {
+        if let Some(life) = self.by_incarnation.get(&incarnation) {
+            let path = life.known().path;
+            self.closed.push(incarnation, path.parent().unwrap_or(path), now);
         }
-        let oldest = self.closed.pop()?;
-        let stored = self.by_incarnation.get(&oldest)?.claimable()?.clone();
-        drop(self.take(oldest));
-        Some(stored)
+    }
+
+    /// A look that was asked for at `asked` shows, in the directories of the closed files of some streams, whatever `is_there`
+    /// says is there; of those that it does not answer for, it says nothing. Goes through so many, from this one on, and
+    /// tells how many that were, and the next one.
+    pub(in crate::engine) fn note_shown(
+        &mut self,
+        some: (Incarnation, usize),
+        asked: Instant,
+        is_answered: impl Fn(&str, &Path) -> bool,
+        is_there: impl Fn(&Identity) -> bool,
+    ) -> (usize, Option<Incarnation>) {
+        let some: Vec<_> = self.closed.some(some, asked).collect();
+        for (incarnation, was_closed) in &some {
+            let Some(life) = self.by_incarnation.get(incarnation).filter(|_| *was_closed) else { continue };
+            let known = life.known();
+            if is_answered(life.stream_name(), known.path) {
+                self.closed.note_shown(*incarnation, is_there(&known.identity));
+            }
+        }
+        (some.len(), some.last().map(|(last, _)| Incarnation(last.0 + 1)))
+    }
+
+    /// Where files come and go fast, the one that was closed first in the directory with most of them is forgotten, and its
+    /// checkpoint returned.
+    pub(in crate::engine) fn give_way(&mut self) -> Option<Checkpoint> {
+        loop {
+            let oldest = self.closed.pop()?;
+            let stored = self.by_incarnation.get(&oldest).and_then(Life::claimable).cloned();
+            if stored.is_some() {
+                drop(self.take(oldest));
+                return stored;
+            }
+        }
     }
 
     /// The directories of files of this stream that were closed since the start: such a file may be written to under

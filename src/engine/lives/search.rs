@@ -289,10 +289,4 @@ impl Lives {
         }
         true
     }
-
-    /// All of a stream.
-    pub(in crate::engine) fn known(&self, stream: &str) -> impl Iterator<Item = Known<'_>> {
-        let of_stream = self.by_incarnation.values().filter(move |life| life.stream_name() == stream);
-        of_stream.map(Life::known)
-    }
 }

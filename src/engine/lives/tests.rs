@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::closed::{MAX_CLOSED, Unread};
+use super::closed::Unread;
+use super::order::MAX_GONE;
 use super::{Afterwards, CopySearch, Life, Lives, Over};
 use crate::engine::incarnation::{IncarnationState, Whose};
 use crate::engine::numbers::Numbers;
@@ -187,41 +188,55 @@ fn a_position_may_be_claimed_while_copies_are_looked_for_only_when_it_is_kept() 
     }
 }
 
+fn close(lives: &mut Lives, state: IncarnationState) {
+    let incarnation = state.incarnation();
+    lives.attach(FileId(incarnation.0), state);
+    lives.part(incarnation, Afterwards::Kept);
+    lives.end_if_over(incarnation);
+    lives.note_closed(incarnation, at(1));
+}
+
 #[test]
-fn of_files_that_come_and_go_a_thousand_positions_are_kept() {
+fn of_files_that_come_and_go_a_thousand_positions_are_kept_and_of_those_that_are_there_all() {
     let mut lives = Lives::new(Vec::new(), Numbers::new(0, 0));
-    for number in 0..MAX_CLOSED as u64 + 2 {
-        let incarnation = lives.fresh();
-        lives.attach(FileId(number), beginning(incarnation.0, whose(0, number)));
-        lives.part(incarnation, Afterwards::Kept);
-        assert_eq!(lives.end_if_over(incarnation), Some(Over::Stored));
-        let forgotten = number.checked_sub(MAX_CLOSED as u64).map(Incarnation);
-        let told = lives.note_closed(incarnation).map(|stored| stored.incarnation);
-        assert_eq!(told, forgotten, "the oldest");
+    let most = 3 * MAX_GONE as u64;
+    for number in 0..most {
+        close(&mut lives, beginning(number, whose(0, number)));
     }
-    assert_eq!(lives.unread().count(), MAX_CLOSED);
-    assert_eq!(MAX_CLOSED, 1000);
+    let gone = |lives: &mut Lives| {
+        std::iter::from_fn(|| lives.give_way()).map(|gone| gone.incarnation.0).collect::<Vec<_>>()
+    };
+    assert!(gone(&mut lives).is_empty(), "nobody has looked");
+    let stream = stream_name(0);
+    let whole = (Incarnation(0), usize::MAX);
+    for (asked, is_answered) in [(at(1), true), (at(2), false)] {
+        lives.note_shown(whole, asked, |of, _| is_answered && *of == *stream, |_| false);
+        assert!(gone(&mut lives).is_empty(), "asked at {asked:?}, answered {is_answered}");
+    }
+    let (mut from, mut parts) = (Incarnation(0), Vec::new());
+    loop {
+        let (done, next) = lives.note_shown((from, 1_024), at(2), |_, _| true, |file| file.inode < 1_500);
+        parts.push(done);
+        let Some(next) = next else { break };
+        from = next;
+    }
+    assert_eq!(parts, [1_024, 1_024, 952, 0]);
+    assert_eq!(gone(&mut lives), (1_500..most - MAX_GONE as u64).collect::<Vec<_>>());
+    assert_eq!(lives.unread().count(), 2_500);
     assert_indexed(&lives);
 }
 
 #[test]
 fn one_that_was_closed_and_is_read_again_or_on_its_way_is_not_forgotten() {
     let mut lives = Lives::new(Vec::new(), Numbers::new(0, 0));
-    let close = |lives: &mut Lives, state: IncarnationState| {
-        let incarnation = state.incarnation();
-        lives.attach(FileId(incarnation.0), state);
-        lives.part(incarnation, Afterwards::Kept);
-        lives.end_if_over(incarnation);
-        lives.note_closed(incarnation)
-    };
-    assert_eq!(close(&mut lives, beginning(0, whose(0, 0))), None);
-    assert_eq!(close(&mut lives, unsettled(1, whose(0, 1))), None);
+    close(&mut lives, beginning(0, whose(0, 0)));
+    close(&mut lives, unsettled(1, whose(0, 1)));
     lives.attach(FileId(0), beginning(0, whose(0, 0)));
-    for number in 2..MAX_CLOSED as u64 + 3 {
-        let forgotten = close(&mut lives, beginning(number, whose(0, number)));
-        let forgotten = forgotten.map(|stored| stored.incarnation);
-        assert_eq!(forgotten, (number > MAX_CLOSED as u64 + 1).then_some(Incarnation(2)));
+    for number in 2..MAX_GONE as u64 + 3 {
+        close(&mut lives, beginning(number, whose(0, number)));
     }
+    lives.note_shown((Incarnation(0), usize::MAX), at(2), |_, _| true, |_| false);
+    assert_eq!(lives.give_way().map(|gone| gone.incarnation), Some(Incarnation(2)));
     assert!(lives.state(Incarnation(0)).is_some() && lives.state(Incarnation(1)).is_some());
 }
 
@@ -349,11 +364,11 @@ fn assert_indexed(lives: &Lives) {
     let indexed = lives.by_path.iter().map(|(path, few)| (path.to_path_buf(), set_of(few)));
     assert_eq!(indexed.collect::<BTreeMap<_, _>>(), by_path);
     assert_eq!(lives.sought, sought);
-    let mut kin = super::Kin::default();
+    let mut kin = lives.kin.emptied();
     for (incarnation, life) in &lives.by_incarnation {
         kin.add(*incarnation, life.known().path);
     }
-    assert_eq!(lives.kin, kin);
+    assert!(lives.kin.holds_as(&kin), "{:?} {kin:?}", lives.kin);
 }
 
 /// What an incarnation is, as a test remembers it.
@@ -482,7 +497,8 @@ fn take_step(lives: &mut Lives, model: &mut BTreeMap<Incarnation, Is>, choice: u
             Some(is)
         }
         (Step::Close, _) => {
-            assert_eq!(lives.note_closed(incarnation), None, "fewer than a thousand");
+            lives.note_closed(incarnation, at(0));
+            assert_eq!(lives.give_way(), None, "fewer than a thousand");
             Some(is)
         }
         (_, _) => Some(is),

@@ -122,7 +122,8 @@ fn of_a_file_that_is_not_read_as_itself_nothing_stays_in_the_state() {
     let mut world = World::new(true);
     world.make("app.log", b"\x1f\x8b\x08\0\0\0\0\0\n\0\0\0\n");
     world.pass(3);
-    assert_eq!(world.engine.lives.known("stream-0").count(), 0);
+    let family = world.engine.lives.known_of_family("stream-0", [path("app.log")], None);
+    assert_eq!(family.count(), 0);
 }
 
 #[test]
