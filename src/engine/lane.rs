@@ -186,9 +186,10 @@ impl Lane {
     pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
         self.quota.note_pause(self.in_flight.requests, now);
-        if !self.in_flight.has_room() {
+        if !self.in_flight.has_room_beside_failed(|since| self.ladder.has_accepted_since(since)) {
             return None;
         }
+        self.again.let_leave(self.in_flight.has_room_for_failed());
         match self.circuit.may_send(self.in_flight.requests, now) {
             Permit::Send => {}
             Permit::NotBefore(at) => {
@@ -217,7 +218,7 @@ impl Lane {
 
     /// `request` is under way from now on.
     fn sent(&mut self, request: Request, now: Instant) -> Request {
-        let longer = self.in_flight.sent(data_bytes(&request.records), now);
+        let longer = self.in_flight.sent(data_bytes(&request.records), request.company, now);
         Request { longer, ..request }
     }
 
@@ -302,6 +303,8 @@ impl Lane {
         };
         let mut size = Size::empty(match operation {
             Operation::PutRecord => Limits::single(),
+            // Of many, one may be what fails.
+            Operation::PutRecordBatch if self.probes_with_others() => Limits::single(),
             Operation::PutRecordBatch => {
                 let (records, bytes) = self.largest_request();
                 Limits::batch(records, bytes)

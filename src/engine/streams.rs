@@ -169,7 +169,7 @@ impl Streams {
         let (lane, counts) = (sent.lane, &mut counts[sent.lane.stream.0]);
         let bytes = sizes_of(sent.records.iter().map(|record| &record.data));
         self.under_way_bytes -= bytes;
-        self.lanes[lane].landed(bytes, &outcome.verdicts, sent.at, now);
+        self.lanes[lane].landed((bytes, sent.company), &outcome.verdicts, sent.at, now);
         self.count(&sent, &outcome, counts, now);
         let (Outcome { verdicts, .. }, sent_at) = (outcome, sent.at);
         let (failed, refused) = (of_the_stream(&verdicts, false), of_the_stream(&verdicts, true));
@@ -192,7 +192,8 @@ impl Streams {
                 let records = sent.records.into_iter();
                 let records = records.map(|record| judged.goes_again(record, may_last)).collect();
                 let chance = self.rng.f64();
-                self.lanes[lane].send_group_again(records, sent.company, chance, now);
+                let failure = (why.reason, sent_at);
+                self.lanes[lane].send_group_again(records, sent.company, failure, chance, now);
             }
             None => self.judge_each(sent, verdicts, &mut judged, counts, now),
         }

@@ -5,9 +5,9 @@
 use super::identity::Window;
 use super::offset::{Offset, Span};
 
-/// The most ranges that one checkpoint holds. Each stands for a record that waits before it, and a kibibyte of ranges is
-/// cheap to save again and again.
-pub const MAX_RANGES: usize = 64;
+/// The most ranges that one checkpoint holds. Each stands for a record that waits before it; so many are 16 KiB to save again
+/// and again, of a file of which a thousand records wait.
+pub const MAX_RANGES: usize = 1_024;
 
 /// Ranges of a file that are settled though something before them is not, and how to know that the file still holds them:
 /// nothing, of nearly all files.

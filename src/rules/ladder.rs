@@ -144,6 +144,11 @@ impl<K: Copy + Ord> Ladder<K> {
         self.accepted_at.is_some_and(|accepted| now.since(accepted) <= JUST)
     }
 
+    /// Whether a record was accepted whose request left no earlier.
+    pub fn has_accepted_since(&self, sent: Instant) -> bool {
+        self.accepted_sent >= Some(sent)
+    }
+
     /// A record was refused by itself, in a request that left at `sent`.
     pub fn refused(&mut self, key: K, why: Retry, sent: Instant, now: Instant) -> Fate {
         let quiet = self.accepted_at.map_or(MAX_PATIENCE, |accepted| now.since(accepted));
@@ -206,7 +211,7 @@ impl<K: Copy + Ord> Ladder<K> {
     /// refused is counted.
     pub fn fails_for_itself(&self, key: K) -> bool {
         self.suspects.get(&key).is_some_and(|suspect| {
-            suspect.why.reason != RetryReason::Rejected && self.accepted_sent >= Some(suspect.since)
+            suspect.why.reason != RetryReason::Rejected && self.has_accepted_since(suspect.since)
         })
     }
 

@@ -5,6 +5,7 @@
 //! promptly, more under way would only wait longer; so on any link little more is under way than what it carries in two
 //! seconds, and one that gets many times thinner still answers in time. Late answers halve the bytes, once for all that
 //! left before; so do requests that get no answer in time, which halve the number of requests, too. Every success adds one.
+//! Two requests may be under way however often that happens, if they are small: what is never answered leaves room for others.
 //!
 //! Knows outcomes in the order they came, and how long they took. Does not know rates: the quota has them.
 //!
@@ -17,6 +18,9 @@ use crate::model::time::Instant;
 /// So many requests may be under way however large they are, as long as all bytes are allowed and answers come promptly: one
 /// large record must not wait for another.
 const REQUESTS_OF_ANY_SIZE: usize = 4;
+
+/// So many requests without an answer leave.
+const LEAST_REQUESTS: usize = 2;
 
 /// What may be under way on a link of which nothing is known: a link of 20 kB a second carries it in 4.4 s.
 const FIRST_BYTES: u64 = 64 * 1024;
@@ -73,6 +77,18 @@ impl UnderWay {
         requests == 0 || (requests < self.requests && (bytes < self.bytes || requests < of_any_size))
     }
 
+    /// Whether one more may leave while `all` are under way, requests and bytes of data, of which others than the service or the
+    /// link keep `apart` from being answered.
+    pub fn has_room_beside(&self, apart: (usize, u64), all: (usize, u64)) -> bool {
+        let is_allowed = all.0 == 0 || (all.0 < self.max_requests && all.1 < self.max_bytes);
+        is_allowed && self.has_room(all.0 - apart.0, all.1 - apart.1)
+    }
+
+    /// How many of those that may be under way may be sent again because they failed: others have room beside them.
+    pub fn of_failed(&self) -> usize {
+        (self.requests / 2).max(1)
+    }
+
     /// The most bytes that records should share a request for: half of what may be under way, so that the next leaves before
     /// the answer. A link that carries all that is allowed promptly carries any.
     pub fn largest_request(&self) -> u64 {
@@ -106,7 +122,7 @@ impl UnderWay {
         if self.is_news(sent_at) {
             let least = self.bytes.min(LEAST_BYTES);
             self.halved_at = Some(now);
-            self.requests = (requests.min(self.requests) / 2).max(1);
+            self.requests = (requests.min(self.requests) / 2).max(LEAST_REQUESTS.min(self.max_requests));
             self.bytes = (bytes.min(self.bytes) / 2).max(least).max(1);
         }
     }
@@ -222,6 +238,22 @@ mod tests {
         assert!(under_way.has_room(31, 31_000) && !under_way.has_room(32, 31_000));
         under_way.timed_out(at(31), (32, 32_000), at(61));
         assert!(under_way.has_room(15, 15_000) && !under_way.has_room(16, 15_000));
+    }
+
+    #[test]
+    fn what_is_never_answered_leaves_room_for_others_and_never_more_than_is_allowed() {
+        let mut under_way = grown(8, 1_000);
+        (0..9).for_each(|round| under_way.timed_out(at(40 * round + 1), (1, 10), at(40 * round + 31)));
+        assert!(under_way.has_room(1, 9) && !under_way.has_room(2, 9), "two, however often");
+        assert_eq!(under_way.of_failed(), 1);
+        assert!(!under_way.has_room_beside((0, 0), (2, 20)) && under_way.has_room_beside((1, 10), (2, 20)));
+        assert!(under_way.has_room_beside((7, 70), (7, 70)) && !under_way.has_room_beside((8, 80), (8, 80)));
+        assert!(!under_way.has_room_beside((1, 990), (2, 1_000)), "no more bytes than are allowed");
+        assert!(under_way.has_room_beside((0, 0), (0, 0)), "one may always leave");
+        assert_eq!(UnderWay::new(1, 1_000).of_failed(), 1);
+        let mut one = grown(1, 1_000);
+        one.timed_out(at(0), (1, 10), at(30));
+        assert!(!one.has_room(1, 10) && !one.has_room_beside((1, 10), (1, 10)));
     }
 
     #[test]

@@ -374,7 +374,7 @@ fn pieces_of_a_message_go_the_way_of_its_bytes() {
 #[test]
 fn nothing_fresh_leaves_while_much_is_settled_that_no_checkpoint_has_room_for() {
     let mut state = state();
-    let lines = vec!["line\n"; 200];
+    let lines = vec!["line\n"; 2 * (crate::model::settled::MAX_RANGES + 36)];
     read(&mut state, &lines, at(0));
     let records: Vec<_> = std::iter::from_fn(|| state.take_ready()).collect();
     for record in records.iter().skip(1).step_by(2) {

@@ -70,6 +70,8 @@ pub(super) struct Again {
     halves: Vec<Group>,
     /// Refused records that wait, each in a group of its own.
     refused: BTreeMap<Place, Due>,
+    /// Whether only those leave that others may join: more that failed as a whole are under way than leave room for others.
+    only_open: bool,
 }
 
 /// Records that are sent again together.
@@ -89,15 +91,32 @@ impl Again {
         self.groups.values().chain(&self.halves).map(|group| group.records.len()).sum()
     }
 
-    /// When the first group is sent that is no half.
-    pub(super) fn first_due(&self) -> Option<Instant> {
-        self.groups.first_key_value().map(|((due, _), _)| *due)
+    /// Whether records that nobody may join leave from now on.
+    pub(super) fn let_leave(&mut self, closed: bool) {
+        self.only_open = !closed;
     }
 
-    /// How many records are due.
+    /// Those that leave and are no halves, in the order of when they are due.
+    fn leaving(&self) -> impl Iterator<Item = (&Due, &Group)> {
+        self.groups.iter().filter(|(_, group)| !self.only_open || !group.company.is_closed())
+    }
+
+    /// The first of them that is due.
+    fn next_due(&self, now: Instant) -> Option<(Due, Company)> {
+        let first = self.leaving().next().filter(|((due, _), _)| *due <= now);
+        first.map(|(due, group)| (*due, group.company))
+    }
+
+    /// When the first group leaves that is no half.
+    pub(super) fn first_due(&self) -> Option<Instant> {
+        self.leaving().next().map(|((due, _), _)| *due)
+    }
+
+    /// How many records are due and may leave.
     pub(super) fn due(&self, now: Instant) -> usize {
-        let due = self.groups.range(..=(now, u64::MAX)).map(|(_, group)| group);
-        due.chain(&self.halves).map(|group| group.records.len()).sum()
+        let halves: &[Group] = if self.only_open { &[] } else { &self.halves };
+        let due = self.leaving().take_while(|((due, _), _)| *due <= now).map(|(_, group)| group);
+        due.chain(halves).map(|group| group.records.len()).sum()
     }
 
     /// `records` failed together and go again at `due`.
@@ -160,19 +179,18 @@ impl Again {
 
     /// Takes what is due to be sent again, up to what others may not join.
     pub(super) fn take_due(&mut self, records: &mut Vec<Record>, size: &mut Size, now: Instant) -> Company {
-        if let Some(half) = self.halves.pop() {
+        if !self.only_open
+            && let Some(half) = self.halves.pop()
+        {
             let company = half.company;
             self.halves.extend(take(half, records, size));
             return company;
         }
-        while let Some(first) = self.groups.first_entry()
-            && first.key().0 <= now
-        {
-            let company = first.get().company;
+        while let Some((due, company)) = self.next_due(now) {
             if company.is_closed() && !records.is_empty() {
                 break;
             }
-            let (due, group) = first.remove_entry();
+            let group = self.groups.remove(&due).expect("just found");
             if let [record] = &group.records[..] {
                 self.refused.remove(&Place::of(record));
             }

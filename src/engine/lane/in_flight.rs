@@ -11,6 +11,7 @@ use crate::rules::patience::Patience;
 use crate::rules::under_way::UnderWay;
 
 use super::Lane;
+use super::again::Company;
 
 /// What is under way, and how much may be. A crash repeats it, as it repeats what was acknowledged since the last checkpoint,
 /// and the same bound holds for the bytes of both.
@@ -21,6 +22,8 @@ pub(in crate::engine) struct InFlight {
     letters: usize,
     /// Their data, in bytes.
     bytes: u64,
+    /// Those that are sent again because they failed: since when each did, and its data, in bytes.
+    failed: Vec<(Instant, u64)>,
     pub(super) may: UnderWay,
     patience: Patience,
 }
@@ -28,7 +31,7 @@ pub(in crate::engine) struct InFlight {
 impl InFlight {
     /// Nothing is.
     pub(super) fn new(may: UnderWay) -> Self {
-        Self { requests: 0, letters: 0, bytes: 0, may, patience: Patience::default() }
+        Self { requests: 0, letters: 0, bytes: 0, failed: Vec::new(), may, patience: Patience::default() }
     }
 
     /// Whether one more request may leave.
@@ -36,9 +39,23 @@ impl InFlight {
         self.may.has_room(self.requests, self.bytes)
     }
 
+    /// Whether one more request may leave that has not failed. What fails while others are accepted that left later says
+    /// nothing of how much may be under way, and no other waits for it.
+    pub(super) fn has_room_beside_failed(&self, accepts_since: impl Fn(Instant) -> bool) -> bool {
+        let apart = self.failed.iter().filter(|(since, _)| accepts_since(*since));
+        let apart = apart.fold((0, 0), |(requests, sum), (_, bytes)| (requests + 1, sum + bytes));
+        self.may.has_room_beside(apart, (self.requests, self.bytes))
+    }
+
+    /// Whether one more may leave that has failed.
+    pub(super) fn has_room_for_failed(&self) -> bool {
+        self.has_room() && self.failed.len() < self.may.of_failed()
+    }
+
     /// A request with `bytes` of data leaves. Returns how much longer than configured it may take.
-    pub(in crate::engine) fn sent(&mut self, bytes: u64, now: Instant) -> Duration {
+    pub(super) fn sent(&mut self, bytes: u64, company: Company, now: Instant) -> Duration {
         self.patience.sent(now);
+        self.failed.extend(company.since().map(|since| (since, bytes)));
         self.leaves(bytes)
     }
 
@@ -60,20 +77,13 @@ impl InFlight {
         longer
     }
 
-    /// A request with `bytes` of data that was sent at `sent_at` is no longer under way.
-    fn landed(&mut self, bytes: u64, verdicts: &[Verdict], sent_at: Instant, now: Instant) {
-        let before = (self.requests, self.bytes);
+    /// A request with `bytes` of data is no longer under way.
+    fn landed(&mut self, bytes: u64, company: Company) {
         self.requests -= 1;
         self.bytes -= bytes;
-        let left = self.requests - self.letters;
-        let is_late =
-            |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
-        if verdicts.iter().all(is_late) {
-            self.may.timed_out(sent_at, before, now);
-            self.patience.timed_out(sent_at, left, now);
-        } else {
-            self.may.answered(sent_at, bytes, before.1, now);
-            self.patience.answered(sent_at, bytes, left, now);
+        let failed = company.since().map(|since| (since, bytes));
+        if let Some(place) = self.failed.iter().position(|it| Some(*it) == failed) {
+            self.failed.swap_remove(place);
         }
     }
 }
@@ -82,12 +92,26 @@ impl Lane {
     /// A request with so many bytes of data, sent at `sent_at`, is no longer under way.
     pub(in crate::engine) fn landed(
         &mut self,
-        bytes: u64,
+        (bytes, company): (u64, Company),
         verdicts: &[Verdict],
         sent_at: Instant,
         now: Instant,
     ) {
-        self.in_flight.landed(bytes, verdicts, sent_at, now);
+        let it = &mut self.in_flight;
+        let before = (it.requests, it.bytes);
+        it.landed(bytes, company);
+        let left = it.requests - it.letters;
+        let is_late =
+            |verdict: &Verdict| matches!(verdict, Verdict::Retry(why) if why.reason == RetryReason::Network);
+        if !verdicts.iter().all(is_late) {
+            it.may.answered(sent_at, bytes, before.1, now);
+            it.patience.answered(sent_at, bytes, left, now);
+            return;
+        }
+        if !company.since().is_some_and(|since| self.ladder.has_accepted_since(since)) {
+            it.may.timed_out(sent_at, before, now);
+        }
+        it.patience.timed_out(sent_at, left, now);
     }
 
     /// The most that one request should hold: records, and bytes before base64.

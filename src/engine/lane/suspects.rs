@@ -21,16 +21,20 @@ impl Lane {
         self.again.add_halves(records, company.since().unwrap_or(now));
     }
 
-    /// `records` failed as a whole once more, for a reason that may be one of them.
+    /// `records`, sent at `sent_at`, failed as a whole once more, for a reason that may be one of them. What got no answer,
+    /// though others did that left later, is not waited for once more as it is.
     pub(in crate::engine) fn send_group_again(
         &mut self,
         records: Vec<Record>,
         company: Company,
+        (why, sent_at): (RetryReason, Instant),
         chance: f64,
         now: Instant,
     ) {
         let failures = company.failures() + 1;
+        let is_passed = why == RetryReason::Network && self.ladder.has_accepted_since(sent_at);
         match ladder::next_step(records.len(), failures) {
+            Step::Together if is_passed => self.halve(records, company, now),
             Step::Halves => self.halve(records, company, now),
             Step::Together | Step::Alone => {
                 let due = now + self.retry_delay(failures, chance, now);

@@ -23,6 +23,7 @@ use crate::rules::judge::{end_of, failure, is_plain, refusal};
 use crate::rules::quota::{Admission, Cost, Payment};
 
 use super::{Streams, sizes_of};
+use crate::engine::lane::Company;
 use crate::engine::port::{Letter, LetterEnd, LetterId, Put, RequestId};
 use crate::engine::report::{Report, StreamCounts};
 use crate::engine::shaping::gzip_member;
@@ -236,7 +237,7 @@ impl Streams {
         let sizes: Vec<_> = letters.iter().map(|waiting| waiting.data.len()).collect();
         self.under_way_bytes -= bytes_of(&letters);
         lane.in_flight.letters_land();
-        lane.landed(bytes_of(&letters), verdicts, at, now);
+        lane.landed((bytes_of(&letters), Company::Open), verdicts, at, now);
         lane.note_answer(&sizes, verdicts, at, now);
         let (mut ends, is_alone) = (Ends::new(), letters.len() == 1);
         let mut setup = None;

@@ -5,12 +5,15 @@ use crate::engine::StreamStatus;
 use crate::model::time::Instant;
 use crate::rules::ledger::Settlement;
 
-/// One stream, in front of a service that answers after a millisecond.
+/// One stream, in front of a service that answers after a millisecond, or what has a bad record after `slow` of them.
 struct World {
     streams: Streams,
     waiting: Waiting,
     counts: Vec<StreamCounts>,
     millis: u64,
+    slow: u64,
+    /// Requests, each with when it is answered, in milliseconds.
+    under_way: Vec<(u64, Put)>,
     delivered: Vec<String>,
     /// What was put aside, with the code and when, in milliseconds.
     put_aside: Vec<(String, String, u64)>,
@@ -26,7 +29,9 @@ impl World {
         let waiting = Waiting(BTreeMap::new());
         let (delivered, put_aside, told, requests) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let counts = vec![StreamCounts::default()];
-        let mut world = Self { streams, waiting, counts, millis: 0, delivered, put_aside, told, requests };
+        let (under_way, slow, millis) = (Vec::new(), 1, 0);
+        let mut world =
+            Self { streams, waiting, counts, millis, slow, under_way, delivered, put_aside, told, requests };
         world.write(1, lines);
         world
     }
@@ -42,15 +47,24 @@ impl World {
 
     /// Lets so many seconds pass; `answer` says what becomes of a request with these records.
     fn run(&mut self, seconds: u64, answer: impl Fn(&[String]) -> Vec<Verdict>) {
-        for _ in 0..seconds * 1_000 {
+        self.run_millis(seconds * 1_000, answer);
+    }
+
+    fn run_millis(&mut self, millis: u64, answer: impl Fn(&[String]) -> Vec<Verdict>) {
+        for _ in 0..millis {
             let now = Instant::at(Duration::from_millis(self.millis));
             self.millis += 1;
             let puts = self.streams.send(&mut self.waiting, now).0;
-            let now = Instant::at(Duration::from_millis(self.millis));
             for put in puts {
                 let records = texts(&put.records);
-                let verdicts = answer(&records);
+                let is_slow = records.iter().any(|record| record.contains("BAD"));
+                self.under_way.push((self.millis - 1 + if is_slow { self.slow } else { 1 }, put));
                 self.requests.push(records);
+            }
+            let now = Instant::at(Duration::from_millis(self.millis));
+            let answered: Vec<_> = self.under_way.extract_if(.., |(at, _)| *at <= self.millis).collect();
+            for (_, put) in answered {
+                let verdicts = answer(&texts(&put.records));
                 let outcome = Outcome { verdicts, took: Duration::from_millis(1) };
                 let judged =
                     self.streams.judge(put.request, outcome, |_| Encryption::Optional, &mut self.counts, now);
@@ -107,6 +121,12 @@ fn fails_whole(records: &[String]) -> Vec<Verdict> {
 fn refuses_whole(records: &[String]) -> Vec<Verdict> {
     let is_bad = records.iter().any(|record| record.contains("BAD"));
     vec![if is_bad { rejected() } else { delivered() }; records.len()]
+}
+
+/// A request with a bad record gets no answer.
+fn answers_no_bad(records: &[String]) -> Vec<Verdict> {
+    let is_bad = records.iter().any(|record| record.contains("BAD"));
+    vec![if is_bad { retry(RetryReason::Network) } else { delivered() }; records.len()]
 }
 
 fn refuses_all(records: &[String]) -> Vec<Verdict> {
@@ -299,4 +319,45 @@ fn records_that_wait_to_be_sent_again_are_counted_with_those_that_wait() {
     assert_eq!((status.in_flight, status.waiting), (0, 20));
     world.run(60, |records| vec![delivered(); records.len()]);
     assert_eq!((world.delivered.len(), world.status().waiting), (20, 0));
+}
+
+/// Records of one file are never answered, and another file gets ten lines a second, in a request each.
+#[test]
+fn records_that_are_never_answered_keep_no_other_waiting_and_are_put_aside() {
+    for (requests, bytes) in [(64, 10), (64, 5_000), (8, 10)] {
+        let mut settings = ample(Api::PutRecord);
+        settings.max_in_flight = NonZeroU32::new(requests).unwrap();
+        settings.retry.stuck_after = Duration::from_secs(100);
+        let bad: Vec<_> = (0..5).map(|n| format!("BAD {n} {}\n", "x".repeat(bytes))).collect();
+        let mut world = World::new(&settings, &bad);
+        world.slow = 30_000;
+        let (mut written, mut late) = (0, 0);
+        for number in 0..4_000 {
+            world.write(number + 2, &lines(1, &[]));
+            written += 1;
+            world.run_millis(100, answers_no_bad);
+            late = late.max(written - world.delivered.len());
+        }
+        assert!(late <= 10, "{late} lines waited: {requests} requests at once, {bytes} bytes");
+        assert_eq!(world.put_aside.len(), 5, "{requests} requests at once, {bytes} bytes");
+    }
+}
+
+/// Every batch has records that fail it at once.
+#[test]
+fn where_no_batch_is_without_a_record_that_fails_it_all_others_are_delivered_soon() {
+    for answer in [fails_whole as fn(&[String]) -> _, answers_no_bad] {
+        let bad: Vec<_> = (0..2_000).step_by(20).collect();
+        let mut world = World::new(&ample(Api::PutRecordBatch), &lines(2_000, &bad));
+        let mut seconds = 0;
+        while world.delivered.len() < 1_900 && seconds < 120 {
+            world.run(1, answer);
+            seconds += 1;
+        }
+        let found = (world.delivered.len(), seconds, world.requests.len());
+        assert!(
+            found.0 == 1_900 && seconds <= 20 && found.2 < 2_500,
+            "delivered, seconds, requests: {found:?}"
+        );
+    }
 }
