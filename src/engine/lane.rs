@@ -186,10 +186,11 @@ impl Lane {
     pub(super) fn next(&mut self, lives: &mut impl Ready, now: Instant) -> Option<Request> {
         self.deadline = None;
         self.quota.note_pause(self.in_flight.requests, now);
-        if !self.in_flight.has_room_beside_failed(|since| self.ladder.has_accepted_since(since)) {
+        let accepts_since = |since| self.ladder.has_accepted_since(since);
+        if !self.in_flight.has_room_beside_failed(accepts_since) {
             return None;
         }
-        self.again.let_leave(self.in_flight.has_room_for_failed());
+        self.again.let_leave(self.in_flight.has_room_for_failed(accepts_since));
         match self.circuit.may_send(self.in_flight.requests, now) {
             Permit::Send => {}
             Permit::NotBefore(at) => {

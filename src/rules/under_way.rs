@@ -84,9 +84,10 @@ impl UnderWay {
         is_allowed && self.has_room(all.0 - apart.0, all.1 - apart.1)
     }
 
-    /// How many of those that may be under way may be sent again because they failed: others have room beside them.
-    pub fn of_failed(&self) -> usize {
-        (self.requests / 2).max(1)
+    /// Whether one more that failed may be sent again while `failed` are, of which `unexplained` may have failed for how much is
+    /// under way: of those, half of what may be under way are, and of all half of what is ever allowed. Others have room beside.
+    pub fn has_room_for_failed(&self, unexplained: usize, failed: usize) -> bool {
+        unexplained < (self.requests / 2).max(1) && failed < (self.max_requests / 2).max(1)
     }
 
     /// The most bytes that records should share a request for: half of what may be under way, so that the next leaves before
@@ -245,12 +246,13 @@ mod tests {
         let mut under_way = grown(8, 1_000);
         (0..9).for_each(|round| under_way.timed_out(at(40 * round + 1), (1, 10), at(40 * round + 31)));
         assert!(under_way.has_room(1, 9) && !under_way.has_room(2, 9), "two, however often");
-        assert_eq!(under_way.of_failed(), 1);
+        assert!(under_way.has_room_for_failed(0, 3) && !under_way.has_room_for_failed(1, 3));
+        assert!(!under_way.has_room_for_failed(0, 4), "half of eight");
         assert!(!under_way.has_room_beside((0, 0), (2, 20)) && under_way.has_room_beside((1, 10), (2, 20)));
         assert!(under_way.has_room_beside((7, 70), (7, 70)) && !under_way.has_room_beside((8, 80), (8, 80)));
         assert!(!under_way.has_room_beside((1, 990), (2, 1_000)), "no more bytes than are allowed");
         assert!(under_way.has_room_beside((0, 0), (0, 0)), "one may always leave");
-        assert_eq!(UnderWay::new(1, 1_000).of_failed(), 1);
+        assert!(UnderWay::new(1, 1_000).has_room_for_failed(0, 0));
         let mut one = grown(1, 1_000);
         one.timed_out(at(0), (1, 10), at(30));
         assert!(!one.has_room(1, 10) && !one.has_room_beside((1, 10), (1, 10)));

@@ -142,6 +142,35 @@ fn what_is_rotated_behind_a_link_is_read_to_its_end() {
     assert_eq!(world.compare().repeated, 0);
 }
 
+/// A program that begins a file each day and leads a link there: of the days between two looks the link shows the last.
+#[test]
+fn a_link_that_is_led_on_twice_while_nobody_looks_shows_the_file_that_it_leads_to() {
+    let mut world = World::new().source("follow_symlinks = true\n");
+    let link = world.file("latest.log");
+    let real = link.parent().unwrap().with_file_name("real");
+    fs::create_dir(&real).unwrap();
+    let lead_to = |day: u32| {
+        let _ = fs::remove_file(&link);
+        symlink(real.join(format!("app-2026-11-2{day}.log")), &link).unwrap();
+    };
+    let day = |day: u32| real.join(format!("app-2026-11-2{day}.log"));
+    world.written.append(&day(1), "a", 10);
+    lead_to(1);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.running.stop();
+    world.written.append(&day(1), "b", 10);
+    append(&day(2), "between\n");
+    lead_to(2);
+    world.written.append(&day(3), "c", 10);
+    lead_to(3);
+    let daemon = world.run();
+    assert_eq!(world.all_arrive(), 0);
+    daemon.running.stop();
+    assert!(!String::from_utf8(world.arrived("logs")).unwrap().contains("between"));
+    assert_eq!(world.compare().repeated, 0);
+}
+
 /// S4: truncated in place.
 #[test]
 fn a_truncated_file_is_read_from_its_beginning() {

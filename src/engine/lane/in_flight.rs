@@ -47,9 +47,10 @@ impl InFlight {
         self.may.has_room_beside(apart, (self.requests, self.bytes))
     }
 
-    /// Whether one more may leave that has failed.
-    pub(super) fn has_room_for_failed(&self) -> bool {
-        self.has_room() && self.failed.len() < self.may.of_failed()
+    /// Whether one more may leave that has failed, where one may that has not.
+    pub(super) fn has_room_for_failed(&self, accepts_since: impl Fn(Instant) -> bool) -> bool {
+        let unexplained = self.failed.iter().filter(|(since, _)| !accepts_since(*since)).count();
+        self.may.has_room_for_failed(unexplained, self.failed.len())
     }
 
     /// A request with `bytes` of data leaves. Returns how much longer than configured it may take.

@@ -134,7 +134,11 @@ impl Streams {
         for Letter { id, stream, records } in letters {
             let of_name = self.lane_for_letter(&stream, id);
             let end = match of_name {
-                None => kept("NoStream", "no source of the configuration ships to this stream"),
+                None => kept(
+                    "NoStream",
+                    "no source of the configuration ships to this stream, or as many streams are in use as `max_streams` \
+                     allows: then a replay while nothing runs reaches it",
+                ),
                 Some(_) if self.is_draining => LetterEnd::NotSent,
                 Some(_) if records.is_empty() => LetterEnd::Accepted,
                 Some(place) => {

@@ -286,7 +286,7 @@ impl DeserializeResponse for ReadsOne {
         response: &HttpResponse,
         _: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        let read = read_one(response.body().bytes().unwrap_or_default());
+        let read = acknowledgement(response).and_then(read_one);
         read.map(Output::erase).map_err(OrchestratorError::response)
     }
 }
@@ -297,12 +297,21 @@ impl DeserializeResponse for ReadsMany {
         response: &HttpResponse,
         _: &ConfigBag,
     ) -> Result<Output, OrchestratorError<Error>> {
-        let read = read_many(response.body().bytes().unwrap_or_default(), self.keeps_ids);
+        let read = acknowledgement(response).and_then(|body| read_many(body, self.keeps_ids));
         let answer = read.map_err(OrchestratorError::response)?;
         let output = PutRecordBatchOutput::builder().failed_put_count(answer.failed_put_count);
         let output = output.set_request_responses(Some(Vec::new())).build();
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = (Some(answer), number_of(response));
         output.map(Output::erase).map_err(OrchestratorError::other)
+    }
+}
+
+/// The body of an answer that acknowledges what was sent. The service does so with the status 200 alone; whoever else says 202
+/// may have put it aside.
+fn acknowledgement(response: &HttpResponse) -> Result<&[u8], BoxError> {
+    match response.status().as_u16() {
+        200 => Ok(response.body().bytes().unwrap_or_default()),
+        _ => Err("no acknowledgement has that status".into()),
     }
 }
 

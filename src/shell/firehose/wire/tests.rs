@@ -18,7 +18,7 @@ use super::super::verdicts::{accepted, judge, judge_entries};
 use super::*;
 use crate::model::operation::Operation;
 use crate::model::record_id::RecordId;
-use crate::model::verdict::{Encrypted, Verdict};
+use crate::model::verdict::{Encrypted, RetryReason, Verdict};
 
 /// A service that gives every request one answer, and keeps the last request.
 #[derive(Clone, Debug)]
@@ -218,6 +218,27 @@ fn an_answer_means_what_it_means_to_the_sdk() {
                 verdicts.iter().map(kind).collect::<Vec<_>>()
             });
             assert_eq!(theirs, ours, "{operation:?}: {status} {answer}");
+        }
+    }
+}
+
+#[test]
+fn only_the_status_of_the_service_acknowledges() {
+    let records = [Bytes::from_static(b"first\n")];
+    let many = r#"{"FailedPutCount":0,"RequestResponses":[{"RecordId":"1"}]}"#;
+    for (operation, answer) in
+        [(Operation::PutRecord, r#"{"RecordId":"1"}"#), (Operation::PutRecordBatch, many)]
+    {
+        for status in [200, 201, 202, 203, 206, 226] {
+            let (_, verdicts) = put(true, operation, &records, (status, answer.as_bytes()));
+            let is_delivered = matches!(verdicts[..], [Verdict::Delivered { .. }]);
+            let is_ambiguous =
+                matches!(&verdicts[..], [Verdict::Retry(why)] if why.reason == RetryReason::Ambiguous);
+            assert_eq!(
+                (is_delivered, is_ambiguous),
+                (status == 200, status != 200),
+                "{status}: {verdicts:?}"
+            );
         }
     }
 }
