@@ -357,8 +357,8 @@ impl Daemon {
                 });
                 self.tell(Event::Opened { file, result });
             }
-            Done::Bytes(file, ReadDone { result, modified, begins }) => {
-                self.tell(Event::Bytes { file, result, unix_time: unix_time(), modified, begins });
+            Done::Bytes(file, ReadDone { result, modified, room, begins }) => {
+                self.tell(Event::Bytes { file, result, unix_time: unix_time(), modified, room, begins });
             }
             Done::Compared(file, result) => self.tell(Event::Compared { file, result }),
             Done::Closed => {}

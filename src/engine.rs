@@ -230,8 +230,8 @@ impl Engine {
             Event::Hint(hint) => self.on_hint(hint),
             Event::Observed(observation) => self.on_observed(observation),
             Event::Opened { file, result } => self.on_opened(file, result, now),
-            Event::Bytes { file, result, unix_time, modified, begins } => {
-                self.on_bytes(file, result, (unix_time, modified, begins), now);
+            Event::Bytes { file, result, unix_time, modified, room, begins } => {
+                self.on_bytes(file, result, (unix_time, modified, room, begins), now);
             }
             Event::Compared { file, result } => self.on_likeness(file, result, now),
             Event::PutDone { request, outcome } => self.on_put_done(request, outcome, now),

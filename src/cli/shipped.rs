@@ -237,8 +237,8 @@ fn rest(file: &std::fs::File, stored: &Checkpoint, bytes: u64) -> Rest {
     let len = usize::try_from(bytes.min(MAX)).expect("a mebibyte at most");
     // One more: so that the end of the file is seen.
     match files::read_content(file, stored.offset, len + 1, 0) {
-        Ok(rest) if rest.is_empty() => Rest::Nothing,
-        Ok(rest) if rest.len() <= len && memchr::memchr(b'\n', &rest).is_none() => Rest::LastLine,
+        Ok((rest, _)) if rest.is_empty() => Rest::Nothing,
+        Ok((rest, _)) if rest.len() <= len && memchr::memchr(b'\n', &rest).is_none() => Rest::LastLine,
         Ok(_) | Err(_) => Rest::Lines,
     }
 }

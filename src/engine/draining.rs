@@ -229,6 +229,7 @@ mod tests {
                         result,
                         unix_time: Duration::ZERO,
                         modified: None,
+                        room: 0,
                         begins: true,
                     });
                 }

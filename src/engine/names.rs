@@ -186,7 +186,8 @@ impl Engine {
             && (seen_bytes.is_some_and(|seen_bytes| seen_bytes != observed.size) || is_written)
         {
             // What a look showed before a read found other content is not of this; a look that the same read asked for is.
-            if file.times.read_at < began || file.times.attached_at <= began {
+            let is_of_this = file.times.read_at < began || file.times.attached_at <= began;
+            if is_of_this && !file.end.extent.is_known_room(observed.size) {
                 self.note_seen(id, observed.size, now);
             }
             self.queue_read(id);
@@ -359,6 +360,7 @@ mod tests {
                             result,
                             unix_time,
                             modified: None,
+                            room: 0,
                             begins: true,
                         })
                     }

@@ -179,7 +179,7 @@ mod tests {
         let result = Err(FileFault::Unreadable("EIO".to_owned()));
         let unix_time = std::time::Duration::ZERO;
         engine.handle(
-            Event::Bytes { file: FileId(0), result, unix_time, modified: None, begins: true },
+            Event::Bytes { file: FileId(0), result, unix_time, modified: None, room: 0, begins: true },
             at(seconds),
         );
     }
@@ -201,7 +201,14 @@ mod tests {
         engine.handle(Event::Opened { file, result: Ok(opened) }, at(0));
         let result = Ok(Bytes::from_static(b"123456789\n"));
         engine.handle(
-            Event::Bytes { file, result, unix_time: std::time::Duration::ZERO, modified: None, begins: true },
+            Event::Bytes {
+                file,
+                result,
+                unix_time: std::time::Duration::ZERO,
+                modified: None,
+                room: 0,
+                begins: true,
+            },
             at(0),
         );
         engine.handle(Event::Tick, at(20));

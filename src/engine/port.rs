@@ -152,6 +152,8 @@ pub enum Event {
         /// When the file was last written, since 1970, where the read reached its end and nothing came behind it
         /// meanwhile.
         modified: Option<Duration>,
+        /// How many NULs lie behind the bytes, up to the end of the file, that are no content yet.
+        room: u64,
         /// Whether the file began, after it was read, as [`Read::begins`] says.
         begins: bool,
     },

@@ -27,7 +27,6 @@ use crate::rules::envelope::EnvelopeTemplate;
 use crate::rules::gather::Waits;
 
 use super::Engine;
-use super::files::State;
 use super::files::file::{FollowedFile, Task};
 use super::incarnation::Change;
 use super::port::{FileFault, FileId, Read};
@@ -54,6 +53,8 @@ struct Chunk<'a> {
     unix_time: Duration,
     /// When the file was written last, if the read reached its end.
     modified: Option<Duration>,
+    /// How much room was found behind what was brought, up to the end of the file, in bytes.
+    room: u64,
     /// How much memory records may take beyond what was read, in bytes.
     max_growth: u64,
     /// Whether the read is to be taken for the last of the file: a drain ends in it.
@@ -69,6 +70,11 @@ impl Chunk<'_> {
 
     fn at_end(&self) -> bool {
         self.is_last || self.reached_end()
+    }
+
+    /// How far the room reaches that was found behind the content, if there was any.
+    fn room_end(&self) -> Option<u64> {
+        (self.room > 0).then(|| self.read.at.bytes() + self.brought as u64 + self.room)
     }
 
     /// Whether the read reached the end of the file.
@@ -97,7 +103,7 @@ impl Engine {
         &mut self,
         id: FileId,
         result: Result<Bytes, FileFault>,
-        (unix_time, modified, begins): (Duration, Option<Duration>, bool),
+        (unix_time, modified, room, begins): (Duration, Option<Duration>, u64, bool),
         now: Instant,
     ) {
         let (read, reserved, again) = self.end_read(id, now);
@@ -126,8 +132,18 @@ impl Engine {
                 let end = self.end_of_drain(id, read, before, &bytes);
                 let (brought, is_last) = (bytes.len(), end.is_some());
                 let bytes = &bytes.slice(..end.unwrap_or(brought));
-                let chunk =
-                    Chunk { read, bytes, brought, before, unix_time, modified, max_growth, is_last, begins };
+                let chunk = Chunk {
+                    read,
+                    bytes,
+                    brought,
+                    before,
+                    unix_time,
+                    modified,
+                    room,
+                    max_growth,
+                    is_last,
+                    begins,
+                };
                 self.on_chunk(id, incarnation, chunk, now);
                 self.note_modified(id, (incarnation, seen), modified, now);
             }
@@ -141,35 +157,6 @@ impl Engine {
         if again {
             self.queue_read(id);
             self.recall_look(id, now);
-        }
-    }
-
-    /// What a look showed that is younger than the read, and came in before it, was seen of what is read again.
-    fn recall_look(&mut self, id: FileId, now: Instant) {
-        let Some(file) = self.files.get(id).filter(|file| file.state() != State::AtEnd) else { return };
-        let extent = &file.end.extent;
-        if extent.looked_bytes() > extent.read_end_bytes {
-            self.note_seen(id, extent.looked_bytes(), now);
-        }
-    }
-
-    /// The bytes before the position of a file that a look showed shorter, or before the end of what an earlier process
-    /// settled.
-    fn on_confirmed(&mut self, id: FileId, incarnation: Incarnation, bytes: &[u8], now: Instant) {
-        self.files.known_mut(id).task = Task::Follow(incarnation);
-        let state = self.lives.on_its_way_mut(incarnation);
-        if state.to_confirm().is_some() {
-            // What comes before the position is asked by the next read.
-            return match state.confirm(bytes) {
-                true => self.queue_read(id),
-                false => self.begin_again(id, now),
-            };
-        }
-        let history = state.history();
-        if bytes.len() == history.overlap() && history.continues(bytes) {
-            self.queue_read(id);
-        } else {
-            self.begin_again(id, now);
         }
     }
 
@@ -215,8 +202,7 @@ impl Engine {
         let end = position.plus(fresh.len() as u64);
         // What has no newline yet, such as a progress bar, makes no whole lines before it wait longer.
         let whole_end = position.plus(memchr::memrchr(b'\n', &fresh).map_or(0, |end| end as u64 + 1));
-        let grew = end.bytes() > self.files.known(id).end.extent.read_end_bytes;
-        self.files.known_mut(id).end.extent.read_end_bytes = end.bytes();
+        let grew = self.files.known_mut(id).end.extent.read_up_to(end.bytes(), chunk.room_end());
         let (within, shaped, until) = match self.begin_behind(id, incarnation, &chunk, now) {
             Begun::Held => return self.note_first_bytes(id, incarnation, chunk.bytes),
             Begun::Open(waits, until) => {

@@ -123,6 +123,7 @@ impl Fleet {
             result,
             unix_time: self.unix_time(daemon),
             modified: None,
+            room: 0,
             begins: true,
         }
     }

@@ -360,7 +360,14 @@ impl World {
         if self.ailments.stale.contains(&read.file) || self.chance(self.climate.refuse_read) {
             self.reached.unreadable += 1;
             let result = Err(FileFault::Unreadable("simulated".into()));
-            return Event::Bytes { file: read.file, result, unix_time, modified: None, begins: true };
+            return Event::Bytes {
+                file: read.file,
+                result,
+                unix_time,
+                modified: None,
+                room: 0,
+                begins: true,
+            };
         }
         let bytes = self.disk.read(file, read.at.bytes(), read.len);
         let end = read.at.bytes() + bytes.len() as u64;
@@ -369,7 +376,7 @@ impl World {
         let is_at_end = bytes.len() < read.len;
         let modified = Some(self.disk.files[file].modified()).filter(|_| is_at_end);
         let begins = read.begins.matches(&self.disk.read(file, 0, standpipe::model::identity::HEAD_BYTES));
-        Event::Bytes { file: read.file, result: Ok(bytes.into()), unix_time, modified, begins }
+        Event::Bytes { file: read.file, result: Ok(bytes.into()), unix_time, modified, room: 0, begins }
     }
 
     fn compare(&mut self, compare: Compare) -> Event {

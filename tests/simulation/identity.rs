@@ -110,6 +110,7 @@ impl Found {
                     result: Ok(bytes),
                     unix_time: Duration::ZERO,
                     modified: None,
+                    room: 0,
                     begins: true,
                 })
             }

@@ -36,10 +36,10 @@ enum Content {
 }
 
 impl Content {
-    fn read(&self, at: Offset, len: usize, before: usize) -> Result<Bytes, FileFault> {
+    fn read(&self, at: Offset, len: usize, before: usize) -> Result<(Bytes, u64), FileFault> {
         match self {
             Self::Plain(file, _) => files::read_content(file, at, len, before),
-            Self::Compressed(file) => file.read(at, len),
+            Self::Compressed(file) => file.read(at, len).map(|bytes| (bytes, 0)),
         }
     }
 
@@ -66,6 +66,8 @@ pub(in crate::daemon) struct ReadDone {
     pub(in crate::daemon) result: Result<Bytes, FileFault>,
     /// When the file was last written, where its end was reached.
     pub(in crate::daemon) modified: Option<Duration>,
+    /// How many bytes of room were found behind what was read, up to the end of the file.
+    pub(in crate::daemon) room: u64,
     /// Whether it began as was asked.
     pub(in crate::daemon) begins: bool,
 }
@@ -120,10 +122,12 @@ impl Tasks {
         }
         let OpenFile { source, content } = self.open[&id].clone();
         self.block(source, move || {
-            let result = content.read(at, len, before);
+            let read = content.read(at, len, before);
+            let room = read.as_ref().map_or(0, |(_, room)| *room);
+            let result = read.map(|(bytes, _)| bytes);
             let end = result.as_ref().ok().filter(|bytes| bytes.len() < len);
             let modified = end.and_then(|bytes| content.modified(at.plus(bytes.len() as u64)));
-            Done::Bytes(id, ReadDone { result, modified, begins: content.begins(begins) })
+            Done::Bytes(id, ReadDone { result, modified, room, begins: content.begins(begins) })
         });
     }
 
@@ -134,7 +138,7 @@ impl Tasks {
         let Content::Plain(open, at_once) = &mut file.content else { return None };
         match at_once.read(open, at, len, begins) {
             Answer::Read { bytes, modified, begins } => {
-                Some(Done::Bytes(id, ReadDone { result: Ok(bytes), modified, begins }))
+                Some(Done::Bytes(id, ReadDone { result: Ok(bytes), modified, room: 0, begins }))
             }
             Answer::Later => None,
             Answer::Never => {
@@ -150,8 +154,8 @@ impl Tasks {
         let OpenFile { source, content } = self.open[&id].clone();
         let other = self.open[&with].content.clone();
         self.block(source, move || {
-            let likeness = content.read(at, len, 0).and_then(|bytes| {
-                let other = other.read(at, len, 0)?;
+            let likeness = content.read(at, len, 0).and_then(|(bytes, _)| {
+                let (other, _) = other.read(at, len, 0)?;
                 Ok(Likeness::of(&bytes, &other, len))
             });
             Done::Compared(id, likeness)

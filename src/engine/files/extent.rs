@@ -15,6 +15,8 @@ pub(in crate::engine) struct Extent {
     pub(in crate::engine) read_end_bytes: u64,
     /// How far the file reached when it was found and opened, in bytes.
     pub(in crate::engine) found_bytes: u64,
+    /// How far the room reaches that the last read found behind the content, in bytes, if it found any.
+    room_end_bytes: Option<u64>,
     /// How far a look saw it reach since the last read, in bytes, and when it had been written last then.
     looked: Option<(u64, Duration)>,
     /// Whether a look saw that it was written since an earlier look, and it was not read between them.
@@ -32,12 +34,30 @@ impl Extent {
 
     /// A look showed the file.
     pub(in crate::engine) fn look(&mut self, size: u64, modified: Option<Duration>) {
-        let Some(modified) = modified else { return };
+        let Some(modified) = modified.filter(|_| !self.is_known_room(size)) else { return };
         let is_old = self.written.is_some_and(|written| modified <= written);
         self.was_written |= self.looked.is_some_and(|(_, before)| before < modified);
         if !is_old && self.looked.is_none_or(|(before, _)| before < size) {
             self.looked = Some((size, modified));
         }
+    }
+
+    /// Whether a look that shows `size` shows what the last read found: content, and room behind it.
+    pub(in crate::engine) fn is_known_room(&self, size: u64) -> bool {
+        self.room_end_bytes == Some(size)
+    }
+
+    /// A read found content up to `end`, and room behind it up to `room_end`, if there is any. Returns whether no read had
+    /// reached so far.
+    pub(in crate::engine) fn read_up_to(&mut self, end: u64, room_end: Option<u64>) -> bool {
+        let grew = end > self.read_end_bytes;
+        (self.read_end_bytes, self.room_end_bytes) = (end, room_end);
+        if let Some(room_end) = room_end {
+            // Looks cannot tell room from content: of what they showed, this is all that is known to be content.
+            self.found_bytes = 0;
+            self.looked = self.looked.filter(|(size, _)| *size > room_end);
+        }
+        grew
     }
 
     /// Whether the file was read to its end, and nothing was in it.
@@ -82,13 +102,19 @@ impl Extent {
         self.looked.map_or(0, |(size, _)| size)
     }
 
-    /// Whether the file is known to have had more in it than the `len` bytes that a read found, having been written last at
-    /// `modified`.
-    pub(in crate::engine) fn had_more_than(&self, len: u64, modified: Option<Duration>) -> bool {
+    /// Whether the file is known to have had more in it than a read found that reached its end: `content` bytes, in a file of
+    /// `size` bytes that had been written last at `modified`.
+    pub(in crate::engine) fn had_more_than(
+        &self,
+        content: u64,
+        size: u64,
+        modified: Option<Duration>,
+    ) -> bool {
         // A read may be older than a look that came in before it.
         let is_written = |looked: Duration| modified.is_some_and(|modified| modified > looked);
-        len < self.read_end_bytes.max(self.found_bytes)
-            || self.looked.is_some_and(|(size, looked)| len < size && is_written(looked))
+        content < self.read_end_bytes
+            || size < self.found_bytes
+            || self.looked.is_some_and(|(looked, at)| size < looked && is_written(at))
     }
 }
 
@@ -116,8 +142,8 @@ mod tests {
         ] {
             extent.forget();
             extent.look(100, Some(shown));
-            assert_eq!(extent.had_more_than(50, Some(read)), is_gone, "{shown:?} {read:?}");
-            assert!(!extent.had_more_than(100, Some(read)));
+            assert_eq!(extent.had_more_than(50, 50, Some(read)), is_gone, "{shown:?} {read:?}");
+            assert!(!extent.had_more_than(100, 100, Some(read)));
         }
     }
 
@@ -181,7 +207,7 @@ mod tests {
             extent.look(100, Some(at(11)));
             extent.read_to_end(read);
             assert_eq!(extent.looked_bytes(), if is_gone { 100 } else { 0 });
-            assert_eq!(extent.had_more_than(50, Some(at(13))), is_gone, "{read:?}");
+            assert_eq!(extent.had_more_than(50, 50, Some(at(13))), is_gone, "{read:?}");
         }
     }
 
@@ -191,7 +217,27 @@ mod tests {
             Extent { read_end_bytes: 8, ..Extent::default() },
             Extent { found_bytes: 8, ..Extent::default() },
         ] {
-            assert!(extent.had_more_than(7, None) && !extent.had_more_than(8, None));
+            assert!(extent.had_more_than(7, 7, None) && !extent.had_more_than(8, 8, None));
+        }
+    }
+
+    #[test]
+    fn room_behind_the_content_is_in_the_file_and_not_in_the_content() {
+        let found = Extent { found_bytes: 100, ..Extent::default() };
+        let mut looked = Extent::default();
+        looked.look(100, Some(at(10)));
+        for mut extent in [found, looked] {
+            // Where a read finds room that reaches as far as the file did, nothing is gone.
+            assert!(!extent.had_more_than(8, 100, Some(at(20))) && extent.had_more_than(8, 99, Some(at(20))));
+            assert!(extent.read_up_to(8, Some(100)));
+            // Cut to its content, or looked at before that, it is as it was; what was content is gone whatever room is there.
+            for (content, size, is_gone) in [(8, 8, false), (8, 100, false), (7, 7, true), (7, 100, true)] {
+                extent.look(100, Some(at(11)));
+                assert_eq!(extent.had_more_than(content, size, Some(at(20))), is_gone, "{content} in {size}");
+            }
+            // A look at another size shows what no read found.
+            extent.look(90, Some(at(12)));
+            assert!(extent.had_more_than(8, 89, Some(at(20))) && !extent.had_more_than(8, 90, Some(at(20))));
         }
     }
 }

@@ -120,7 +120,7 @@ impl World {
                 let content = self.content(&self.name_of(self.engine.files.known(file).identity.inode));
                 let from = (at.bytes() as usize).min(content.len());
                 let bytes = Bytes::copy_from_slice(&content[from..(from + len).min(content.len())]);
-                Event::Bytes { file, result: Ok(bytes), unix_time, modified: None, begins: true }
+                Event::Bytes { file, result: Ok(bytes), unix_time, modified: None, room: 0, begins: true }
             }
             Effect::Save(_) => Event::Saved(Ok(())),
             Effect::Put(put) => {

@@ -71,6 +71,7 @@ impl Played {
                     result,
                     unix_time: Duration::ZERO,
                     modified: None,
+                    room: 0,
                     begins: true,
                 }
             }

@@ -135,7 +135,14 @@ mod tests {
                         read.push(asked.file);
                         let from = usize::try_from(asked.at.bytes()).expect("small");
                         let result = Ok(Bytes::from_static(&LINE[from..]));
-                        Some(Event::Bytes { file: asked.file, result, unix_time, modified, begins: true })
+                        Some(Event::Bytes {
+                            file: asked.file,
+                            result,
+                            unix_time,
+                            modified,
+                            room: 0,
+                            begins: true,
+                        })
                     }
                     Effect::Put(put) => {
                         let delivered = Verdict::Delivered { encrypted: Encrypted::No, id: None };

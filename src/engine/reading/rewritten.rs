@@ -76,6 +76,26 @@ impl Engine {
         self.queue_read(id);
     }
 
+    /// The bytes before the position of a file that a look showed shorter, or before the end of what an earlier process
+    /// settled.
+    pub(super) fn on_confirmed(&mut self, id: FileId, incarnation: Incarnation, bytes: &[u8], now: Instant) {
+        self.files.known_mut(id).task = Task::Follow(incarnation);
+        let state = self.lives.on_its_way_mut(incarnation);
+        if state.to_confirm().is_some() {
+            // What comes before the position is asked by the next read.
+            return match state.confirm(bytes) {
+                true => self.queue_read(id),
+                false => self.begin_again(id, now),
+            };
+        }
+        let history = state.history();
+        if bytes.len() == history.overlap() && history.continues(bytes) {
+            self.queue_read(id);
+        } else {
+            self.begin_again(id, now);
+        }
+    }
+
     /// Part of what was read before of a file is there again.
     pub(super) fn on_rechecked(
         &mut self,
@@ -119,7 +139,8 @@ impl Engine {
     pub(super) fn was_emptied(&self, id: FileId, incarnation: Incarnation, chunk: &Chunk<'_>) -> bool {
         let end = &self.files.known(id).end;
         // What lies behind the end of a drain is in it, too.
-        let has_less = || end.extent.had_more_than(chunk.brought as u64, chunk.modified);
+        let content = chunk.brought as u64;
+        let has_less = || end.extent.had_more_than(content, content + chunk.room, chunk.modified);
         self.lives.on_its_way(incarnation).position() == Offset::ZERO
             && (chunk.reached_end() && has_less() || end.partial.first_bytes.was_replaced_by(chunk.bytes))
     }

@@ -1,6 +1,7 @@
 //! Reading within the memory budget.
 
 mod looks;
+mod room;
 
 use std::time::Duration;
 
@@ -97,7 +98,14 @@ impl World {
                 let from = place(read.at.bytes()).min(content.len());
                 let to = (from + read.len).min(content.len());
                 let bytes = Bytes::copy_from_slice(&content[from..to]);
-                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified: None, begins: true }
+                Event::Bytes {
+                    file: read.file,
+                    result: Ok(bytes),
+                    unix_time,
+                    modified: None,
+                    room: 0,
+                    begins: true,
+                }
             }
             Effect::Put(put) if put.lane.stream == StreamId(1) => {
                 self.sent.extend(put.records.iter().flatten());

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::files::ReadQueue;
 use crate::engine::files::file::{Name, Task};
+use crate::engine::files::{ReadQueue, State};
 use crate::engine::incarnation::IncarnationState;
 use crate::engine::intake::Intake;
 use crate::engine::port::{Effect, FileId, Read};
@@ -207,6 +207,15 @@ impl Engine {
             Task::Begin | Task::Alike { .. } => {
                 unreachable!("L11: {id:?} is queued and not to be read: {file:?}")
             }
+        }
+    }
+
+    /// What a look showed that is younger than the read, and came in before it, was seen of what is read again.
+    pub(super) fn recall_look(&mut self, id: FileId, now: Instant) {
+        let Some(file) = self.files.get(id).filter(|file| file.state() != State::AtEnd) else { return };
+        let extent = &file.end.extent;
+        if extent.looked_bytes() > extent.read_end_bytes {
+            self.note_seen(id, extent.looked_bytes(), now);
         }
     }
 }

@@ -112,6 +112,7 @@ impl World {
                 result: Ok(Default::default()),
                 unix_time: Duration::from_secs(self.seconds),
                 modified: None,
+                room: 0,
                 begins: true,
             }),
             Effect::Save(_) => Some(Event::Saved(Ok(()))),

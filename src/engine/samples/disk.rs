@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{at, identity, path, settings};
 use crate::engine::port::{
-    Effect, Event, FileFault, FileId, Hint, Likeness, Observation, Observed, Opened, Put, Reload,
+    Effect, Event, FileFault, FileId, Hint, Likeness, Observation, Observed, Opened, Put, Read, Reload,
 };
 use crate::engine::report::Report;
 use crate::engine::{Engine, Memory};
@@ -425,6 +425,17 @@ impl World {
         Bytes::copy_from_slice(&content[from..(from + len).min(content.len())])
     }
 
+    /// What a read brings, and how much room is behind it: NULs that reach to the end of the file.
+    fn read_content(&self, read: &Read) -> (Bytes, u64) {
+        let bytes = self.read(read.file, read.at.bytes(), read.len);
+        let rest = self.read(read.file, read.at.bytes(), usize::MAX >> 1);
+        let content = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).max(read.before);
+        match content < bytes.len() {
+            true => (bytes.slice(..content), (rest.len() - content) as u64),
+            false => (bytes, 0),
+        }
+    }
+
     fn answer(&mut self, effect: Effect) -> Option<Event> {
         Some(match effect {
             Effect::Survey(survey) => {
@@ -483,12 +494,12 @@ impl World {
                 Event::Opened { file: open.file, result }
             }
             Effect::Read(read) => {
-                let bytes = self.read(read.file, read.at.bytes(), read.len);
+                let (bytes, room) = self.read_content(&read);
                 let modified = self.content(read.file).map(|file| Duration::from_millis(file.modified));
-                let modified = modified.filter(|_| bytes.len() < read.len);
+                let modified = modified.filter(|_| bytes.len() < read.len && room == 0);
                 let unix_time = Duration::from_millis(self.millis);
                 let begins = read.begins.matches(&self.read(read.file, 0, HEAD_BYTES));
-                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, begins }
+                Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, room, begins }
             }
             Effect::Compare(compare) => {
                 let of = |file| self.read(file, compare.at.bytes(), compare.len);

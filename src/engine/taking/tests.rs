@@ -177,6 +177,7 @@ impl World {
                     result: Ok(content.slice(from..)),
                     unix_time: Duration::from_secs(seconds),
                     modified: shown.map(|(_, _, modified)| Duration::from_secs(modified)),
+                    room: 0,
                     begins: true,
                 }
             }

@@ -160,7 +160,8 @@ mod tests {
                         continue;
                     };
                     assert!(begins);
-                    assert_eq!(Ok(&bytes), read_content(&file, at, len, 0).as_ref(), "{len} at {at}");
+                    let expected = read_content(&file, at, len, 0);
+                    assert_eq!(Ok((bytes.clone(), 0)), expected, "{len} at {at}");
                     let end = at.plus(bytes.len() as u64);
                     let expected = (bytes.len() < len).then(|| modified_at_end(&file, end)).flatten();
                     assert_eq!(modified, expected, "{len} at {at}");

@@ -24,42 +24,47 @@ const MIN_RUN_BYTES: usize = 4096;
 const MAX_RUN_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Reads as [`read`](super::read()) does, but for NULs behind the first `before` bytes that reach to the end of the file.
+/// Returns with what is there how many of those follow, up to that end.
 ///
 /// # Errors
 /// Those of [`read`](super::read()).
-pub fn read_content(file: &File, at: Offset, len: usize, before: usize) -> Result<Bytes, FileFault> {
+pub fn read_content(file: &File, at: Offset, len: usize, before: usize) -> Result<(Bytes, u64), FileFault> {
     let bytes = read(file, at, len)?;
     let fresh = bytes.get(before..).unwrap_or_default();
     let run = fresh.iter().rev().take_while(|byte| **byte == 0).count();
     let content = bytes.len() - run;
-    let is_room = match run {
-        0 => false,
-        _ if bytes.len() < len => true,
-        _ if run < MIN_RUN_BYTES => false,
-        _ => reaches_the_end(file, at.plus(content as u64), at.plus(bytes.len() as u64)),
+    let (from, until) = (at.plus(content as u64), at.plus(bytes.len() as u64));
+    let end = match run {
+        0 => None,
+        _ if bytes.len() < len => Some(until.bytes()),
+        _ if run < MIN_RUN_BYTES => None,
+        _ => end_of_room(file, from, until),
     };
-    Ok(if is_room { bytes.slice(..content) } else { bytes })
+    let room = end.map(|end| end.saturating_sub(from.bytes()));
+    Ok(room.map_or((bytes.clone(), 0), |room| (bytes.slice(..content), room)))
 }
 
-/// Whether nothing but NULs follows to the end of the file; `from` up to `until` are some.
-fn reaches_the_end(file: &File, from: Offset, until: Offset) -> bool {
+/// Where the file ends, if nothing but NULs follows up to there; `from` up to `until` are some.
+fn end_of_room(file: &File, from: Offset, until: Offset) -> Option<u64> {
+    // Asked for before: data that is appended meanwhile is not in the hole.
+    let size = rustix::fs::fstat(file).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
     if let Ok(hole) = rustix::fs::seek(file, SeekFrom::Hole(from.bytes()))
         && hole < until.bytes()
         && rustix::fs::seek(file, SeekFrom::Data(hole)) == Err(Errno::NXIO)
     {
-        return true;
+        return size;
     }
     const PIECE: usize = 64 * 1024;
     let mut piece = vec![0; PIECE];
     let mut at = until.bytes();
     while at - until.bytes() < MAX_RUN_BYTES {
         match file.read_at(&mut piece, at) {
-            Ok(0) => return true,
+            Ok(0) => return Some(at),
             Ok(got) if piece[..got].iter().all(|byte| *byte == 0) => at += got as u64,
-            Ok(_) | Err(_) => return false,
+            Ok(_) | Err(_) => return None,
         }
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -75,7 +80,8 @@ mod tests {
         (dir, file)
     }
 
-    /// How the file is made; from where, how much, and how much of that was read before; how long what comes is.
+    /// How the file is made; from where, how much, and how much of that was read before; how long what comes is, and the room
+    /// behind it.
     #[test]
     fn room_at_the_end_is_no_content_and_other_nuls_are() {
         const MIB: usize = 1024 * 1024;
@@ -91,23 +97,23 @@ mod tests {
         };
         let short = |file: &File| file.write_all_at(b"line\nab\0\0", 0).unwrap();
         let line = |file: &File| file.write_all_at(b"a\0\0\n", 0).unwrap();
-        type Row<'a> = (&'a str, &'a dyn Fn(&File), u64, usize, usize, usize);
+        type Row<'a> = (&'a str, &'a dyn Fn(&File), u64, usize, usize, (usize, u64));
         let rows: [Row<'_>; 10] = [
-            ("a hole, read together with lines", &sparse, 0, 256 * 1024, 0, 5),
-            ("a hole alone", &sparse, 5, 256 * 1024, 0, 0),
-            ("behind what was read", &sparse, 0, 256 * 1024, 5, 5),
-            ("what was read is kept", &sparse, 5, 256 * 1024, 300, 300),
-            ("NULs that were written", &written, 0, 256 * 1024, 0, 5),
-            ("more of them than are looked at", &far, 0, 256 * 1024, 0, 256 * 1024),
-            ("a hole with data behind it", &filled, 0, 256 * 1024, 0, 256 * 1024),
-            ("the data behind it", &filled, (2 << 20) - 3, 256 * 1024, 0, 4),
-            ("a few at the end", &short, 0, 100, 0, 7),
-            ("within a line", &line, 0, 100, 0, 4),
+            ("a hole, read together with lines", &sparse, 0, 256 * 1024, 0, (5, (2 << 20) - 5)),
+            ("a hole alone", &sparse, 5, 256 * 1024, 0, (0, (2 << 20) - 5)),
+            ("behind what was read", &sparse, 0, 256 * 1024, 5, (5, (2 << 20) - 5)),
+            ("what was read is kept", &sparse, 5, 256 * 1024, 300, (300, (2 << 20) - 305)),
+            ("NULs that were written", &written, 0, 256 * 1024, 0, (5, 2 << 20)),
+            ("more of them than are looked at", &far, 0, 256 * 1024, 0, (256 * 1024, 0)),
+            ("a hole with data behind it", &filled, 0, 256 * 1024, 0, (256 * 1024, 0)),
+            ("the data behind it", &filled, (2 << 20) - 3, 256 * 1024, 0, (4, 0)),
+            ("a few at the end", &short, 0, 100, 0, (7, 2)),
+            ("within a line", &line, 0, 100, 0, (4, 0)),
         ];
         for (name, make, at, len, before, expected) in rows {
             let (_dir, file) = file_of(make);
-            let found = read_content(&file, Offset::new(at), len, before).unwrap();
-            assert_eq!(found.len(), expected, "{name}");
+            let (found, room) = read_content(&file, Offset::new(at), len, before).unwrap();
+            assert_eq!((found.len(), room), expected, "{name}");
         }
     }
 }

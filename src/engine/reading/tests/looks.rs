@@ -86,6 +86,11 @@ impl Slow {
     /// The oldest read that was asked for is answered: with all of that content from where it begins, or, where it ends before
     /// that, with nothing of what is looked for.
     fn bring(&mut self, content: &[u8], modified: Option<u64>, second: u64) {
+        self.bring_with_room(content, 0, modified, second);
+    }
+
+    /// As [`bring`](Self::bring), where so much room lies behind the content.
+    fn bring_with_room(&mut self, content: &[u8], room: u64, modified: Option<u64>, second: u64) {
         let read = self.reads.pop_front().expect("a read was asked for");
         let from = usize::try_from(read.at.bytes()).expect("small");
         let is_same = from <= content.len();
@@ -93,7 +98,7 @@ impl Slow {
         let bytes = bytes.slice(..bytes.len().min(read.len));
         let (unix_time, modified) = (Duration::from_secs(second), modified.map(Duration::from_secs));
         self.tell(
-            Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, begins: is_same },
+            Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, room, begins: is_same },
             second,
         );
     }
@@ -181,4 +186,25 @@ fn what_looks_showed_of_a_file_that_waits_for_memory_is_declared_when_a_later_on
         }
     }
     assert_eq!(slow.declared, 2 * SHOWN);
+}
+
+/// Nothing of it is taken in: what was read is part of a line.
+#[test]
+fn what_looks_show_of_room_that_a_read_found_was_not_seen_of_any_line() {
+    let part = b"a part";
+    let mut slow = Slow::new(64 << 20);
+    slow.tell(Event::Tick, 1);
+    slow.show(&[(1, SHOWN, 1)], 1);
+    slow.bring_with_room(part, SHOWN - part.len() as u64, None, 1);
+    for (second, size) in [(10, SHOWN), (20, SHOWN), (30, part.len() as u64)] {
+        slow.tell(Event::Hint(Hint::Names), second);
+        slow.show(&[(1, size, second)], second);
+        let seen: Vec<_> = slow.engine.lives.states().map(|state| state.unread_bytes()).collect();
+        assert!(seen.iter().all(|bytes| *bytes <= part.len() as u64), "in second {second}: {seen:?}");
+    }
+    while !slow.reads.is_empty() {
+        slow.bring(part, Some(30), 31);
+    }
+    slow.come_to_rest(part, 30, 32);
+    assert_eq!(slow.declared, 0);
 }
