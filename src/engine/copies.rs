@@ -165,7 +165,8 @@ impl Engine {
             None
         } else {
             let beside = names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes));
-            beside.or_else(|| self.moved_from(id, bytes))
+            let moved = beside.or_else(|| self.moved_from(id, bytes));
+            moved.or_else(|| self.begun_in_what_waits(id, bytes))
         };
         let file = self.files.known_mut(id);
         file.kind.is_new = false;

@@ -20,6 +20,7 @@ use crate::rules::rotation::{is_younger, uncompressed};
 use super::Engine;
 use super::archives::Origins;
 use super::files::file::{FollowedFile, Name};
+use super::files::first_bytes::FirstBytes;
 use super::port::{FileId, Observation, Observed};
 
 impl Engine {
@@ -135,21 +136,33 @@ impl Engine {
     /// Whether an archive that says `bytes` and no more was made of a file that is open, and of which nothing was taken in
     /// yet: a group to which more may belong is all that it holds. No position says so.
     pub(super) fn is_archive_of_what_waits(&self, id: FileId, bytes: &[u8]) -> bool {
+        self.waiting_original(id, |first| first.are_all_of(bytes)).is_some()
+    }
+
+    /// The file that an archive which begins with `bytes` may have been made of, if that is open, and no more of it was read
+    /// than part of its first lines: what both say is to be compared.
+    pub(super) fn begun_in_what_waits(&self, id: FileId, bytes: &[u8]) -> Option<Incarnation> {
+        self.waiting_original(id, |first| first.begin(bytes))
+    }
+
+    /// A file that is open, of which nothing was taken in yet, and of which an archive may have been made by their names and
+    /// by what was read of it.
+    fn waiting_original(&self, id: FileId, is_like: impl Fn(&FirstBytes) -> bool) -> Option<Incarnation> {
         let file = self.files.known(id);
         if !file.kind.decompressed || file.name != Name::Lost || file.family.is_empty() {
-            return false;
+            return None;
         }
         let stream = self.stream_name(file.stream);
         let mut known = self.lives.known_of_family(stream, names_of_family(file), None);
-        known.any(|known| {
+        let found = known.find(|known| {
             let original = self.lives.file_of(known.incarnation).map(|original| self.files.known(original));
             known.identity != file.identity
                 && known.position == Offset::ZERO
                 && is_younger(file.identity, known.identity)
-                && original.is_some_and(|original| {
-                    original.is_open() && original.end.partial.first_bytes.are_all_of(bytes)
-                })
-        })
+                && original
+                    .is_some_and(|original| original.is_open() && is_like(&original.end.partial.first_bytes))
+        });
+        found.map(|known| known.incarnation)
     }
 
     /// Whether no file claims an incarnation that a file is compared with, and none will: its own was looked for under all

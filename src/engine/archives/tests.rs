@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::engine::port::Event;
 use crate::engine::samples::disk::{World, lines, told};
 use crate::engine::samples::settings;
-use crate::model::settings::{Grouping, Multiline, StartPattern};
+use crate::model::settings::{Compression, Grouping, Multiline, Packing, StartPattern};
 
 /// Each name is made of the one before, as logrotate does it; the newest is not compressed.
 fn chain(world: &mut World, newest: usize) {
@@ -214,6 +214,42 @@ fn an_archive_of_what_waits_for_more_is_no_generation_of_its_own() {
             let mut found = world.take();
             found.sort();
             assert_eq!(found, expected, "all matched: {matches_all}, groups: {groups}, another: {is_other}");
+        }
+    }
+}
+
+/// The rest of the first line is collected with what follows it while a rotator compresses the file.
+#[test]
+fn an_archive_of_a_file_of_which_a_part_of_a_line_was_read_is_no_generation_of_its_own() {
+    for matches_all in [false, true] {
+        for is_other in [false, true] {
+            let mut settings = settings(1);
+            settings.streams[0].packing =
+                Packing::On { bytes: 100_000, delay: Duration::from_secs(6), compression: Compression::None };
+            let mut world = World::of_settings(settings, matches_all);
+            world.make("app.log", &lines("known", 0..100));
+            world.pass(20);
+            drop(world.take());
+            chain(&mut world, 9);
+            world.make("app.log", b"line 000");
+            world.pass(20);
+            let (content, other) = (lines("line", 0..20), lines("line", 1..21));
+            world.write("app.log", &content);
+            let mut expected = [content, lines("next", 0..2)].concat();
+            if is_other {
+                chain(&mut world, 9);
+                world.make("app.log", &other);
+                expected.extend(other);
+            }
+            chain(&mut world, 9);
+            world.make("app.log", &lines("next", 0..2));
+            world.compress("app.log.1", "app.log.1.gz");
+            world.pass(100);
+            let case = format!("all matched: {matches_all}, another: {is_other}");
+            assert_eq!(world.take(), told(&expected), "{case}");
+            world.restart();
+            world.pass(100);
+            assert_eq!(world.take(), Vec::<String>::new(), "again, {case}");
         }
     }
 }

@@ -228,6 +228,10 @@ impl Engine {
             self.note_unknown_inside(id);
             return self.part(id, Parting::Handed, now);
         }
+        let head = self.files.known(id).compared.head.clone();
+        if let Some(of) = self.begun_in_what_waits(id, &head) {
+            return self.hold_as_alike(id, (None, of), 0, now);
+        }
         let file = self.files.known(id);
         let (source, path) = (file.source, Arc::clone(&file.path));
         let file = self.files.known_mut(id);

@@ -28,6 +28,11 @@ impl FirstBytes {
         self.len > 0 && self.len == content.len() && xxh3_128(content) == self.hash
     }
 
+    /// Whether `content` begins with these.
+    pub(in crate::engine) fn begin(&self, content: &[u8]) -> bool {
+        self.len > 0 && content.get(..self.len).is_some_and(|first| xxh3_128(first) == self.hash)
+    }
+
     /// Whether a file that begins with `bytes` now holds something else in the place of these. Where there is less, that
     /// says enough.
     pub(in crate::engine) fn was_replaced_by(&self, bytes: &[u8]) -> bool {
@@ -40,17 +45,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_all_of_what_says_no_more_and_nothing_else() {
-        for (before, content, are_all) in [
-            ("", "", false),
-            ("ab", "ab", true),
-            ("ab", "abc", false),
-            ("ab", "a", false),
-            ("ab", "ac", false),
-            ("ab\0", "ab\0", false),
+    fn they_are_all_of_what_says_no_more_and_begin_what_says_more() {
+        for (before, content, are_all, begin) in [
+            ("", "", false, false),
+            ("", "a", false, false),
+            ("ab", "ab", true, true),
+            ("ab", "abc", false, true),
+            ("ab", "a", false, false),
+            ("ab", "ac", false, false),
+            ("ab", "acc", false, false),
+            ("ab\0", "ab\0", false, true),
         ] {
             let first = FirstBytes::of(before.as_bytes());
-            assert_eq!(first.are_all_of(content.as_bytes()), are_all, "{before:?} {content:?}");
+            let found = (first.are_all_of(content.as_bytes()), first.begin(content.as_bytes()));
+            assert_eq!(found, (are_all, begin), "{before:?} {content:?}");
         }
     }
 
