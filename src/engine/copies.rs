@@ -12,6 +12,7 @@
 //! from its first byte to the position. In doubt a file is read from its beginning.
 
 mod alike;
+mod ends;
 mod moved;
 mod patience;
 mod proof;
@@ -158,10 +159,9 @@ impl Engine {
         let names = originals(file.real_path());
         let renumbered = self.seek_renumbered(id, bytes, now);
         let cut_off = renumbered.or_else(|| self.next_cut_off(id, bytes, None));
-        // Whoever is to be done soon does not wait for what may become of a file.
         let generation = if cut_off.is_none() { self.known_generation_alike(id, bytes, None) } else { None };
         let cut_off = cut_off.or(generation);
-        let alike = if cut_off.is_some() || self.finishing.is_some() {
+        let alike = if cut_off.is_some() {
             None
         } else {
             let beside = names.iter().find_map(|name| self.known_alike(name, stream, identity, bytes));

@@ -120,9 +120,14 @@ impl Engine {
     /// The kernel says of open files that lost their names whether they have others, wherever these are.
     fn explain(&mut self, held: &[Held]) {
         for held in held {
-            let Some(file) = self.files.get(held.file).filter(|file| file.kind.is_unexplained) else {
+            if self.files.get(held.file).is_none() {
                 continue;
-            };
+            }
+            self.files.known_mut(held.file).kind.is_removed = held.is_removed;
+            let file = self.files.known(held.file);
+            if !file.kind.is_unexplained {
+                continue;
+            }
             let rotation = if held.is_removed { Rotation::Removed } else { Rotation::Renamed };
             self.count_rotation(file.source, rotation);
             self.files.known_mut(held.file).kind.is_unexplained = false;

@@ -37,7 +37,7 @@ pub struct HeldBack {
     pub quiet_since: Instant,
     /// Whether it says what the other says, as far as it goes.
     pub is_part: bool,
-    /// Whether the process is to be done soon: then nothing waits for what may become of a file.
+    /// Whether the process is to be done soon, and nothing tells more of the file before that.
     pub is_finishing: bool,
 }
 

@@ -82,6 +82,16 @@ impl Engine {
         is_compared && self.lives.file_of(of).is_some_and(|original| self.files.known(original).is_open())
     }
 
+    /// Whether a file that is held back is to be compared with its original, which was not open when it was to be.
+    pub(super) fn was_never_compared(&self, id: FileId, of: Incarnation) -> bool {
+        let file = self.files.known(id);
+        let is_open = |original| self.files.known(original).is_open();
+        matches!(file.state(), State::HeldBack { .. })
+            && file.compared.same_bytes == 0
+            && file.compared.differs_since.is_none()
+            && self.lives.file_of(of).is_some_and(is_open)
+    }
+
     /// Whether a file only lies beside those that its source matches.
     pub(super) fn is_beside(&self, id: FileId) -> bool {
         let file = self.files.known(id);

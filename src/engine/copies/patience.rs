@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::ends::AtTheEnd;
 use crate::engine::Engine;
 use crate::engine::files::file::{FollowedFile, Name, Task};
 use crate::engine::port::FileId;
@@ -16,23 +17,32 @@ impl Engine {
     pub(in crate::engine) fn look_after_copies(&mut self, now: Instant) {
         let mut originals = BTreeSet::new();
         for id in self.files.ticking() {
-            let Task::Alike { own, of } = self.files.known(id).task else { continue };
+            // What one copy took over may have been let go of.
+            let Some(Task::Alike { own, of }) = self.files.get(id).map(|file| file.task) else { continue };
             let grew = self.files.grew(id);
             if grew {
                 self.files.quieten(id, now);
             }
+            let at_the_end = self.finishing.map(|_| self.at_the_end_of_a_drain(id, of));
             let file = self.files.known(id);
             let held_back = HeldBack {
                 since: file.times.held_back_since,
                 quiet_since: file.times.quiet_since,
                 is_part: self.is_part_of(id, of),
-                is_finishing: self.finishing.is_some(),
+                is_finishing: at_the_end == Some(AtTheEnd::IsRead),
             };
+            // What is written behind the end of the drain is for the next start.
+            let is_compared = file.end.fixed_bytes.is_some_and(|end| file.compared.same_bytes >= end);
             let is_over = held_back.is_over(now);
-            if is_over && held_back.is_part && self.is_beside(id) {
+            let is_told = is_over || at_the_end.is_some_and(|end| end != AtTheEnd::Waits);
+            if held_back.is_part && self.is_beside(id) && is_told {
                 self.drop_copy(id, own, now);
             } else if is_over || self.is_another(id, of) {
                 self.let_go_of_alike(id, own);
+            } else if self.was_never_compared(id, of) {
+                self.take_up_alike(id);
+            } else if let Some(end) = at_the_end.filter(|_| !grew || is_compared) {
+                self.end_with_alike(id, of, end, now);
             } else {
                 // An original that is gone is let go of when a copy says all of it, and its life goes on there.
                 if !self.may_be_handed(id, of) {
@@ -51,7 +61,7 @@ impl Engine {
     }
 
     /// Whether all of an incarnation is delivered, its file has lost its name, and a copy says all of it.
-    fn may_be_handed(&self, copy: FileId, of: Incarnation) -> bool {
+    pub(super) fn may_be_handed(&self, copy: FileId, of: Incarnation) -> bool {
         let Some(original) = self.lives.file_of(of).map(|original| self.files.known(original)) else {
             return false;
         };

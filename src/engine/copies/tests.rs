@@ -1,5 +1,7 @@
 //! Copies and files that are like others, on a disk of three or four files.
 
+mod ends;
+
 use crate::engine::port::{Event, Hint};
 use crate::engine::samples::disk::{World, lines, told};
 use crate::engine::samples::{path, settings};

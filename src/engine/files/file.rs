@@ -220,6 +220,8 @@ pub(in crate::engine) struct Kind {
     pub(in crate::engine) awaits_another: bool,
     /// The name was lost, and nothing has said yet whether the file has another.
     pub(in crate::engine) is_unexplained: bool,
+    /// The kernel says of the open file that it has no name left.
+    pub(in crate::engine) is_removed: bool,
     /// The real path that it had before it was renamed last.
     pub(in crate::engine) former: Option<Arc<Path>>,
 }

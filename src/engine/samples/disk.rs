@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{at, identity, path, settings};
 use crate::engine::port::{
-    Effect, Event, FileFault, FileId, Hint, Likeness, Observation, Observed, Opened, Put, Read, Reload,
+    Effect, Event, FileFault, FileId, Held, Hint, Likeness, Observation, Observed, Opened, Put, Read, Reload,
 };
 use crate::engine::report::Report;
 use crate::engine::{Engine, Memory};
@@ -17,7 +17,7 @@ use crate::model::checkpoint::{Checkpoint, FirstLook, Save};
 use crate::model::identity::{HEAD_BYTES, Identity, Incarnation};
 use crate::model::record_id::RecordId;
 use crate::model::renamed::Renamed;
-use crate::model::settings::{Settings, SourceId};
+use crate::model::settings::{Settings, SourceId, Until};
 use crate::model::time::Instant;
 use crate::model::verdict::{Encrypted, Outcome, Verdict};
 use crate::rules::pattern::{Exclude, ExcludeGlob, Pattern, SourceNames};
@@ -307,6 +307,31 @@ impl World {
         self.pass(1);
     }
 
+    /// The process is told to stop, and does so in time; another begins.
+    pub(in crate::engine) fn stop_and_restart(&mut self) {
+        self.tell(Event::Drain);
+        self.come_to_the_end();
+        self.restart();
+    }
+
+    /// Another process reads to the ends of the files, as `--once` does, and is done in time.
+    pub(in crate::engine) fn run_once(&mut self) {
+        let until = std::mem::replace(&mut self.settings.until, Until::EndOfFiles);
+        self.restart_for_a_moment();
+        self.come_to_the_end();
+        self.settings.until = until;
+    }
+
+    fn come_to_the_end(&mut self) {
+        for _ in 0..20 {
+            if self.engine.is_done() {
+                return;
+            }
+            self.pass(1);
+        }
+        assert!(self.engine.is_done(), "it does not come to its end");
+    }
+
     /// As [`restart`](Self::restart), until the first look is answered.
     pub(in crate::engine) fn restart_for_a_moment(&mut self) {
         self.open.clear();
@@ -425,6 +450,14 @@ impl World {
         Bytes::copy_from_slice(&content[from..(from + len).min(content.len())])
     }
 
+    /// What the kernel says of a file that was copied and removed, and is open; of others nothing is said.
+    fn held(&self, file: FileId) -> Option<Held> {
+        let inode = self.open.get(&file)?;
+        let removed = self.removed.iter().find(|removed| removed.inode == *inode)?;
+        let size = removed.content.len() as u64;
+        Some(Held { file, size, disk_bytes: size, is_removed: true, is_disk_nearly_full: false })
+    }
+
     /// What a read brings, and how much room is behind it: NULs that reach to the end of the file.
     fn read_content(&self, read: &Read) -> (Bytes, u64) {
         let bytes = self.read(read.file, read.at.bytes(), read.len);
@@ -447,7 +480,7 @@ impl World {
                         .map(|(name, file)| self.observed_after(name, file, &survey.renamed))
                         .collect(),
                     hidden: crate::model::hidden::Hidden::default(),
-                    held: Vec::new(),
+                    held: survey.held.iter().filter_map(|held| self.held(*held)).collect(),
                     unix_time: Duration::from_millis(self.millis),
                 })
             }
