@@ -75,7 +75,7 @@ fn answer(effect: Effect) -> Option<Event> {
             let from = usize::try_from(read.at.bytes()).map_or(LOG.len(), |at| at.min(LOG.len()));
             let bytes = Bytes::from_static(&LOG[from..LOG.len().min(from + read.len)]);
             let (unix_time, modified, begins) = (Duration::ZERO, None, true);
-            Some(Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, begins })
+            Some(Event::Bytes { file: read.file, result: Ok(bytes), unix_time, modified, room: 0, begins })
         }
         Effect::Put(put) => {
             for record in &put.records {

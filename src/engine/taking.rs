@@ -260,14 +260,7 @@ impl Engine {
                 let next = known.last().filter(|_| known.len() == most).map(|last| FileId(last.0 + 1));
                 (known.len(), next.map_or(Stage::Archives(0), Stage::Comparing))
             }
-            Stage::Archives(from) => {
-                let places = part(from, taking.archives.len(), most);
-                self.open_archives(&taking.observation, &taking.archives[places.clone()], now);
-                if places.end == taking.archives.len() {
-                    taking.to_meet = taking.seen.values().copied().collect();
-                }
-                after(places, taking.archives.len(), Stage::Archives, Stage::Meeting(0))
-            }
+            Stage::Archives(from) => self.open_found(taking, from, most, now),
             Stage::Meeting(from) => {
                 let places = part(from, taking.to_meet.len(), most);
                 places.clone().for_each(|place| self.meet_one(taking, taking.to_meet[place], now));

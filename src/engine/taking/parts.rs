@@ -136,6 +136,22 @@ impl Engine {
         (done, next)
     }
 
+    /// Archives that were found are opened.
+    pub(super) fn open_found(
+        &mut self,
+        taking: &mut Taking,
+        from: usize,
+        most: usize,
+        now: Instant,
+    ) -> (usize, Stage) {
+        let places = part(from, taking.archives.len(), most);
+        self.open_archives(&taking.observation, &taking.archives[places.clone()], now);
+        if places.end == taking.archives.len() {
+            taking.to_meet = taking.seen.values().copied().collect();
+        }
+        after(places, taking.archives.len(), Stage::Archives, Stage::Meeting(0))
+    }
+
     /// Late lines in files that were closed.
     pub(super) fn look_for_late_lines(
         &mut self,
