@@ -343,6 +343,17 @@ fn records_that_are_never_answered_keep_no_other_waiting_and_are_put_aside() {
     }
 }
 
+#[test]
+fn what_shares_a_request_with_a_record_that_is_never_answered_waits_for_it_once_where_others_pass() {
+    let mut world = World::new(&ample(Api::PutRecordBatch), &lines(2, &[0]));
+    world.slow = 30_000;
+    for number in 0..320 {
+        world.run_millis(100, answers_no_bad);
+        world.write(number + 2, &["other\n".to_owned()]);
+    }
+    assert!(world.delivered.contains(&"0001 good\n".to_owned()), "after 32 s");
+}
+
 /// Every batch has records that fail it at once.
 #[test]
 fn where_no_batch_is_without_a_record_that_fails_it_all_others_are_delivered_soon() {
