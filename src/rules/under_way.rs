@@ -80,8 +80,8 @@ impl UnderWay {
     /// Whether one more may leave while `all` are under way, requests and bytes of data, of which others than the service or the
     /// link keep `apart` from being answered.
     pub fn has_room_beside(&self, apart: (usize, u64), all: (usize, u64)) -> bool {
-        let is_allowed = all.0 == 0 || (all.0 < self.max_requests && all.1 < self.max_bytes);
-        is_allowed && self.has_room(all.0 - apart.0, all.1 - apart.1)
+        let is_allowed = all.0 < self.max_requests && all.1 < self.max_bytes;
+        self.has_room(all.0, all.1) || (is_allowed && self.has_room(all.0 - apart.0, all.1 - apart.1))
     }
 
     /// Whether one more that failed may be sent again while `failed` are, of which `unexplained` may have failed for how much is
@@ -252,6 +252,8 @@ mod tests {
         assert!(under_way.has_room_beside((7, 70), (7, 70)) && !under_way.has_room_beside((8, 80), (8, 80)));
         assert!(!under_way.has_room_beside((1, 990), (2, 1_000)), "no more bytes than are allowed");
         assert!(under_way.has_room_beside((0, 0), (0, 0)), "one may always leave");
+        let wide = grown(8, 1_000);
+        assert!(wide.has_room_beside((0, 0), (3, 5_000)), "a few of any size, as without what fails");
         assert!(UnderWay::new(1, 1_000).has_room_for_failed(0, 0));
         let mut one = grown(1, 1_000);
         one.timed_out(at(0), (1, 10), at(30));

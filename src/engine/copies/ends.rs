@@ -1,10 +1,10 @@
 //! The end of a drain with files that are held back: whoever is to be done soon does not wait for what may become of a file.
 //!
-//! A file that says nothing that its original does not say stays as it is, unread: the next start compares it again, and
-//! should it say more by then, all of it is read. Where the original is gone, and all of that was delivered, the life goes on
-//! in the copy at once, since a start would not find the original under any name.
+//! Where the original was removed, and all of it was delivered, its life goes on in the copy at once, since a start would not
+//! find the original under any name. While the original is there, nothing tells a copy from another program's file with the
+//! same lines: it is read, since there may be no next start.
 //!
-//! *Invariant:* what is left unread said what an open file says, up to its end, when it was compared last.
+//! *Invariant:* what a drain does not read of a file that is held back was delivered from an original that was removed.
 
 use crate::engine::Engine;
 use crate::engine::files::State;
@@ -18,11 +18,9 @@ use crate::model::time::Instant;
 pub(super) enum AtTheEnd {
     /// What is under way tells more.
     Waits,
-    /// It is left as it is: it says nothing that is not delivered otherwise.
-    Stays,
     /// The life of the original, whose file this is, goes on in it.
     TakesOver(FileId),
-    /// It is a file like any other.
+    /// The file is one like any other.
     IsRead,
 }
 
@@ -55,11 +53,11 @@ impl Engine {
         {
             return AtTheEnd::TakesOver(original);
         }
-        AtTheEnd::Stays
+        AtTheEnd::IsRead
     }
 
-    /// Does that, where it is no reading.
-    pub(super) fn end_with_alike(&mut self, id: FileId, of: Incarnation, end: AtTheEnd, now: Instant) {
+    /// Does in a drain with a file that is held back what is to be done, where that is not to read it.
+    pub(super) fn end_with_alike(&mut self, of: Incarnation, end: AtTheEnd, now: Instant) {
         match end {
             AtTheEnd::Waits => {
                 // The next look tells what became of the name of the original.
@@ -68,7 +66,6 @@ impl Engine {
                     self.surveys.want_before_the_end(original.source);
                 }
             }
-            AtTheEnd::Stays => self.files.known_mut(id).end.finished = true,
             AtTheEnd::TakesOver(original) => self.part(original, Parting::Delivered, now),
             AtTheEnd::IsRead => {}
         }

@@ -42,7 +42,7 @@ impl Engine {
             } else if self.was_never_compared(id, of) {
                 self.take_up_alike(id);
             } else if let Some(end) = at_the_end.filter(|_| !grew || is_compared) {
-                self.end_with_alike(id, of, end, now);
+                self.end_with_alike(of, end, now);
             } else {
                 // An original that is gone is let go of when a copy says all of it, and its life goes on there.
                 if !self.may_be_handed(id, of) {

@@ -113,7 +113,7 @@ impl Closed {
         }
     }
 
-    /// What was asked at `asked` shows a file that was closed before, or does not.
+    /// A look that was asked for after a file was closed shows it, or does not.
     pub(super) fn note_shown(&mut self, incarnation: Incarnation, is_there: bool) {
         let Some(place) = self.places.get_mut(&incarnation) else { return };
         let shown = if is_there { Shown::There } else { Shown::Gone };
